@@ -1,0 +1,168 @@
+"""Files that come from elsewhere: where they are, how to get them, and whether they are the right ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from evalkit.errors import EvalkitError
+from evalkit.store import Cache, sha256_file, sha256_tree
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A weight or data file, or a hub repository, that something needs.
+
+    Exactly one source applies, the first that is set: `random_seed` (no file: seeded random
+    weights), `path` (local), `url` (one file), `repo` (a hub repository).
+
+    Attributes:
+        name: what it is, for messages.
+        licence: its licence, in words.
+        size: bytes to fetch, where known.
+        sha256: the file's digest or its first digits, where known; checked when it is fetched.
+        repo, repo_type, revision, files: the hub repository, its pinned commit, and patterns of the
+            files needed from it.
+    """
+
+    name: str
+    licence: str = "unknown"
+    size: int | None = None
+    path: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    repo: str | None = None
+    repo_type: str = "model"
+    revision: str | None = None
+    files: list[str] | None = None
+    random_seed: int | None = None
+
+    @property
+    def random(self) -> bool:
+        return self.random_seed is not None
+
+    @property
+    def source(self) -> str:
+        if self.random:
+            return f"seeded random weights ({self.random_seed})"
+        return self.path or self.url or f"{self.repo}@{self.revision or 'main'}"
+
+    def find(self, cache: Cache) -> Path | None:
+        """Where the file or folder lies on this machine, or None. Never uses the network."""
+        if self.random:
+            return None
+        if self.path:
+            local = Path(self.path).expanduser().absolute()
+            return local if local.exists() else None
+        if self.url:
+            return next((p for p in self._places(cache) if p.is_file()), None)
+        return self._snapshot(local_files_only=True)
+
+    def locate(self, cache: Cache) -> Path:
+        """Like `find`, but raises EvalkitError that says how to get what is missing."""
+        found = self.find(cache)
+        if found is None:
+            if self.path:
+                raise EvalkitError(f"{self.name}: '{self.path}' does not exist")
+            raise EvalkitError(
+                f"{self.name} is not on this machine ({self.source}): run 'evalkit fetch' with the same "
+                "options where there is a network, or set its path to a local copy"
+            )
+        return found
+
+    def fetch(self, cache: Cache) -> Path | None:
+        """Bring the file into the cache if it is not there. Raises EvalkitError if that fails."""
+        found = self.find(cache)
+        if found is not None or self.random or self.path:
+            return found
+        try:
+            if self.url:
+                # the standard downloader of torch.hub: temporary file, progress bar, digest check
+                from torch.hub import download_url_to_file
+
+                destination = self._places(cache)[0]
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                download_url_to_file(self.url, str(destination), hash_prefix=self.sha256)
+                return destination
+            return self._snapshot(local_files_only=False)
+        except Exception as error:  # urllib, the hub client and torch.hub each raise their own
+            raise EvalkitError(f"cannot fetch {self.name} from {self.source}: {error}".splitlines()[0]) from error
+
+    def identity(self, cache: Cache) -> Any:
+        """What a result depends on: the content, or the pinned commit of a hub repository."""
+        if self.random:
+            return {"random_seed": self.random_seed}
+        found = self.locate(cache)
+        if self.repo and not self.path and not self.url:
+            return {"repo": self.repo, "commit": found.name, "files": self.files}
+        return {"sha256": sha256_tree(found)}
+
+    def verify(self, cache: Cache) -> None:
+        """Raise EvalkitError if a single file is not the one that was published."""
+        if self.random or self.path or not self.url or not self.sha256:
+            return
+        found = self.locate(cache)
+        actual = sha256_file(found)
+        if not actual.startswith(self.sha256):
+            raise EvalkitError(
+                f"{self.name}: '{found}' is damaged (SHA-256 {actual[:12]}…, expected {self.sha256[:12]}…): "
+                "delete it and run 'evalkit fetch' again"
+            )
+
+    def _places(self, cache: Cache) -> list[Path]:
+        """Where a downloaded file may lie: evalkit's own folder, and the one that torch.hub uses."""
+        assert self.url is not None
+        name = os.path.basename(urlparse(self.url).path)
+        torch_home = os.environ.get("TORCH_HOME") or os.path.join(
+            os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
+        )
+        return [cache.weights / name, Path(torch_home).expanduser() / "hub" / "checkpoints" / name]
+
+    def _snapshot(self, local_files_only: bool) -> Path | None:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        if not self.repo:
+            raise EvalkitError(f"{self.name}: none of path, url, repo is set")
+        try:
+            folder = Path(
+                snapshot_download(
+                    self.repo,
+                    repo_type=self.repo_type,
+                    revision=self.revision,
+                    allow_patterns=self.files,
+                    local_files_only=local_files_only,
+                )
+            )
+        except LocalEntryNotFoundError:
+            if local_files_only:
+                return None
+            raise
+        present = [p.relative_to(folder).as_posix() for p in folder.rglob("*")]
+        # a snapshot folder exists as soon as one file was fetched, by anyone
+        complete = all(fnmatch.filter(present, pattern) for pattern in self.files or ["*"])
+        return folder if complete else None
+
+
+def assets_of(*components: Any) -> Iterator[Asset]:
+    """All assets that built components hold, each once."""
+    seen = []
+    todo = list(components)
+    while todo:
+        value = todo.pop(0)
+        if isinstance(value, Asset):
+            if value not in seen:
+                seen.append(value)
+                yield value
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            todo += [getattr(value, f.name) for f in dataclasses.fields(value)]
+        elif isinstance(value, (list, tuple)):
+            todo += value
+        elif isinstance(value, dict):
+            todo += value.values()

@@ -1,0 +1,136 @@
+"""The command line, and the one place where an EvalkitError becomes one line on stderr."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import NoReturn
+
+USAGE = """\
+evalkit: evaluate text-to-music models against their published numbers
+
+usage:
+  evalkit run model=NAME prompts=NAME [OPTION=VALUE ...]     generate, measure, print the table
+  evalkit fetch [--list] model=NAME prompts=NAME [...]       bring every file that run needs into the cache
+  evalkit --help | --version
+
+examples:
+  evalkit run experiment=demo
+  evalkit run model=musicgen_small prompts=musiccaps prompts.references=CLIPS_FOLDER
+  evalkit run 'model=[musicgen_small,musicgen_medium]' prompts=musiccaps_balanced 'metric=[fad,kld]'
+  evalkit run model=folder model.folder.path=MY_CLIPS prompts=table prompts.path=MY_PROMPTS.csv
+
+`evalkit run --help` lists every group and option; --config-dir DIR adds your own YAMLs."""
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    command, *rest = sys.argv[1:] or ["--help"]
+    if command in ("-h", "--help", "help"):
+        print(USAGE)
+    elif command == "--version":
+        from evalkit import __version__
+
+        print(f"evalkit {__version__}")
+    elif command in ("run", "fetch"):
+        with_one_line_errors(run if command == "run" else fetch, rest)
+    else:
+        from evalkit.errors import unknown
+
+        fail(str(unknown("command", command, ["run", "fetch"])))
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and exit with status 2, which no bug in Python exits with."""
+    print("evalkit: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def with_one_line_errors(command: object, arguments: list[str]) -> None:
+    """Call a command, turning every mistake of the user into one line."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from evalkit.errors import EvalkitError
+
+    try:
+        command(arguments)  # type: ignore[operator]
+    except EvalkitError as error:
+        fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(explain(error))
+    except KeyboardInterrupt:
+        fail("interrupted; what was finished is kept, the same command goes on from there")
+
+
+def explain(error: Exception) -> str:
+    """Say what is wrong with the options, from an error of Hydra or OmegaConf."""
+    from hydra.errors import MissingConfigException
+
+    from evalkit.config import conf_dir
+    from evalkit.errors import unknown
+
+    text = str(error.__cause__ or error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        available = [p.stem for p in (conf_dir() / group).glob("*.yaml")]
+        return str(unknown(group, name, [*available, *(error.options or [])]))
+    if match := re.search(r"You must specify '(\w+)'", str(error)):
+        return f"no {match[1]} is selected: set {match[1]}=NAME ('evalkit run --help' lists the names)"
+    if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
+        path, _, key = match[1].rpartition(".")
+        return f"there is no option '{match[1]}'" + _nearest_option(path, key)
+    lines = [line.strip() for line in f"{error}\n{text}".splitlines()]
+    kept = [x for x in dict.fromkeys(lines) if x and not x.startswith(("reference_type", "object_type", "full_key", "To append", "See https"))]
+    return ": ".join(kept[:2])
+
+
+def _nearest_option(path: str, key: str) -> str:
+    import dataclasses
+    import difflib
+
+    from evalkit.config import Config, Engine, Sampling
+
+    known = {"": Config, "sampling": Sampling, "engine": Engine}.get(path)
+    names = [f.name for f in dataclasses.fields(known)] if known else []
+    near = difflib.get_close_matches(key, names, n=1)
+    return f": did you mean '{path + '.' if path else ''}{near[0]}'?" if near else " ('evalkit run --help' lists them)"
+
+
+def run(arguments: list[str]) -> None:
+    """`evalkit run`: a Hydra application, so that multirun and launchers work."""
+    import hydra
+    from omegaconf import DictConfig
+
+    from evalkit.config import conf_dir
+    from evalkit.errors import EvalkitError
+
+    # otherwise Hydra prints errors itself, in several lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["evalkit run", *arguments]
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def job(config: DictConfig) -> None:
+        from evalkit.pipeline import evaluate
+
+        try:
+            result = evaluate(config)
+        except EvalkitError as error:
+            fail(str(error))  # here, because Hydra adds lines of its own to an exception of a job
+        result.print()
+
+    job()
+
+
+def fetch(arguments: list[str]) -> None:
+    """`evalkit fetch`: bring what a configuration needs into the cache, or list it."""
+    from evalkit.config import compose
+    from evalkit.pipeline import fetch_assets, list_assets
+
+    listing = "--list" in arguments
+    config = compose([a for a in arguments if a != "--list"])
+    if listing:
+        list_assets(config)
+    else:
+        fetch_assets(config)

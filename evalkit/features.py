@@ -1,0 +1,204 @@
+"""Clips and captions to features, cached by content.
+
+Each clip is decoded once for all encoders that still miss it, and brought to what the protocol
+prescribes: its rate, the loudness of generated clips, the part that counts, mono.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from evalkit import audio
+from evalkit.audio import Audio, AudioError
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Encoder
+from evalkit.progress import progress
+from evalkit.store import Cache, digest, identity
+from evalkit.types import Clip, Features, Prompt
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of the conditioning below: raise it when the same clip would give other samples
+FACTS = "facts"  # the cache's folder for what is measured of every clip itself: peak and RMS
+
+
+def usable_samples(clip: Clip, rate: int) -> int:
+    """How many samples of a clip count, after resampling to `rate` Hz."""
+    if not clip.sample_rate:
+        return 0
+    available = clip.frames * rate // clip.sample_rate - round(clip.start * rate)
+    return available if clip.seconds is None else min(available, round(clip.seconds * rate))
+
+
+def condition(clip: Clip, rate: int, loudness: float | None) -> tuple[Audio, np.ndarray]:
+    """Decode a clip and bring it to the protocol's form: mono at `rate`, levelled, cut.
+
+    Loudness is set on the whole clip before anything is cut, and only where `loudness` (LUFS) is
+    given. Returns the audio (1, samples) and the facts: peak and RMS of the part that counts as it
+    was stored. Raises AudioError for a clip without usable audio.
+    """
+    assert clip.path is not None
+    raw = audio.read(clip.path)
+    samples = raw.samples / np.float32(clip.gain)
+    whole = audio.resample(Audio(samples, raw.rate), rate)
+    start, length = round(clip.start * rate), usable_samples(clip, rate)
+    kept = slice(start, start + length)
+    part = whole.samples[:, kept]
+    # decoders may differ from the header by a frame or two of a lossy format, not by more
+    if part.shape[1] < length - 0.1 * rate:
+        raise AudioError(f"truncated: {part.shape[1] / rate:.1f} s where its header says {length / rate:.1f} s")
+    facts = np.array([np.abs(part).max(initial=0.0), np.sqrt(np.square(part, dtype=np.float64).mean())])
+    if loudness is not None:
+        # BS.1770 as computed here knows no LFE channel: surround counts as its downmix
+        level = audio.downmix(whole) if whole.samples.shape[0] > 2 else whole
+        part = audio.normalize_loudness(level, loudness).samples[:, kept]
+    mono = audio.downmix(Audio(part, rate)).samples
+    return Audio(np.pad(mono, ((0, 0), (0, length - mono.shape[1]))), rate), facts
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """The feature stage of one run: one protocol, one device, networks loaded when first needed."""
+
+    cache: Cache
+    device: str
+    batch_size: int
+    rate: int
+    _loaded: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
+
+    def key(self, encoder: Encoder) -> str:
+        """The digest of an encoder: everything that affects its output."""
+        kind = self.device.split(":")[0]
+        return digest({"encoder": identity(encoder, self.cache), "device": kind})
+
+    def clips(
+        self,
+        clips: Sequence[Clip],
+        encoders: Mapping[str, Encoder],
+        *,
+        loudness: float | None,
+        refuse_silence: bool,
+        title: str,
+    ) -> tuple[dict[str, Features], list[Clip]]:
+        """Encode clips with every encoder (a mapping from `key(encoder)`).
+
+        Returns features of usable clips for each key, and all clips, in order, with the status of
+        those that turned out to hold no usable audio. Digital silence is not usable if
+        `refuse_silence` is set (a recording that is silent is a failed download), and is noted if
+        not (a model may well collapse to silence).
+        """
+        found: dict[str, dict[str, np.ndarray]] = {key: {} for key in [FACTS, *encoders]}
+        missing: list[tuple[Clip, str, list[str]]] = []
+        for clip in (c for c in clips if c.ok):
+            clip_key = self._clip_key(clip, loudness)
+            for key in found:
+                value = self.cache.read_feature(key, clip_key)
+                if value is not None:
+                    found[key][clip.id] = value
+            absent = [key for key in found if clip.id not in found[key]]
+            if absent:
+                missing.append((clip, clip_key, absent))
+        failed: dict[str, str] = {}
+        if missing:
+            with progress(f"features of {title}", len(missing), "clips") as advance:
+                for batch in self._conditioned(missing, loudness):
+                    self._encode(batch, encoders, found, failed)
+                    advance(len(batch))
+        checked = [self._checked(clip, found[FACTS], failed, refuse_silence) for clip in clips]
+        ids = tuple(clip.id for clip in checked if clip.ok)
+        return {key: Features(ids, tuple(found[key][i] for i in ids)) for key in encoders}, checked
+
+    def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
+        """Encode the captions of prompts."""
+        found = {p.id: self.cache.read_feature(key, digest(p.text)) for p in prompts}
+        todo = [p for p in prompts if found[p.id] is None]
+        if todo:
+            with progress("features of captions", len(todo), "captions") as advance:
+                for start in range(0, len(todo), self.batch_size):
+                    batch = todo[start : start + self.batch_size]
+                    values = self._network(key, encoder)([p.text for p in batch])
+                    for prompt, value in zip(batch, values, strict=True):
+                        self.cache.write_feature(key, digest(prompt.text), value)
+                        found[prompt.id] = value
+                    advance(len(batch))
+        return Features(tuple(found), tuple(v for v in found.values() if v is not None))
+
+    def _clip_key(self, clip: Clip, loudness: float | None) -> str:
+        part = [round(clip.start * self.rate), usable_samples(clip, self.rate)]
+        return digest([VERSION, clip.sha256, part, clip.gain, self.rate, loudness])
+
+    def _network(self, key: str, encoder: Encoder) -> Callable[[list[Any]], list[np.ndarray]]:
+        if key not in self._loaded:
+            self._loaded[key] = encoder.load(self.cache, self.device)
+        return self._loaded[key]
+
+    def _conditioned(
+        self, missing: list[tuple[Clip, str, list[str]]], loudness: float | None
+    ) -> Iterator[list[tuple[Clip, str, list[str], Audio | None, Any]]]:
+        """Decode batch by batch, one batch ahead of the networks."""
+
+        def one(item: tuple[Clip, str, list[str]]) -> tuple[Clip, str, list[str], Audio | None, Any]:
+            try:
+                return (*item, *condition(item[0], self.rate, loudness))
+            except AudioError as error:
+                return (*item, None, str(error))
+
+        chunks = [missing[i : i + self.batch_size] for i in range(0, len(missing), self.batch_size)]
+        with ThreadPoolExecutor(2) as pool:
+            ahead = [pool.submit(one, item) for item in chunks[0]]
+            for chunk in [*chunks[1:], []]:
+                current, ahead = ahead, [pool.submit(one, item) for item in chunk]
+                yield [future.result() for future in current]
+
+    def _encode(
+        self,
+        batch: list[tuple[Clip, str, list[str], Audio | None, Any]],
+        encoders: Mapping[str, Encoder],
+        found: dict[str, dict[str, np.ndarray]],
+        failed: dict[str, str],
+    ) -> None:
+        def keep(key: str, clip: Clip, clip_key: str, value: np.ndarray) -> None:
+            if not np.isfinite(value).all():
+                raise EvalkitError(f"{type(encoders[key]).__name__} gave NaN for '{clip.path}': please report this")
+            self.cache.write_feature(key, clip_key, value)
+            found[key][clip.id] = value
+
+        good = []
+        for clip, clip_key, absent, sound, facts in batch:
+            if sound is None:
+                failed[clip.id] = facts
+                continue
+            good.append((clip, clip_key, absent, sound))
+            if FACTS in absent:
+                keep(FACTS, clip, clip_key, facts)
+        at_rate: dict[tuple[str, int], np.ndarray] = {}  # encoders of one rate share the resampling
+        for key, encoder in encoders.items():
+            todo = [(c, k, s) for c, k, absent, s in good if key in absent]
+            if not todo:
+                continue
+            rate: int = encoder.sample_rate  # type: ignore[attr-defined]  # encoders of audio have one
+            for clip, _, sound in todo:
+                if (clip.id, rate) not in at_rate:
+                    at_rate[clip.id, rate] = audio.resample(sound, rate).samples[0]
+            values = self._network(key, encoder)([at_rate[c.id, rate] for c, _, _ in todo])
+            for (clip, clip_key, _), value in zip(todo, values, strict=True):
+                keep(key, clip, clip_key, value)
+
+    @staticmethod
+    def _checked(
+        clip: Clip, facts: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool
+    ) -> Clip:
+        if clip.id in failed:
+            return dataclasses.replace(clip, status="unreadable", reason=failed[clip.id])
+        if not clip.ok or facts[clip.id][0] > 0:
+            return clip
+        if refuse_silence:
+            return dataclasses.replace(clip, status="silent", reason="digital silence")
+        return dataclasses.replace(clip, note="; ".join(filter(None, [clip.note, "digital silence"])))

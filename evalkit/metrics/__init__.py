@@ -1,0 +1,43 @@
+"""Metrics: one file each, all with one signature.
+
+A metric is a frozen dataclass with `title`, `higher_is_better`, the `encoder` of the generated
+clips, the `reference_encoder` of what they are compared with (reference clips or captions), and
+`__call__(generated, reference) -> Measured` on features of the same ids in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from evalkit.store import Cache
+from evalkit.types import Features, Measured
+
+
+class Encoder(Protocol):
+    """A network, or a transform, that turns clips or captions into features."""
+
+    @property
+    def reads(self) -> Literal["audio", "text"]: ...
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]: ...
+
+
+class Metric(Protocol):
+    """What the pipeline asks of a metric."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def higher_is_better(self) -> bool: ...
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+    @property
+    def reference_encoder(self) -> Encoder: ...
+
+    def __call__(self, generated: Features, reference: Features) -> Measured: ...

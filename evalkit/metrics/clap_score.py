@@ -1,0 +1,35 @@
+"""CLAP score, which the model card calls text consistency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.metrics import Encoder
+from evalkit.stats import cosine_similarity
+from evalkit.types import Features, Measured
+
+
+@dataclass(frozen=True)
+class CLAPScore:
+    """Mean cosine similarity of a clip's CLAP embedding and its caption's.
+
+    As in audiocraft's `CLAPTextConsistencyMetric`. References are captions, not clips.
+    """
+
+    encoder: Encoder
+    text_encoder: Encoder
+    title: ClassVar[str] = "CLAP score"
+    higher_is_better: ClassVar[bool] = True
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.text_encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Compare embeddings (1, dimensions), clip by clip."""
+        similarity = cosine_similarity(np.concatenate(generated.values), np.concatenate(reference.values))
+        per_clip = dict(zip(generated.ids, similarity.tolist(), strict=True))
+        return Measured(float(similarity.mean()), n=len(per_clip), per_clip=per_clip)

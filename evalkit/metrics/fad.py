@@ -1,0 +1,41 @@
+"""Fréchet audio distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Encoder
+from evalkit.stats import frechet_distance, gaussian
+from evalkit.types import Features, Measured
+
+
+@dataclass(frozen=True)
+class FAD:
+    """Fréchet distance between Gaussians fitted to all windows of all clips of each set.
+
+    Kilgour et al. 2019, "Fréchet Audio Distance". Windows count equally, so longer clips weigh more.
+    """
+
+    encoder: Encoder
+    ddof: int = 1
+    title: ClassVar[str] = "FAD"
+    higher_is_better: ClassVar[bool] = False
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Compare windows (frames, dimensions). Raises EvalkitError for fewer than two windows."""
+        fits = []
+        for name, features in (("generated", generated), ("reference", reference)):
+            frames = np.concatenate(features.values)
+            try:
+                fits += gaussian(frames, self.ddof)
+            except ValueError as error:
+                raise EvalkitError(f"FAD: {error}: the {name} clips are too few or shorter than one window") from error
+        return Measured(frechet_distance(*fits), n=len(generated.ids))

@@ -1,0 +1,38 @@
+"""KL divergence of label distributions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.metrics import Encoder
+from evalkit.stats import kl_divergence
+from evalkit.types import Features, Measured
+
+
+@dataclass(frozen=True)
+class KLD:
+    """Mean KL(reference ‖ generated) of a classifier's label probabilities, over paired segments.
+
+    Segments are the items of the mean, as in audiocraft's `PasstKLDivergenceMetric`: a clip that is
+    longer than the classifier's input counts several times.
+    """
+
+    encoder: Encoder
+    epsilon: float = 1e-6
+    title: ClassVar[str] = "KLD"
+    higher_is_better: ClassVar[bool] = False
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Compare probabilities (segments, labels), clip by clip."""
+        divergences = [
+            kl_divergence(p, r, self.epsilon) for p, r in zip(generated.values, reference.values, strict=True)
+        ]
+        per_clip = {i: float(d.mean()) for i, d in zip(generated.ids, divergences, strict=True)}
+        return Measured(float(np.concatenate(divergences).mean()), n=len(divergences), per_clip=per_clip)

@@ -1,0 +1,1 @@
+"""Ways to get clips, one file each."""

@@ -1,0 +1,147 @@
+"""A MusicGen-stereo of seeded random weights, made here: the whole way from prompt to clip, without a download."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import string
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from evalkit.assets import Asset
+from evalkit.config import Sampling
+from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet
+from evalkit.store import Cache, cannot_write
+
+LAYOUT = 1  # of the files written here: raise it when the same seed would give others
+
+
+@dataclass(frozen=True)
+class TinyStereo:
+    """A tiny MusicGen-stereo whose sound means nothing; everything but its weights is the real thing.
+
+    It is written once, in the layout of facebook/musicgen-stereo-medium, and then loaded and run by
+    the same code as that one.
+    """
+
+    seed: int = 0
+
+    version: ClassVar[int] = LAYOUT + MusicGen.version
+    random: ClassVar[bool] = True
+    published: ClassVar[str | None] = None
+
+    def check(self, sampling: Sampling) -> None:
+        """Raise EvalkitError for clips longer than MusicGen was trained on."""
+        self._model("").check(sampling)
+
+    def load(self, cache: Cache, device: str, dtype: str) -> Generate:
+        """Make the checkpoint where it does not exist yet, and load it as `MusicGen` does."""
+        return self._model(str(self.checkpoint(cache))).load(cache, device, dtype)
+
+    def _model(self, path: str) -> MusicGen:
+        return MusicGen(Asset("tiny_stereo (seeded random weights)", licence="none", path=path))
+
+    def checkpoint(self, cache: Cache) -> Path:
+        """The folder of the checkpoint, which is either absent or complete."""
+        folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{int(self.seed)}"
+        if folder.is_dir():
+            return folder
+        from evalkit import compat
+
+        compat.prepare()
+        try:
+            cache.checkpoints.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=cache.checkpoints, prefix=".partial-"))
+            try:
+                with quiet():
+                    write_checkpoint(partial, self.seed)
+                partial.chmod(0o755)  # mkdtemp makes it private
+                os.replace(partial, folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        except OSError as error:
+            if not folder.is_dir():  # else another process was faster, with the same content
+                raise cannot_write(folder, error) from error
+        return folder
+
+
+def write_checkpoint(folder: Path, seed: int) -> None:
+    """Write a MusicGen-stereo of seeded random weights, in the files of the published ones."""
+    import torch
+    import transformers
+
+    tokenizer = _tokenizer()
+    config = transformers.MusicgenConfig(
+        text_encoder=transformers.T5Config(
+            vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2
+        ),
+        # as facebook/encodec_32khz, which is mono and codes each channel of a stereo clip by itself
+        audio_encoder=transformers.EncodecConfig(
+            sampling_rate=32000,
+            audio_channels=1,
+            upsampling_ratios=[8, 5, 4, 4],
+            target_bandwidths=[2.2],
+            codebook_size=2048,
+            codebook_dim=16,
+            hidden_size=16,
+            num_filters=4,
+            use_causal_conv=False,
+            use_conv_shortcut=False,
+        ),
+        decoder=transformers.MusicgenDecoderConfig(
+            num_codebooks=8,
+            audio_channels=2,
+            hidden_size=32,
+            ffn_dim=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            # large enough that captions and guidance change the choice of tokens
+            initializer_factor=0.3,
+        ),
+    )
+    key, value = MADE_UP
+    setattr(config, key, value)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        torch.manual_seed(seed)
+        network = transformers.MusicgenForConditionalGeneration(config).eval()
+        make_audible(network.audio_encoder)
+    # what the published files hold, and must not be followed: 30 s, no top-k
+    network.generation_config = transformers.GenerationConfig(
+        bos_token_id=2048,
+        decoder_start_token_id=2048,
+        pad_token_id=2048,
+        do_sample=True,
+        guidance_scale=3.0,
+        max_length=1500,
+    )
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    features = transformers.EncodecFeatureExtractor(feature_size=2, sampling_rate=32000, padding_side="left")
+    features.save_pretrained(folder)
+
+
+def make_audible(codec: Any, rms: float = 0.1) -> None:
+    """Fill a random EnCodec's codebooks, which are all zero, and bring its output to a level (RMS)."""
+    import torch
+
+    for layer in codec.quantizer.layers:
+        layer.codebook.embed.normal_()
+    for name, parameter in codec.decoder.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()  # they would drown the codes in a constant
+    codes = torch.randint(codec.config.codebook_size, (1, 1, len(codec.quantizer.layers), 100))
+    level = codec.decode(codes, [None]).audio_values.square().mean().sqrt()
+    # the last convolution is linear, and weight normalisation keeps its norm apart
+    codec.decoder.layers[-1].conv.parametrizations.weight.original0 *= rms / level
+
+
+def _tokenizer() -> Any:
+    """A T5 tokenizer of letters and pairs of letters, so that each caption has tokens of its own."""
+    import transformers
+
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    singles = [(piece, -8.0) for piece in ["\u2581", *string.digits, *string.ascii_letters, *string.punctuation]]
+    pairs = [(a + b, -9.0) for a in "\u2581" + string.ascii_lowercase for b in string.ascii_lowercase]
+    return transformers.T5Tokenizer(vocab=[*special, *singles, *pairs], extra_ids=0)

@@ -1,0 +1,189 @@
+"""Paths, digests and atomic writes; nothing else touches the cache or the result tree."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import functools
+import hashlib
+import io
+import json
+import logging
+import os
+import tempfile
+import zlib
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import platformdirs
+
+from evalkit.errors import EvalkitError
+
+log = logging.getLogger(__name__)
+
+
+def canonical(value: Any) -> str:
+    """Write a value as JSON that is equal for equal values: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=None)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes; read once per process as long as its size and time stay."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+def sha256_tree(path: Path) -> str:
+    """SHA-256 over the relative names and contents of a file or of all files below a folder."""
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest([[p.relative_to(path).as_posix(), sha256_file(p)] for p in files])
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file so that it is either absent, or complete and on disk.
+
+    `write` is called with an open binary file. Raises EvalkitError where the disk is full or the
+    folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp makes it private
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> EvalkitError:
+    """Turn a failed write into one line that says what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EvalkitError(f"no space left to write '{path}': free some, or choose another folder")
+    return EvalkitError(f"cannot write '{path}': {error.strerror or error}: choose another folder")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+class Cache:
+    """The folder of everything that can be made again: weights, clips, features.
+
+    Layout: weights/ (fetched files), checkpoints/ (made here), clips/KEY/ (generated audio and its
+    manifests), features/ENCODER/AB/KEY (arrays).
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None):
+        self.root = Path(root or platformdirs.user_cache_dir("evalkit")).expanduser().absolute()
+        self.weights = self.root / "weights"
+        self.checkpoints = self.root / "checkpoints"
+        self.clips = self.root / "clips"
+
+    def _feature(self, encoder: str, key: str) -> Path:
+        return self.root / "features" / encoder[:32] / key[:2] / key[:32]
+
+    def write_feature(self, encoder: str, key: str, value: np.ndarray) -> None:
+        """Store one array under its encoder's digest and its own."""
+        buffer = io.BytesIO()
+        np.save(buffer, value, allow_pickle=False)
+        data = buffer.getvalue()
+        write_atomic(
+            self._feature(encoder, key),
+            lambda file: file.write(zlib.crc32(data).to_bytes(4, "little") + data),
+        )
+
+    def read_feature(self, encoder: str, key: str) -> np.ndarray | None:
+        """Read one array; None where it is absent. A damaged entry is deleted, and said in the log."""
+        path = self._feature(encoder, key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if len(data) < 5 or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
+            log.warning("damaged cache entry %s: deleted, will be computed again", path)
+            path.unlink(missing_ok=True)
+            return None
+        array: np.ndarray = np.load(io.BytesIO(data[4:]), allow_pickle=False)
+        return array
+
+
+class RunFolder:
+    """One result: files written as they are known, `result.json` last.
+
+    A folder without `result.json` is a run that did not finish. Raises EvalkitError where the folder
+    cannot be made.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], name: str):
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        parent = Path(output_dir).expanduser().absolute()
+        for attempt in range(100):
+            self.path = parent / f"{stamp}-{name}{f'-{attempt}' if attempt else ''}"
+            try:
+                self.path.mkdir(parents=True)
+                return
+            except FileExistsError as error:
+                if not parent.is_dir():
+                    raise cannot_write(self.path, error) from error
+            except OSError as error:
+                raise cannot_write(self.path, error) from error
+        raise EvalkitError(f"cannot make a new folder in '{parent}'")
+
+    def text(self, name: str, text: str) -> None:
+        write_atomic(self.path / name, lambda file: file.write(text.encode()))
+
+    def json(self, name: str, value: Any) -> None:
+        write_json(self.path / name, value)
+
+    def parquet(self, name: str, frame: Any) -> None:
+        write_atomic(self.path / name, lambda file: frame.to_parquet(file, index=False))
+
+
+def identity(value: Any, cache: Cache) -> Any:
+    """Describe a component by everything that affects what it computes, as a JSON-like value.
+
+    Dataclasses become their type, their class attribute `version` and their fields, except fields
+    with metadata identity=False; what has an `identity(cache)` of its own (files, by content)
+    describes itself.
+    """
+    if hasattr(value, "identity"):
+        return value.identity(cache)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = [f.name for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
+        return {
+            "type": f"{type(value).__module__}.{type(value).__qualname__}",
+            "version": getattr(value, "version", 0),
+            **{name: identity(getattr(value, name), cache) for name in kept},
+        }
+    if isinstance(value, dict):
+        return {str(k): identity(v, cache) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [identity(v, cache) for v in value]
+    if isinstance(value, Path):
+        return {"sha256": sha256_tree(value)}
+    return value

@@ -1,0 +1,128 @@
+"""The few values that pass between stages, all frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+ClipStatus = Literal["ok", "missing", "unreadable", "too short", "too long", "silent", "failed"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One caption to generate music for.
+
+    Attributes:
+        id: unique within its prompt set; never used as a path.
+        text: the caption.
+        reference: a recording that the caption describes, where the prompt set names one.
+        melody: audio whose melody conditions the generation, where there is one.
+        tags: aspects or labels, for subsets.
+        seconds: how much of the reference the caption is about; None for all of it.
+    """
+
+    id: str
+    text: str
+    reference: Path | None = None
+    melody: Path | None = None
+    tags: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts in a fixed order, and what they are a subset of.
+
+    Attributes:
+        dataset: the name that published numbers are joined on, such as "musiccaps".
+        subset: the selection in words; "all" where nothing was left out.
+        total: number of prompts in the dataset before selection.
+        sha256: digest of the file the prompts were read from.
+    """
+
+    dataset: str
+    subset: str
+    total: int
+    prompts: tuple[Prompt, ...]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One audio file for one prompt, generated or reference, with the part of it that counts.
+
+    Attributes:
+        id: the prompt's id.
+        status: "ok", or why the clip cannot be used; `reason` says more.
+        sha256: digest of the file's bytes.
+        start, seconds: the part used, in seconds; `seconds` None means to the end.
+        gain: what the samples were multiplied by when stored, undone on reading.
+        note: what was done to a usable clip, such as a cut.
+    """
+
+    id: str
+    path: Path | None = None
+    status: ClipStatus = "ok"
+    reason: str = ""
+    sha256: str = ""
+    frames: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+    start: float = 0.0
+    seconds: float | None = None
+    gain: float = 1.0
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one encoder says about a set of clips or captions.
+
+    Attributes:
+        ids: prompt ids, in order.
+        values: one float32 array (frames, dimensions) per id.
+    """
+
+    ids: tuple[str, ...]
+    values: tuple[np.ndarray, ...]
+
+    def select(self, ids: Iterable[str]) -> Features:
+        """Take the features of some ids, in the order given. KeyError for an absent id."""
+        index = dict(zip(self.ids, self.values, strict=True))
+        chosen = tuple(ids)
+        return Features(chosen, tuple(index[i] for i in chosen))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric's value over n clips, and its per-clip values where the metric is a mean over clips."""
+
+    value: float
+    n: int
+    per_clip: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one model under one protocol."""
+
+    model: str
+    metric: str
+    value: float
+    n: int
+    protocol: str
+    higher_is_better: bool
+
+    def row(self) -> dict[str, Any]:
+        return dict(self.__dict__)

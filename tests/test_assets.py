@@ -1,0 +1,126 @@
+"""Finding, fetching and checking files, against a server on this machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evalkit.assets import Asset, assets_of
+from evalkit.errors import EvalkitError
+from evalkit.store import Cache
+
+CONTENT = b"weights" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "net.pth").write_bytes(CONTENT)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/net.pth"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return Cache(tmp_path / "cache")
+
+
+def test_fetch_brings_a_file_once(cache: Cache, url: str) -> None:
+    asset = Asset("net", url=url, sha256=SHA256[:8])
+    assert asset.find(cache) is None
+    with pytest.raises(EvalkitError, match=r"net is not on this machine .*run 'evalkit fetch'"):
+        asset.locate(cache)
+    path = asset.fetch(cache)
+    assert path is not None and path.read_bytes() == CONTENT
+    modified = path.stat().st_mtime_ns
+    assert asset.fetch(cache) == path == asset.locate(cache)
+    assert path.stat().st_mtime_ns == modified
+    asset.verify(cache)
+
+
+def test_a_wrong_file_is_not_kept(cache: Cache, url: str) -> None:
+    with pytest.raises(EvalkitError, match="cannot fetch net"):
+        Asset("net", url=url, sha256="0" * 64).fetch(cache)
+    assert not [p for p in cache.root.rglob("*") if p.is_file()]
+
+
+def test_an_unreachable_server_is_one_line(cache: Cache) -> None:
+    with pytest.raises(EvalkitError) as error:
+        Asset("net", url="http://127.0.0.1:9/net.pth").fetch(cache)
+    assert "\n" not in str(error.value)
+
+
+def test_damage_after_fetching_is_noticed(cache: Cache, url: str) -> None:
+    asset = Asset("net", url=url, sha256=SHA256)
+    path = asset.fetch(cache)
+    assert path is not None
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(EvalkitError, match="damaged"):
+        asset.verify(cache)
+
+
+def test_what_torch_hub_has_fetched_is_found(cache: Cache, url: str, tmp_path: Path) -> None:
+    place = tmp_path / "torch" / "hub" / "checkpoints" / "net.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    assert Asset("net", url=url).locate(cache) == place
+
+
+def test_a_local_path_wins_and_is_known_by_content(cache: Cache, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(CONTENT)
+    a, b = (Asset("net", url="http://127.0.0.1:9/x", path=str(tmp_path / n)) for n in ("a", "b"))
+    assert a.locate(cache) == tmp_path / "a"
+    assert a.identity(cache) == b.identity(cache) == {"sha256": SHA256}
+    with pytest.raises(EvalkitError, match="does not exist"):
+        Asset("net", path=str(tmp_path / "absent")).locate(cache)
+
+
+def make_snapshot(home: Path, repo: str, commit: str, files: dict[str, str]) -> Path:
+    """The layout of the hub's cache."""
+    root = home / "hub" / f"models--{repo.replace('/', '--')}"
+    snapshot = root / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text(commit)
+    for name, text in files.items():
+        (snapshot / name).write_text(text)
+    return snapshot
+
+
+def test_a_repository_in_the_hubs_cache_is_found_without_a_network(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+    commit = "a" * 40
+    snapshot = make_snapshot(tmp_path / "hf", "some/model", commit, {"config.json": "{}"})
+    complete = Asset("model", repo="some/model", files=["config.json"])
+    assert complete.locate(cache) == snapshot
+    assert complete.identity(cache)["commit"] == commit
+    partly = Asset("model", repo="some/model", files=["config.json", "*.safetensors"])
+    with pytest.raises(EvalkitError, match="evalkit fetch"):
+        partly.locate(cache)
+    with pytest.raises(EvalkitError, match="other/model"):
+        Asset("model", repo="other/model", files=["*"]).locate(cache)
+
+
+def test_assets_are_found_in_nested_components() -> None:
+    from evalkit.metrics.clap_score import CLAPScore
+
+    a, b = Asset("a"), Asset("b")
+    found = [asset.name for asset in assets_of({"m": CLAPScore(a, b)}, [a])]  # type: ignore[arg-type]
+    assert sorted(found) == ["a", "b"]

@@ -1,0 +1,166 @@
+"""Storing, finding again and resuming generated clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+
+from evalkit import audio
+from evalkit.audio import Audio
+from evalkit.config import Sampling
+from evalkit.errors import EvalkitError
+from evalkit.generate import clips_of
+from evalkit.store import Cache, sha256_file
+from evalkit.types import Clip, Prompt
+
+PROMPTS = [Prompt(f"id{i}", f"caption {i}") for i in range(7)]
+CALLS: list[list[str]] = []
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Stereo noise that depends on the prompt and the seed; NaN at a negative level."""
+
+    level: float = 0.1
+    version: ClassVar[int] = 1
+
+    def check(self, sampling: Sampling) -> None: ...
+
+    def load(self, cache: Cache, device: str, dtype: str) -> Callable[[Sequence[Prompt], Sampling], list[Audio]]:
+        def run(prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
+            CALLS.append([p.id for p in prompts])
+            out = []
+            for prompt in prompts:
+                rng = np.random.default_rng([sampling.seed, *prompt.text.encode()])
+                samples = self.level * rng.standard_normal((2, 3200))
+                out.append(Audio((samples if self.level > 0 else samples * np.nan).astype(np.float32), 32000))
+            return out
+
+        return run
+
+
+def make(model: Any, cache: Cache, prompts: Sequence[Prompt] = PROMPTS, batch_size: int = 3, **sampling: Any) -> list[Clip]:
+    CALLS.clear()
+    return clips_of(
+        model, prompts, Sampling(**sampling), cache, device="cpu", dtype="float32", batch_size=batch_size, title="x"
+    )
+
+
+def test_clips_are_stereo_flac_of_the_models_samples(tmp_path: Path) -> None:
+    clips = make(Noise(), Cache(tmp_path))
+    assert [c.id for c in clips] == [p.id for p in PROMPTS]
+    clip = clips[0]
+    assert clip.path is not None
+    info = soundfile.info(str(clip.path))
+    assert (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_24", 32000, 2)
+    expected = Noise().load(Cache(tmp_path), "cpu", "float32")(PROMPTS[:1], Sampling())[0]
+    np.testing.assert_allclose(audio.read(clip.path).samples, expected.samples, atol=2**-23)
+    assert (clip.frames, clip.channels, clip.sha256) == (3200, 2, sha256_file(clip.path))
+
+
+def test_a_second_call_generates_nothing(tmp_path: Path) -> None:
+    first = make(Noise(), Cache(tmp_path))
+    assert [len(c) for c in CALLS] == [3, 3, 1]
+    assert make(Noise(), Cache(tmp_path), batch_size=2) == first
+    assert CALLS == []
+    assert make(Noise(), Cache(tmp_path), PROMPTS[::-1]) == first[::-1]
+    assert CALLS == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"top_k": 5}, {"duration": 3.0}, {"temperature": 2.0}])
+def test_other_sampling_gives_other_clips(tmp_path: Path, change: dict[str, Any]) -> None:
+    first = make(Noise(), Cache(tmp_path))
+    second = make(Noise(), Cache(tmp_path), **change)
+    assert not {c.path for c in first} & {c.path for c in second}
+
+
+def test_another_model_or_caption_gives_other_clips(tmp_path: Path) -> None:
+    first = make(Noise(), Cache(tmp_path))
+    assert not {c.path for c in first} & {c.path for c in make(Noise(0.2), Cache(tmp_path))}
+    edited = [dataclasses.replace(PROMPTS[0], text="another"), *PROMPTS[1:]]
+    assert make(Noise(), Cache(tmp_path), edited)[1:] == first[1:]
+    assert CALLS == [["id0"]]
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    class Killed(Exception): ...
+
+    whole = make(Noise(), Cache(tmp_path / "whole"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        original = Noise.load
+        patch.setattr(Noise, "load", lambda self, *a: _dying(original(self, *a), Killed, 3))
+        make(Noise(), Cache(tmp_path / "killed"))
+    resumed = make(Noise(), Cache(tmp_path / "killed"))
+    assert CALLS == [["id6"]]
+    assert [c.sha256 for c in resumed] == [c.sha256 for c in whole]
+
+
+def _dying(run: Callable[..., list[Audio]], error: type[Exception], at: int) -> Callable[..., list[Audio]]:
+    calls = 0
+
+    def dying(*arguments: Any) -> list[Audio]:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise error
+        return run(*arguments)
+
+    return dying
+
+
+@pytest.mark.parametrize("damage", ["truncate", "delete", "manifest"])
+def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    first = make(Noise(), Cache(tmp_path))
+    path = first[4].path
+    assert path is not None
+    if damage == "truncate":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "delete":
+        path.unlink()
+    else:
+        (manifest,) = (m for m in path.parent.glob("batch-*.json") if '"id4"' in m.read_text())
+        manifest.write_text(manifest.read_text()[:50])
+    assert make(Noise(), Cache(tmp_path)) == first
+    assert sum(CALLS, []) == (["id3", "id4", "id5"] if damage == "manifest" else ["id4"])
+    assert "damaged" in caplog.text
+
+
+def test_loud_clips_keep_their_samples(tmp_path: Path) -> None:
+    (clip,) = make(Noise(level=2.0), Cache(tmp_path), PROMPTS[:1])
+    expected = Noise(2.0).load(Cache(tmp_path), "cpu", "float32")(PROMPTS[:1], Sampling())[0]
+    assert clip.path is not None and clip.gain < 1
+    np.testing.assert_allclose(audio.read(clip.path).samples / clip.gain, expected.samples, atol=2**-20)
+
+
+def test_nan_is_a_failed_clip_with_a_reason(tmp_path: Path) -> None:
+    (clip,) = make(Noise(level=-1.0), Cache(tmp_path), PROMPTS[:1])
+    assert (clip.status, clip.path) == ("failed", None)
+    assert "NaN" in clip.reason
+
+
+def test_out_of_memory_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate")
+    monkeypatch.setattr(Noise, "load", lambda *_: _raising(error))
+    with pytest.raises(EvalkitError, match=r"3 clips at once: lower engine\.batch_size"):
+        make(Noise(), Cache(tmp_path))
+
+
+def _raising(error: Exception) -> Callable[..., list[Audio]]:
+    def run(*_: Any) -> list[Audio]:
+        raise error
+
+    return run
+
+
+def test_ids_never_become_paths(tmp_path: Path) -> None:
+    (clip,) = make(Noise(), Cache(tmp_path), [Prompt("../../../escape", "x")])
+    assert clip.path is not None and tmp_path in clip.path.resolve().parents
+    assert json.loads((clip.path.parent / "key.json").read_text())["sampling"]["top_k"] == 250
