@@ -119,9 +119,7 @@ class Asset:
         """Where a downloaded file may lie: evalkit's own folder, and the one that torch.hub uses."""
         assert self.url is not None
         name = os.path.basename(urlparse(self.url).path)
-        torch_home = os.environ.get("TORCH_HOME") or os.path.join(
-            os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
-        )
+        torch_home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
         return [cache.weights / name, Path(torch_home).expanduser() / "hub" / "checkpoints" / name]
 
     def _snapshot(self, local_files_only: bool) -> Path | None:

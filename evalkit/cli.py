@@ -81,9 +81,9 @@ def explain(error: Exception) -> str:
     if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
         path, _, key = match[1].rpartition(".")
         return f"there is no option '{match[1]}'" + _nearest_option(path, key)
+    noise = ("reference_type", "object_type", "full_key", "To append", "See https")
     lines = [line.strip() for line in f"{error}\n{text}".splitlines()]
-    kept = [x for x in dict.fromkeys(lines) if x and not x.startswith(("reference_type", "object_type", "full_key", "To append", "See https"))]
-    return ": ".join(kept[:2])
+    return ": ".join([x for x in dict.fromkeys(lines) if x and not x.startswith(noise)][:2])
 
 
 def _nearest_option(path: str, key: str) -> str:
@@ -124,13 +124,26 @@ def run(arguments: list[str]) -> None:
 
 
 def fetch(arguments: list[str]) -> None:
-    """`evalkit fetch`: bring what a configuration needs into the cache, or list it."""
-    from evalkit.config import compose
-    from evalkit.pipeline import fetch_assets, list_assets
+    """`evalkit fetch`: bring what a configuration needs into the cache, and list where it lies."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
-    listing = "--list" in arguments
+    from evalkit import fetch
+    from evalkit.config import compose
+
     config = compose([a for a in arguments if a != "--list"])
-    if listing:
-        list_assets(config)
-    else:
-        fetch_assets(config)
+    if "--list" not in arguments:
+        fetch.fetch(config)
+    frame = fetch.listing(config)
+    if frame.empty:
+        print("nothing to fetch: this configuration needs no file from elsewhere")
+        return
+    table = Table(*frame.columns)
+    for row in frame.astype(object).where(frame.notna(), "?").itertuples(index=False):
+        table.add_row(*(escape(str(value)) for value in row))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Dict, List, Optional  # OmegaConf reads these at run time
+from typing import Any  # OmegaConf reads these at run time
 
 from hydra.core.config_store import ConfigStore
 from hydra.errors import InstantiationException
@@ -54,23 +54,23 @@ class Protocol:
 
     name: str = MISSING
     sample_rate: int = MISSING  # Hz, what all audio is converted to first
-    generated_loudness: Optional[float] = MISSING  # LUFS, of generated clips only; null to leave the level
+    generated_loudness: float | None = MISSING  # LUFS, of generated clips only; null to leave the level
 
 
 @dataclass
 class Config:
-    model: Dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
     prompts: Any = MISSING
-    metric: Dict[str, Any] = field(default_factory=dict)
+    metric: dict[str, Any] = field(default_factory=dict)
     protocol: Any = MISSING
     sampling: Sampling = field(default_factory=Sampling)
     engine: Engine = field(default_factory=Engine)
     min_references: float = 0.9  # share of prompts whose reference must be usable
-    random_weights: Optional[int] = None  # seed of random weights in place of all published ones
-    cache_dir: Optional[str] = None
+    random_weights: int | None = None  # seed of random weights in place of all published ones
+    cache_dir: str | None = None
     output_dir: str = "results/runs"
-    name: Optional[str] = None  # of the run's folder
-    allow_targets: List[str] = field(default_factory=list)
+    name: str | None = None  # of the run's folder
+    allow_targets: list[str] = field(default_factory=list)
 
 
 ConfigStore.instance().store("schema", Config)

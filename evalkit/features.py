@@ -192,9 +192,7 @@ class Extractor:
                 keep(key, clip, clip_key, value)
 
     @staticmethod
-    def _checked(
-        clip: Clip, facts: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool
-    ) -> Clip:
+    def _checked(clip: Clip, facts: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool) -> Clip:
         if clip.id in failed:
             return dataclasses.replace(clip, status="unreadable", reason=failed[clip.id])
         if not clip.ok or facts[clip.id][0] > 0:

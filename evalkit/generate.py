@@ -16,7 +16,7 @@ from evalkit.audio import Audio, encode_flac
 from evalkit.config import Sampling
 from evalkit.errors import EvalkitError
 from evalkit.progress import progress
-from evalkit.store import Cache, digest, identity, sha256_file, write_atomic, write_json
+from evalkit.store import Cache, digest, identity, sha256_file, write_bytes, write_json
 from evalkit.types import Clip, Prompt
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,7 @@ class Generator(Protocol):
 
     def check(self, sampling: Sampling) -> None: ...
 
-    def load(
-        self, cache: Cache, device: str, dtype: str
-    ) -> Callable[[Sequence[Prompt], Sampling], list[Audio]]: ...
+    def load(self, cache: Cache, device: str, dtype: str) -> Callable[[Sequence[Prompt], Sampling], list[Audio]]: ...
 
 
 @runtime_checkable
@@ -113,9 +111,8 @@ def _generate_batch(
             # FLAC clips at full scale: halve the level until it fits, which is exact, and remember it
             peak = float(np.abs(audio.samples).max(initial=0.0))
             gain = 2.0 ** -max(0, int(np.ceil(np.log2(peak)))) if peak > 1 else 1.0
-            data = encode_flac(Audio(audio.samples * np.float32(gain), audio.rate))
             path = folder / f"{key}.flac"
-            write_atomic(path, lambda file, data=data: file.write(data))
+            write_bytes(path, encode_flac(Audio(audio.samples * np.float32(gain), audio.rate)))
             entry |= {
                 "sha256": sha256_file(path),
                 "frames": audio.samples.shape[1],

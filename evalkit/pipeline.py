@@ -7,21 +7,23 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from evalkit.assets import assets_of
-from evalkit.config import Dtype, Sampling, build, check
+from evalkit.compare import compare, load_published, others
+from evalkit.config import Dtype, Sampling, build, check, conf_dir
 from evalkit.errors import EvalkitError
 from evalkit.features import Extractor, usable_samples
 from evalkit.generate import Existing, Generator, clips_of
 from evalkit.metrics import Metric
 from evalkit.provenance import provenance
 from evalkit.references import find_references
-from evalkit.store import Cache, RunFolder, digest
+from evalkit.report import Summary
+from evalkit.result import Result, count, save
+from evalkit.store import Cache, RunFolder, digest, identity
 from evalkit.types import Clip, Prompt, PromptSet, Score
 
 log = logging.getLogger(__name__)
@@ -39,31 +41,12 @@ class Plan:
     sampling: Sampling
     device: str
     dtype: str
+    protocol: str
 
     @property
     def references(self) -> str | Generator | None:
         references: str | Generator | None = self.prompts.references
         return references
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run gives.
-
-    Attributes:
-        table: one row per model: measured, n, published, difference for each metric.
-        scores: one row per model and metric.
-        clips: one row per model and prompt, with status, reason and per-clip values.
-        config, provenance: what was asked for, resolved, and what it was made with.
-        path: the run's folder.
-    """
-
-    table: pd.DataFrame
-    scores: pd.DataFrame
-    clips: pd.DataFrame
-    config: dict[str, Any]
-    provenance: dict[str, Any]
-    path: Path
 
 
 def evaluate(config: DictConfig) -> Result:
@@ -75,12 +58,22 @@ def evaluate(config: DictConfig) -> Result:
             asset.locate(plan.cache)
             asset.verify(plan.cache)
     folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
+    resolved: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    folder.text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
     with logging_to(folder):
         references = reference_clips(plan, prompts)
         require_references(plan, references)
         generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
         scores, references, generated, clips = measure(plan, prompts, references, generated)
-        return save(plan, prompts, folder, scores, references, generated, clips)
+        origin = describe(plan, prompts, references)
+        return save(
+            folder,
+            summary=summarize(plan, prompts, scores, references, generated, origin),
+            scores=scores,
+            clips=clips,
+            config=resolved,
+            provenance=origin,
+        )
 
 
 def make_plan(config: DictConfig) -> Plan:
@@ -98,6 +91,7 @@ def make_plan(config: DictConfig) -> Plan:
         sampling=sampling,
         device=device,
         dtype=pick_dtype(config.engine.dtype, device),
+        protocol=protocol_name(config.protocol),
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
@@ -123,6 +117,13 @@ def pick_dtype(dtype: Dtype, device: str) -> str:
     if dtype is Dtype.auto:
         return "float16" if device.startswith("cuda") else "float32"
     return dtype.value
+
+
+def protocol_name(protocol: DictConfig) -> str:
+    """The protocol's name, marked where its switches are not the ones that the name stands for."""
+    path = conf_dir() / "protocol" / f"{protocol.name}.yaml"
+    published = path.is_file() and OmegaConf.load(path) == protocol
+    return str(protocol.name) if published else f"{protocol.name} (changed)"
 
 
 def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
@@ -231,16 +232,12 @@ def measure(
             ids = [i for i in clip_features.ids if i in usable]
             measured = metric(clip_features.select(ids), reference_features.select(ids))
             per_clip[metric_name] = measured.per_clip
-            scores.append(
-                Score(name, metric_name, measured.value, measured.n, protocol.name, metric.higher_is_better)
-            )
+            scores.append(Score(name, metric_name, measured.value, measured.n, plan.protocol, metric.higher_is_better))
         frames.append(clip_frame(name, prompts.prompts, generated[name], references, per_clip))
     return scores, references, generated, pd.concat(frames, ignore_index=True)
 
 
-def common_length(
-    clips: Sequence[Clip], references: Sequence[Clip], rate: int
-) -> tuple[list[Clip], list[Clip]]:
+def common_length(clips: Sequence[Clip], references: Sequence[Clip], rate: int) -> tuple[list[Clip], list[Clip]]:
     """Cut each pair of usable clips to the length that both have."""
 
     def cut(clip: Clip, other: Clip) -> Clip:
@@ -293,6 +290,90 @@ def clip_frame(
             }
         )
     return pd.DataFrame(rows)
+
+
+def summarize(
+    plan: Plan,
+    prompts: PromptSet,
+    scores: Sequence[Score],
+    references: Sequence[Clip],
+    generated: Mapping[str, Sequence[Clip]],
+    origin: Mapping[str, Any],
+) -> Summary:
+    """Collect what the table of this run says."""
+    random_models = {name for name, model in plan.models.items() if getattr(model, "random", False)}
+    random_assets = {name: [a.name for a in assets_of(m) if a.random] for name, m in plan.metrics.items()}
+    networks = dict.fromkeys(asset for names in random_assets.values() for asset in names)
+    published = load_published(conf_dir() / "published")
+    hub_ids = {name: getattr(model, "published", None) for name, model in plan.models.items()}
+    comparison = compare(
+        scores,
+        hub_ids,
+        random_models,
+        prompts.dataset,
+        prompts.subset,
+        len(prompts) == prompts.total,
+        published,
+        random_metrics=[name for name, names in random_assets.items() if names],
+    )
+    joined = [hub_ids[name] for name in comparison.loc[comparison["published"].notna(), "model"]]
+    defaults = vars(Sampling())
+    changed = ", ".join(
+        f"{k} {v}, not {defaults[k]}" for k, v in vars(plan.sampling).items() if k != "seed" and v != defaults[k]
+    )
+    compared_with_clips = any(m.reference_encoder.reads == "audio" for m in plan.metrics.values())
+    duration = plan.sampling.duration
+    silent = {name: sum("digital silence" in c.note for c in clips) for name, clips in generated.items()}
+    return Summary(
+        comparison=comparison,
+        metrics={name: (metric.title, metric.higher_is_better) for name, metric in plan.metrics.items()},
+        dataset=prompts.dataset,
+        subset=prompts.subset,
+        selected=len(prompts),
+        total=prompts.total,
+        protocol=plan.protocol,
+        generated={name: count(clips) for name, clips in generated.items()},
+        references=count(references) if compared_with_clips else None,
+        rendered_by=type(plan.references).__name__ if isinstance(plan.references, Generator) else "",
+        cut=sum(clip.ok and clip.note.startswith("cut") for clip in references),
+        cut_to=duration,
+        weights=[*networks, *sorted(random_models)],
+        remarks=[
+            *(f"{name}: {n} of {len(prompts)} clips are digital silence" for name, n in silent.items() if n),
+            *([f"sampling differs from the model card's: {changed}"] if changed else []),
+        ],
+        context=others(prompts.dataset, list(plan.metrics), published, joined),
+        provenance={
+            "evalkit": str(origin["packages"]["evalkit"]),
+            "commit": f"{origin['commit']}{', with local changes' if origin['dirty'] else ''}",
+            "device": f"{origin['device']} ({origin['device_name']}), {plan.dtype}",
+            "sampling": ", ".join(f"{k} {v}" for k, v in vars(plan.sampling).items()),
+        },
+    )
+
+
+def describe(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str, Any]:
+    """Say where the result comes from, as a JSON-like value."""
+    usable = sorted([clip.id, clip.sha256] for clip in references if clip.ok)
+    return {
+        **provenance(plan.device),
+        "dtype": plan.dtype,
+        "models": {
+            name: identity(model, plan.cache) if isinstance(model, Generator) else repr(model)
+            for name, model in plan.models.items()
+        },
+        "metrics": {name: identity(metric, plan.cache) for name, metric in plan.metrics.items()},
+        "random_weights": sorted({a.name for a in assets_of(plan.metrics, plan.models) if a.random}),
+        "prompts": {
+            "dataset": prompts.dataset,
+            "subset": prompts.subset,
+            "sha256": prompts.sha256,
+            "selected": len(prompts),
+            "total": prompts.total,
+            "ids": digest([p.id for p in prompts.prompts]),
+        },
+        "references": {"usable": len(usable), "of": len(references), "sha256": digest(usable)},
+    }
 
 
 @contextmanager

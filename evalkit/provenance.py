@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "evalkit torch torchaudio transformers laion-clap frechet-audio-distance hear21passt torchvggish "
-    "hydra-core pandas numpy scipy soundfile julius librosa"
-).split()
+    *("evalkit", "torch", "torchaudio", "transformers", "laion-clap", "frechet-audio-distance", "hear21passt"),
+    *("torchvggish", "hydra-core", "pandas", "numpy", "scipy", "soundfile", "julius", "librosa"),
+)
 
 
 def provenance(device: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +35,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -78,6 +78,11 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         raise cannot_write(path, error) from error
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically."""
+    write_atomic(path, lambda file: file.write(data))
+
+
 def cannot_write(path: Path, error: OSError) -> EvalkitError:
     """Turn a failed write into one line that says what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -88,7 +93,7 @@ def cannot_write(path: Path, error: OSError) -> EvalkitError:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 class Cache:
@@ -112,10 +117,7 @@ class Cache:
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
         data = buffer.getvalue()
-        write_atomic(
-            self._feature(encoder, key),
-            lambda file: file.write(zlib.crc32(data).to_bytes(4, "little") + data),
-        )
+        write_bytes(self._feature(encoder, key), zlib.crc32(data).to_bytes(4, "little") + data)
 
     def read_feature(self, encoder: str, key: str) -> np.ndarray | None:
         """Read one array; None where it is absent. A damaged entry is deleted, and said in the log."""
@@ -140,7 +142,7 @@ class RunFolder:
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], name: str):
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         parent = Path(output_dir).expanduser().absolute()
         for attempt in range(100):
             self.path = parent / f"{stamp}-{name}{f'-{attempt}' if attempt else ''}"
@@ -155,7 +157,7 @@ class RunFolder:
         raise EvalkitError(f"cannot make a new folder in '{parent}'")
 
     def text(self, name: str, text: str) -> None:
-        write_atomic(self.path / name, lambda file: file.write(text.encode()))
+        write_bytes(self.path / name, text.encode())
 
     def json(self, name: str, value: Any) -> None:
         write_json(self.path / name, value)

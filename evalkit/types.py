@@ -23,6 +23,7 @@ class Prompt:
         melody: audio whose melody conditions the generation, where there is one.
         tags: aspects or labels, for subsets.
         seconds: how much of the reference the caption is about; None for all of it.
+        start: where in the full recording that part begins, in seconds, where known.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Prompt:
     melody: Path | None = None
     tags: tuple[str, ...] = ()
     seconds: float | None = None
+    start: float | None = None
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ class Lengths:
 
 def write(path: Path, samples: np.ndarray, rate: int = RATE, **options: Any) -> Clip:
     soundfile.write(path, samples.T, rate, **options)
-    return Clip(path.stem, path, sha256=sha256_file(path), frames=samples.shape[1], sample_rate=rate, channels=len(samples))
+    return Clip(
+        path.stem, path, sha256=sha256_file(path), frames=samples.shape[1], sample_rate=rate, channels=len(samples)
+    )
 
 
 def tone(seconds: float = 2.0, rate: int = RATE, level: float = 0.5) -> np.ndarray:
@@ -63,7 +65,12 @@ def tone(seconds: float = 2.0, rate: int = RATE, level: float = 0.5) -> np.ndarr
 
 
 def extract(
-    tmp_path: Path, clips: list[Clip], *encoders: Any, batch_size: int = 2, loudness: float | None = None, refuse: bool = True
+    tmp_path: Path,
+    clips: list[Clip],
+    *encoders: Any,
+    batch_size: int = 2,
+    loudness: float | None = None,
+    refuse: bool = True,
 ) -> tuple[list[Any], list[Clip]]:
     Levels.calls.clear()
     extractor = Extractor(Cache(tmp_path / "cache"), "cpu", batch_size, RATE)

@@ -31,7 +31,7 @@ class FAD:
 
     def __call__(self, generated: Features, reference: Features) -> Measured:
         """Compare windows (frames, dimensions). Raises EvalkitError for fewer than two windows."""
-        fits = []
+        fits: list[np.ndarray] = []
         for name, features in (("generated", generated), ("reference", reference)):
             frames = np.concatenate(features.values)
             try:

@@ -36,7 +36,9 @@ class Folder:
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise EvalkitError("the folder of clips is not set: give its path, as in model=folder model.folder.path=CLIPS")
+            raise EvalkitError(
+                "the folder of clips is not set: give its path, as in model=folder model.folder.path=CLIPS"
+            )
 
     def find(self, prompts: Sequence[Prompt]) -> list[Clip]:
         """Find one clip per prompt, in order.
@@ -107,6 +109,4 @@ def _clip(prompt_id: str, paths: list[Path], source: Path) -> Clip:
         return Clip(prompt_id, path, "unreadable", str(error))
     if frames == 0:
         return Clip(prompt_id, path, "unreadable", "no samples")
-    return Clip(
-        prompt_id, path, sha256=sha256_file(path), frames=frames, sample_rate=rate, channels=channels
-    )
+    return Clip(prompt_id, path, sha256=sha256_file(path), frames=frames, sample_rate=rate, channels=channels)

@@ -104,19 +104,22 @@ def _load_network(name: str, folder: Path, device: str, dtype: str) -> Any:
     if not safe and not any(folder.glob("pytorch_model*.bin")):
         raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
     try:
-        with quiet():
+        with quiet_transformers():
             network, info = kinds[kind].from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=safe,
                 weights_only=True,  # musicgen-medium and -large are published as pickles: tensors only
                 dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
                 output_loading_info=True,
             )
     except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EvalkitError(f"{name}: '{folder}' cannot be loaded, get it again ({reason})") from error
-    # transformers fills what is missing with random numbers
+    # transformers fills with random numbers what is missing or does not fit
+    if misfits := sorted(key for key, *_ in info["mismatched_keys"]):
+        raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{misfits[0]}'")
     if missing := _missing(network, info["missing_keys"]):
         raise EvalkitError(
             f"{name}: '{folder}' lacks {len(missing)} of the model's weights, such as '{missing[0]}': get it again"
@@ -137,7 +140,7 @@ def _load_network(name: str, folder: Path, device: str, dtype: str) -> Any:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers from progress bars, and from warnings that every MusicGen raises."""
     from transformers.utils import logging
 
@@ -170,7 +173,7 @@ def _load_tokenizer(name: str, folder: Path, vocabulary: int) -> Any:
     import transformers
 
     try:
-        with quiet():
+        with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # tokenizers raises bare Exception
         raise EvalkitError(f"{name}: '{folder}' has no usable tokenizer: get its tokenizer files again") from error
@@ -304,7 +307,7 @@ def keep(logits: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
         ordered, order = logits.sort(dim=1, descending=True)
         probabilities = ordered.softmax(dim=1)
         before = probabilities.cumsum(dim=1) - probabilities
-        return logits.masked_fill((before > top_p).scatter(1, order, before > top_p), -math.inf)
+        return logits.scatter(1, order, ordered.masked_fill(before > top_p, -math.inf))
     if top_k > 0:
         smallest = logits.topk(min(top_k, logits.shape[1]), dim=1).values[:, -1:]
         return logits.masked_fill(logits < smallest, -math.inf)

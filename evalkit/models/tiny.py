@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.config import Sampling
-from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet
+from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet_transformers
 from evalkit.store import Cache, cannot_write
 
 LAYOUT = 1  # of the files written here: raise it when the same seed would give others
@@ -55,7 +55,7 @@ class TinyStereo:
             cache.checkpoints.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=cache.checkpoints, prefix=".partial-"))
             try:
-                with quiet():
+                with quiet_transformers():
                     write_checkpoint(partial, self.seed)
                 partial.chmod(0o755)  # mkdtemp makes it private
                 os.replace(partial, folder)
@@ -75,7 +75,7 @@ def write_checkpoint(folder: Path, seed: int) -> None:
     tokenizer = _tokenizer()
     config = transformers.MusicgenConfig(
         text_encoder=transformers.T5Config(
-            vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2
+            vocab_size=len(tokenizer), d_model=24, d_kv=24, d_ff=48, num_layers=1, num_heads=1
         ),
         # as facebook/encodec_32khz, which is mono and codes each channel of a stereo clip by itself
         audio_encoder=transformers.EncodecConfig(

@@ -1,0 +1,240 @@
+"""The defects of the packages evalkit stands on, each handled here and nowhere else.
+
+Nothing happens on import, and no installed file is changed: what has to be replaced is replaced for
+the duration of one call. Each function names the defect it deals with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import os
+import pickle
+import sys
+import types
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from evalkit.errors import EvalkitError
+
+ROBERTA_VOCABULARY = 50265
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep packages from printing to stdout and from warning about their own use of old interfaces."""
+    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@functools.cache
+def prepare() -> None:
+    """Make torchvision and torchaudio importable beside a CPU-only torch.
+
+    Defect: registries carry both only as CUDA builds. Beside a CPU-only torch their C++ parts cannot
+    be loaded; torchvision then fails at import because it describes operators that do not exist, and
+    torchaudio because it insists on its extension. timm, laion_clap, hear21passt,
+    frechet-audio-distance and transformers fail with them. evalkit needs none of the C++ parts.
+
+    Call it before anything imports the two. Does nothing where torch was built for CUDA or the C++
+    parts can be loaded.
+    """
+    import torch
+
+    if torch.version.cuda is not None:
+        return
+    if "torchvision" not in sys.modules and not _extension_loads("torchvision", "_C*.so"):
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _kept.append(library)
+    if "torchaudio" not in sys.modules and not _extension_loads("torchaudio", "lib/*torchaudio*.so"):
+        stand_in = types.ModuleType("torchaudio._extension")
+        stand_in.__dict__.update(
+            _IS_TORCHAUDIO_EXT_AVAILABLE=False, _IS_ALIGN_AVAILABLE=False, fail_if_no_align=lambda function: function
+        )
+        sys.modules["torchaudio._extension"] = stand_in
+
+
+_kept: list[Any] = []  # definitions of operators live as long as the object that made them
+
+
+def _extension_loads(package: str, pattern: str) -> bool:
+    import torch
+
+    spec = importlib.util.find_spec(package)
+    files = list(Path(spec.origin).parent.glob(pattern)) if spec and spec.origin else []
+    try:
+        for file in files:
+            torch.ops.load_library(str(file))
+    except OSError:
+        return False
+    return bool(files)
+
+
+@functools.cache
+def laion_clap() -> types.ModuleType:
+    """Import laion_clap without a network and without traces.
+
+    Defects of 1.1.7: its import loads three tokenizers from the hub, which inference never uses and
+    which without a network is retried for minutes; and it puts its own folder, with the top-level
+    names `evaluate`, `training` and `clap_module`, on sys.path for good.
+    """
+    prepare()
+    from transformers import BartTokenizer, BertTokenizer, RobertaTokenizer
+
+    path = list(sys.path)
+    try:
+        with quiet(), contextlib.ExitStack() as stack:
+            # a set: in transformers 5 Bart's tokenizer is Roberta's
+            for tokenizer in {BertTokenizer, RobertaTokenizer, BartTokenizer}:
+                stack.enter_context(patch.object(tokenizer, "from_pretrained", _nothing))
+            return importlib.import_module("laion_clap")
+    finally:
+        sys.path[:] = path
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def clap_module(amodel: str) -> Any:
+    """Build laion_clap's CLAP_Module without fusion, on the CPU, its weights still to be filled in.
+
+    Defects of 1.1.7: the constructor loads roberta-base's weights from the hub, which the checkpoint
+    overwrites, and roberta-base's tokenizer, which evalkit passes to each call.
+    """
+    module = laion_clap()
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
+
+    # the shape of roberta-base, from its config.json
+    config = RobertaConfig(
+        vocab_size=ROBERTA_VOCABULARY, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
+    )
+    with (
+        quiet(),
+        patch.object(RobertaModel, "from_pretrained", lambda *_, **__: RobertaModel(config)),
+        patch.object(RobertaTokenizer, "from_pretrained", _nothing),
+    ):
+        return module.CLAP_Module(enable_fusion=False, device="cpu", amodel=amodel)
+
+
+def roberta_tokenizer(folder: Path) -> Any:
+    """Load roberta-base's tokenizer from a folder with vocab.json and merges.txt.
+
+    Defect: transformers 5 silently makes a tokenizer of five tokens where the files are missing.
+    Raises EvalkitError for it.
+    """
+    prepare()
+    from transformers import RobertaTokenizer
+
+    try:
+        with quiet():
+            tokenizer = RobertaTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # transformers and tokenizers raise many kinds for damaged files
+        raise EvalkitError(f"cannot load the RoBERTa tokenizer from '{folder}': {_first_line(error)}") from error
+    if len(tokenizer) != ROBERTA_VOCABULARY:
+        raise EvalkitError(
+            f"the RoBERTa tokenizer in '{folder}' has {len(tokenizer)} entries instead of {ROBERTA_VOCABULARY}: "
+            "the folder needs roberta-base's vocab.json and merges.txt"
+        )
+    return tokenizer
+
+
+def passt_20sec() -> Any:
+    """Build hear21passt's 20-second model that gives logits, its weights still to be filled in.
+
+    Defects of 0.0.26: `get_basic_model` always downloads; it prints the whole model, and on its
+    first forward every shape, to stdout.
+    """
+    prepare()
+    with quiet():
+        from hear21passt import base20sec
+        from hear21passt.models import passt
+
+        original = base20sec.get_model_passt
+        with patch.object(base20sec, "get_model_passt", functools.partial(original, pretrained=False)):
+            model = base20sec.get_basic_model(mode="logits")
+    passt.first_RUN = False
+    return model
+
+
+def fad_vggish(network: Any) -> Any:
+    """Hand a VGGish to frechet-audio-distance, and return what it computes embeddings with.
+
+    Defect of 0.3.4: it gets VGGish through torch.hub, which asks GitHub even where the weights are
+    cached, and runs what it finds there.
+    """
+    laion_clap()  # it imports laion_clap, unprepared
+    import torch
+
+    with quiet():
+        from frechet_audio_distance import FrechetAudioDistance
+
+        with patch.object(torch.hub, "load", lambda *_, **__: network):
+            return FrechetAudioDistance(model_name="vggish", use_pca=False, use_activation=False).model
+
+
+def load_tensors(path: Path, name: str) -> Any:
+    """Read the tensors of a file that torch.save wrote, and run nothing that is in it.
+
+    Defect: laion_clap and hear21passt unpickle whatever the file says. torch's own answer,
+    `weights_only=True`, refuses CLAP's published files for their pickle protocol (4) and for the
+    NumPy numbers in their optimizer's state. Here only tensors and plain containers are made; all
+    else becomes a `_Ignored`. Raises EvalkitError for a file that cannot be read.
+    """
+    import torch
+
+    module = types.ModuleType("tensors_only")
+    module.__dict__.update(Unpickler=_TensorUnpickler, load=lambda file, **kw: _TensorUnpickler(file, **kw).load())
+    try:
+        # mapped, because two thirds of CLAP's file are its optimizer's state
+        return torch.load(
+            path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipfile.is_zipfile(path)
+        )
+    except Exception as error:  # a damaged pickle can raise anything
+        raise EvalkitError(
+            f"{name}: '{path}' cannot be read as a checkpoint ({_first_line(error)}): it is incomplete or another file"
+        ) from error
+
+
+class _Ignored:
+    """Stands for everything in a checkpoint that is not a tensor."""
+
+    def __init__(self, *_: Any, **__: Any):
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, *_: Any) -> None:
+        pass
+
+    def append(self, _: Any) -> None:
+        pass
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    ALLOWED = frozenset(
+        {
+            ("collections", "OrderedDict"),
+            ("torch", "Size"),
+            ("torch._utils", "_rebuild_parameter"),
+            ("torch._utils", "_rebuild_tensor"),
+            ("torch._utils", "_rebuild_tensor_v2"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(module, name) if (module, name) in self.ALLOWED else _Ignored
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,79 @@
+"""One file per network; here is what they share: filling a network with weights, and grouping clips.
+
+An encoder is a frozen dataclass with `reads` ("audio" or "text"), `version` (raised when the same
+input would give other features), for audio `sample_rate` (Hz), and `load(cache, device)`, which
+gives a function from a list of mono clips (samples,) or captions to a list of float32 arrays
+(frames, dimensions), in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+
+
+def fill(network: Any, state: Any, name: str, path: Path) -> None:
+    """Load a state dict strictly; EvalkitError names what is missing, unexpected or of another shape."""
+    import torch
+
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise EvalkitError(f"{name}: '{path}' holds no state dict of tensors: it is another file")
+    own = network.state_dict()
+    problems = {
+        "missing": own.keys() - state.keys(),
+        "unexpected": state.keys() - own.keys(),
+        "of another shape": {k for k in own.keys() & state.keys() if own[k].shape != state[k].shape},
+    }
+    found = [
+        f"{len(keys)} {kind} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
+        for kind, keys in problems.items()
+        if keys
+    ]
+    if found:
+        raise EvalkitError(f"{name}: '{path}' does not fit the network: {'; '.join(found)}")
+    network.load_state_dict(state)
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draw torch's random numbers on the CPU from `seed`, and leave its generator as it was.
+
+    With None the numbers are any: packages draw initial weights that a checkpoint then replaces.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed CUDA too
+        yield
+
+
+def randomize(network: Any, gain: float) -> None:
+    """Draw all linear and convolutional weights with variance gain² / fan-in (He et al. 2015: gain² = 2), biases zero.
+
+    The packages' own initial weights are made for training: their outputs hardly depend on the input.
+    """
+    import torch
+
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
+                module.weight.normal_(0, gain / module.weight[0].numel() ** 0.5)
+                if module.bias is not None:
+                    module.bias.zero_()
+
+
+def by_length(clips: Sequence[np.ndarray], samples: int) -> Iterator[list[int]]:
+    """Group the indices of clips of equal length, with at most `samples` samples (or one clip) in a group."""
+    lengths = [len(clip) for clip in clips]
+    for length in sorted(set(lengths)):
+        same = [i for i, other in enumerate(lengths) if other == length]
+        size = max(1, samples // max(1, length))
+        for start in range(0, len(same), size):
+            yield same[start : start + size]

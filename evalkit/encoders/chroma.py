@@ -1,0 +1,58 @@
+"""Chromagrams: which pitch class dominates when, 32 kHz mono to 12 classes per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evalkit.store import Cache
+
+
+@dataclass(frozen=True)
+class Chroma:
+    """audiocraft's ChromaExtractor (modules/chroma.py), framed as its metrics/chroma_cosinesim.py does.
+
+    Attributes:
+        n_chroma: pitch classes.
+        radix2_exp: the STFT's window is 2**radix2_exp samples, its hop a quarter of that.
+        argmax: one-hot frames instead of frames whose largest value is 1.
+    """
+
+    n_chroma: int = 12
+    radix2_exp: int = 14
+    argmax: bool = True
+    sample_rate: int = 32000
+    reads: ClassVar[str] = "audio"
+    version: ClassVar[int] = 1
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        """Build the filters; the function gives (ceil(samples / hop), n_chroma)."""
+        import librosa
+        import torch
+
+        size, hop = 2**self.radix2_exp, 2**self.radix2_exp // 4
+        filters = torch.from_numpy(
+            librosa.filters.chroma(sr=self.sample_rate, n_fft=size, tuning=0, n_chroma=self.n_chroma)
+        ).to(device)
+        window = torch.hann_window(size, device=device)
+        norm = window.square().sum().sqrt()
+
+        def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
+            with torch.inference_mode():
+                return [one(clip).cpu().numpy() for clip in clips]
+
+        def one(clip: np.ndarray) -> Any:
+            samples = torch.from_numpy(np.asarray(clip, np.float32)).to(device)
+            missing = max(0, size - len(samples))
+            samples = torch.nn.functional.pad(samples, (missing // 2, missing - missing // 2))
+            spectrum = torch.stft(samples, size, hop, window=window, center=True, return_complex=True)
+            frames = (filters @ (spectrum / norm).abs().square()).T[: -(-len(clip) // hop)]
+            frames = torch.nn.functional.normalize(frames, p=torch.inf, dim=1, eps=1e-6)
+            if not self.argmax:
+                return frames
+            return torch.nn.functional.one_hot(frames.argmax(1), self.n_chroma).float()
+
+        return encode

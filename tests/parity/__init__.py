@@ -1,0 +1,59 @@
+"""evalkit against the original implementations, on the same seeded random weights and the same audio."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from evalkit import audio
+from evalkit.assets import Asset
+from evalkit.store import Cache
+
+SEED = 7
+
+
+@functools.cache
+def folder() -> Path:
+    """A folder for checkpoints that the modules of one test run share; they take seconds to make."""
+    path = Path(tempfile.mkdtemp(prefix="evalkit-parity-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+@functools.cache
+def cache() -> Cache:
+    return Cache(folder() / "cache")
+
+
+def random_asset(name: str, seed: int = SEED) -> Asset:
+    return Asset(name=name, random_seed=seed)
+
+
+def music(data: Path, name: str, rate: int, start: float, seconds: float) -> np.ndarray:
+    """A part of a music file, mono at `rate` Hz."""
+    whole = audio.downmix(audio.resample(audio.read(data / "audio" / name), rate)).samples[0]
+    part = np.ascontiguousarray(whole[round(start * rate) :][: round(seconds * rate)])
+    assert len(part) == round(seconds * rate)
+    return part
+
+
+def noise(rate: int, seconds: float, level: float = 0.1) -> np.ndarray:
+    return np.random.default_rng(3).normal(0, level, round(rate * seconds)).astype(np.float32)
+
+
+def sine(rate: int, seconds: float, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+def silence(rate: int, seconds: float) -> np.ndarray:
+    return np.zeros(round(rate * seconds), np.float32)
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    return float(np.abs(ours - theirs).max(initial=0.0) / max(1e-30, np.abs(theirs).max(initial=0.0)))

@@ -1,0 +1,136 @@
+"""CLAP's embeddings against laion_clap, loaded by its own code and called as audiocraft calls it."""
+
+from __future__ import annotations
+
+import time
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from evalkit import compat
+from evalkit.assets import Asset
+from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, network_of
+from tests import parity
+
+CAPTIONS = [
+    "A slow piano ballad with a sad mood.",
+    "Fast techno with a heavy kick drum, a rolling bass line and bright, metallic synthesizers",
+    "The low quality recording features a ballad song that contains sustained strings, mellow piano melody and soft "
+    "female vocal singing over it. It sounds sad and soulful, like something you would hear at Sunday services. " * 2,
+    "Ünïcödé & <b>tags</b>\n\t{curly} 日本",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Seeded weights in the published file's layout, and laion_clap's module that loaded that file itself."""
+    path = parity.folder() / "music_audioset_epoch_15_esc_90.14.pt"
+    module = compat.laion_clap()
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizer
+
+    network = network_of(parity.random_asset("CLAP weights"), parity.cache(), "cpu").model
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
+    state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
+    # what laion_clap's training saves beside the weights: NumPy numbers in the optimizer's groups
+    optimizer = {"state": {0: {"step": 1, "exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": np.float64(1e-4)}]}
+    checkpoint = {"epoch": 15, "name": "music", "state_dict": state, "optimizer": optimizer}
+    torch.save(checkpoint, path, pickle_protocol=4)
+
+    config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
+    tokenizer = compat.roberta_tokenizer(made_up_tokenizer(parity.cache()))
+    with (
+        compat.quiet(),
+        patch.object(RobertaModel, "from_pretrained", lambda *_, **__: RobertaModel(config)),
+        patch.object(RobertaTokenizer, "from_pretrained", lambda *_, **__: tokenizer),
+    ):
+        original = module.CLAP_Module(enable_fusion=False, amodel="HTSAT-base", device="cpu")
+        original.load_ckpt(str(path))
+    return Asset(name="CLAP weights", path=str(path)), original.eval()
+
+
+@pytest.fixture(scope="module")
+def audio_encoder(published):
+    return CLAPAudio(published[0]).load(parity.cache(), "cpu")
+
+
+@pytest.fixture(scope="module")
+def text_encoder(published):
+    return CLAPText(published[0], tokenizer=parity.random_asset("RoBERTa tokenizer")).load(parity.cache(), "cpu")
+
+
+def original_audio(original, clip: np.ndarray) -> np.ndarray:
+    with torch.inference_mode(), compat.quiet():
+        return original.get_audio_embedding_from_data(torch.from_numpy(clip)[None], use_tensor=True).numpy()
+
+
+def test_audio_embeddings_are_the_original_s(shared_data, published, audio_encoder):
+    clips = [
+        parity.music(shared_data, "bach.mp3", 48000, 0, 10),
+        parity.music(shared_data, "electro_1.mp3", 48000, 2, 3.3),
+        parity.sine(48000, 0.01),
+        parity.noise(48000, 6),
+        parity.silence(48000, 1),
+    ]
+    started = time.perf_counter()
+    ours = audio_encoder(clips)
+    seconds = (time.perf_counter() - started) / len(clips)
+    worst = 0.0
+    for clip, embedding in zip(clips, ours, strict=True):
+        assert embedding.shape == (1, 512)
+        assert embedding.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(embedding), 1, rtol=1e-5)
+        worst = max(worst, float(np.abs(embedding - original_audio(published[1], clip)).max()))
+    print(f"CLAP audio embeddings, largest difference {worst:.1e}; {seconds:.2f} s per clip")
+    assert worst < 1e-5
+    cosines = np.concatenate(ours) @ np.concatenate(ours).T
+    assert (cosines[np.triu_indices(len(clips), 1)] < 0.98).all()  # random weights tell sounds apart
+
+
+def test_of_a_long_clip_the_beginning_counts(shared_data, published, audio_encoder):
+    clip = parity.music(shared_data, "electro_1.mp3", 48000, 0, 15)
+    state = np.random.get_state()  # noqa: NPY002
+    (long,), (again,) = audio_encoder([clip]), audio_encoder([clip])
+    np.testing.assert_array_equal(long, again)
+    assert all(np.array_equal(a, b) for a, b in zip(state, np.random.get_state(), strict=True))  # noqa: NPY002
+    np.testing.assert_allclose(long, original_audio(published[1], clip[:480000]), atol=1e-5)
+    with patch.object(np.random, "randint", lambda *_: 0):  # the package's random part, at the beginning
+        np.testing.assert_allclose(long, original_audio(published[1], clip), atol=1e-5)
+
+
+def test_text_embeddings_are_the_original_s(published, text_encoder):
+    started = time.perf_counter()
+    ours = text_encoder(CAPTIONS)
+    seconds = (time.perf_counter() - started) / len(CAPTIONS)
+    worst = 0.0
+    for caption, embedding in zip(CAPTIONS, ours, strict=True):
+        assert embedding.shape == (1, 512)
+        assert embedding.dtype == np.float32
+        with torch.inference_mode(), compat.quiet():
+            expected = published[1].get_text_embedding([caption])
+        worst = max(worst, float(np.abs(embedding - expected).max()))
+    print(f"CLAP text embeddings, largest difference {worst:.1e}; {seconds:.2f} s per caption")
+    assert worst < 1e-5
+    cosines = np.concatenate(ours) @ np.concatenate(ours).T
+    assert (cosines[np.triu_indices(len(CAPTIONS), 1)] < 0.98).all()
+
+
+def test_long_captions_are_cut(published, text_encoder):
+    long = CAPTIONS[2] * 3
+    np.testing.assert_array_equal(*text_encoder([long, long + " and then something else"]))
+
+
+def test_many_at_once_equal_one_by_one(audio_encoder, text_encoder):
+    clips = [parity.noise(48000, 2), parity.sine(48000, 3)]
+    for clip, many in zip(clips, audio_encoder(clips), strict=True):
+        np.testing.assert_allclose(many, audio_encoder([clip])[0], atol=1e-5)
+    for caption, many in zip(CAPTIONS[::-1], text_encoder(CAPTIONS[::-1]), strict=True):
+        np.testing.assert_allclose(many, text_encoder([caption])[0], atol=1e-5)
+
+
+def test_both_encoders_share_one_network(published):
+    asset, _ = published
+    cache = parity.cache()
+    assert network_of(asset, cache, "cpu") is network_of(asset, cache, "cpu")

@@ -1,0 +1,102 @@
+"""PaSST's probabilities against hear21passt, loaded by its own code and run one segment at a time."""
+
+from __future__ import annotations
+
+import time
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+
+from evalkit import compat
+from evalkit.assets import Asset
+from evalkit.encoders.passt import PaSST, network_of
+from tests import parity
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Seeded weights in the release file's layout, and hear21passt's network that loaded that file itself."""
+    path = parity.folder() / "passt-s-f128-20sec-p16-s10-ap.474-swa.pt"
+    torch.save(network_of(parity.random_asset("PaSST weights"), parity.cache()).net.state_dict(), path)
+    compat.prepare()
+    with compat.quiet():
+        from hear21passt import base20sec
+        from hear21passt.models.helpers import vit_helpers
+
+        with patch.object(vit_helpers, "download_cached_file", lambda *_, **__: path):
+            original = base20sec.get_basic_model(mode="logits").eval()
+    return path, original
+
+
+@pytest.fixture(scope="module")
+def encode(published):
+    return PaSST(Asset(name="PaSST weights", path=str(published[0]))).load(parity.cache(), "cpu")
+
+
+def probabilities(original, segment: np.ndarray) -> np.ndarray:
+    """As audiocraft's PasstKLDivergenceMetric: alone in its batch."""
+    with torch.inference_mode(), compat.quiet():
+        return original(torch.from_numpy(segment)[None]).softmax(-1).numpy()
+
+
+def test_probabilities_are_the_original_s(shared_data, published, encode):
+    clips = [
+        parity.music(shared_data, "bach.mp3", 32000, 3, 3),
+        parity.music(shared_data, "electro_2.mp3", 32000, 0, 10),
+        parity.noise(32000, 1),
+        parity.silence(32000, 1),
+        parity.sine(32000, 0.2),
+        parity.sine(32000, 0.15),  # too short to count
+    ]
+    started = time.perf_counter()
+    ours = encode(clips)
+    seconds = time.perf_counter() - started
+    assert [p.shape for p in ours] == [(1, 527)] * 5 + [(0, 527)]
+    worst = 0.0
+    for clip, p in zip(clips, ours, strict=True):
+        assert p.dtype == np.float32
+        np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+        if len(p):
+            worst = max(worst, parity.difference(p, probabilities(published[1], clip)))
+    print(f"PaSST probabilities, largest relative difference {worst:.1e}; {seconds / 15.2:.2f} s per second of audio")
+    assert worst < 2e-5
+
+
+def test_segments_are_disjoint_and_unpadded(published, encode, shared_data):
+    twenty = PaSST(parity.random_asset("PaSST weights")).segments
+    assert [len(s) for s in twenty(np.zeros(32000 * 20 + 4800, np.float32))] == [640000]
+    assert [len(s) for s in twenty(np.zeros(32000 * 20 + 4801, np.float32))] == [640000, 4801]
+    assert twenty(np.zeros(4800, np.float32)) == []
+    encoder = PaSST(parity.random_asset("PaSST weights"), segment=1.0)
+    clip = parity.music(shared_data, "electro_1.mp3", 32000, 0, 2.5)
+    segments = encoder.segments(clip)
+    assert [len(s) for s in segments] == [32000, 32000, 16000]
+    np.testing.assert_array_equal(np.concatenate(segments), clip)
+    short = PaSST(Asset(name="PaSST weights", path=str(published[0])), segment=1.0).load(parity.cache(), "cpu")
+    (ours,) = short([clip])
+    for segment, p in zip(segments, ours, strict=True):
+        assert parity.difference(p[None], probabilities(published[1], segment)) < 2e-5
+
+
+def test_many_clips_at_once_equal_one_by_one(encode, shared_data):
+    clips = [
+        parity.noise(32000, 1),
+        parity.sine(32000, 0.5),
+        parity.music(shared_data, "bach.mp3", 32000, 9, 1),
+    ]
+    together, reordered = encode(clips), encode(clips[::-1])[::-1]
+    for clip, many, other in zip(clips, together, reordered, strict=True):
+        (one,) = encode([clip])
+        assert parity.difference(many, one) < 1e-5
+        assert parity.difference(other, one) < 1e-5
+
+
+def test_random_weights_tell_sounds_apart(encode):
+    noise, sine, silence = (
+        p[0].astype(np.float64)
+        for p in encode([parity.noise(32000, 1), parity.sine(32000, 1), parity.silence(32000, 1)])
+    )
+    for p, q in ((noise, sine), (noise, silence), (sine, silence)):
+        assert (p * np.log(p / q)).sum() > 0.1

@@ -1,0 +1,122 @@
+"""The command line: one line for every mistake, and what the commands print."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit import cli
+
+Run = Callable[..., tuple[int, str, str]]
+BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
+
+
+@pytest.fixture
+def evalkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line inside this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["evalkit", *arguments])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as exit:
+            code = exit.code
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_help_answers_at_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "evalkit.cli"], capture_output=True, text=True, check=True
+    )
+    assert "evalkit run model=NAME prompts=NAME" in done.stdout
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not loaded & {"torch", "transformers", "pandas", "hydra", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["rnu"], "unknown command 'rnu': did you mean 'run'? available: fetch, run"),
+        (["run"], "no model is selected: set model=NAME"),
+        (["run", "model=synth"], "no prompts is selected: set prompts=NAME"),
+        (["run", "model=musicgen_smal", "prompts=demo"], "unknown model 'musicgen_smal': did you mean 'musicgen_"),
+        (["run", "model=[synth,musicgen_lage]", "prompts=demo"], "did you mean 'musicgen_large'?"),
+        (["run", "model=synth", "prompts=musicap"], "unknown prompts 'musicap': did you mean 'musiccaps'?"),
+        ([*BASE, "metric=fda"], "unknown metric 'fda': did you mean 'fad'? available: chroma, clap_score, fad, kld"),
+        ([*BASE, "metric=[fad,klt]"], "unknown metric 'klt': did you mean 'kld'?"),
+        ([*BASE, "protocol=musicgn"], "unknown protocol 'musicgn': did you mean 'musicgen'?"),
+        ([*BASE, "experiment=dmeo"], "unknown experiment 'dmeo': did you mean 'demo'?"),
+        ([*BASE, "prompts.subset=balancd"], "did you mean 'balanced'?"),
+        ([*BASE, "sampling.topk=3"], "there is no option 'sampling.topk': did you mean 'sampling.top_k'?"),
+        ([*BASE, "sampling.top_k=many"], "Value 'many' of type 'str' could not be converted to Integer"),
+        ([*BASE, "engine.dtype=float64"], "float64"),
+        ([*BASE, "engine.batch_size=0"], "engine.batch_size=0: must be at least 1"),
+        ([*BASE, "sampling.duration=0"], "sampling.duration=0: must be more than 0"),
+        ([*BASE, "sampling.duration=300"], "sampling.duration=300: must be more than 0 and at most 30 seconds"),
+        ([*BASE, "engine.device=cuda:7"], "engine.device=cuda:7"),
+        ([*BASE, "engine.device=gpu"], "engine.device=gpu"),
+        ([*BASE, "model.synth.sede=1"], "there is no option 'model.synth.sede'"),
+        ([*BASE, "model.synth._target_=os.system"], "not part of evalkit"),
+        (["run", "model=synth", "prompts=table"], "prompts"),
+        (["run", "model=synth", "prompts=table", "prompts.path=absent.csv"], "absent.csv"),
+        (["run", "model=synth", "prompts=[demo"], "prompts=[demo"),
+        ([*BASE, "metric.fad.encoder.weights.random_seed=null", "metric=fad"], "run 'evalkit fetch'"),
+        (["run", "model=musicgen_small", "prompts=demo", "random_weights=0"], "MusicGen small is not on this machine"),
+        ([*BASE, "output_dir=/proc/nowhere"], "cannot write '/proc/nowhere"),
+    ],
+    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_status_2(evalkit: Run, arguments: list[str], expected: str) -> None:
+    code, out, err = evalkit(*arguments)
+    assert code == 2, (out, err)
+    assert expected in err
+    assert err.startswith("evalkit: ") and err.count("\n") == 1, err
+    assert out == ""
+
+
+def test_a_bug_is_a_traceback(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(config: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("evalkit.pipeline.evaluate", broken)
+    with pytest.raises(ZeroDivisionError):
+        evalkit(*BASE)
+
+
+def test_fetch_lists_every_file_with_licence_and_place(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    code, out, err = evalkit("fetch", "--list", "model=musicgen_stereo_medium", "prompts=musiccaps")
+    assert code == 0, err
+    for expected in (
+        "facebook/musicgen-stereo-medium", "CC-BY-NC", "google/MusicCaps", "CC-BY-SA", "vggish-10086976.pth",
+        "passt-s-f128-20sec-p16-s10-ap.474-swa.pt", "music_audioset_epoch_15_esc_90.14.pt", "roberta-base", "missing",
+    ):  # fmt: skip
+        assert expected in out, expected
+
+
+def test_fetch_with_random_weights_needs_nothing(evalkit: Run) -> None:
+    code, out, _ = evalkit("fetch", "experiment=demo")
+    assert (code, out.strip()) == (0, "nothing to fetch: this configuration needs no file from elsewhere")
+
+
+def test_fetch_without_a_network_is_one_line(evalkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def blocked(*_: Any) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr("socket.socket.connect", blocked)
+    code, _, err = evalkit("fetch", "model=synth", "prompts=demo", "metric=fad")
+    assert code == 2
+    assert "cannot fetch" in err and err.count("\n") == 1

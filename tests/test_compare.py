@@ -1,0 +1,227 @@
+"""Published numbers and how scores are joined with them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evalkit.compare import Published, compare, load_published, others
+from evalkit.errors import EvalkitError
+from evalkit.types import Score
+
+FOLDER = Path(__file__).parent.parent / "conf" / "published"
+STEREO = "no FAD, KLD or CLAP score was published for this stereo checkpoint"
+
+
+@pytest.fixture(scope="module")
+def published() -> list[Published]:
+    return load_published(FOLDER)
+
+
+def score(metric: str, value: float, n: int = 5469, protocol: str = "musicgen") -> Score:
+    return Score("m", metric, value, n, protocol, metric in ("clap_score", "chroma"))
+
+
+def joined(published: list[Published], checkpoint: str | None, *scores: Score, **kwargs) -> pd.DataFrame:
+    options = {"random": set(), "dataset": "musiccaps", "subset": "all", "full": True, **kwargs}
+    return compare(list(scores), {"m": checkpoint}, published=published, **options)
+
+
+# The tables of the three model cards, typed from the cards.
+CARDS = {
+    "facebook/musicgen-small": {"fad": 4.88, "kld": 1.42, "clap_score": 0.27},
+    "facebook/musicgen-medium": {"fad": 5.14, "kld": 1.38, "clap_score": 0.28},
+    "facebook/musicgen-large": {"fad": 5.48, "kld": 1.37, "clap_score": 0.28},
+    "facebook/musicgen-melody": {"fad": 4.93, "kld": 1.41, "clap_score": 0.27, "chroma": 0.44},
+    "facebook/magnet-small-10secs": {"fad": 4.22, "kld": 1.11, "clap_score": 0.28},
+    "facebook/magnet-medium-10secs": {"fad": 4.61, "kld": 1.14, "clap_score": 0.28},
+    "facebook/magnet-small-30secs": {"fad": 4.35, "kld": 1.17, "clap_score": 0.28},
+    "facebook/magnet-medium-30secs": {"fad": 4.63, "kld": 1.20, "clap_score": 0.28},
+    "facebook/jasco-chords-drums-400M": {"fad": 5.648, "clap_score": 0.272},
+    "facebook/jasco-chords-drums-1B": {"fad": 5.602, "clap_score": 0.281},
+    "facebook/jasco-chords-drums-melody-400M": {"fad": 5.816, "clap_score": 0.293},
+    "facebook/jasco-chords-drums-melody-1B": {"fad": 5.470, "clap_score": 0.297},
+}
+
+
+def test_the_model_cards_numbers(published):
+    found: dict[str, dict[str, float]] = {}
+    for p in published:
+        if p.primary and p.value is not None and not p.condition:
+            found.setdefault(p.model, {})[p.metric] = p.value
+    assert found == CARDS
+    assert {(p.dataset, p.protocol, p.subset) for p in published if p.primary} == {("musiccaps", "musicgen", "all")}
+
+
+def test_jasco_with_temporal_controls_is_another_row(published):
+    values = {(p.model, p.metric): p.value for p in published if p.condition == "temporal controls"}
+    names = [f"facebook/jasco-chords-drums{kind}-{size}" for kind in ("", "-melody") for size in ("400M", "1B")]
+    assert [values[name, "fad"] for name in names] == [5.866, 5.587, 4.730, 5.098]
+    assert [values[name, "clap_score"] for name in names] == [0.284, 0.291, 0.317, 0.313]
+    row = joined(published, names[0], score("fad", 6.0)).iloc[0]
+    assert row.published == 5.648
+
+
+def test_the_papers_models_are_not_the_released_ones(published):
+    paper = [p for p in published if "2306.05284" in p.url]
+    values = {(p.model, p.metric): p.value for p in paper}
+    assert [values["MusicGen 3.3B (paper)", m] for m in ("fad", "kld", "clap_score")] == [3.8, 1.22, 0.31]
+    assert [values["MusicGen 300M (paper)", m] for m in ("fad", "kld", "clap_score")] == [3.1, 1.28, 0.31]
+    assert [values["Riffusion", m] for m in ("fad", "kld", "clap_score")] == [14.8, 2.06, 0.19]
+    assert not any(p.released or p.primary for p in paper)
+    # even a user's model with that very name is not joined
+    assert math.isnan(joined(published, "MusicGen 3.3B (paper)", score("fad", 3.8)).iloc[0].published)
+
+
+def test_a_released_checkpoint_is_compared(published):
+    frame = joined(published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4), score("chroma", 0.1))
+    fad, kld, chroma = (row for _, row in frame.iterrows())
+    assert (fad.measured, fad.published, fad.n, fad.protocol) == (4.9, 4.88, 5469, "musicgen")
+    assert fad.difference == pytest.approx(0.02) and kld.difference == pytest.approx(-0.02)
+    assert fad.comparable and fad.source == "MusicGen model card" and fad.url.endswith("MUSICGEN_MODEL_CARD.md")
+    assert math.isnan(chroma.published) and math.isnan(chroma.difference) and not chroma.comparable
+    assert chroma.note == "no value was published for this checkpoint on musiccaps"
+
+
+def test_caveats_come_with_the_value(published):
+    frame = joined(published, "facebook/musicgen-melody", score("clap_score", 0.27), score("chroma", 0.4))
+    clap, chroma = frame["note"]
+    assert frame["published"].tolist() == [0.27, 0.44]
+    assert "does not name the CLAP checkpoint" in clap and "does not name the CLAP checkpoint" not in chroma
+    assert "internal set of 1,000 samples" in chroma and "internal set" not in clap
+
+
+def test_another_number_of_clips_is_said(published):
+    same = joined(published, "facebook/musicgen-small", score("fad", 4.9)).iloc[0]
+    fewer = joined(published, "facebook/musicgen-small", score("fad", 4.9, n=5131)).iloc[0]
+    assert "measured on" not in same.note
+    assert "published on 5,469 clips, measured on 5,131" in fewer.note.splitlines() and fewer.comparable
+
+
+@pytest.mark.parametrize("kind", ["small", "medium", "large", "melody", "melody-large"])
+@pytest.mark.parametrize("metric", ["fad", "kld", "clap_score"])
+def test_no_stereo_checkpoint_has_a_published_value(published, kind, metric):
+    row = joined(published, f"facebook/musicgen-stereo-{kind}", score(metric, 1.0)).iloc[0]
+    assert math.isnan(row.published) and math.isnan(row.difference) and not row.comparable
+    assert row.note == STEREO
+
+
+def test_melody_large_has_no_published_value(published):
+    row = joined(published, "facebook/musicgen-melody-large", score("fad", 5.0)).iloc[0]
+    assert math.isnan(row.published) and row.note == "no FAD, KLD or CLAP score was published for this checkpoint"
+
+
+def test_random_weights_are_never_compared(published):
+    row = joined(published, "facebook/musicgen-small", score("fad", 4.88), random={"m"}).iloc[0]
+    assert math.isnan(row.published) and not row.comparable and "random weights" in row.note
+    frame = joined(
+        published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4), random_metrics={"kld"}
+    ).set_index("metric")
+    assert frame.loc["fad", "published"] == 4.88 and math.isnan(frame.loc["kld", "published"])
+
+
+def test_another_protocol_is_not_joined(published):
+    row = joined(published, "facebook/musicgen-small", score("fad", 4.88, protocol="fadtk")).iloc[0]
+    assert math.isnan(row.published) and not row.comparable
+    assert row.note == "published as 4.88 under the protocol 'musicgen', measured under 'fadtk': not compared"
+    # the one published CLAP score of a stereo checkpoint is on another prompt set and under another protocol
+    row = joined(published, "facebook/musicgen-stereo-large", score("clap_score", 0.31), dataset="song_describer").iloc[
+        0
+    ]
+    assert math.isnan(row.published) and "under the protocol 'stable_audio'" in row.note
+
+
+def test_a_subset_is_shown_but_not_comparable(published):
+    row = joined(published, "facebook/musicgen-small", score("fad", 6.0, n=900), subset="balanced", full=False).iloc[0]
+    assert row.published == 4.88 and row.difference == pytest.approx(1.12) and not row.comparable
+    assert "measured on the subset 'balanced': a subset is not the full set" in row.note
+    part = joined(published, "facebook/musicgen-small", score("fad", 6.0, n=900), full=False).iloc[0]
+    assert part.published == 4.88 and not part.comparable and "measured on a part of it" in part.note
+
+
+def test_a_published_subset_is_joined_with_that_subset(published):
+    checkpoint = "facebook/musicgen-stereo-large"
+    measured = score("fd_openl3", 190.0, protocol="stable_audio")
+    same = joined(published, checkpoint, measured, dataset="song_describer", subset="instrumental", full=False).iloc[0]
+    assert same.published == 190.47 and same.comparable
+    whole = joined(published, checkpoint, measured, dataset="song_describer").iloc[0]
+    assert whole.published == 190.47 and not whole.comparable
+    assert "published on the subset 'instrumental'" in whole.note
+
+
+def test_other_prompts_and_other_models_have_no_published_value(published):
+    row = joined(published, "facebook/musicgen-small", score("fad", 4.9), dataset="my_prompts").iloc[0]
+    assert math.isnan(row.published) and row.note == "no published numbers are known for the prompt set 'my_prompts'"
+    row = joined(published, None, score("fad", 4.9)).iloc[0]
+    assert math.isnan(row.published) and row.note == "not a checkpoint that numbers were published for"
+
+
+def test_the_document_itself_is_preferred_to_a_quote(published):
+    card = next(p for p in published if (p.model, p.metric) == ("facebook/musicgen-small", "fad"))
+    quote = Published(**{**card.__dict__, "value": 9.0, "primary": False, "source": "a quote"})
+    row = joined([quote, card], card.model, score("fad", 4.9)).iloc[0]
+    assert (row.published, row.source) == (4.88, "MusicGen model card")
+    assert joined([quote], card.model, score("fad", 4.9)).iloc[0].published == 9.0
+
+
+def test_a_nan_score_keeps_its_published_value(published):
+    row = joined(published, "facebook/musicgen-small", score("fad", math.nan)).iloc[0]
+    assert row.published == 4.88 and math.isnan(row.difference)
+
+
+def test_no_scores_give_an_empty_frame_with_columns(published):
+    frame = compare([], {}, set(), "musiccaps", "all", True, published)
+    assert len(frame) == 0 and {"model", "published", "note"} <= set(frame.columns)
+
+
+def test_others_lists_what_the_table_does_not_show(published):
+    frame = others("musiccaps", ["fad", "kld"], published, besides=["facebook/musicgen-small"])
+    assert list(frame.columns)[:4] == ["model", "condition", "fad", "kld"]
+    assert "facebook/musicgen-small" not in set(frame["model"])
+    assert not frame["model"].str.contains("stereo").any()  # named by the card, but without a number
+    rows = frame.set_index("model")
+    assert rows.loc["FluxMusic", ["fad", "kld"]].tolist() == [1.43, 1.25]
+    assert rows.loc["AudioLDM2-Full", "protocol"] == "audioldm_eval"
+    assert rows.loc["MusicLM", "protocol"] == "unknown" and math.isnan(rows.loc["MusicLM", "kld"])
+    assert "mislabelled" in rows.loc["MusicGen 1.5B (as FluxMusic labels it)", "caveat"]
+    assert rows.loc["facebook/musicgen-medium", "primary"] and not rows.loc["Riffusion", "primary"]
+
+
+def test_others_on_song_describer_has_the_stereo_numbers(published):
+    frame = others("song_describer", ["fd_openl3", "kl_passt", "clap_score"], published).set_index("model")
+    row = frame.loc["facebook/musicgen-stereo-large"]
+    assert row[["fd_openl3", "kl_passt", "clap_score"]].tolist() == [190.47, 0.52, 0.31]
+    assert set(frame["protocol"]) == {"stable_audio"}
+    assert len(others("nothing", ["fad"], published)) == 0
+
+
+GOOD = (FOLDER / "jen1_paper.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "bogus: 1\n", "bogus"),
+        (GOOD.replace("kld: 1.29", "kdl: 1.29"), "unknown metric 'kdl': did you mean 'kld'?"),
+        (GOOD + "caveats: {kdl: x}\n", "unknown metric 'kdl'"),
+        (GOOD.replace("model: JEN-1", "model: JEN-1\n    note: x"), "note"),
+        (GOOD.replace("1.29", "high"), "'high'"),
+        (GOOD.replace("1.29", ".nan"), "kld is nan"),
+        (GOOD.replace("dataset: musiccaps\n", ""), "nothing is given for dataset"),
+        (GOOD.replace("primary: false", "primary: maybe"), "maybe"),
+        (GOOD + "dataset: musiccaps\n", "duplicate key dataset"),
+        (GOOD.replace("subset: all", "subset: ${oc.env:HOME_}"), "HOME_"),
+        ("- 1\n", "ListConfig"),
+        ("rows: [\n", "parsing"),
+        ("", "nothing is given for"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
+    (tmp_path / "a_source.yaml").write_text(text)
+    with pytest.raises(EvalkitError) as error:
+        load_published(tmp_path)
+    assert "'a_source.yaml'" in str(error.value) and message in str(error.value)
+    assert "\n" not in str(error.value)
