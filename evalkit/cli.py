@@ -66,7 +66,7 @@ def with_one_line_errors(command: object, arguments: list[str]) -> None:
 
 def explain(error: Exception) -> str:
     """Say what is wrong with the options, from an error of Hydra or OmegaConf."""
-    from hydra.errors import MissingConfigException
+    from hydra.errors import MissingConfigException, OverrideParseException
 
     from evalkit.config import conf_dir
     from evalkit.errors import unknown
@@ -75,9 +75,11 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         available = [p.stem for p in (conf_dir() / group).glob("*.yaml")]
-        return str(unknown(group, name, [*available, *(error.options or [])]))
+        return str(unknown(group, name, {*available, *(error.options or [])}))
+    if isinstance(error, OverrideParseException):
+        return f"cannot read '{error.override}': {str(error).splitlines()[0]}"
     if match := re.search(r"You must specify '(\w+)'", str(error)):
-        return f"no {match[1]} is selected: set {match[1]}=NAME ('evalkit run --help' lists the names)"
+        return f"nothing is selected for {match[1]}: set {match[1]}=NAME ('evalkit run --help' lists the names)"
     if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
         path, _, key = match[1].rpartition(".")
         return f"there is no option '{match[1]}'" + _nearest_option(path, key)
@@ -98,8 +100,32 @@ def _nearest_option(path: str, key: str) -> str:
     return f": did you mean '{path + '.' if path else ''}{near[0]}'?" if near else " ('evalkit run --help' lists them)"
 
 
+def options() -> str:
+    """List what can be selected and set, from the YAMLs and the schema."""
+    import dataclasses
+
+    from omegaconf import MISSING
+
+    from evalkit.config import Config, Engine, Sampling, conf_dir
+
+    lines = ["evalkit run GROUP=NAME ... OPTION=VALUE ...   (Hydra syntax; -m sweeps over lists)", "", "groups:"]
+    for folder in sorted(p for p in conf_dir().iterdir() if p.is_dir() and p.name not in ("published", "encoder")):
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        lines.append(f"  {folder.name}= {', '.join(names)}")
+    lines += ["", "options, with their defaults (the YAMLs hold those of each model, prompt set, metric):"]
+    for prefix, schema in (("", Config), ("sampling.", Sampling), ("engine.", Engine)):
+        for field in dataclasses.fields(schema):  # type: ignore[arg-type]
+            if field.default not in (dataclasses.MISSING, MISSING):
+                value = getattr(field.default, "value", field.default)
+                lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")
+    return "\n".join(lines)
+
+
 def run(arguments: list[str]) -> None:
     """`evalkit run`: a Hydra application, so that multirun and launchers work."""
+    if {"-h", "--help"} & set(arguments):
+        print(options())
+        return
     import hydra
     from omegaconf import DictConfig
 

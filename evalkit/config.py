@@ -113,7 +113,7 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
         if isinstance(cause, EvalkitError):
             raise cause from None
         if isinstance(cause, TypeError):
-            raise EvalkitError(str(error).splitlines()[0]) from error
+            raise EvalkitError(f"{str(error).splitlines()[0]} {cause}") from error
         raise
 
 

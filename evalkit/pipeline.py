@@ -316,13 +316,14 @@ def summarize(
         published,
         random_metrics=[name for name, names in random_assets.items() if names],
     )
-    joined = [hub_ids[name] for name in comparison.loc[comparison["published"].notna(), "model"]]
+    joined = [str(hub_ids[name]) for name in comparison.loc[comparison["published"].notna(), "model"]]
     defaults = vars(Sampling())
     changed = ", ".join(
         f"{k} {v}, not {defaults[k]}" for k, v in vars(plan.sampling).items() if k != "seed" and v != defaults[k]
     )
     compared_with_clips = any(m.reference_encoder.reads == "audio" for m in plan.metrics.values())
     duration = plan.sampling.duration
+    shorter = sum(clip.ok and clip.seconds is not None and clip.seconds < duration - 0.1 for clip in references)
     silent = {name: sum("digital silence" in c.note for c in clips) for name, clips in generated.items()}
     return Summary(
         comparison=comparison,
@@ -340,6 +341,10 @@ def summarize(
         weights=[*networks, *sorted(random_models)],
         remarks=[
             *(f"{name}: {n} of {len(prompts)} clips are digital silence" for name, n in silent.items() if n),
+            *(
+                [f"{shorter} references are shorter than {duration:g} s: clips compared with them are cut alike"]
+                * bool(shorter)
+            ),
             *([f"sampling differs from the model card's: {changed}"] if changed else []),
         ],
         context=others(prompts.dataset, list(plan.metrics), published, joined),
@@ -378,23 +383,29 @@ def describe(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict
 
 @contextmanager
 def logging_to(folder: RunFolder) -> Iterator[None]:
-    """Write evalkit's log, and Python's warnings, to the run's folder while the block runs."""
-    handler = logging.FileHandler(folder.path / "run.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger("evalkit"), logging.getLogger("py.warnings")]
+    """Write evalkit's log, and Python's warnings, to the run's folder, and evalkit's warnings to stderr."""
+    file = logging.FileHandler(folder.path / "run.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    screen = logging.StreamHandler()
+    screen.setLevel(logging.WARNING)
+    own, warned = logging.getLogger("evalkit"), logging.getLogger("py.warnings")
+    before = own.level, own.propagate
+    own.setLevel(logging.INFO)
+    own.propagate = False  # packages that evalkit imports put a handler of their own on the root
+    own.handlers += [file, screen]
+    warned.handlers += [file]
     logging.captureWarnings(True)
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
     try:
         yield
+    except EvalkitError as error:
+        log.info("the run did not finish: %s", error)
+        raise
     except BaseException:
-        log.exception("the run did not finish")
+        log.info("the run did not finish", exc_info=True)
         raise
     finally:
         logging.captureWarnings(False)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-        handler.close()
+        own.level, own.propagate = before
+        for logger in (own, warned):
+            logger.handlers = [h for h in logger.handlers if h not in (file, screen)]
+        file.close()

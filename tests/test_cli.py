@@ -48,8 +48,8 @@ def test_help_answers_at_once() -> None:
     ("arguments", "expected"),
     [
         (["rnu"], "unknown command 'rnu': did you mean 'run'? available: fetch, run"),
-        (["run"], "no model is selected: set model=NAME"),
-        (["run", "model=synth"], "no prompts is selected: set prompts=NAME"),
+        (["run"], " is selected for "),
+        (["run", "model=synth"], "nothing is selected for prompts: set prompts=NAME"),
         (["run", "model=musicgen_smal", "prompts=demo"], "unknown model 'musicgen_smal': did you mean 'musicgen_"),
         (["run", "model=[synth,musicgen_lage]", "prompts=demo"], "did you mean 'musicgen_large'?"),
         (["run", "model=synth", "prompts=musicap"], "unknown prompts 'musicap': did you mean 'musiccaps'?"),
@@ -70,7 +70,7 @@ def test_help_answers_at_once() -> None:
         ([*BASE, "model.synth._target_=os.system"], "not part of evalkit"),
         (["run", "model=synth", "prompts=table"], "prompts"),
         (["run", "model=synth", "prompts=table", "prompts.path=absent.csv"], "absent.csv"),
-        (["run", "model=synth", "prompts=[demo"], "prompts=[demo"),
+        (["run", "model=synth", "prompts=[demo"], "cannot read 'prompts=[demo'"),
         ([*BASE, "metric.fad.encoder.weights.random_seed=null", "metric=fad"], "run 'evalkit fetch'"),
         (["run", "model=musicgen_small", "prompts=demo", "random_weights=0"], "MusicGen small is not on this machine"),
         ([*BASE, "output_dir=/proc/nowhere"], "cannot write '/proc/nowhere"),
@@ -83,6 +83,18 @@ def test_a_mistake_is_one_line_and_status_2(evalkit: Run, arguments: list[str], 
     assert expected in err
     assert err.startswith("evalkit: ") and err.count("\n") == 1, err
     assert out == ""
+
+
+def test_help_of_run_lists_groups_and_options(evalkit: Run) -> None:
+    code, out, _ = evalkit("run", "--help")
+    assert code == 0
+    for expected in (
+        "metric= chroma, clap_score, fad, kld",
+        "musicgen_stereo_melody_large",
+        "sampling.top_k=250",
+        "dtype=auto",
+    ):
+        assert expected in out
 
 
 def test_a_bug_is_a_traceback(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:

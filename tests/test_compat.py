@@ -36,12 +36,12 @@ def test_the_packages_import_without_network_noise_or_traces():
     done = run("""
 from evalkit import compat
 import numpy, torch
+network = torch.nn.Module()
+network.embeddings = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
 before = list(sys.path), torch.get_rng_state(), numpy.random.get_state()[1]
 compat.prepare()
 module = compat.laion_clap()
 assert module.CLAP_Module and compat.laion_clap() is module
-network = torch.nn.Module()
-network.embeddings = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
 assert len(compat.fad_vggish(network).embeddings) == 1  # pre-activation
 import hear21passt.base20sec, torchvggish, torchaudio, torchvision
 from transformers import MusicgenForConditionalGeneration
@@ -149,11 +149,13 @@ def test_what_a_checkpoint_says_is_not_run(tmp_path, legacy):
     assert not target.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"version https://git-lfs.github.com/spec/v1\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>404 Not Found</html>", b"version https://git-lfs.github.com/spec/v1\n"]
+)
 def test_another_file_is_one_line(tmp_path, content):
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    with pytest.raises(EvalkitError, match="CLAP weights: '.*weights.pt' cannot be read as a checkpoint") as caught:
+    with pytest.raises(EvalkitError, match=r"CLAP weights: '.*weights\.pt' cannot be read as a checkpoint") as caught:
         compat.load_tensors(path, "CLAP weights")
     assert "\n" not in str(caught.value)
 

@@ -67,7 +67,7 @@ def test_the_default_is_the_model_cards_protocol() -> None:
         ("engine.batch_size=0", "engine.batch_size=0: must be at least 1"),
         ("sampling.duration=0", "sampling.duration=0: must be more than 0 and at most 30"),
         ("sampling.duration=300", "sampling.duration=300"),
-        ("sampling.duration=.nan", "sampling.duration=nan"),
+        ("sampling.duration=nan", "sampling.duration=nan"),
         ("sampling.top_k=-1", "must not be negative"),
         ("sampling.top_p=1.5", "between 0 and 1"),
         ("sampling.temperature=0", "more than 0"),

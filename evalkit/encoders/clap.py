@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.encoders import fill, randomize, seeded
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache, write_atomic
+from evalkit.store import Cache, write_atomic, write_json
 
 RATE = 48000  # Hz
 ARCHITECTURE = "HTSAT-base"
@@ -155,10 +154,7 @@ def made_up_tokenizer(cache: Cache) -> Path:
             *("<|endoftext|>", "madeupword0000", "madeupword0001", "madeupword0002", "<mask>"),
         ]
         lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
-        files = {
-            "merges.txt": "\n".join(lines) + "\n",
-            "vocab.json": json.dumps({token: i for i, token in enumerate(tokens)}),  # last: it means completion
-        }
-        for name, text in files.items():
-            write_atomic(folder / name, lambda file, text=text: file.write(text.encode()))
+        vocabulary = {token: i for i, token in enumerate(tokens)}
+        write_atomic(folder / "merges.txt", lambda file: file.write("\n".join(lines).encode()))
+        write_json(folder / "vocab.json", vocabulary)  # last: its presence means completion
     return folder

@@ -57,7 +57,8 @@ class VGGish:
         frames = self.window * 100, self.hop * 100
         if min(frames[0] - PATCH, frames[1] - 1) < 0 or any(abs(f - round(f)) > 1e-6 for f in frames):
             raise EvalkitError(
-                f"VGGish: window={self.window:g} and hop={self.hop:g} must be multiples of 0.01 s, the window at least 0.96"
+                f"VGGish: window={self.window:g} and hop={self.hop:g} must be multiples of 0.01 s, "
+                "the window at least 0.96"
             )
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:

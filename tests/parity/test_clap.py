@@ -91,10 +91,10 @@ def test_audio_embeddings_are_the_original_s(shared_data, published, audio_encod
 
 def test_of_a_long_clip_the_beginning_counts(shared_data, published, audio_encoder):
     clip = parity.music(shared_data, "electro_1.mp3", 48000, 0, 15)
-    state = np.random.get_state()  # noqa: NPY002
+    state = np.random.get_state()
     (long,), (again,) = audio_encoder([clip]), audio_encoder([clip])
     np.testing.assert_array_equal(long, again)
-    assert all(np.array_equal(a, b) for a, b in zip(state, np.random.get_state(), strict=True))  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(state, np.random.get_state(), strict=True))
     np.testing.assert_allclose(long, original_audio(published[1], clip[:480000]), atol=1e-5)
     with patch.object(np.random, "randint", lambda *_: 0):  # the package's random part, at the beginning
         np.testing.assert_allclose(long, original_audio(published[1], clip), atol=1e-5)

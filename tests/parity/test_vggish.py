@@ -114,7 +114,7 @@ def published():
     path = parity.folder() / "vggish-10086976.pth"
     state = torchvggish.VGG(torchvggish.make_layers(), postprocess=False).state_dict()
     generator = torch.Generator().manual_seed(parity.SEED)
-    for key, value in state.items():
+    for value in state.values():
         std = (2 / value[0].numel()) ** 0.5 if value.ndim > 1 else 0.05
         value.copy_(torch.randn(value.shape, generator=generator) * std)
     # the release dates from 2019, before torch.save wrote zip files

@@ -1,0 +1,257 @@
+"""evalkit.audio against torchaudio, julius and the files themselves."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import julius
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+import torch
+
+from evalkit import audio, compat
+from evalkit.audio import Audio, AudioError
+from tests import parity
+
+
+def stereo(data, name: str, start: float, seconds: float, gain: float = 1.0) -> Audio:
+    raw = audio.read(data / "audio" / name)
+    part = raw.samples[:, round(start * raw.rate) :][:, : round(seconds * raw.rate)]
+    return Audio(np.ascontiguousarray(part * np.float32(gain)), raw.rate)
+
+
+def torchaudio_loudness(sound: Audio) -> float:
+    compat.prepare()
+    import torchaudio
+
+    with compat.quiet():  # without its extension it warns about the loop that it runs instead
+        return float(torchaudio.functional.loudness(torch.from_numpy(sound.samples).double(), sound.rate))
+
+
+LOUDNESS = {
+    "bach, stereo": lambda data: stereo(data, "bach.mp3", 3, 1.2),
+    "electro, stereo, 48 kHz": lambda data: stereo(data, "electro_1.mp3", 0, 1.0),
+    "salience, mono": lambda data: stereo(data, "salience_1.wav", 1, 1.0),
+    # inside torchaudio each filter's output is clipped
+    "clips in the filters, mono": lambda data: Audio(parity.noise(16000, 1.0, level=1.5)[None], 16000),
+    "clips in the filters, stereo": lambda data: stereo(data, "electro_1.mp3", 5, 1.0, gain=3.0),
+    "one channel silent": lambda data: Audio(np.stack([parity.noise(16000, 1.0), parity.silence(16000, 1.0)]), 16000),
+    # loud and quiet blocks: both gates matter
+    "gated": lambda data: Audio(
+        np.concatenate([parity.noise(16000, 0.8), parity.noise(16000, 0.8, level=1e-3), parity.silence(16000, 0.8)])[
+            None
+        ],
+        16000,
+    ),
+    "shorter hop at an odd rate": lambda data: Audio(parity.sine(11025, 1.0)[None], 11025),
+}
+
+
+@pytest.mark.parametrize("name", LOUDNESS)
+def test_loudness_is_torchaudio_s(shared_data, name):
+    sound = LOUDNESS[name](shared_data)
+    ours, theirs = audio.loudness(sound), torchaudio_loudness(sound)
+    print(f"{name}: {ours:.3f} LUFS, difference {abs(ours - theirs):.1e}")
+    assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_loudness_in_float32_as_audiocraft_computes_it(shared_data):
+    compat.prepare()
+    import torchaudio
+
+    sound = stereo(shared_data, "bach.mp3", 3, 1.0)
+    with compat.quiet():
+        theirs = float(torchaudio.transforms.Loudness(sound.rate)(torch.from_numpy(sound.samples)))
+    assert audio.loudness(sound) == pytest.approx(theirs, abs=1e-3)
+
+
+def test_loudness_where_there_is_none():
+    assert audio.loudness(Audio(np.zeros((2, 16000), np.float32), 16000)) == -math.inf
+    assert math.isnan(audio.loudness(Audio(parity.noise(16000, 0.39)[None], 16000)))
+    assert math.isfinite(audio.loudness(Audio(parity.noise(16000, 0.4)[None], 16000)))
+
+
+@pytest.mark.parametrize("target", [-14.0, -30.0])
+def test_normalize_loudness_reaches_its_target(shared_data, target):
+    sound = stereo(shared_data, "bach.mp3", 2, 4)
+    levelled = audio.normalize_loudness(sound, target)
+    assert levelled.samples.dtype == np.float32
+    assert np.abs(levelled.samples).max() <= 1
+    assert audio.loudness(levelled) == pytest.approx(target, abs=0.1 if target > -20 else 1e-3)
+
+
+def test_normalize_loudness_is_audiocraft_s_recipe(shared_data):
+    sound = stereo(shared_data, "electro_2.mp3", 4, 1.0, gain=0.3)
+    gain = 10 ** ((-10.0 - torchaudio_loudness(sound)) / 20)
+    expected = (torch.from_numpy(sound.samples) * gain).clamp(-1, 1).numpy()
+    assert np.abs(expected).max() == 1  # some samples are clipped
+    np.testing.assert_allclose(audio.normalize_loudness(sound, -10.0).samples, expected, atol=1e-6)
+
+
+def test_normalize_loudness_leaves_what_is_nearly_silent():
+    below = Audio(parity.noise(32000, 1.0, level=1.9e-3)[None], 32000)
+    np.testing.assert_array_equal(audio.normalize_loudness(below, -14.0).samples, below.samples)
+    above = Audio(parity.noise(32000, 1.0, level=2.2e-3)[None], 32000)
+    assert audio.loudness(audio.normalize_loudness(above, -14.0)) == pytest.approx(-14, abs=0.1)
+    zero = Audio(np.zeros((2, 32000), np.float32), 32000)
+    np.testing.assert_array_equal(audio.normalize_loudness(zero, -14.0).samples, 0)
+    short = Audio(parity.noise(32000, 0.1)[None], 32000)  # no block of 0.4 s to measure
+    np.testing.assert_array_equal(audio.normalize_loudness(short, -14.0).samples, short.samples)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(32000, 16000), (32000, 48000), (44100, 32000), (48000, 32000), (22050, 32000)]
+)
+def test_resample_is_julius_s_and_right(old, new):
+    sound = Audio(np.stack([parity.sine(old, 1.0, hertz=997.0), parity.noise(old, 1.0)]), old)
+    ours = audio.resample(sound, new)
+    assert ours.rate == new
+    theirs = julius.ResampleFrac(old, new)(torch.from_numpy(sound.samples)).numpy()
+    np.testing.assert_allclose(ours.samples, theirs, atol=1e-6)
+    assert ours.samples.shape == (2, new * 1)
+    middle = slice(new // 10, -new // 10)
+    np.testing.assert_allclose(ours.samples[0, middle], parity.sine(new, 1.0, hertz=997.0)[middle], atol=2e-3)
+    poly = scipy.signal.resample_poly(sound.samples[1], new, old)
+    low = scipy.signal.butter(8, 0.5 * min(old, new) / 2, fs=new, output="sos")  # edges of the bands differ
+    mine, other = (scipy.signal.sosfiltfilt(low, x)[middle] for x in (ours.samples[1], poly))
+    assert np.sqrt(np.mean((mine - other) ** 2) / np.mean(other**2)) < 0.01
+
+
+def test_resample_to_the_same_rate_changes_nothing():
+    sound = Audio(parity.noise(32000, 0.1)[None], 32000)
+    assert audio.resample(sound, 32000) is sound
+
+
+def test_downmix_is_the_mean(shared_data):
+    sound = stereo(shared_data, "electro_1.mp3", 0, 0.5)
+    mono = audio.downmix(sound)
+    expected = torch.from_numpy(sound.samples).mean(dim=0, keepdim=True).numpy()
+    np.testing.assert_allclose(mono.samples, expected, atol=1e-7)
+    assert mono.samples.dtype == np.float32
+
+
+def test_flac_round_trip(tmp_path, shared_data):
+    loud = stereo(shared_data, "electro_1.mp3", 0, 1.0).samples
+    samples = np.concatenate([loud, [[1.0, -1.0, 0.0, 2**-23] * 4] * 2], axis=1).clip(-1, 1).astype(np.float32)
+    path = tmp_path / "clip.flac"
+    path.write_bytes(audio.encode_flac(Audio(samples, 32000)))
+    assert soundfile.info(path).subtype == "PCM_24"
+    assert audio.probe(path) == (samples.shape[1], 32000, 2)
+    back = audio.read(path)
+    assert back.rate == 32000
+    assert back.samples.dtype == np.float32
+    assert np.abs(back.samples - samples).max() <= 2**-23  # full scale is one step above the largest sample
+    again = tmp_path / "again.flac"
+    again.write_bytes(audio.encode_flac(back))
+    np.testing.assert_array_equal(audio.read(again).samples, back.samples)
+
+
+def test_every_music_file_can_be_decoded(shared_data):
+    files = sorted((shared_data / "audio").iterdir())
+    assert len(files) == 6
+    for path in files:
+        frames, rate, channels = audio.probe(path)
+        sound = audio.read(path)
+        assert sound.samples.shape[0] == channels
+        # the header of an mp3 only estimates how long it is
+        assert abs(sound.samples.shape[1] - frames) <= (0.05 * rate if path.suffix == ".mp3" else 0), path.name
+        assert sound.rate == rate
+        assert sound.samples.dtype == np.float32
+        assert sound.samples.flags.c_contiguous
+        assert 0.01 < np.abs(sound.samples).max() < 2
+
+
+def wav(samples: np.ndarray, rate: int = 32000, subtype: str = "PCM_16", form: str = "WAV") -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=form, subtype=subtype)
+    return buffer.getvalue()
+
+
+TONE = parity.sine(32000, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "shape", "rate"),
+    [
+        (wav(TONE[:1]), (1, 1), 32000),
+        (wav(TONE, subtype="PCM_U8"), (1, 16000), 32000),
+        (wav(TONE, rate=96000, subtype="PCM_24"), (1, 16000), 96000),
+        (wav(np.stack([TONE] * 6, axis=1), rate=48000), (6, 16000), 48000),
+        (wav(TONE, rate=8000, subtype="ULAW"), (1, 16000), 8000),
+        (wav(2 * TONE, subtype="FLOAT"), (1, 16000), 32000),
+        (wav(TONE, subtype="DOUBLE"), (1, 16000), 32000),
+        (wav(TONE, subtype="VORBIS", form="OGG"), (1, 16000), 32000),
+        (wav(np.stack([TONE, -TONE], axis=1), rate=48000, subtype="OPUS", form="OGG"), (2, 16000), 48000),
+    ],
+    ids=["one sample", "8 bits", "96 kHz", "5.1", "u-law", "float over full scale", "double", "ogg", "opus"],
+)
+def test_unusual_files_are_read(tmp_path, content, shape, rate):
+    path = tmp_path / "file.bin"  # the content decides, not the name
+    path.write_bytes(content)
+    sound = audio.read(path)
+    assert sound.samples.shape == shape
+    assert sound.rate == rate
+    assert audio.probe(path) == (shape[1], rate, shape[0])
+    mono = audio.downmix(audio.resample(sound, 32000))
+    assert mono.samples.shape[0] == 1
+    assert np.isfinite(mono.samples).all()
+
+
+def not_finite(value: float) -> bytes:
+    samples = TONE.copy()
+    samples[100] = value
+    return wav(samples, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (wav(TONE[:0]), "no samples"),
+        (wav(TONE)[:20], "cannot be decoded"),
+        (b"<html>not found</html>" * 100, "cannot be decoded"),
+        (not_finite(np.nan), "NaN"),
+        (not_finite(np.inf), "NaN or infinite"),
+        (audio.encode_flac(Audio(TONE[None], 32000))[:60], "cannot be decoded|no samples"),
+    ],
+    ids=["zero bytes", "no samples", "truncated header", "html", "nan", "inf", "truncated flac"],
+)
+def test_unusable_files_say_why(tmp_path, content, reason):
+    path = tmp_path / "file.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=reason) as caught:
+        audio.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wav_cut_in_its_samples_gives_what_is_there(tmp_path):
+    path = tmp_path / "file.wav"
+    whole = wav(TONE)
+    path.write_bytes(whole[: len(whole) // 2])
+    sound = audio.read(path)
+    assert 0 < sound.samples.shape[1] < len(TONE)
+    np.testing.assert_allclose(sound.samples[0], TONE[: sound.samples.shape[1]], atol=1e-4)
+
+
+def test_a_flac_cut_in_its_samples_is_not_taken_for_a_whole_one(tmp_path):
+    path = tmp_path / "file.flac"
+    noise = parity.noise(32000, 3.0)
+    whole = audio.encode_flac(Audio(noise[None], 32000))
+    path.write_bytes(whole[: len(whole) // 2])
+    try:
+        sound = audio.read(path)
+    except AudioError:
+        return
+    assert sound.samples.shape[1] < audio.probe(path)[0]  # which the feature stage reports as truncated
+
+
+def test_missing_and_forbidden_files_say_why(tmp_path):
+    with pytest.raises(AudioError, match="No such file"):
+        audio.read(tmp_path / "absent.wav")
+    with pytest.raises(AudioError, match="cannot be"):
+        audio.read(tmp_path)
+    with pytest.raises(AudioError):
+        audio.probe(tmp_path / "absent.wav")
