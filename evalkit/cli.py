@@ -114,7 +114,7 @@ def options() -> str:
         lines.append(f"  {folder.name}= {', '.join(names)}")
     lines += ["", "options, with their defaults (the YAMLs hold those of each model, prompt set, metric):"]
     for prefix, schema in (("", Config), ("sampling.", Sampling), ("engine.", Engine)):
-        for field in dataclasses.fields(schema):  # type: ignore[arg-type]
+        for field in dataclasses.fields(schema):
             if field.default not in (dataclasses.MISSING, MISSING):
                 value = getattr(field.default, "value", field.default)
                 lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from evalkit import audio
+from evalkit import audio, generate
 from evalkit.audio import Audio
 from evalkit.config import Sampling
 from evalkit.errors import EvalkitError
@@ -116,6 +118,30 @@ def _dying(run: Callable[..., list[Audio]], error: type[Exception], at: int) -> 
         return run(*arguments)
 
     return dying
+
+
+def test_a_kill_in_mid_batch_leaves_no_trace_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL comes after the second batch's clips are written, before its manifest is."""
+    whole = make(Noise(), Cache(tmp_path / "whole"))
+    child = os.fork()
+    if not child:
+        manifests = []
+        original = generate.write_json
+
+        def deadly(path: Path, value: Any) -> None:
+            manifests.append(path)
+            if len(manifests) == 3:  # the first is key.json
+                os.kill(os.getpid(), signal.SIGKILL)
+            original(path, value)
+
+        monkeypatch.setattr(generate, "write_json", deadly)
+        make(Noise(), Cache(tmp_path / "killed"))
+        os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    resumed = make(Noise(), Cache(tmp_path / "killed"))
+    assert CALLS == [["id3", "id4", "id5"], ["id6"]]
+    assert [c.sha256 for c in resumed] == [c.sha256 for c in whole]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "delete", "manifest"])
