@@ -151,6 +151,8 @@ def run(arguments: list[str]) -> None:
 
 def fetch(arguments: list[str]) -> None:
     """`evalkit fetch`: bring what a configuration needs into the cache, and list where it lies."""
+    import argparse
+
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -158,8 +160,13 @@ def fetch(arguments: list[str]) -> None:
     from evalkit import fetch
     from evalkit.config import compose
 
-    config = compose([a for a in arguments if a != "--list"])
-    if "--list" not in arguments:
+    parser = argparse.ArgumentParser("evalkit fetch", description=fetch.__doc__)
+    parser.add_argument("--list", action="store_true", help="only say what is needed and where it lies")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
+    parser.add_argument("options", nargs="*", help="the options of evalkit run")
+    parsed = parser.parse_intermixed_args(arguments)
+    config = compose(parsed.options, parsed.config_dir)
+    if not parsed.list:
         fetch.fetch(config)
     frame = fetch.listing(config)
     if frame.empty:

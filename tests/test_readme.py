@@ -1,0 +1,47 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from evalkit.cli import USAGE
+from evalkit.config import build, compose
+from evalkit.types import Features
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_metric_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = (b for b in blocks("python") if "class MeanCosine" in b)
+    (config,) = blocks("yaml")
+    module = ModuleType("evalkit.metrics.cosine")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(code, module.__dict__)
+    (tmp_path / "metric").mkdir()
+    (tmp_path / "metric" / "cosine.yaml").write_text(config)
+    composed = compose(["experiment=demo", "metric=[fad,cosine]"], str(tmp_path))
+    metric = build(composed.metric.cosine)
+    features = Features(("a", "b"), (np.eye(2, dtype=np.float32), np.ones((1, 2), np.float32)))
+    assert metric(features, features).value == pytest.approx(1.0)
+    assert metric.encoder == build(composed.metric.fad.encoder)
+
+
+@pytest.mark.parametrize("text", ["\n".join(blocks("sh")), USAGE], ids=["README", "usage"])
+def test_every_command_shown_composes(text: str) -> None:
+    commands = [line.split("#")[0] for line in text.splitlines() if re.match(r"\s*evalkit (run|fetch) ", line)]
+    assert len(commands) >= 4
+    for command in commands:
+        options = [word.strip("'") for word in command.split()[2:] if "=" in word and not word.startswith("[")]
+        if not options or "=NAME" in command or "metric=[fad,cosine]" in options:
+            continue
+        build(compose(options).prompts)
