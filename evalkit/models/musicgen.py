@@ -32,8 +32,8 @@ Generate = Callable[[Sequence[Prompt], Sampling], list[Audio]]
 class MusicGen:
     """A MusicGen, mono or stereo, that makes music from captions.
 
-    A melody checkpoint gets captions only: its melody input is the null one, as in the rows of the
-    model card that compare it without a melody.
+    A melody checkpoint gets captions only: its melody input is the null one, which the model was
+    trained with too.
 
     Attributes:
         checkpoint: a folder or hub repository in the layout of facebook/musicgen-small.

@@ -1,0 +1,48 @@
+"""A run on files in the published layouts, where they would lie after a fetch, with the network blocked."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import evalkit
+from evalkit.assets import Asset
+from evalkit.encoders import vggish
+from evalkit.models.tiny import TinyStereo
+from evalkit.store import Cache
+
+
+def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path / "cache")
+    snapshot = tmp_path / "hub" / "models--facebook--musicgen-stereo-medium" / "snapshots" / ("c" * 40)
+    shutil.copytree(TinyStereo().checkpoint(cache), snapshot)
+    (snapshot / "spiece.model").touch()
+    refs = snapshot.parent.parent / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("c" * 40)
+    network = vggish.network_of(Asset("VGGish", random_seed=0), cache)
+    torch.save(network.state_dict(), tmp_path / "vggish.pth")
+
+    def blocked(*arguments: Any) -> None:
+        raise AssertionError(f"reached for {arguments[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", blocked)
+    monkeypatch.setattr(socket, "getaddrinfo", blocked)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    options = ["prompts=demo", "prompts.first=3", "sampling.duration=1.5", f"cache_dir={cache.root}"]
+    options += ["model=musicgen_stereo_medium", f"output_dir={tmp_path / 'runs'}", "metric=[fad,chroma]"]
+    local = evalkit.evaluate(*options, f"metric.fad.encoder.weights.path={tmp_path / 'vggish.pth'}")
+    seeded = evalkit.evaluate(*options, "random_weights=0")
+    assert local.scores.value.tolist() == pytest.approx(seeded.scores.value.tolist(), rel=1e-6)
+    assert local.provenance["models"]["musicgen_stereo_medium"]["checkpoint"]["commit"] == "c" * 40
+    assert (local.summary.weights, list(seeded.summary.weights)) == ([], ["VGGish weights"])
+    text = (local.path / "table.md").read_text()
+    assert "Random weights" not in text
+    assert "no published numbers are known for the prompt set 'demo'" in text
