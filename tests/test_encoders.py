@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from evalkit.assets import Asset, assets_of
-from evalkit.config import build
+from evalkit.config import build, compose
 from evalkit.encoders import by_length, fill
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, state_dict
@@ -17,7 +17,6 @@ from evalkit.encoders.vggish import VGGish, network_of
 from evalkit.errors import EvalkitError
 from evalkit.store import Cache, canonical, identity
 from tests import parity
-from tests.conftest import ROOT
 
 ENCODERS = {
     "vggish": VGGish(parity.random_asset("VGGish weights")),
@@ -37,15 +36,14 @@ def inputs(name: str) -> list:
     return [parity.noise(rate, 1.1), parity.sine(rate, 1.6), parity.noise(rate, 1.1)]
 
 
-def configured(name: str, random_weights: int | None):
-    config = OmegaConf.create(
-        {
-            "protocol": OmegaConf.load(ROOT / "conf" / "protocol" / "musicgen.yaml"),
-            "encoder": OmegaConf.load(ROOT / "conf" / "encoder" / f"{name}.yaml"),
-            "random_weights": random_weights,
-        }
-    )
-    return build(OmegaConf.create(OmegaConf.to_container(config, resolve=True))["encoder"])
+PLACES = {"vggish": "fad.encoder", "passt": "kld.encoder", "chroma": "chroma.encoder"}
+PLACES |= {"clap_audio": "clap_score.encoder", "clap_text": "clap_score.text_encoder"}
+
+
+def configured(name: str, random_weights: int | None, *options: str):
+    seed = "null" if random_weights is None else random_weights
+    config = compose(["model=synth", "prompts=demo", f"random_weights={seed}", *options])
+    return build(OmegaConf.select(config.metric, PLACES[name]))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -91,8 +89,11 @@ def test_the_protocol_s_switches_are_the_defaults(name):
 
 
 def test_both_clap_encoders_name_one_file():
-    audio, text = configured("clap_audio", None), configured("clap_text", None)
-    assert audio.weights == text.weights
+    option = "metric.clap_score.encoder.weights.path=/elsewhere"
+    for options in ([], [option]):
+        audio, text = (configured(name, None, *options) for name in ("clap_audio", "clap_text"))
+        assert audio.weights == text.weights
+    assert text.weights.path == "/elsewhere"
 
 
 def test_a_seed_gives_the_same_weights_and_another_seed_others():
