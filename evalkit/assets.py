@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,6 +116,13 @@ class Asset:
                 "delete it and run 'evalkit fetch' again"
             )
 
+    def published(self, cache: Cache) -> bool:
+        """Whether this is, as far as is known, the published file: false for a local one of another content."""
+        if self.random or not self.path or not self.sha256:
+            return True
+        found = self.locate(cache)
+        return found.is_file() and sha256_file(found).startswith(self.sha256)
+
     def _places(self, cache: Cache) -> list[Path]:
         """Where a downloaded file may lie: evalkit's own folder, and the one that torch.hub uses."""
         assert self.url is not None
@@ -142,9 +150,16 @@ class Asset:
             if local_files_only:
                 return None
             raise
-        present = [p.relative_to(folder).as_posix() for p in folder.rglob("*")]
-        # a snapshot folder exists as soon as one file was fetched, by anyone
-        complete = all(fnmatch.filter(present, pattern) for pattern in self.files or ["*"])
+        present = {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+        # a snapshot folder exists as soon as one file was fetched, by anyone; a shard is only
+        # missed by those who read the index
+        shards = {
+            shard
+            for index in folder.glob("*.index.json")
+            if any(fnmatch.fnmatch(index.name, pattern) for pattern in self.files or ["*"])
+            for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()
+        }
+        complete = shards <= present and all(fnmatch.filter(present, pattern) for pattern in self.files or ["*"])
         return folder if complete else None
 
 

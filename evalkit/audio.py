@@ -47,6 +47,8 @@ def read(path: Path) -> Audio:
         try:
             frames, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
             samples = np.ascontiguousarray(frames.T)
+        except (MemoryError, ValueError) as error:
+            raise AudioError(f"its header asks for more memory than there is ({error})") from error
         except soundfile.LibsndfileError as error:
             samples, rate = _read_ffmpeg(path, error)
     except OSError as error:

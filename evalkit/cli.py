@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 USAGE = """\
@@ -34,7 +35,8 @@ def main() -> None:
 
         print(f"evalkit {__version__}")
     elif command in ("run", "fetch"):
-        with_one_line_errors(run if command == "run" else fetch, rest)
+        with one_line_errors():
+            (run if command == "run" else fetch)(rest)
     else:
         from evalkit.errors import unknown
 
@@ -47,57 +49,30 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def with_one_line_errors(command: object, arguments: list[str]) -> None:
-    """Call a command, turning every mistake of the user into one line."""
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn every mistake of the user inside the block into one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from evalkit.config import explain
     from evalkit.errors import EvalkitError
 
     try:
-        command(arguments)  # type: ignore[operator]
+        yield
     except EvalkitError as error:
         fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        fail(explain(error))
+        fail(str(explain(error)))
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"'{error.filename}': {error.strerror or error}")
     except KeyboardInterrupt:
         fail("interrupted; what was finished is kept, the same command goes on from there")
-
-
-def explain(error: Exception) -> str:
-    """Say what is wrong with the options, from an error of Hydra or OmegaConf."""
-    from hydra.errors import MissingConfigException, OverrideParseException
-
-    from evalkit.config import conf_dir
-    from evalkit.errors import unknown
-
-    text = str(error.__cause__ or error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        available = [p.stem for p in (conf_dir() / group).glob("*.yaml")]
-        return str(unknown(group, name, {*available, *(error.options or [])}))
-    if isinstance(error, OverrideParseException):
-        return f"cannot read '{error.override}': {str(error).splitlines()[0]}"
-    if match := re.search(r"You must specify '(\w+)'", str(error)):
-        return f"nothing is selected for {match[1]}: set {match[1]}=NAME ('evalkit run --help' lists the names)"
-    if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
-        path, _, key = match[1].rpartition(".")
-        return f"there is no option '{match[1]}'" + _nearest_option(path, key)
-    noise = ("reference_type", "object_type", "full_key", "To append", "See https")
-    lines = [line.strip() for line in f"{error}\n{text}".splitlines()]
-    return ": ".join([x for x in dict.fromkeys(lines) if x and not x.startswith(noise)][:2])
-
-
-def _nearest_option(path: str, key: str) -> str:
-    import dataclasses
-    import difflib
-
-    from evalkit.config import Config, Engine, Sampling
-
-    known = {"": Config, "sampling": Sampling, "engine": Engine}.get(path)
-    names = [f.name for f in dataclasses.fields(known)] if known else []
-    near = difflib.get_close_matches(key, names, n=1)
-    return f": did you mean '{path + '.' if path else ''}{near[0]}'?" if near else " ('evalkit run --help' lists them)"
 
 
 def options() -> str:
@@ -130,7 +105,6 @@ def run(arguments: list[str]) -> None:
     from omegaconf import DictConfig
 
     from evalkit.config import conf_dir
-    from evalkit.errors import EvalkitError
 
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -140,11 +114,8 @@ def run(arguments: list[str]) -> None:
     def job(config: DictConfig) -> None:
         from evalkit.pipeline import evaluate
 
-        try:
-            result = evaluate(config)
-        except EvalkitError as error:
-            fail(str(error))  # here, because Hydra adds lines of its own to an exception of a job
-        result.print()
+        with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
+            evaluate(config).print()
 
     job()
 

@@ -54,6 +54,7 @@ class _File:
     subset: str = MISSING
     n: int | None = MISSING
     metrics: list[str] = MISSING
+    total: int | None = None  # prompts in the dataset, where known
     caveats: dict[str, str] = field(default_factory=dict)
     rows: list[_Row] = MISSING
 
@@ -67,6 +68,7 @@ class Published:
         value: None where the source names the model but gives no number.
         subset: the part of the dataset it was measured on; "all" for the full set.
         n: number of clips, where known.
+        total: number of prompts in the dataset, where known.
         condition: what was given beside the caption, such as a melody; empty for nothing.
         primary: whether the source itself was read, not a quote of it.
     """
@@ -77,6 +79,7 @@ class Published:
     dataset: str
     subset: str
     n: int | None
+    total: int | None
     protocol: str
     condition: str
     source: str
@@ -120,6 +123,7 @@ def _load(path: Path) -> list[Published]:
                     dataset=file.dataset,
                     subset=file.subset,
                     n=file.n,
+                    total=file.total,
                     protocol=row.protocol or file.protocol,
                     condition=row.condition,
                     source=file.source.title,
@@ -147,6 +151,7 @@ def compare(
     full: bool,
     published: Sequence[Published],
     random_metrics: Collection[str] = (),
+    total: int | None = None,
 ) -> pd.DataFrame:
     """Set every score beside the published value of the same checkpoint, dataset, metric and protocol.
 
@@ -155,6 +160,8 @@ def compare(
         random: models whose weights are random: they are never compared.
         full: whether the prompts are the whole dataset.
         random_metrics: metrics whose encoder has random weights: they are never compared either.
+        total: number of prompts in the dataset as it was read; another number than the published
+            one is not the full dataset.
 
     Returns one row per score: model, metric, measured, n, published, difference (measured -
     published), source, url, protocol, comparable, note. `comparable` is False where there is no
@@ -171,7 +178,8 @@ def compare(
         value = math.nan
         if found is not None and found.value is not None:
             value = found.value
-            comparable = found.subset == subset and (full or subset != EVERY)
+            whole = full and total in (None, found.total)
+            comparable = found.subset == subset and (whole or subset != EVERY)
             notes = [*_differences(score, found, subset, comparable), *found.caveats]
         rows.append(
             {

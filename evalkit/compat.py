@@ -192,6 +192,8 @@ def load_tensors(path: Path, name: str) -> Any:
     """
     import torch
 
+    if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
+        raise EvalkitError(f"{name}: '{path}' is a TorchScript program, which could run anything: give a state dict")
     module = types.ModuleType("tensors_only")
     module.__dict__.update(Unpickler=_TensorUnpickler, load=lambda file, **kw: _TensorUnpickler(file, **kw).load())
     try:

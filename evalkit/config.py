@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import math
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any  # OmegaConf reads these at run time
 
+import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, unknown
 
 MAX_SECONDS = 30.0  # the length MusicGen was trained on
 
@@ -49,15 +54,6 @@ class Engine:
 
 
 @dataclass
-class Protocol:
-    """A named way to compute the metrics; the other keys of its YAML belong to encoders and metrics."""
-
-    name: str = MISSING
-    sample_rate: int = MISSING  # Hz, what all audio is converted to first
-    generated_loudness: float | None = MISSING  # LUFS, of generated clips only; null to leave the level
-
-
-@dataclass
 class Config:
     model: dict[str, Any] = field(default_factory=dict)
     prompts: Any = MISSING
@@ -83,29 +79,53 @@ def conf_dir() -> Path:
 
 
 def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
-    """Compose the configuration of a run, as the command line does, without running it."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    """Compose the configuration of a run, as the command line does, without running it.
 
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra_compose("config", overrides=[*overrides, *extra])
+    Raises an error of Hydra or OmegaConf, which `explain` puts into words.
+    """
+    if GlobalHydra.instance().is_initialized():  # inside a run
+        return hydra.compose("config", overrides=overrides)
+    extra = []
+    if config_dir is not None:
+        if not Path(config_dir).is_dir():
+            raise EvalkitError(f"the folder of configurations '{config_dir}' does not exist")
+        extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose("config", overrides=[*overrides, *extra])
+
+
+def explain(error: Exception) -> EvalkitError:
+    """Put an error of Hydra or OmegaConf into one line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return unknown(group, name, {p.stem for p in (conf_dir() / group).glob("*.yaml")} | set(error.options or []))
+    if isinstance(error, OverrideParseException):
+        return EvalkitError(f"cannot read '{error.override}': {str(error).splitlines()[0]}")
+    if match := re.search(r"You must specify '(\w+)'", str(error)):
+        group = match[1]
+        return EvalkitError(f"nothing is selected for {group}: set {group}=NAME ('evalkit run --help' lists the names)")
+    if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
+        path, _, key = match[1].rpartition(".")
+        schema: Any = {"": Config, "sampling": Sampling, "engine": Engine}.get(path)
+        names = [f.name for f in dataclasses.fields(schema)] if schema else []
+        near = difflib.get_close_matches(key, names, n=1)
+        hint = f"did you mean '{f'{path}.' if path else ''}{near[0]}'?" if near else "'evalkit run --help' lists them"
+        return EvalkitError(f"there is no option '{match[1]}': {hint}")
+    noise = ("reference_type", "object_type", "full_key", "To append", "See https")
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
+    return EvalkitError(": ".join([x for x in dict.fromkeys(lines) if x and not x.startswith(noise)][:2]))
 
 
 def build(node: Any, allow: list[str] | None = None) -> Any:
     """Make the object that a node with a `_target_` describes.
 
-    Only targets inside evalkit, or inside the packages that the configuration's `allow_targets`
-    names, are made. Raises EvalkitError for any other, and for arguments that the target refuses.
+    A target is a dataclass of evalkit, or of a package that the configuration's `allow_targets` names:
+    anything else that a name can reach could run code. Raises EvalkitError for others, and for
+    arguments that the target refuses.
     """
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    prefixes = tuple(f"{p}." for p in ["evalkit", *(allow or [])])
     for target in _targets(plain):
-        if not target.startswith(prefixes):
-            raise EvalkitError(
-                f"the configuration wants to run '{target}', which is not part of evalkit: "
-                "add its package to allow_targets if you trust it"
-            )
+        _check_target(target, [str(package) for package in ["evalkit", *(allow or [])]])
     try:
         return instantiate(plain, _convert_="all")
     except InstantiationException as error:
@@ -115,6 +135,22 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
         if isinstance(cause, TypeError):
             raise EvalkitError(f"{str(error).splitlines()[0]} {cause}") from error
         raise
+
+
+def _check_target(target: str, packages: list[str]) -> None:
+    inside = tuple(f"{package}." for package in packages)
+    if target.startswith(inside):  # else not even its module may be imported
+        try:
+            found = get_object(target)
+        except Exception as error:  # whatever importing the module raised
+            raise EvalkitError(f"the configuration names '{target}', which cannot be found: {error}") from error
+        # a module's imports can be reached through it, so what counts is where the class was made
+        if dataclasses.is_dataclass(found) and isinstance(found, type) and f"{found.__module__}.".startswith(inside):
+            return
+    raise EvalkitError(
+        f"the configuration wants to run '{target}', which is not part of {' or '.join(packages)}: "
+        "add its package to allow_targets if you trust it; it must be a dataclass"
+    )
 
 
 def _targets(node: Any) -> list[str]:
@@ -130,7 +166,7 @@ def check(config: Any) -> None:
     """Raise EvalkitError for a value that no run can use."""
     engine, sampling = config.engine, config.sampling
 
-    def require(condition: bool, message: str) -> None:
+    def require(condition: object, message: str) -> None:
         if not condition:
             raise EvalkitError(message)
 
@@ -154,3 +190,13 @@ def check(config: Any) -> None:
         f"sampling.guidance_scale={sampling.guidance_scale:g}: must be at least 1 (1 means no guidance)",
     )
     require(0 <= config.min_references <= 1, "min_references must be between 0 and 1")
+    rate, loudness = config.protocol.get("sample_rate"), config.protocol.get("generated_loudness")
+    require(isinstance(rate, int) and rate >= 8000, f"protocol.sample_rate={rate}: must be a rate in Hz, at least 8000")
+    require(
+        loudness is None or (isinstance(loudness, (int, float)) and -70 < loudness <= 0),
+        f"protocol.generated_loudness={loudness}: must be null or between -70 and 0 LUFS",
+    )
+    name = config.name
+    require(
+        name is None or re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name), f"name={name}: use letters, digits and -_.+ only"
+    )

@@ -26,7 +26,7 @@ from evalkit.types import Clip, Features, Prompt
 log = logging.getLogger(__name__)
 
 VERSION = 1  # of the conditioning below: raise it when the same clip would give other samples
-FACTS = "facts"  # the cache's folder for what is measured of every clip itself: peak and RMS
+PEAK = "peak"  # the cache's folder for the peaks of clips, which tell silence without decoding
 
 
 def usable_samples(clip: Clip, rate: int) -> int:
@@ -41,8 +41,8 @@ def condition(clip: Clip, rate: int, loudness: float | None) -> tuple[Audio, np.
     """Decode a clip and bring it to the protocol's form: mono at `rate`, levelled, cut.
 
     Loudness is set on the whole clip before anything is cut, and only where `loudness` (LUFS) is
-    given. Returns the audio (1, samples) and the facts: peak and RMS of the part that counts as it
-    was stored. Raises AudioError for a clip without usable audio.
+    given. Returns the audio (1, samples) and the peak of the part that counts, as an array (1,),
+    before its level is changed. Raises AudioError for a clip without usable audio.
     """
     assert clip.path is not None
     raw = audio.read(clip.path)
@@ -54,13 +54,13 @@ def condition(clip: Clip, rate: int, loudness: float | None) -> tuple[Audio, np.
     # decoders may differ from the header by a frame or two of a lossy format, not by more
     if part.shape[1] < length - 0.1 * rate:
         raise AudioError(f"truncated: {part.shape[1] / rate:.1f} s where its header says {length / rate:.1f} s")
-    facts = np.array([np.abs(part).max(initial=0.0), np.sqrt(np.square(part, dtype=np.float64).mean())])
+    peak = np.array([np.abs(part).max(initial=0.0)])
     if loudness is not None:
         # BS.1770 as computed here knows no LFE channel: surround counts as its downmix
         level = audio.downmix(whole) if whole.samples.shape[0] > 2 else whole
         part = audio.normalize_loudness(level, loudness).samples[:, kept]
     mono = audio.downmix(Audio(part, rate)).samples
-    return Audio(np.pad(mono, ((0, 0), (0, length - mono.shape[1]))), rate), facts
+    return Audio(np.pad(mono, ((0, 0), (0, length - mono.shape[1]))), rate), peak
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Extractor:
         `refuse_silence` is set (a recording that is silent is a failed download), and is noted if
         not (a model may well collapse to silence).
         """
-        found: dict[str, dict[str, np.ndarray]] = {key: {} for key in [FACTS, *encoders]}
+        found: dict[str, dict[str, np.ndarray]] = {key: {} for key in [PEAK, *encoders]}
         missing: list[tuple[Clip, str, list[str]]] = []
         for clip in (c for c in clips if c.ok):
             clip_key = self._clip_key(clip, loudness)
@@ -111,7 +111,7 @@ class Extractor:
                 for batch in self._conditioned(missing, loudness):
                     self._encode(batch, encoders, found, failed)
                     advance(len(batch))
-        checked = [self._checked(clip, found[FACTS], failed, refuse_silence) for clip in clips]
+        checked = [self._checked(clip, found[PEAK], failed, refuse_silence) for clip in clips]
         ids = tuple(clip.id for clip in checked if clip.ok)
         return {key: Features(ids, tuple(found[key][i] for i in ids)) for key in encoders}, checked
 
@@ -171,13 +171,13 @@ class Extractor:
             found[key][clip.id] = value
 
         good = []
-        for clip, clip_key, absent, sound, facts in batch:
+        for clip, clip_key, absent, sound, peak in batch:
             if sound is None:
-                failed[clip.id] = facts
+                failed[clip.id] = peak
                 continue
             good.append((clip, clip_key, absent, sound))
-            if FACTS in absent:
-                keep(FACTS, clip, clip_key, facts)
+            if PEAK in absent:
+                keep(PEAK, clip, clip_key, peak)
         at_rate: dict[tuple[str, int], np.ndarray] = {}  # encoders of one rate share the resampling
         for key, encoder in encoders.items():
             todo = [(c, k, s) for c, k, absent, s in good if key in absent]
@@ -192,10 +192,10 @@ class Extractor:
                 keep(key, clip, clip_key, value)
 
     @staticmethod
-    def _checked(clip: Clip, facts: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool) -> Clip:
+    def _checked(clip: Clip, peaks: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool) -> Clip:
         if clip.id in failed:
             return dataclasses.replace(clip, status="unreadable", reason=failed[clip.id])
-        if not clip.ok or facts[clip.id][0] > 0:
+        if not clip.ok or peaks[clip.id][0] > 0:
             return clip
         if refuse_silence:
             return dataclasses.replace(clip, status="silent", reason="digital silence")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -67,7 +67,7 @@ def clips_of(
         "dtype": dtype,
     }
     folder = cache.clips / digest(key)[:32]
-    stored = dict(_stored(folder))
+    stored = _stored(folder)
     todo = [p for p in prompts if _prompt_key(p) not in stored]
     if todo:
         if len(todo) < len(prompts):
@@ -105,7 +105,9 @@ def _generate_batch(
     for prompt, audio in zip(batch, outputs, strict=True):
         key = _prompt_key(prompt)
         entry: dict[str, Any] = {"id": prompt.id, "status": "ok", "reason": ""}
-        if not np.isfinite(audio.samples).all():
+        if not audio.samples.size:
+            entry |= {"status": "failed", "reason": "the model made no samples"}
+        elif not np.isfinite(audio.samples).all():
             entry |= {"status": "failed", "reason": "the model's output holds NaN or infinity"}
         else:
             # FLAC clips at full scale: halve the level until it fits, which is exact, and remember it
@@ -125,15 +127,15 @@ def _generate_batch(
     return entries
 
 
-def _stored(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Entries of all manifests whose clip is still the one that was written."""
-    entries: dict[str, dict[str, Any]] = {}
+def _stored(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of all manifests whose clip is the one that they describe."""
+    entries: list[tuple[str, dict[str, Any]]] = []
     for manifest in sorted(folder.glob("batch-*.json")):
         try:
-            entries |= json.loads(manifest.read_text("utf-8"))
+            entries += json.loads(manifest.read_text("utf-8")).items()
         except ValueError:
             log.warning("damaged cache entry %s: its clips will be generated again", manifest)
-            manifest.unlink()
+            manifest.unlink(missing_ok=True)
 
     def intact(item: tuple[str, dict[str, Any]]) -> bool:
         key, entry = item
@@ -141,11 +143,11 @@ def _stored(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         return entry["status"] == "failed" or (path.is_file() and sha256_file(path) == entry["sha256"])
 
     with ThreadPoolExecutor(4) as pool:
-        for item, good in zip(entries.items(), pool.map(intact, entries.items()), strict=True):
-            if good:
-                yield item
-            else:
-                log.warning("damaged or missing clip %s/%s.flac: will be generated again", folder, item[0])
+        # a clip that was made twice has two entries, of which at most one is still true
+        good = dict(item for item, fits in zip(entries, pool.map(intact, entries), strict=True) if fits)
+    for key in {key for key, _ in entries} - set(good):
+        log.warning("damaged or missing clip %s/%s.flac: will be generated again", folder, key)
+    return good
 
 
 def _clip(prompt: Prompt, folder: Path, entry: dict[str, Any]) -> Clip:

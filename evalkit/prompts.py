@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from evalkit.assets import Asset
 from evalkit.errors import EvalkitError, unknown
@@ -73,8 +73,6 @@ class MusicCaps:
     cut: str = "end"
     max_seconds: float | None = 21.0
 
-    version: ClassVar[int] = 1
-
     def __post_init__(self) -> None:
         if self.path:
             object.__setattr__(self, "source", None)  # so that nothing is fetched
@@ -131,8 +129,6 @@ class Table:
     cut: str = "start"
     max_seconds: float | None = None
 
-    version: ClassVar[int] = 1
-
     def __post_init__(self) -> None:
         if not self.path:
             raise EvalkitError("prompts.path is not set: give a CSV or JSONL file with columns id and text")
@@ -162,9 +158,12 @@ class Table:
         return result
 
 
-def demo(**options: Any) -> MusicCaps:
+@dataclass(frozen=True)
+class Demo(MusicCaps):
     """The captions that come with evalkit, for trying it without any other file."""
-    return MusicCaps(path=str(Path(__file__).parent / "data" / "demo.csv"), dataset="demo", **options)
+
+    path: str | None = str(Path(__file__).parent / "data" / "demo.csv")
+    dataset: str = "demo"
 
 
 def read_prompts(
@@ -315,4 +314,4 @@ def prompt_set(
         raise EvalkitError(f"'{path}': no prompt is in the subset {', '.join(words)}")
     options = {name: getattr(component, name) for name in ("aspects", "ids", "random", "random_seed", "first")}
     kept, more = narrow(prompts, **options)
-    return PromptSet(dataset, ", ".join([*words, *more]) or "all", total, tuple(kept), sha256_file(path))
+    return PromptSet(str(dataset), ", ".join([*words, *more]) or "all", total, tuple(kept), sha256_file(path))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from evalkit import report
+from evalkit.assets import Asset, assets_of
+from evalkit.compare import compare, load_published, others
+from evalkit.config import Sampling, conf_dir
+from evalkit.features import usable_samples
+from evalkit.generate import Generator
+from evalkit.plan import Plan
+from evalkit.provenance import provenance
 from evalkit.report import Count, Summary
-from evalkit.store import RunFolder
-from evalkit.types import Clip, Score
+from evalkit.scoring import Measurement
+from evalkit.store import RunFolder, digest, identity
+from evalkit.types import Clip, PromptSet
 
 
 @dataclass(frozen=True)
@@ -46,36 +54,142 @@ class Result:
         console.print(f"result: {self.path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def count(clips: Sequence[Clip]) -> Count:
-    """Count usable clips, and the others by what is wrong with them."""
-    return Count(sum(c.ok for c in clips), len(clips), dict(Counter(c.status for c in clips if not c.ok)))
-
-
-def save(
-    folder: RunFolder,
-    *,
-    summary: Summary,
-    scores: Sequence[Score],
-    clips: pd.DataFrame,
-    config: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-) -> Result:
+def save(folder: RunFolder, plan: Plan, prompts: PromptSet, measurement: Measurement) -> Result:
     """Write all files of a result, `result.json` last, and return it."""
-    rows = [score.row() for score in scores]
-    folder.parquet("clips.parquet", clips)
+    config: Any = OmegaConf.to_container(plan.config, resolve=True, enum_to_str=True)
+    origin = describe(plan, prompts, measurement)
+    summary = summarize(plan, prompts, measurement, origin)
+    random = {(model, metric) for model in random_models(plan) for metric in plan.metrics}
+    random |= {(model, metric) for model in plan.models for metric in random_networks(plan)}
+    rows = [{**s.row(), "random_weights": (s.model, s.metric) in random} for s in measurement.scores]
+    folder.text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    folder.parquet("clips.parquet", measurement.clips)
     folder.json("scores.json", rows)
-    folder.json("provenance.json", dict(provenance))
+    folder.json("provenance.json", origin)
     folder.text("table.md", report.to_markdown(summary))
     folder.text("table.csv", report.to_csv(summary))
     folder.json("table.json", report.to_json(summary))
     files = sorted(p.name for p in folder.path.iterdir())
     folder.json("result.json", {"status": "finished", "files": files})
-    return Result(
-        table=report.table(summary),
-        scores=pd.DataFrame(rows),
-        clips=clips,
-        summary=summary,
-        config=json.loads(json.dumps(config)),
-        provenance=dict(provenance),
-        path=folder.path,
+    return Result(report.table(summary), pd.DataFrame(rows), measurement.clips, summary, config, origin, folder.path)
+
+
+def random_models(plan: Plan) -> list[str]:
+    """The models whose weights are random."""
+    return [name for name, model in plan.models.items() if getattr(model, "random", False)]
+
+
+def random_networks(plan: Plan) -> dict[str, list[str]]:
+    """The metrics whose networks have random weights, with the names of these."""
+    named = {name: [a.name for a in assets_of(metric) if a.random] for name, metric in plan.metrics.items()}
+    return {name: networks for name, networks in named.items() if networks}
+
+
+def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[str, Any]:
+    """Say where the result comes from, as a JSON-like value."""
+    usable = sorted([clip.id, clip.sha256] for clip in measurement.references if clip.ok)
+    networks = dict.fromkeys(network for names in random_networks(plan).values() for network in names)
+    return {
+        **provenance(plan.device),
+        "dtype": plan.dtype,
+        "models": {
+            name: identity(model, plan.cache) if isinstance(model, Generator) else repr(model)
+            for name, model in plan.models.items()
+        },
+        "metrics": {name: identity(metric, plan.cache) for name, metric in plan.metrics.items()},
+        "protocols": plan.protocols,
+        "random_weights": [*networks, *random_models(plan)],
+        "prompts": {
+            "dataset": prompts.dataset,
+            "subset": prompts.subset,
+            "sha256": prompts.sha256,
+            "selected": len(prompts),
+            "total": prompts.total,
+            "ids": digest([p.id for p in prompts.prompts]),
+        },
+        "references": {"usable": len(usable), "of": len(measurement.references), "sha256": digest(usable)},
+    }
+
+
+def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: Mapping[str, Any]) -> Summary:
+    """Collect what the table of this run says."""
+    references, generated = measurement.references, measurement.generated
+    published = load_published(conf_dir() / "published")
+    hub_ids = {name: getattr(model, "published", None) for name, model in plan.models.items()}
+    comparison = compare(
+        measurement.scores,
+        hub_ids,
+        random_models(plan),
+        prompts.dataset,
+        prompts.subset,
+        len(prompts) == prompts.total,
+        published,
+        random_metrics=list(random_networks(plan)),
+        total=prompts.total,
     )
+    joined = [str(hub_ids[name]) for name in comparison.loc[comparison["published"].notna(), "model"]]
+    cut = [clip for clip in references if clip.ok and clip.note.startswith("cut")]
+    facts = {
+        "evalkit": str(origin["packages"]["evalkit"]),
+        "commit": f"{origin['commit']}{', with local changes' if origin['dirty'] else ''}",
+        "device": f"{origin['device']} ({origin['device_name']}), {plan.dtype}",
+    }
+    if any(isinstance(model, Generator) for model in plan.models.values()):
+        facts["sampling"] = ", ".join(f"{k} {v}" for k, v in vars(plan.sampling).items())
+    return Summary(
+        comparison=comparison,
+        metrics={name: (metric.title, metric.higher_is_better) for name, metric in plan.metrics.items()},
+        dataset=prompts.dataset,
+        subset=prompts.subset,
+        selected=len(prompts),
+        total=prompts.total,
+        protocol=plan.config.protocol.name,
+        generated={name: count(clips) for name, clips in generated.items()},
+        references=count(references) if plan.paired else None,
+        rendered_by=type(plan.references).__name__ if isinstance(plan.references, Generator) else "",
+        cut=len(cut),
+        cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
+        weights=origin["random_weights"],
+        remarks=list(remarks(plan, prompts, references, generated)),
+        context=others(prompts.dataset, list(plan.metrics), published, joined),
+        provenance=facts,
+    )
+
+
+def remarks(
+    plan: Plan, prompts: PromptSet, references: Sequence[Clip], generated: Mapping[str, Sequence[Clip]]
+) -> Iterator[str]:
+    """What else a reader of the table must know, one sentence each."""
+    duration, rate = plan.sampling.duration, plan.config.protocol.sample_rate
+
+    def short(clips: Sequence[Clip]) -> int:
+        return sum(clip.ok and usable_samples(clip, rate) < (duration - 0.1) * rate for clip in clips)
+
+    for metric, protocol in plan.protocols.items():
+        if protocol != plan.config.protocol.name:
+            yield f"{plan.metrics[metric].title} does not follow the protocol to the letter: {protocol}"
+    if shorter := short(references):
+        yield f"{shorter} references are shorter than {duration:g} s: the clips compared with them are cut alike"
+    for name, clips in generated.items():
+        if shorter := short(clips):
+            yield f"{name}: {shorter} clips are shorter than {duration:g} s: their references are cut alike"
+        if silent := sum("digital silence" in clip.note for clip in clips):
+            yield f"{name}: {silent} of {len(prompts)} clips are digital silence"
+    for name, model in plan.models.items():
+        checkpoint, hub_id = getattr(model, "checkpoint", None), getattr(model, "published", None)
+        if hub_id and isinstance(checkpoint, Asset) and (checkpoint.path or checkpoint.repo != hub_id):
+            yield f"{name} was measured on '{checkpoint.source}', and is taken for {hub_id}"
+    generators = [name for name, model in plan.models.items() if isinstance(model, Generator)]
+    if generators and any(prompt.melody for prompt in prompts.prompts):
+        yield f"melodies are not used: {', '.join(generators)} got captions only"
+    standard = vars(Sampling())
+    changed = [
+        f"{k} {v}, not {standard[k]}" for k, v in vars(plan.sampling).items() if k != "seed" and v != standard[k]
+    ]
+    if generators and changed:
+        yield f"sampling differs from the model card's: {', '.join(changed)}"
+
+
+def count(clips: Sequence[Clip]) -> Count:
+    """Count usable clips, and the others by what is wrong with them."""
+    return Count(sum(c.ok for c in clips), len(clips), dict(Counter(c.status for c in clips if not c.ok)))

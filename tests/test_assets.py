@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,25 @@ def test_a_repository_in_the_hubs_cache_is_found_without_a_network(
         partly.locate(cache)
     with pytest.raises(EvalkitError, match="other/model"):
         Asset("model", repo="other/model", files=["*"]).locate(cache)
+
+
+def test_a_checkpoint_without_all_its_shards_is_not_complete(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+    shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    index = json.dumps({"weight_map": {"a": shards[0], "b": shards[1]}})
+    snapshot = make_snapshot(tmp_path / "hf", "some/model", "a" * 40, {"model.index.json": index, shards[0]: ""})
+    asset = Asset("model", repo="some/model", files=["*.index.json", "model-*.safetensors"])
+    assert asset.find(cache) is None
+    (snapshot / shards[1]).touch()
+    assert asset.find(cache) == snapshot
+
+
+def test_a_local_file_is_published_if_its_content_is(cache: Cache, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(CONTENT)
+    assert Asset("net", path=str(tmp_path / "a"), sha256=SHA256).published(cache)
+    assert not Asset("net", path=str(tmp_path / "a"), sha256="0" * 64).published(cache)
 
 
 def test_assets_are_found_in_nested_components() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from evalkit import cli
+from evalkit import cli, evaluate
+from evalkit.errors import EvalkitError
 
 Run = Callable[..., tuple[int, str, str]]
 BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
@@ -73,6 +74,15 @@ def test_help_answers_at_once() -> None:
         (["run", "model=synth", "prompts=[demo"], "cannot read 'prompts=[demo'"),
         ([*BASE, "metric.fad.encoder.weights.random_seed=null", "metric=fad"], "run 'evalkit fetch'"),
         (["run", "model=musicgen_small", "prompts=demo", "random_weights=0"], "MusicGen small is not on this machine"),
+        ([*BASE, "model.synth.seed=x"], "seed"),
+        ([*BASE, "engine.device=meta"], "engine.device=meta: use cpu, cuda"),
+        ([*BASE, "metric.fad.ddof=x", "metric=fad"], "ddof=x: must be 0 or 1"),
+        ([*BASE, "sampling.duration=0.1", "metric=kld"], "0.10 s: at least 1 s are needed"),
+        (["run", "model=tiny_stereo", "prompts=demo", "model.tiny_stereo.seed=x"], "seed=x: must be a whole number"),
+        (["run", "model=synth", "prompts=musiccaps", f"prompts.path={'x' * 300}"], "xxx"),
+        ([*BASE, "--config-dir", "/absent"], "/absent"),
+        (["fetch", "--config-dir", "/absent", "model=synth", "prompts=demo"], "'/absent' does not exist"),
+        ([*BASE, "cache_dir=/dev/null", "metric=chroma"], "/dev/null"),
         ([*BASE, "output_dir=/proc/nowhere"], "cannot write '/proc/nowhere"),
     ],
     ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
@@ -95,6 +105,13 @@ def test_help_of_run_lists_groups_and_options(evalkit: Run) -> None:
         "dtype=auto",
     ):
         assert expected in out
+
+
+@pytest.mark.parametrize("options", [["model=nonesuch", "prompts=demo"], ["model=synth", "sampling.topk=1"]])
+def test_python_gets_the_same_line(options: list[str]) -> None:
+    with pytest.raises(EvalkitError) as error:
+        evaluate(*options)
+    assert "\n" not in str(error.value)
 
 
 def test_a_bug_is_a_traceback(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from evalkit.errors import EvalkitError
 from evalkit.types import Score
 
 FOLDER = Path(__file__).parent.parent / "conf" / "published"
-STEREO = "no FAD, KLD or CLAP score was published for this stereo checkpoint"
+STEREO = "no FAD, KLD or CLAP score was published on MusicCaps for this stereo checkpoint"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ CARDS = {
     "facebook/musicgen-small": {"fad": 4.88, "kld": 1.42, "clap_score": 0.27},
     "facebook/musicgen-medium": {"fad": 5.14, "kld": 1.38, "clap_score": 0.28},
     "facebook/musicgen-large": {"fad": 5.48, "kld": 1.37, "clap_score": 0.28},
-    "facebook/musicgen-melody": {"fad": 4.93, "kld": 1.41, "clap_score": 0.27, "chroma": 0.44},
+    "facebook/musicgen-melody": {"fad": 4.93, "kld": 1.41, "clap_score": 0.27},
     "facebook/magnet-small-10secs": {"fad": 4.22, "kld": 1.11, "clap_score": 0.28},
     "facebook/magnet-medium-10secs": {"fad": 4.61, "kld": 1.14, "clap_score": 0.28},
     "facebook/magnet-small-30secs": {"fad": 4.35, "kld": 1.17, "clap_score": 0.28},
@@ -87,11 +87,27 @@ def test_a_released_checkpoint_is_compared(published):
 
 
 def test_caveats_come_with_the_value(published):
-    frame = joined(published, "facebook/musicgen-melody", score("clap_score", 0.27), score("chroma", 0.4))
-    clap, chroma = frame["note"]
-    assert frame["published"].tolist() == [0.27, 0.44]
-    assert "does not name the CLAP checkpoint" in clap and "does not name the CLAP checkpoint" not in chroma
-    assert "internal set of 1,000 samples" in chroma and "internal set" not in clap
+    frame = joined(published, "facebook/musicgen-melody", score("clap_score", 0.27), score("fad", 5.0))
+    clap, fad = frame["note"]
+    assert frame["published"].tolist() == [0.27, 4.93]
+    assert "does not name the CLAP checkpoint" in clap and "does not name the CLAP checkpoint" not in fad
+    assert "which melody" in clap and "which melody" in fad
+
+
+def test_the_chroma_of_clips_with_a_melody_is_not_that_of_clips_without(published):
+    row = joined(published, "facebook/musicgen-melody", score("chroma", 0.1)).iloc[0]
+    assert math.isnan(row.published) and "0.44, is of clips conditioned on a melody" in row.note
+    (value,) = (
+        p for p in published if (p.model, p.metric, p.condition) == ("facebook/musicgen-melody", "chroma", "melody")
+    )
+    assert value.value == 0.44 and any("internal set of 1,000 samples" in caveat for caveat in value.caveats)
+
+
+def test_another_file_with_the_name_of_the_dataset_is_not_the_full_set(published):
+    for total, comparable in ((5521, True), (None, True), (100, False)):
+        row = joined(published, "facebook/musicgen-small", score("fad", 4.9, n=5469), total=total).iloc[0]
+        assert row.published == 4.88 and row.comparable == comparable
+        assert ("a subset is not the full set" in row.note) != comparable
 
 
 def test_another_number_of_clips_is_said(published):
@@ -111,7 +127,8 @@ def test_no_stereo_checkpoint_has_a_published_value(published, kind, metric):
 
 def test_melody_large_has_no_published_value(published):
     row = joined(published, "facebook/musicgen-melody-large", score("fad", 5.0)).iloc[0]
-    assert math.isnan(row.published) and row.note == "no FAD, KLD or CLAP score was published for this checkpoint"
+    assert math.isnan(row.published)
+    assert row.note == "no FAD, KLD or CLAP score was published on MusicCaps for this checkpoint"
 
 
 def test_random_weights_are_never_compared(published):

@@ -169,3 +169,13 @@ def test_a_truncated_checkpoint_is_one_line(tmp_path, legacy, share):
     with pytest.raises(EvalkitError, match="incomplete or another file") as caught:
         compat.load_tensors(path, "CLAP weights")
     assert "\n" not in str(caught.value)
+
+
+def test_a_torchscript_program_is_refused(tmp_path):
+    class Program(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    torch.jit.save(torch.jit.script(Program()), tmp_path / "program.pt")
+    with pytest.raises(EvalkitError, match="TorchScript program"):
+        compat.load_tensors(tmp_path / "program.pt", "net")

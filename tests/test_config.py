@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,10 @@ def test_the_default_is_the_model_cards_protocol() -> None:
         ("metric=[]", "no metric is selected"),
         ("model=[]", "no model is selected"),
         ("min_references=2", "between 0 and 1"),
+        ("protocol.sample_rate=0", "protocol.sample_rate=0: must be a rate in Hz"),
+        ("protocol.sample_rate=null", "protocol.sample_rate=None"),
+        ("protocol.generated_loudness=loud", "protocol.generated_loudness=loud"),
+        ("name=../../x", "name=../../x: use letters"),
     ],
 )
 def test_values_that_no_run_can_use(option: str, message: str) -> None:
@@ -82,15 +87,29 @@ def test_values_that_no_run_can_use(option: str, message: str) -> None:
         check(compose([*OPTIONS, option]))
 
 
-def test_only_evalkits_own_targets_are_built() -> None:
+def test_only_dataclasses_of_evalkit_are_built(tmp_path: Path) -> None:
     node: dict[str, Any] = {"_target_": "evalkit.assets.Asset", "name": "x"}
     assert build(node) == Asset("x")
-    for target in ("os.system", "evalkitten.x", "subprocess.run"):
-        with pytest.raises(EvalkitError, match="not part of evalkit"):
+    for target in (
+        *("os.system", "evalkitten.x", "subprocess.run", "evalkit", "evalkit.absent.X"),
+        *("evalkit.store.np.load", "evalkit.result.pd.read_pickle", "evalkit.store.Path", "evalkit.store.write_bytes"),
+    ):
+        with pytest.raises(EvalkitError, match=r"not part of evalkit|cannot be found"):
             build({"_target_": target})
-        with pytest.raises(EvalkitError, match="not part of evalkit"):
-            build(OmegaConf.create({**node, "licence": {"_target_": target}}))
-    assert build({"_target_": "fractions.Fraction", "numerator": 3}, allow=["fractions"]) == 3
+        with pytest.raises(EvalkitError, match=r"not part of evalkit|cannot be found"):
+            build(OmegaConf.create({**node, "licence": [{"_target_": target}]}))
+
+
+def test_an_own_package_is_built_from_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_metrics.py").write_text(
+        "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Mine:\n    x: int = 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    node = {"_target_": "own_metrics.Mine", "x": 3}
+    with pytest.raises(EvalkitError, match="add its package to allow_targets"):
+        build(node)
+    assert "own_metrics" not in sys.modules
+    assert build(node, allow=["own_metrics"]).x == 3
 
 
 def test_an_argument_that_the_target_refuses_is_one_line() -> None:

@@ -82,11 +82,11 @@ def extract(
 def test_conditioning_is_resample_level_cut_downmix_in_this_order(tmp_path: Path) -> None:
     samples = tone(3.0, 44100)
     clip = write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
-    part, facts = condition(dataclasses.replace(clip, start=1.0, seconds=1.5), RATE, -14.0)
+    part, peak = condition(dataclasses.replace(clip, start=1.0, seconds=1.5), RATE, -14.0)
     whole = audio.resample(Audio(samples, 44100), RATE)
     levelled = audio.normalize_loudness(whole, -14.0)
     np.testing.assert_allclose(part.samples, levelled.samples[:, 32000:80000].mean(0, keepdims=True), atol=1e-7)
-    assert facts[0] == pytest.approx(np.abs(whole.samples[:, 32000:80000]).max(), rel=1e-6)
+    assert peak[0] == pytest.approx(np.abs(whole.samples[:, 32000:80000]).max(), rel=1e-6)
     assert audio.loudness(levelled) == pytest.approx(-14.0, abs=0.01)
 
 

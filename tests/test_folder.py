@@ -91,7 +91,7 @@ def test_a_folder_must_be_given_exist_and_hold_audio(tmp_path: Path) -> None:
         Folder()
     with pytest.raises(EvalkitError, match="does not exist"):
         find(tmp_path / "absent", "x")
-    with pytest.raises(EvalkitError, match="does not exist"):
+    with pytest.raises(EvalkitError, match="is a file"):
         find(write(tmp_path / "x.wav"), "x")
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "x.txt").write_text("")
@@ -118,14 +118,14 @@ def test_manifest(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("m.csv", "name,path\nx,x.wav\n", "entry 1 .* has no id"),
-        ("m.csv", "id,path\nx,x.wav\ny,\n", "entry 2 .* has no path"),
+        ("m.csv", "name,path\nx,x.wav\n", "has no column 'id' or 'ytid': it has name, path"),
+        ("m.csv", "id,path\nx,x.wav\ny,\n", "line 3: path is empty"),
         ("m.csv", "id,path\nx,x.wav\nx,x.flac\n", "two clips for 'x'"),
-        ("m.csv", "", "names no clips"),
-        ("m.csv", b"\xff\xfe\x00", "neither CSV nor JSON"),
-        ("m.jsonl", "{", "neither CSV nor JSON"),
-        ("m.jsonl", "[1, 2]\n", "one JSON object per line"),
-        ("absent.csv", None, "cannot read the manifest"),
+        ("m.csv", "", "has no rows"),
+        ("m.csv", b"\xff\xfe\x00", "not text in UTF-8"),
+        ("m.jsonl", "{", "line 1: not JSON"),
+        ("m.jsonl", "[1, 2]\n", "line 1: not a JSON object"),
+        ("absent.csv", None, "cannot read '.*absent.csv'"),
     ],
 )
 def test_bad_manifests_are_one_line(tmp_path: Path, name: str, text: str | bytes | None, message: str) -> None:

@@ -161,6 +161,22 @@ def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: 
     assert "damaged" in caplog.text
 
 
+def test_a_clip_made_twice_is_found_by_the_entry_that_fits(tmp_path: Path) -> None:
+    """A clip that was lost and made again in another batch may differ in its last bits, and is then the stored one."""
+    first = make(Noise(), Cache(tmp_path))
+    path = first[0].path
+    assert path is not None
+    path.unlink()
+    make(Noise(), Cache(tmp_path), batch_size=1)
+    (old,) = (m for m in path.parent.glob("batch-*.json") if '"id1"' in m.read_text())
+    stale = json.loads(old.read_text())
+    stale[path.stem]["sha256"] = "0" * 64
+    for name in ("batch-0.json", "batch-z.json"):
+        (path.parent / name).write_text(json.dumps(stale))
+    assert make(Noise(), Cache(tmp_path)) == first
+    assert CALLS == []
+
+
 def test_loud_clips_keep_their_samples(tmp_path: Path) -> None:
     (clip,) = make(Noise(level=2.0), Cache(tmp_path), PROMPTS[:1])
     expected = Noise(2.0).load(Cache(tmp_path), "cpu", "float32")(PROMPTS[:1], Sampling())[0]

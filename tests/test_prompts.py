@@ -15,7 +15,7 @@ import pytest
 from evalkit.assets import assets_of
 from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
-from evalkit.prompts import MusicCaps, Table, demo, narrow
+from evalkit.prompts import Demo, MusicCaps, Table, narrow
 from evalkit.store import Cache, sha256_file
 from evalkit.types import Prompt, PromptSet
 from evalkit.voices import is_instrumental
@@ -376,7 +376,7 @@ class TestConfiguration:
             assert [p.id for p in build(node).load(cache).prompts] == ["18"]
 
     def test_demo(self, cache: Cache) -> None:
-        prompts = demo().load(cache)
+        prompts = Demo().load(cache)
         assert prompts.dataset == "demo" and prompts.subset == "all" and len(prompts) == prompts.total >= 8
         assert prompts_node("prompts=demo").references._target_ == "evalkit.models.synth.Synth"
 

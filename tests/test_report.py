@@ -81,7 +81,7 @@ def test_the_wide_table_has_the_values():
     assert small.fad_difference == pytest.approx(0.0234) and small.kld_difference == pytest.approx(-0.0169)
     assert small.clap_score_n == 5521 and small.fad_comparable and not stereo.fad_comparable
     assert math.isnan(stereo.fad_published) and math.isnan(stereo.chroma)
-    assert "no FAD, KLD or CLAP score was published for this stereo checkpoint" in stereo.note
+    assert "no FAD, KLD or CLAP score was published on MusicCaps for this stereo checkpoint" in stereo.note
     assert (small.clips, small.prompts, small.protocol, small.random_weights) == (5521, 5521, "musicgen", "")
 
 
@@ -102,7 +102,7 @@ def test_notes_say_each_thing_once():
     stereo = [x for x in lines if "stereo checkpoint" in x]
     assert stereo == [
         "musicgen_stereo_small: FAD, KLD, CLAP score: "
-        "no FAD, KLD or CLAP score was published for this stereo checkpoint"
+        "no FAD, KLD or CLAP score was published on MusicCaps for this stereo checkpoint"
     ]
     # about all models, so none is named
     assert "Chroma cosine similarity: no value was published for this checkpoint on musiccaps" in lines

@@ -25,6 +25,10 @@ class FAD:
     title: ClassVar[str] = "FAD"
     higher_is_better: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.ddof not in (0, 1):
+            raise EvalkitError(f"FAD: ddof={self.ddof}: must be 0 or 1")
+
     @property
     def reference_encoder(self) -> Encoder:
         return self.encoder
@@ -38,4 +42,4 @@ class FAD:
                 fits += gaussian(frames, self.ddof)
             except ValueError as error:
                 raise EvalkitError(f"FAD: {error}: the {name} clips are too few or shorter than one window") from error
-        return Measured(frechet_distance(*fits), n=len(generated.ids))
+        return Measured(frechet_distance(*fits), n=sum(len(frames) > 0 for frames in generated.values))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evalkit.errors import EvalkitError
 from evalkit.metrics import Encoder
 from evalkit.stats import kl_divergence
 from evalkit.types import Features, Measured
@@ -34,5 +35,8 @@ class KLD:
         divergences = [
             kl_divergence(p, r, self.epsilon) for p, r in zip(generated.values, reference.values, strict=True)
         ]
-        per_clip = {i: float(d.mean()) for i, d in zip(generated.ids, divergences, strict=True)}
-        return Measured(float(np.concatenate(divergences).mean()), n=len(divergences), per_clip=per_clip)
+        # a clip may be too short for a single segment
+        per_clip = {i: float(d.mean()) for i, d in zip(generated.ids, divergences, strict=True) if len(d)}
+        if not per_clip:
+            raise EvalkitError("KLD: the clips are shorter than the shortest segment that the classifier takes")
+        return Measured(float(np.concatenate(divergences).mean()), n=len(per_clip), per_clip=per_clip)

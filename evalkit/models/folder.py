@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evalkit import audio
 from evalkit.errors import EvalkitError
 from evalkit.store import sha256_file
+from evalkit.tables import find_column, read_rows
 from evalkit.types import Clip, Prompt
 
 
@@ -31,7 +30,6 @@ class Folder:
     manifest: str | None = None
     published: str | None = None
 
-    version: ClassVar[int] = 1
     random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -48,7 +46,8 @@ class Folder:
         """
         folder = Path(str(self.path)).expanduser().absolute()
         if not folder.is_dir():
-            raise EvalkitError(f"the folder of clips '{folder}' does not exist: check the path")
+            problem = "is a file" if folder.is_file() else "does not exist"
+            raise EvalkitError(f"the folder of clips '{folder}' {problem}: check the path")
         manifest = Path(self.manifest).expanduser().absolute() if self.manifest else None
         files = _listed(manifest, folder) if manifest else _below(folder)
         return [_clip(p.id, files.get(p.id, []), manifest or folder) for p in prompts]
@@ -67,31 +66,15 @@ def _below(folder: Path) -> dict[str, list[Path]]:
 
 def _listed(manifest: Path, folder: Path) -> dict[str, list[Path]]:
     """The files that a manifest names, by id."""
+    rows = read_rows(manifest)
+    id_column, path_column = find_column(manifest, rows, "id", "ytid"), find_column(manifest, rows, "path")
     files: dict[str, list[Path]] = {}
-    for number, row in enumerate(_rows(manifest), start=1):
-        name, path = row.get("id"), row.get("path")
+    for row in rows:
+        name, path = row.text(id_column), row.text(path_column)
         if not name or not path:
-            raise EvalkitError(f"entry {number} of '{manifest}' has no {'path' if name else 'id'}: it needs both")
-        files.setdefault(str(name), []).append(folder / str(path))
-    if not files:
-        raise EvalkitError(f"'{manifest}' names no clips")
+            raise row.error(f"{path_column if name else id_column} is empty")
+        files.setdefault(name, []).append(folder / path)
     return files
-
-
-def _rows(manifest: Path) -> list[dict[str, Any]]:
-    try:
-        # newline="" is what csv asks for; utf-8-sig drops the mark that spreadsheets write first
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            if manifest.suffix.lower() == ".csv":
-                return list(csv.DictReader(file))
-            rows = [json.loads(line) for line in file if line.strip()]
-    except OSError as error:
-        raise EvalkitError(f"cannot read the manifest '{manifest}': {error.strerror or error}") from error
-    except (ValueError, csv.Error) as error:
-        raise EvalkitError(f"the manifest '{manifest}' is neither CSV nor JSON lines ({error})") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise EvalkitError(f"the manifest '{manifest}' must hold one JSON object per line")
-    return rows
 
 
 def _clip(prompt_id: str, paths: list[Path], source: Path) -> Clip:

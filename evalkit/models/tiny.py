@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.config import Sampling
+from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet_transformers
 from evalkit.store import Cache, cannot_write
 
@@ -33,7 +34,9 @@ class TinyStereo:
     published: ClassVar[str | None] = None
 
     def check(self, sampling: Sampling) -> None:
-        """Raise EvalkitError for clips longer than MusicGen was trained on."""
+        """Raise EvalkitError for a seed that is none, and for what MusicGen cannot do."""
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise EvalkitError(f"tiny_stereo: seed={self.seed}: must be a whole number from 0 to 2^32 - 1")
         self._model("").check(sampling)
 
     def load(self, cache: Cache, device: str, dtype: str) -> Generate:
@@ -45,7 +48,7 @@ class TinyStereo:
 
     def checkpoint(self, cache: Cache) -> Path:
         """The folder of the checkpoint, which is either absent or complete."""
-        folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{int(self.seed)}"
+        folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{self.seed}"
         if folder.is_dir():
             return folder
         from evalkit import compat
