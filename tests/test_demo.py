@@ -61,7 +61,7 @@ def test_every_model_has_every_metric(values: pd.DataFrame) -> None:
     assert values.notna().all(axis=None)
 
 
-@pytest.mark.parametrize("model", DEGRADED)
+@pytest.mark.parametrize("model", [*DEGRADED, "tiny_stereo"])
 def test_fad_of_a_second_rendering_is_lower_than_of_every_degraded_one(values: pd.DataFrame, model: str) -> None:
     assert values.fad["second_rendering"] < values.fad[model]
 
@@ -74,10 +74,6 @@ def test_kld_of_a_second_rendering_is_lower(values: pd.DataFrame, model: str) ->
 @pytest.mark.parametrize("model", ["detuned", "half_silent", "wrong_caption"])
 def test_chroma_similarity_of_a_second_rendering_is_higher(values: pd.DataFrame, model: str) -> None:
     assert values.chroma["second_rendering"] > values.chroma[model] + 0.05
-
-
-def test_the_tiny_musicgen_is_farthest(values: pd.DataFrame) -> None:
-    assert values.fad.idxmax() == "tiny_stereo"
 
 
 def test_the_table_says_that_weights_are_random(demo: Result) -> None:
@@ -145,7 +141,7 @@ def test_a_clip_that_is_missing_fails_the_run_unless_allowed(demo: Result, folde
     for id, path in zip(rows.id.iloc[:11], rows.path, strict=False):
         (tmp_path / f"{id}.flac").write_bytes(Path(path).read_bytes())
     options = ["model=folder", f"model.folder.path={tmp_path}", "metric=[chroma]", "prompts.first=12"]
-    base = ["prompts=demo", "random_weights=0", "sampling.duration=3"]
+    base = ["prompts=demo", "random_weights=0", "sampling.duration=2.5"]
     base += [f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}"]
     with pytest.raises(EvalkitError, match=r"folder: 1 of 12 clips are not usable .*engine\.keep_going=true"):
         evalkit.evaluate(*base, *options)
