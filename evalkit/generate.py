@@ -123,7 +123,8 @@ def _generate_batch(
                 "gain": gain,
             }
         entries[key] = entry
-    write_json(folder / f"batch-{digest(sorted(entries))[:16]}.json", entries)
+    manifest = {"digest": digest(entries), "clips": entries}
+    write_json(folder / f"batch-{digest(sorted(entries))[:16]}.json", manifest)
     return entries
 
 
@@ -132,8 +133,11 @@ def _stored(folder: Path) -> dict[str, dict[str, Any]]:
     entries: list[tuple[str, dict[str, Any]]] = []
     for manifest in sorted(folder.glob("batch-*.json")):
         try:
-            entries += json.loads(manifest.read_text("utf-8")).items()
-        except ValueError:
+            read = json.loads(manifest.read_text("utf-8"))
+            if read["digest"] != digest(read["clips"]):
+                raise ValueError
+            entries += read["clips"].items()
+        except (ValueError, TypeError, KeyError):
             log.warning("damaged cache entry %s: its clips will be generated again", manifest)
             manifest.unlink(missing_ok=True)
 

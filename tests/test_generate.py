@@ -20,7 +20,7 @@ from evalkit.audio import Audio
 from evalkit.config import Sampling
 from evalkit.errors import EvalkitError
 from evalkit.generate import clips_of
-from evalkit.store import Cache, sha256_file
+from evalkit.store import Cache, digest, sha256_file
 from evalkit.types import Clip, Prompt
 
 PROMPTS = [Prompt(f"id{i}", f"caption {i}") for i in range(7)]
@@ -144,7 +144,7 @@ def test_a_kill_in_mid_batch_leaves_no_trace_in_the_result(tmp_path: Path, monke
     assert [c.sha256 for c in resumed] == [c.sha256 for c in whole]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "delete", "manifest"])
+@pytest.mark.parametrize("damage", ["truncate", "delete", "half", "flip", "list", "number"])
 def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     first = make(Noise(), Cache(tmp_path))
     path = first[4].path
@@ -155,9 +155,13 @@ def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: 
         path.unlink()
     else:
         (manifest,) = (m for m in path.parent.glob("batch-*.json") if '"id4"' in m.read_text())
-        manifest.write_text(manifest.read_text()[:50])
+        text = manifest.read_text()
+        damaged = {"half": text[:50], "flip": text.replace('"gain": 1.0', '"gain": 2.0'), "list": "[1]", "number": "1"}
+        manifest.write_text(damaged[damage])
     assert make(Noise(), Cache(tmp_path)) == first
-    assert [i for call in CALLS for i in call] == (["id3", "id4", "id5"] if damage == "manifest" else ["id4"])
+    assert [i for call in CALLS for i in call] == (
+        ["id4"] if damage in ("truncate", "delete") else ["id3", "id4", "id5"]
+    )
     assert "damaged" in caplog.text
 
 
@@ -170,7 +174,8 @@ def test_a_clip_made_twice_is_found_by_the_entry_that_fits(tmp_path: Path) -> No
     make(Noise(), Cache(tmp_path), batch_size=1)
     (old,) = (m for m in path.parent.glob("batch-*.json") if '"id1"' in m.read_text())
     stale = json.loads(old.read_text())
-    stale[path.stem]["sha256"] = "0" * 64
+    stale["clips"][path.stem]["sha256"] = "0" * 64
+    stale["digest"] = digest(stale["clips"])
     for name in ("batch-0.json", "batch-z.json"):
         (path.parent / name).write_text(json.dumps(stale))
     assert make(Noise(), Cache(tmp_path)) == first
