@@ -17,14 +17,7 @@ def evaluate(*overrides: str, config_dir: str | None = None) -> Result:
     `config_dir` adds a folder of your own YAMLs. Raises evalkit.errors.EvalkitError for a mistake in
     the options or a missing file.
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from evalkit.config import compose, explain
+    from evalkit.config import compose
     from evalkit.pipeline import evaluate as run
 
-    try:
-        config = compose(list(overrides), config_dir)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error) from error
-    return run(config)
+    return run(compose(list(overrides), config_dir))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -75,6 +76,12 @@ def one_line_errors() -> Iterator[None]:
         fail("interrupted; what was finished is kept, the same command goes on from there")
 
 
+def parse(parser: argparse.ArgumentParser, arguments: list[str], command: str) -> argparse.Namespace:
+    """Parse options in any order, with one line for what is wrong with them."""
+    parser.error = lambda message: fail(f"{message}: see 'evalkit {command} --help'")  # type: ignore[method-assign]
+    return parser.parse_intermixed_args(arguments)
+
+
 def options() -> str:
     """List what can be selected and set, from the YAMLs and the schema."""
     import dataclasses
@@ -102,13 +109,18 @@ def run(arguments: list[str]) -> None:
         print(options())
         return
     import hydra
+    from hydra._internal.utils import get_args_parser
     from omegaconf import DictConfig
 
-    from evalkit.config import conf_dir
+    from evalkit.config import compose, conf_dir
 
+    parsed = parse(get_args_parser(), arguments, "run")
+    if not parsed.multirun:  # a sweep has values that no single run can have
+        compose(parsed.overrides, parsed.config_dir)
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["evalkit run", *arguments]
+    flags = [argument for argument in arguments if argument not in parsed.overrides]
+    sys.argv = ["evalkit run", *flags, *parsed.overrides]
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def job(config: DictConfig) -> None:
@@ -122,8 +134,6 @@ def run(arguments: list[str]) -> None:
 
 def fetch(arguments: list[str]) -> None:
     """`evalkit fetch`: bring what a configuration needs into the cache, and list where it lies."""
-    import argparse
-
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -135,7 +145,7 @@ def fetch(arguments: list[str]) -> None:
     parser.add_argument("--list", action="store_true", help="only say what is needed and where it lies")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
     parser.add_argument("options", nargs="*", help="the options of evalkit run")
-    parsed = parser.parse_intermixed_args(arguments)
+    parsed = parse(parser, arguments, "fetch")
     config = compose(parsed.options, parsed.config_dir)
     if not parsed.list:
         fetch.fetch(config)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
+import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from evalkit.errors import EvalkitError, unknown
@@ -81,21 +83,26 @@ def conf_dir() -> Path:
 def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """Compose the configuration of a run, as the command line does, without running it.
 
-    Raises an error of Hydra or OmegaConf, which `explain` puts into words.
+    Raises EvalkitError for everything that is wrong with the options or the YAMLs.
     """
-    if GlobalHydra.instance().is_initialized():  # inside a run
-        return hydra.compose("config", overrides=overrides)
     extra = []
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise EvalkitError(f"the folder of configurations '{config_dir}' does not exist")
         extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra.compose("config", overrides=[*overrides, *extra])
+    try:
+        if GlobalHydra.instance().is_initialized():  # inside a run
+            return hydra.compose("config", overrides=overrides)
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            config = hydra.compose("config", overrides=[*overrides, *extra])
+            OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
+            return config
+    except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
+        raise explain(error) from error
 
 
 def explain(error: Exception) -> EvalkitError:
-    """Put an error of Hydra or OmegaConf into one line."""
+    """Put an error of composing into one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return unknown(group, name, {p.stem for p in (conf_dir() / group).glob("*.yaml")} | set(error.options or []))
@@ -124,6 +131,8 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
     arguments that the target refuses.
     """
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if not (isinstance(plain, dict) and "_target_" in plain):
+        raise EvalkitError(f"the configuration has {plain!r} where a component with a _target_ is due")
     for target in _targets(plain):
         _check_target(target, [str(package) for package in ["evalkit", *(allow or [])]])
     try:
@@ -140,11 +149,12 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
 def _check_target(target: str, packages: list[str]) -> None:
     inside = tuple(f"{package}." for package in packages)
     if target.startswith(inside):  # else not even its module may be imported
+        module, _, name = target.rpartition(".")
         try:
-            found = get_object(target)
+            found = getattr(importlib.import_module(module), name)
         except Exception as error:  # whatever importing the module raised
             raise EvalkitError(f"the configuration names '{target}', which cannot be found: {error}") from error
-        # a module's imports can be reached through it, so what counts is where the class was made
+        # what a module imports can be reached through it, so what counts is where the class was made
         if dataclasses.is_dataclass(found) and isinstance(found, type) and f"{found.__module__}.".startswith(inside):
             return
     raise EvalkitError(
@@ -170,6 +180,8 @@ def check(config: Any) -> None:
         if not condition:
             raise EvalkitError(message)
 
+    plain = json.dumps(OmegaConf.to_container(config, resolve=True, enum_to_str=True), default=str)
+    require("\\u0000" not in plain, "an option holds a NUL character")
     require(len(config.model) > 0, "no model is selected: set model=NAME")
     require(len(config.metric) > 0, "no metric is selected: set metric=[fad,kld,clap_score,chroma]")
     for name in ("batch_size", "feature_batch_size"):

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from evalkit.assets import assets_of
@@ -54,10 +53,18 @@ def make_plan(config: DictConfig) -> Plan:
     sampling = Sampling(**{str(k): v for k, v in config.sampling.items()})
     cache = Cache(config.cache_dir)
     metrics = {str(name): build(node, allow) for name, node in config.metric.items()}
+    models = {str(name): build(node, allow) for name, node in config.model.items()}
+    for name, model in models.items():
+        if not isinstance(model, (Generator, Existing)):
+            raise EvalkitError(f"model.{name} is {type(model).__name__}, which makes no clips: it needs load or find")
+    for name, metric in metrics.items():
+        for part in ("encoder", "reference_encoder"):
+            if not hasattr(getattr(metric, part, None), "load"):
+                raise EvalkitError(f"metric.{name} has no {part}: it needs one with a load method")
     plan = Plan(
         config=config,
         cache=cache,
-        models={str(name): build(node, allow) for name, node in config.model.items()},
+        models=models,
         prompts=build(config.prompts, allow),
         metrics=metrics,
         sampling=sampling,
@@ -115,7 +122,7 @@ def protocol_of(config: DictConfig, name: str, metric: Metric, cache: Cache) -> 
         options = ["model=synth", "prompts=demo", f"protocol={protocol}", f"metric={name}"]
         try:
             standard = compose([*options, f"random_weights={'null' if seed is None else seed}"])
-        except HydraException:  # a metric that the configuration defines by itself has no standard form
+        except EvalkitError:  # a metric that the configuration defines by itself has no standard form
             return protocol
         same = _switches(standard.metric[name]) == _switches(config.metric[name])
     published = all(asset.published(cache) for asset in assets_of(metric))
