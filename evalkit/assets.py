@@ -153,13 +153,13 @@ class Asset:
         present = {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
         # a snapshot folder exists as soon as one file was fetched, by anyone; a shard is only
         # missed by those who read the index
-        shards = {
-            shard
-            for index in folder.glob("*.index.json")
-            if any(fnmatch.fnmatch(index.name, pattern) for pattern in self.files or ["*"])
-            for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()
-        }
-        complete = shards <= present and all(fnmatch.filter(present, pattern) for pattern in self.files or ["*"])
+        patterns = self.files or ["*"]
+        indices = [p for p in folder.glob("*.index.json") if any(fnmatch.fnmatch(p.name, x) for x in patterns)]
+        try:
+            shards = {shard for p in indices for shard in json.loads(p.read_text("utf-8"))["weight_map"].values()}
+        except (ValueError, KeyError):  # half an index
+            return None
+        complete = shards <= present and all(fnmatch.filter(present, pattern) for pattern in patterns)
         return folder if complete else None
 
 

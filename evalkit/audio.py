@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import scipy.signal
 import soundfile
+
+from evalkit.errors import EvalkitError
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm")
 
@@ -23,6 +26,24 @@ class Audio(NamedTuple):
 
 class AudioError(Exception):
     """A file that holds no usable audio; the message is the reason, for a table."""
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All audio files below a folder, by suffix, sorted. Raises EvalkitError if there are none, or a part is closed."""
+
+    def closed(error: OSError) -> None:
+        raise EvalkitError(f"cannot look into '{error.filename}': {error.strerror or error}") from error
+
+    paths = [
+        Path(root, name)
+        for root, _, names in os.walk(folder, onerror=closed)
+        for name in names
+        # "._x.wav" is what macOS writes beside x.wav on foreign disks: no audio
+        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")
+    ]
+    if not paths:
+        raise EvalkitError(f"'{folder}' holds no audio ({', '.join(SUFFIXES)}): check the path")
+    return sorted(paths)
 
 
 def probe(path: Path) -> tuple[int, int, int]:
@@ -86,9 +107,15 @@ def encode_flac(audio: Audio) -> bytes:
 
 
 def resample(audio: Audio, rate: int) -> Audio:
-    """Resample with julius' windowed sinc (zeros=24), as audiocraft's `convert_audio` does."""
+    """Resample with julius' windowed sinc (zeros=24), as audiocraft's `convert_audio` does.
+
+    Raises AudioError for a pair of rates with so small a common divisor that the filters would fill
+    the memory, such as 31,999 and 32,000 Hz.
+    """
     if audio.rate == rate:
         return audio
+    if audio.rate * rate // math.gcd(audio.rate, rate) ** 2 > 5e7:
+        raise AudioError(f"a sample rate of {audio.rate} Hz cannot be brought to {rate} Hz: convert the file")
     import julius
     import torch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
@@ -28,6 +29,8 @@ examples:
 
 def main() -> None:
     """Run the command that the arguments name."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know an arrow
     command, *rest = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
         print(USAGE)
@@ -73,6 +76,7 @@ def one_line_errors() -> Iterator[None]:
             raise
         fail(f"'{error.filename}': {error.strerror or error}")
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the impatient press twice
         fail("interrupted; what was finished is kept, the same command goes on from there")
 
 
@@ -112,14 +116,15 @@ def run(arguments: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
     from omegaconf import DictConfig
 
-    from evalkit.config import compose, conf_dir
+    from evalkit.config import compose, conf_dir, quoted
 
     parsed = parse(get_args_parser(), arguments, "run")
+    flags = [argument for argument in arguments if argument not in parsed.overrides]
+    parsed.overrides = [quoted(override) for override in parsed.overrides]
     if not parsed.multirun:  # a sweep has values that no single run can have
         compose(parsed.overrides, parsed.config_dir)
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    flags = [argument for argument in arguments if argument not in parsed.overrides]
     sys.argv = ["evalkit run", *flags, *parsed.overrides]
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
@@ -136,7 +141,7 @@ def fetch(arguments: list[str]) -> None:
     """`evalkit fetch`: bring what a configuration needs into the cache, and list where it lies."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from evalkit import fetch
     from evalkit.config import compose
@@ -153,10 +158,14 @@ def fetch(arguments: list[str]) -> None:
     if frame.empty:
         print("nothing to fetch: this configuration needs no file from elsewhere")
         return
-    table = Table(*frame.columns)
+    console = Console()
+    if not console.is_terminal:
+        print(frame.to_csv(sep="\t", index=False, na_rep="?"), end="")
+        return
+    table = Table(*(Column(name, overflow="fold") for name in frame.columns))
     for row in frame.astype(object).where(frame.notna(), "?").itertuples(index=False):
         table.add_row(*(escape(str(value)) for value in row))
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

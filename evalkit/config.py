@@ -16,7 +16,8 @@ from typing import Any  # OmegaConf reads these at run time
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -92,13 +93,28 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
         extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
     try:
         if GlobalHydra.instance().is_initialized():  # inside a run
-            return hydra.compose("config", overrides=overrides)
+            return hydra.compose("config", overrides=[quoted(o) for o in overrides])
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra.compose("config", overrides=[*overrides, *extra])
+            config = hydra.compose("config", overrides=[*(quoted(o) for o in overrides), *extra])
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
             return config
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
         raise explain(error) from error
+
+
+def quoted(override: str) -> str:
+    """Put the value of an option into quotes where Hydra's grammar cannot read it without, such as ~/é (1)."""
+    parser = OverridesParser.create()
+    key, equals, value = override.partition("=")
+    text = value.replace("\\", "\\\\").replace('"', '\\"')
+    for candidate in (override, f'{key}="{text}"'):
+        try:
+            parser.parse_override(candidate)
+            return candidate
+        except (OverrideParseException, HydraException):
+            if not equals or value[:1] in ("[", "{", "'", '"', ""):
+                break
+    return override
 
 
 def explain(error: Exception) -> EvalkitError:
@@ -107,7 +123,11 @@ def explain(error: Exception) -> EvalkitError:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return unknown(group, name, {p.stem for p in (conf_dir() / group).glob("*.yaml")} | set(error.options or []))
     if isinstance(error, OverrideParseException):
-        return EvalkitError(f"cannot read '{error.override}': {str(error).splitlines()[0]}")
+        return EvalkitError(f"cannot read the option '{error.override}': write KEY=VALUE, or KEY=[A,B] for a list")
+    if match := re.search(r"Ambiguous value for argument '(.*?)=(.*?)'", str(error)):
+        return EvalkitError(
+            f"'{match[1]}={match[2]}' is several values: use '{match[1]}=[{match[2]}]', or -m for a sweep"
+        )
     if match := re.search(r"You must specify '(\w+)'", str(error)):
         group = match[1]
         return EvalkitError(f"nothing is selected for {group}: set {group}=NAME ('evalkit run --help' lists the names)")
@@ -182,6 +202,7 @@ def check(config: Any) -> None:
 
     plain = json.dumps(OmegaConf.to_container(config, resolve=True, enum_to_str=True), default=str)
     require("\\u0000" not in plain, "an option holds a NUL character")
+    require(config.output_dir, "output_dir is empty: give a folder for results")
     require(len(config.model) > 0, "no model is selected: set model=NAME")
     require(len(config.metric) > 0, "no metric is selected: set metric=[fad,kld,clap_score,chroma]")
     for name in ("batch_size", "feature_batch_size"):

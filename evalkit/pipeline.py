@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from omegaconf import DictConfig
 
@@ -79,6 +79,7 @@ def logging_to(folder: RunFolder) -> Iterator[None]:
     """Write evalkit's log, and Python's warnings, to the run's folder, and evalkit's warnings to stderr."""
     file = logging.FileHandler(folder.path / "run.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is reported by what writes results
     screen = logging.StreamHandler()
     screen.setLevel(logging.WARNING)
     own, warned = logging.getLogger("evalkit"), logging.getLogger("py.warnings")
@@ -102,4 +103,5 @@ def logging_to(folder: RunFolder) -> Iterator[None]:
         own.level, own.propagate = before
         for logger in (own, warned):
             logger.handlers = [h for h in logger.handlers if h not in (file, screen)]
-        file.close()
+        with suppress(OSError):
+            file.close()

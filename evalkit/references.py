@@ -87,7 +87,7 @@ class _Found(NamedTuple):
 
 
 def _locate(prompts: PromptSet, references: Any) -> list[_Found]:
-    if references is None:
+    if not references:
         return [
             _Found(p.reference) if p.reference else _Found(None, "no reference is given: set prompts.references")
             for p in prompts.prompts
@@ -150,7 +150,7 @@ class _Named(NamedTuple):
 
 def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
     """Match files below a folder by name: ids come from outside, so they are looked up, never joined to a path."""
-    paths = _audio_below(folder)
+    paths = audio.files_below(folder)
     by_stem: dict[str, list[_Named]] = {}
     by_video: dict[str, list[_Named]] = {}
     for path in paths:
@@ -172,23 +172,6 @@ def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
             f"found '{paths[0].name}'{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}{reason}"
         )
     return found
-
-
-def _audio_below(folder: Path) -> list[Path]:
-    paths = [
-        Path(root, name)
-        for root, _, names in os.walk(folder, onerror=_raise)
-        for name in names
-        # "._x.wav" is what macOS writes beside x.wav on foreign disks: no audio
-        if os.path.splitext(name)[1].lower() in audio.SUFFIXES and not name.startswith("._")
-    ]
-    if not paths:
-        raise EvalkitError(f"prompts.references: '{folder}' holds no audio ({', '.join(audio.SUFFIXES)})")
-    return sorted(paths)
-
-
-def _raise(error: OSError) -> None:
-    raise EvalkitError(f"cannot look into '{error.filename}': {error.strerror or error}") from error
 
 
 def _best(prompt: Prompt, files: Sequence[_Named], folder: Path) -> _Found:

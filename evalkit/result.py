@@ -169,10 +169,13 @@ def remarks(
         if protocol != plan.config.protocol.name:
             yield f"{plan.metrics[metric].title} does not follow the protocol to the letter: {protocol}"
     if shorter := short(references):
-        yield f"{shorter} references are shorter than {duration:g} s: the clips compared with them are cut alike"
+        yield f"references shorter than {duration:g} s: {shorter}; the clips compared with them are cut alike"
     for name, clips in generated.items():
         if shorter := short(clips):
-            yield f"{name}: {shorter} clips are shorter than {duration:g} s: their references are cut alike"
+            yield f"{name}: clips shorter than {duration:g} s: {shorter}; their references are cut alike"
+        longer = sum(clip.ok and usable_samples(clip, rate) > (duration + 0.1) * rate for clip in clips)
+        if longer and plan.paired:
+            yield f"{name}: clips longer than {duration:g} s: {longer}; references are compared with their beginning"
         if silent := sum("digital silence" in clip.note for clip in clips):
             yield f"{name}: {silent} of {len(prompts)} clips are digital silence"
     for name, model in plan.models.items():

@@ -130,6 +130,8 @@ def test_a_checkpoint_without_all_its_shards_is_not_complete(
     assert asset.find(cache) is None
     (snapshot / shards[1]).touch()
     assert asset.find(cache) == snapshot
+    (snapshot / "model.index.json").write_text(index[:20])
+    assert asset.find(cache) is None
 
 
 def test_a_local_file_is_published_if_its_content_is(cache: Cache, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,7 +73,7 @@ def test_help_answers_at_once() -> None:
         ([*BASE, "model.synth._target_=os.system"], "not part of evalkit"),
         (["run", "model=synth", "prompts=table"], "prompts"),
         (["run", "model=synth", "prompts=table", "prompts.path=absent.csv"], "absent.csv"),
-        (["run", "model=synth", "prompts=[demo"], "cannot read 'prompts=[demo'"),
+        (["run", "model=synth", "prompts=[demo"], "cannot read the option 'prompts=[demo'"),
         ([*BASE, "metric.fad.encoder.weights.random_seed=null", "metric=fad"], "run 'evalkit fetch'"),
         (["run", "model=musicgen_small", "prompts=demo", "random_weights=0"], "MusicGen small is not on this machine"),
         ([*BASE, "model.synth.seed=x"], "seed"),
@@ -81,6 +83,8 @@ def test_help_answers_at_once() -> None:
         ([*BASE, "metric.chroma._target_=evalkit.metrics.nope.X"], "'evalkit.metrics.nope.X', which cannot be found"),
         ([*BASE, "sampling=null"], "must be a string or a list"),
         ([*BASE, "name=${nope}"], "nope"),
+        (["run", "model=synth", "prompts=demo,table"], "several values: use 'prompts=[demo,table]'"),
+        ([*BASE, "output_dir="], "output_dir is empty"),
         ([*BASE, "--nope"], "--nope: see 'evalkit run --help'"),
         (["fetch", "--nope"], "--nope: see 'evalkit fetch --help'"),
         ([*BASE, "engine.device=meta"], "engine.device=meta: use cpu, cuda"),
@@ -120,6 +124,39 @@ def test_python_gets_the_same_line(options: list[str]) -> None:
     with pytest.raises(EvalkitError) as error:
         evaluate(*options)
     assert "\n" not in str(error.value)
+
+
+def test_paths_need_no_quotes_and_flags_may_stand_anywhere(evalkit: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "é (1) it's, a=b"
+    folder.mkdir()
+    code, _, err = evalkit(
+        "run", "model=synth", "--config-dir", str(tmp_path), *BASE[2:], f"prompts.references={folder}"
+    )
+    assert code == 2 and f"'{folder}' holds no audio" in err
+    code, _, err = evalkit("fetch", "--list", *BASE[1:], f"prompts.references={folder}")
+    assert code == 0, err
+
+
+def test_a_terminal_without_arrows_still_gets_the_table(tmp_path: Path) -> None:
+    options = [*BASE, "metric=chroma", "prompts.first=2", "sampling.duration=1", f"output_dir={tmp_path}"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "EVALKIT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "evalkit.cli", *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "similarity" in done.stdout and f"result: {tmp_path}" in done.stdout
+
+
+def test_a_full_disk_is_one_line(evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk, the log cannot be written either."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("logging.FileHandler.close", full)
+    monkeypatch.setattr("logging.StreamHandler.flush", full)
+    code, out, err = evalkit(*BASE, "metric=chroma", "sampling.duration=1")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "no space left to write" in err
 
 
 def test_a_bug_is_a_traceback(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:

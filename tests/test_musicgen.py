@@ -576,7 +576,10 @@ def test_what_is_fetched_is_complete_and_not_twice(name: str, monkeypatch: pytes
 
     def snapshot(repo: str, *, allow_patterns: list[str], **options: Any) -> str:
         for file in filter_repo_objects(present, allow_patterns=allow_patterns):
-            (tmp_path / file).write_text("")
+            stem, _, suffix = file.removesuffix(".index.json").rpartition(".")
+            shards = [f for f in present if f.startswith(f"{stem}-0") and f.endswith(suffix)]
+            index = json.dumps({"weight_map": {shard: shard for shard in shards}})
+            (tmp_path / file).write_text(index if file.endswith(".index.json") else "")
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
@@ -612,7 +615,9 @@ def test_tiny_checkpoints_are_made_once_and_depend_on_the_seed(tmp_path: Path) -
     assert (first / "model.safetensors").stat().st_mtime_ns == made
     other = TinyStereo(1).checkpoint(cache)
     assert (first / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
-    assert sorted(p.name for p in cache.checkpoints.iterdir()) == sorted([first.name, other.name])
+    assert sorted(p.name for p in cache.checkpoints.iterdir()) == sorted(
+        name for folder in (first, other) for name in (folder.name, f"{folder.name}.sha256")
+    )
     again = TinyStereo(0).checkpoint(Cache(tmp_path / "again"))
     assert (first / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
 
@@ -633,3 +638,15 @@ def test_durations_beyond_training_are_refused(model: Any) -> None:
     model.check(Sampling(duration=30.0))
     with pytest.raises(EvalkitError, match="at most 30 s"):
         model.check(Sampling(duration=30.5))
+
+
+def test_a_damaged_tiny_checkpoint_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path)
+    weights = TinyStereo().checkpoint(cache) / "model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-1000] + bytes(1000))
+    assert TinyStereo().checkpoint(cache) == weights.parent
+    assert weights.read_bytes() == good
+    assert "is made again" in caplog.text
+    modified = weights.stat().st_mtime_ns
+    assert TinyStereo().checkpoint(cache) == weights.parent and weights.stat().st_mtime_ns == modified

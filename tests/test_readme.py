@@ -45,3 +45,11 @@ def test_every_command_shown_composes(text: str) -> None:
         if not options or "=NAME" in command or "metric=[fad,cosine]" in options:
             continue
         build(compose(options).prompts)
+
+
+def test_the_demos_table_is_shown() -> None:
+    (table,) = blocks("text")
+    for name in compose(["experiment=demo"]).model:
+        assert re.search(rf"^ {name} +measured +[\d.,]+ +[\d.]+ +-?[\d.]+ +[\d.]+$", table, re.MULTILINE), name
+    assert "The numbers below mean nothing outside this table." in table
+    assert "@@" not in README

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,19 +49,16 @@ class Folder:
         if not folder.is_dir():
             problem = "is a file" if folder.is_file() else "does not exist"
             raise EvalkitError(f"the folder of clips '{folder}' {problem}: check the path")
-        manifest = Path(self.manifest).expanduser().absolute() if self.manifest else None
+        manifest = Path(str(self.manifest)).expanduser().absolute() if self.manifest else None
         files = _listed(manifest, folder) if manifest else _below(folder)
-        return [_clip(p.id, files.get(p.id, []), manifest or folder) for p in prompts]
+        return [_clip(p.id, files.get(unicodedata.normalize("NFC", p.id), []), manifest or folder) for p in prompts]
 
 
 def _below(folder: Path) -> dict[str, list[Path]]:
     """Audio files below a folder, by stem. Ids come from outside, so they are looked up, never joined to a path."""
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in audio.SUFFIXES and path.is_file():
-            files.setdefault(path.stem, []).append(path)
-    if not files:
-        raise EvalkitError(f"'{folder}' holds no audio ({', '.join(audio.SUFFIXES)}): check the path")
+    for path in audio.files_below(folder):
+        files.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
     return files
 
 
@@ -73,7 +71,7 @@ def _listed(manifest: Path, folder: Path) -> dict[str, list[Path]]:
         name, path = row.text(id_column), row.text(path_column)
         if not name or not path:
             raise row.error(f"{path_column if name else id_column} is empty")
-        files.setdefault(name, []).append(folder / path)
+        files.setdefault(unicodedata.normalize("NFC", name), []).append(folder / path)
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import string
@@ -14,7 +15,9 @@ from evalkit.assets import Asset
 from evalkit.config import Sampling
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet_transformers
-from evalkit.store import Cache, cannot_write
+from evalkit.store import Cache, cannot_write, sha256_tree, write_bytes
+
+log = logging.getLogger(__name__)
 
 LAYOUT = 1  # of the files written here: raise it when the same seed would give others
 
@@ -49,8 +52,12 @@ class TinyStereo:
     def checkpoint(self, cache: Cache) -> Path:
         """The folder of the checkpoint, which is either absent or complete."""
         folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{self.seed}"
+        seal = folder.with_name(f"{folder.name}.sha256")
         if folder.is_dir():
-            return folder
+            if seal.is_file() and seal.read_text() == sha256_tree(folder):
+                return folder
+            log.warning("damaged or incomplete checkpoint %s: is made again", folder)
+            shutil.rmtree(folder, ignore_errors=True)
         from evalkit import compat
 
         compat.prepare()
@@ -67,6 +74,7 @@ class TinyStereo:
         except OSError as error:
             if not folder.is_dir():  # else another process was faster, with the same content
                 raise cannot_write(folder, error) from error
+        write_bytes(seal, sha256_tree(folder).encode())
         return folder
 
 

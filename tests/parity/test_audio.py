@@ -255,3 +255,8 @@ def test_missing_and_forbidden_files_say_why(tmp_path):
         audio.read(tmp_path)
     with pytest.raises(AudioError):
         audio.probe(tmp_path / "absent.wav")
+
+
+def test_rates_without_a_common_divisor_are_refused():
+    with pytest.raises(AudioError, match="31999 Hz cannot be brought to 32000 Hz"):
+        audio.resample(Audio(np.zeros((1, 100), np.float32), 31999), 32000)
