@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from evalkit.errors import EvalkitError
 from evalkit.features import Extractor, usable_samples
-from evalkit.metrics import Encoder
+from evalkit.metrics import Encoder, Metric
 from evalkit.plan import Plan
-from evalkit.types import Clip, Features, Prompt, PromptSet, Score
+from evalkit.types import Clip, Features, Measured, Prompt, PromptSet, Score
 
 MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGGish
 
@@ -34,68 +34,74 @@ def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: M
     reference is. These pairs are cut to their common length, as in audiocraft; a metric that compares
     with captions hears the whole clip.
     """
-    protocol = plan.config.protocol
-    extractor = Extractor(plan.cache, plan.device, plan.config.engine.feature_batch_size, protocol.sample_rate)
+    rate = plan.config.protocol.sample_rate
+    extractor = Extractor(plan.cache, plan.device, plan.config.engine.feature_batch_size, rate)
 
-    def keyed(encoders: list[Encoder]) -> dict[str, Encoder]:
+    def keyed(encoders: Iterable[Encoder]) -> dict[str, Encoder]:
         return {extractor.key(encoder): encoder for encoder in encoders}
 
-    alone = [m for name, m in plan.metrics.items() if name not in plan.paired]
-    compared = keyed([m.reference_encoder for m in plan.paired.values()])
+    paired, alone = plan.paired.values(), [m for name, m in plan.metrics.items() if name not in plan.paired]
     captions = {
         key: extractor.captions(prompts.prompts, encoder, key)
-        for key, encoder in keyed([m.reference_encoder for m in alone]).items()
+        for key, encoder in keyed(m.reference_encoder for m in alone).items()
     }
-    of_references: dict[str, Features] = {}
+
+    def of_references(
+        clips: Sequence[Clip], title: str, refuse_silence: bool
+    ) -> tuple[dict[str, Features], list[Clip]]:
+        encoders = keyed(m.reference_encoder for m in paired)
+        if not encoders:
+            return {}, []
+        return extractor.clips(clips, encoders, loudness=None, refuse_silence=refuse_silence, title=title)
+
+    def of_generated(
+        clips: Sequence[Clip], metrics: Iterable[Metric], title: str
+    ) -> tuple[dict[str, Features], list[Clip]]:
+        encoders, loudness = keyed(m.encoder for m in metrics), plan.config.protocol.generated_loudness
+        return extractor.clips(clips, encoders, loudness=loudness, refuse_silence=False, title=title)
+
+    whole_references, checked = of_references(references, "references", refuse_silence=True)
     if plan.paired:
-        of_references, references = extractor.clips(
-            references, compared, loudness=None, refuse_silence=True, title="references"
-        )
+        references = checked
         require_references(plan, references)
     scores, frames, checked_clips = [], [], {}
     for name, clips in generated.items():
-
-        def of_clips(
-            clips: Sequence[Clip], encoders: dict[str, Encoder], name: str = name
-        ) -> tuple[dict[str, Features], list[Clip]]:
-            loudness = protocol.generated_loudness
-            return extractor.clips(clips, encoders, loudness=loudness, refuse_silence=False, title=name)
-
-        cut_clips, cut_references = common_length(clips, references, protocol.sample_rate)
-        whole, pairs = keyed([m.encoder for m in alone]), keyed([m.encoder for m in plan.paired.values()])
-        if not plan.paired or cut_clips == clips:
-            in_whole, checked = of_clips(clips, {**whole, **pairs})
-            in_pairs = in_whole
-        else:
-            in_pairs, checked = of_clips(cut_clips, pairs)
-            in_whole = of_clips(clips, whole)[0] if whole else {}
-        compared_with = of_references
+        cut_clips, cut_references = common_length(clips, references, rate)
+        same = cut_clips == clips  # the usual case, in which every clip is decoded once
+        whole, checked = of_generated(clips, plan.metrics.values() if same else alone, name)
+        pairs = whole if same else of_generated(cut_clips, paired, f"{name}, cut as its references")[0]
+        compared = whole_references
         if cut_references != references:
-            compared_with, _ = extractor.clips(
-                cut_references, compared, loudness=None, refuse_silence=False, title=f"references, cut as {name}"
-            )
+            # the beginning of a recording may be silent, and is then compared as it is
+            compared, _ = of_references(cut_references, f"references, cut as {name}", refuse_silence=False)
         checked_clips[name] = mark(clips, checked)
         require_generated(plan, name, checked_clips[name])
         per_clip = {}
         for metric_name, metric in plan.metrics.items():
-            paired = metric_name in plan.paired
-            ours = (in_pairs if paired else in_whole)[extractor.key(metric.encoder)]
-            theirs = (compared_with if paired else captions)[extractor.key(metric.reference_encoder)]
-            usable = set(theirs.ids)
-            ids = [i for i in ours.ids if i in usable]
-            if not ids:
-                raise EvalkitError(f"{name}: no prompt has both a usable clip and a usable reference for {metric_name}")
-            measured = metric(ours.select(ids), theirs.select(ids))
-            if not math.isfinite(measured.value):
-                raise EvalkitError(f"{name}: {metric_name} is {measured.value}: the clips are too short or too few")
-            per_clip[metric_name] = measured.per_clip
-            scores.append(
-                Score(
-                    name, metric_name, measured.value, measured.n, plan.protocols[metric_name], metric.higher_is_better
-                )
+            ours, theirs = (pairs, compared) if metric_name in plan.paired else (whole, captions)
+            measured = _score(
+                f"{name}: {metric_name}",
+                metric,
+                ours[extractor.key(metric.encoder)],
+                theirs[extractor.key(metric.reference_encoder)],
             )
+            per_clip[metric_name] = measured.per_clip
+            protocol = plan.protocols[metric_name]
+            scores.append(Score(name, metric_name, measured.value, measured.n, protocol, metric.higher_is_better))
         frames.append(clip_frame(name, prompts.prompts, checked_clips[name], references, per_clip))
     return Measurement(scores, references, checked_clips, pd.concat(frames, ignore_index=True))
+
+
+def _score(title: str, metric: Metric, ours: Features, theirs: Features) -> Measured:
+    """Apply a metric to the ids that both sides have. Raises EvalkitError if it gives no number."""
+    usable = set(theirs.ids)
+    ids = [i for i in ours.ids if i in usable]
+    if not ids:
+        raise EvalkitError(f"{title}: no prompt has both a usable clip and a usable reference")
+    measured = metric(ours.select(ids), theirs.select(ids))
+    if not math.isfinite(measured.value):
+        raise EvalkitError(f"{title} is {measured.value}: the clips are too short or too few")
+    return measured
 
 
 def require_references(plan: Plan, references: Sequence[Clip]) -> None:

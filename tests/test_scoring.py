@@ -109,6 +109,18 @@ def test_pairs_are_cut_alike_and_captions_hear_the_whole(tmp_path: Path) -> None
     assert measured.clips.pairs.tolist() == [3, 2, 2]
 
 
+def test_a_silent_beginning_is_compared_as_it_is(tmp_path: Path) -> None:
+    references = clips(tmp_path / "r", 3, 3, 3)
+    path = references[0].path
+    assert path is not None
+    samples, _ = soundfile.read(path)
+    samples[: 2 * RATE] = 0
+    soundfile.write(path, samples, RATE, subtype="PCM_16")
+    references[0] = dataclasses.replace(references[0], sha256=sha256_file(path))
+    measured = measure(plan(tmp_path, pairs=Pairs()), PROMPTS, references, {"m": clips(tmp_path / "g", 2, 3, 3)})
+    assert measured.scores[0].n == 3 and measured.references[0].ok
+
+
 def test_captions_do_not_need_references(tmp_path: Path) -> None:
     absent = [Clip(i, status="missing") for i in "abc"]
     measured = measure(plan(tmp_path, words=Words()), PROMPTS, absent, {"m": clips(tmp_path / "g", 3, 3, 2)})
