@@ -16,7 +16,7 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.encoders import fill, randomize, seeded
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache, write_atomic, write_json
+from evalkit.store import Cache, write_bytes, write_json
 
 RATE = 48000  # Hz
 ARCHITECTURE = "HTSAT-base"
@@ -155,6 +155,6 @@ def made_up_tokenizer(cache: Cache) -> Path:
         ]
         lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
         vocabulary = {token: i for i, token in enumerate(tokens)}
-        write_atomic(folder / "merges.txt", lambda file: file.write("\n".join(lines).encode()))
+        write_bytes(folder / "merges.txt", "\n".join(lines).encode())
         write_json(folder / "vocab.json", vocabulary)  # last: its presence means completion
     return folder

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.config import Sampling
+from evalkit.encoders import seeded
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet_transformers
 from evalkit.store import Cache, cannot_write, sha256_tree, write_bytes
@@ -114,8 +115,7 @@ def write_checkpoint(folder: Path, seed: int) -> None:
     )
     key, value = MADE_UP
     setattr(config, key, value)
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
-        torch.manual_seed(seed)
+    with seeded(seed), torch.inference_mode():
         network = transformers.MusicgenForConditionalGeneration(config).eval()
         make_audible(network.audio_encoder)
     # what the published files hold, and must not be followed: 30 s, no top-k
