@@ -12,7 +12,7 @@ import numpy as np
 import scipy.signal
 import soundfile
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, unknown
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm")
 
@@ -106,12 +106,14 @@ def encode_flac(audio: Audio) -> bytes:
     return buffer.getvalue()
 
 
-def resample(audio: Audio, rate: int) -> Audio:
-    """Resample with julius' windowed sinc (zeros=24), as audiocraft's `convert_audio` does.
+def resample(audio: Audio, rate: int, resampler: str = "julius") -> Audio:
+    """Resample; "julius" is its windowed sinc (zeros=24), as in audiocraft's `convert_audio`.
 
     Raises AudioError for a pair of rates with so small a common divisor that the filters would fill
     the memory, such as 31,999 and 32,000 Hz.
     """
+    if resampler != "julius":
+        raise unknown("resampler", resampler, ["julius"])
     if audio.rate == rate:
         return audio
     if audio.rate * rate // math.gcd(audio.rate, rate) ** 2 > 5e7:

@@ -92,14 +92,19 @@ def options() -> str:
 
     from omegaconf import MISSING
 
-    from evalkit.config import Config, Engine, Sampling, conf_dir
+    from evalkit.config import Config, Engine, Sampling, Uncertainty, conf_dir
 
     lines = ["evalkit run GROUP=NAME ... OPTION=VALUE ...   (Hydra syntax; -m sweeps over lists)", "", "groups:"]
     for folder in sorted(p for p in conf_dir().iterdir() if p.is_dir() and p.name not in ("published", "encoder")):
         names = sorted(p.stem for p in folder.glob("*.yaml"))
         lines.append(f"  {folder.name}= {', '.join(names)}")
     lines += ["", "options, with their defaults (the YAMLs hold those of each model, prompt set, metric):"]
-    for prefix, schema in (("", Config), ("sampling.", Sampling), ("engine.", Engine)):
+    for prefix, schema in (
+        ("", Config),
+        ("sampling.", Sampling),
+        ("engine.", Engine),
+        ("uncertainty.", Uncertainty),
+    ):
         for field in dataclasses.fields(schema):
             if field.default not in (dataclasses.MISSING, MISSING):
                 value = getattr(field.default, "value", field.default)

@@ -57,6 +57,15 @@ class Engine:
 
 
 @dataclass
+class Uncertainty:
+    """The bootstrap over clips behind each confidence interval."""
+
+    resamples: int = 1000  # 0 for no intervals
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass
 class Config:
     model: dict[str, Any] = field(default_factory=dict)
     prompts: Any = MISSING
@@ -64,6 +73,7 @@ class Config:
     protocol: Any = MISSING
     sampling: Sampling = field(default_factory=Sampling)
     engine: Engine = field(default_factory=Engine)
+    uncertainty: Uncertainty = field(default_factory=Uncertainty)
     min_references: float = 0.9  # share of prompts whose reference must be usable
     random_weights: int | None = None  # seed of random weights in place of all published ones
     cache_dir: str | None = None
@@ -133,7 +143,7 @@ def explain(error: Exception) -> EvalkitError:
         return EvalkitError(f"nothing is selected for {group}: set {group}=NAME ('evalkit run --help' lists the names)")
     if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
         path, _, key = match[1].rpartition(".")
-        schema: Any = {"": Config, "sampling": Sampling, "engine": Engine}.get(path)
+        schema: Any = {"": Config, "sampling": Sampling, "engine": Engine, "uncertainty": Uncertainty}.get(path)
         names = [f.name for f in dataclasses.fields(schema)] if schema else []
         near = difflib.get_close_matches(key, names, n=1)
         hint = f"did you mean '{f'{path}.' if path else ''}{near[0]}'?" if near else "'evalkit run --help' lists them"
@@ -223,8 +233,18 @@ def check(config: Any) -> None:
         f"sampling.guidance_scale={sampling.guidance_scale:g}: must be at least 1 (1 means no guidance)",
     )
     require(0 <= config.min_references <= 1, "min_references must be between 0 and 1")
+    uncertainty = config.uncertainty
+    require(
+        uncertainty.resamples == 0 or uncertainty.resamples >= 100,
+        f"uncertainty.resamples={uncertainty.resamples}: must be at least 100, or 0 for no intervals",
+    )
+    require(0 < uncertainty.level < 1, f"uncertainty.level={uncertainty.level:g}: must be between 0 and 1")
+    require(uncertainty.seed >= 0, f"uncertainty.seed={uncertainty.seed}: must not be negative")
     rate, loudness = config.protocol.get("sample_rate"), config.protocol.get("generated_loudness")
-    require(isinstance(rate, int) and rate >= 8000, f"protocol.sample_rate={rate}: must be a rate in Hz, at least 8000")
+    require(
+        rate is None or (isinstance(rate, int) and rate >= 8000),
+        f"protocol.sample_rate={rate}: must be a rate in Hz, at least 8000, or null for each file's own",
+    )
     require(
         loudness is None or (isinstance(loudness, (int, float)) and -70 < loudness <= 0),
         f"protocol.generated_loudness={loudness}: must be null or between -70 and 0 LUFS",

@@ -17,6 +17,7 @@ import numpy as np
 
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
+from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Encoder
 from evalkit.progress import progress
@@ -25,28 +26,51 @@ from evalkit.types import Clip, Features, Prompt
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the conditioning below: raise it when the same clip would give other samples
+VERSION = 2  # of the conditioning below: raise it when the same clip would give other samples
 PEAK = "peak"  # the cache's folder for the peaks of clips, which tell silence without decoding
 
 
-def usable_samples(clip: Clip, rate: int) -> int:
-    """How many samples of a clip count, after resampling to `rate` Hz."""
+def usable_samples(clip: Clip, rate: int | None) -> int:
+    """How many samples of a clip count, after resampling to `rate` Hz (None: at its own rate)."""
     if not clip.sample_rate:
         return 0
+    rate = rate or clip.sample_rate
     available = clip.frames * rate // clip.sample_rate - round(clip.start * rate)
     return available if clip.seconds is None else min(available, round(clip.seconds * rate))
 
 
-def condition(clip: Clip, rate: int, loudness: float | None) -> tuple[Audio, np.ndarray]:
-    """Decode a clip and bring it to the protocol's form: mono at `rate`, levelled, cut.
+def usable_seconds(clip: Clip, rate: int | None) -> float:
+    """How many seconds of a clip count, in whole samples at `rate` Hz."""
+    return usable_samples(clip, rate) / (rate or clip.sample_rate or 1)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The part of a clip that counts.
+
+    Attributes:
+        stored: (channels, samples) as they were made.
+        levelled: the same at the protocol's loudness, where it prescribes one.
+    """
+
+    stored: Audio
+    levelled: Audio
+
+    @property
+    def peak(self) -> float:
+        return float(np.abs(self.stored.samples).max(initial=0.0))
+
+
+def condition(clip: Clip, rate: int | None, loudness: float | None) -> Sound:
+    """Decode a clip and bring it to the protocol's form: at `rate` Hz (None: its own), levelled, cut.
 
     Loudness is set on the whole clip before anything is cut, and only where `loudness` (LUFS) is
-    given. Returns the audio (1, samples) and the peak of the part that counts, as an array (1,),
-    before its level is changed. Raises AudioError for a clip without usable audio.
+    given. Raises AudioError for a clip without usable audio.
     """
     assert clip.path is not None
     raw = audio.read(clip.path)
     samples = raw.samples / np.float32(clip.gain)
+    rate = rate or raw.rate
     whole = audio.resample(Audio(samples, raw.rate), rate)
     start, length = round(clip.start * rate), usable_samples(clip, rate)
     kept = slice(start, start + length)
@@ -54,13 +78,32 @@ def condition(clip: Clip, rate: int, loudness: float | None) -> tuple[Audio, np.
     # decoders may differ from the header by a frame or two of a lossy format, not by more
     if part.shape[1] < length - 0.1 * rate:
         raise AudioError(f"truncated: {part.shape[1] / rate:.1f} s where its header says {length / rate:.1f} s")
-    peak = np.array([np.abs(part).max(initial=0.0)])
+
+    def filled(part: np.ndarray) -> Audio:
+        return Audio(np.pad(part, ((0, 0), (0, length - part.shape[1]))), rate)
+
+    stored = levelled = filled(part)
     if loudness is not None:
         # BS.1770 as computed here knows no LFE channel: surround counts as its downmix
         level = audio.downmix(whole) if whole.samples.shape[0] > 2 else whole
-        part = audio.normalize_loudness(level, loudness).samples[:, kept]
-    mono = audio.downmix(Audio(part, rate)).samples
-    return Audio(np.pad(mono, ((0, 0), (0, length - mono.shape[1]))), rate), peak
+        levelled = filled(audio.normalize_loudness(level, loudness).samples[:, kept])
+    return Sound(stored, levelled)
+
+
+def heard(sound: Sound, hears: Input) -> np.ndarray:
+    """What an encoder gets of a sound: (samples,), or (2, samples) for stereo."""
+    whole = sound.stored if hears.level == "stored" else sound.levelled
+    if hears.channels == "first":
+        part = whole.samples[:1]
+    elif hears.channels == "mean":
+        part = audio.downmix(whole).samples
+    else:
+        # surround has no left and right that all formats agree on
+        pair = whole.samples if len(whole.samples) <= 2 else audio.downmix(whole).samples
+        left, right = pair[0], pair[-1]
+        part = np.stack([left, right]) if hears.channels == "stereo" else (left - right)[None] / 2
+    samples = audio.resample(Audio(part, whole.rate), hears.sample_rate, hears.resampler).samples
+    return samples if hears.channels == "stereo" else samples[0]
 
 
 @dataclass(frozen=True)
@@ -70,7 +113,7 @@ class Extractor:
     cache: Cache
     device: str
     batch_size: int
-    rate: int
+    rate: int | None
     _loaded: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
 
     def key(self, encoder: Encoder) -> str:
@@ -131,7 +174,7 @@ class Extractor:
         return Features(tuple(found), tuple(v for v in found.values() if v is not None))
 
     def _clip_key(self, clip: Clip, loudness: float | None) -> str:
-        part = [round(clip.start * self.rate), usable_samples(clip, self.rate)]
+        part = [round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)]
         return digest([VERSION, clip.sha256, part, clip.gain, self.rate, loudness])
 
     def _network(self, key: str, encoder: Encoder) -> Callable[[list[Any]], list[np.ndarray]]:
@@ -141,14 +184,14 @@ class Extractor:
 
     def _conditioned(
         self, missing: list[tuple[Clip, str, list[str]]], loudness: float | None
-    ) -> Iterator[list[tuple[Clip, str, list[str], Audio | None, Any]]]:
+    ) -> Iterator[list[tuple[Clip, str, list[str], Sound | str]]]:
         """Decode batch by batch, one batch ahead of the networks."""
 
-        def one(item: tuple[Clip, str, list[str]]) -> tuple[Clip, str, list[str], Audio | None, Any]:
+        def one(item: tuple[Clip, str, list[str]]) -> tuple[Clip, str, list[str], Sound | str]:
             try:
-                return (*item, *condition(item[0], self.rate, loudness))
+                return (*item, condition(item[0], self.rate, loudness))
             except AudioError as error:
-                return (*item, None, str(error))
+                return (*item, str(error))
 
         chunks = [missing[i : i + self.batch_size] for i in range(0, len(missing), self.batch_size)]
         with ThreadPoolExecutor(2) as pool:
@@ -159,7 +202,7 @@ class Extractor:
 
     def _encode(
         self,
-        batch: list[tuple[Clip, str, list[str], Audio | None, Any]],
+        batch: list[tuple[Clip, str, list[str], Sound | str]],
         encoders: Mapping[str, Encoder],
         found: dict[str, dict[str, np.ndarray]],
         failed: dict[str, str],
@@ -171,23 +214,23 @@ class Extractor:
             found[key][clip.id] = value
 
         good = []
-        for clip, clip_key, absent, sound, peak in batch:
-            if sound is None:
-                failed[clip.id] = peak
+        for clip, clip_key, absent, sound in batch:
+            if isinstance(sound, str):
+                failed[clip.id] = sound
                 continue
             good.append((clip, clip_key, absent, sound))
             if PEAK in absent:
-                keep(PEAK, clip, clip_key, peak)
-        at_rate: dict[tuple[str, int], np.ndarray] = {}  # encoders of one rate share the resampling
+                keep(PEAK, clip, clip_key, np.array([sound.peak]))
+        inputs: dict[tuple[str, Input], np.ndarray] = {}  # encoders of one rate share the resampling
         for key, encoder in encoders.items():
             todo = [(c, k, s) for c, k, absent, s in good if key in absent]
             if not todo:
                 continue
-            rate: int = encoder.sample_rate  # type: ignore[attr-defined]  # encoders of audio have one
+            hears: Input = encoder.hears  # type: ignore[attr-defined]  # encoders of audio have one
             for clip, _, sound in todo:
-                if (clip.id, rate) not in at_rate:
-                    at_rate[clip.id, rate] = audio.resample(sound, rate).samples[0]
-            values = self._network(key, encoder)([at_rate[c.id, rate] for c, _, _ in todo])
+                if (clip.id, hears) not in inputs:
+                    inputs[clip.id, hears] = heard(sound, hears)
+            values = self._network(key, encoder)([inputs[c.id, hears] for c, _, _ in todo])
             for (clip, clip_key, _), value in zip(todo, values, strict=True):
                 keep(key, clip, clip_key, value)
 

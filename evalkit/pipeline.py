@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from omegaconf import DictConfig
 
 from evalkit.errors import EvalkitError
-from evalkit.features import usable_samples
+from evalkit.features import usable_seconds
 from evalkit.generate import Existing, Generator, clips_of
 from evalkit.plan import Plan, make_plan, require_files
 from evalkit.references import find_references
@@ -63,7 +63,7 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
 
     def check(clip: Clip) -> Clip:
         rate = plan.config.protocol.sample_rate
-        seconds = usable_samples(clip, rate) / rate
+        seconds = usable_seconds(clip, rate)
         if not clip.ok or seconds >= MIN_SECONDS:
             return clip
         reason = f"{seconds:.2f} s: at least {MIN_SECONDS:g} s are needed"

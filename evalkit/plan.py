@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,8 @@ class Plan:
     @property
     def paired(self) -> dict[str, Metric]:
         """The metrics that compare generated clips with reference clips, not with captions."""
-        return {name: m for name, m in self.metrics.items() if m.reference_encoder.reads == "audio"}
+        encoders = {name: metric.reference_encoder for name, metric in self.metrics.items()}
+        return {name: self.metrics[name] for name, e in encoders.items() if e is not None and e.reads == "audio"}
 
 
 def make_plan(config: DictConfig) -> Plan:
@@ -59,7 +61,8 @@ def make_plan(config: DictConfig) -> Plan:
             raise EvalkitError(f"model.{name} is {type(model).__name__}, which makes no clips: it needs load or find")
     for name, metric in metrics.items():
         for part in ("encoder", "reference_encoder"):
-            if not hasattr(getattr(metric, part, None), "load"):
+            absent = part == "reference_encoder" and getattr(metric, part, "") is None
+            if not absent and not hasattr(getattr(metric, part, None), "load"):
                 raise EvalkitError(f"metric.{name} has no {part}: it needs one with a load method")
     plan = Plan(
         config=config,
@@ -70,7 +73,7 @@ def make_plan(config: DictConfig) -> Plan:
         sampling=sampling,
         device=device,
         dtype=pick_dtype(config.engine.dtype, device),
-        protocols={name: protocol_of(config, name, metric, cache) for name, metric in metrics.items()},
+        protocols=protocols_of(config, metrics, cache),
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
@@ -108,25 +111,31 @@ def pick_dtype(dtype: Dtype, device: str) -> str:
     return dtype.value
 
 
-def protocol_of(config: DictConfig, name: str, metric: Metric, cache: Cache) -> str:
-    """The protocol that a metric follows: the selected one's name, marked if anything in it was changed.
+def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> dict[str, str]:
+    """The protocol that each metric follows: the selected one's name, marked if that is not the whole truth.
 
-    Random weights are no change, because they are announced by themselves; other weights than the
-    published ones are.
+    "(changed)" where a switch or a weight file is another than the protocol's; random weights are no
+    change, because they are announced by themselves. "(extended)" where the protocol knows no such
+    metric: it is computed from what the protocol makes of the clips.
     """
-    protocol = str(config.protocol.name)
-    path = conf_dir() / "protocol" / f"{protocol}.yaml"
-    same = path.is_file() and OmegaConf.load(path) == config.protocol
-    if same:
-        seed = config.random_weights
-        options = ["model=synth", "prompts=demo", f"protocol={protocol}", f"metric={name}"]
-        try:
-            standard = compose([*options, f"random_weights={'null' if seed is None else seed}"])
-        except EvalkitError:  # a metric that the configuration defines by itself has no standard form
-            return protocol
-        same = _switches(standard.metric[name]) == _switches(config.metric[name])
-    published = all(asset.published(cache) for asset in assets_of(metric))
-    return protocol if same and published else f"{protocol} (changed)"
+    protocol, seed = str(config.protocol.name), config.random_weights
+    every = ",".join(sorted(path.stem for path in (conf_dir() / "metric").glob("*.yaml")))
+    standard: Any = None
+    if (conf_dir() / "protocol" / f"{protocol}.yaml").is_file():
+        options = ["model=synth", "prompts=demo", f"protocol={protocol}", f"metric=[{every}]"]
+        standard = compose([*options, f"random_weights={'null' if seed is None else seed}"])
+
+    def mark(name: str, metric: Metric) -> str:
+        if standard is None:
+            return protocol if name in config.protocol.get("defines", [name]) else f"{protocol} (extended)"
+        known = name in standard.metric
+        same = standard.protocol == config.protocol
+        same &= not known or _switches(standard.metric[name]) == _switches(config.metric[name])
+        if not same or not all(asset.published(cache) for asset in assets_of(metric)):
+            return f"{protocol} (changed)"
+        return protocol if name in standard.protocol.defines else f"{protocol} (extended)"
+
+    return {name: mark(name, metric) for name, metric in metrics.items()}
 
 
 def _switches(node: Any) -> Any:

@@ -16,7 +16,7 @@ from evalkit import report
 from evalkit.assets import Asset, assets_of
 from evalkit.compare import compare, load_published, others
 from evalkit.config import Sampling, conf_dir
-from evalkit.features import usable_samples
+from evalkit.features import usable_seconds
 from evalkit.generate import Generator
 from evalkit.plan import Plan
 from evalkit.provenance import provenance
@@ -163,17 +163,21 @@ def remarks(
     duration, rate = plan.sampling.duration, plan.config.protocol.sample_rate
 
     def short(clips: Sequence[Clip]) -> int:
-        return sum(clip.ok and usable_samples(clip, rate) < (duration - 0.1) * rate for clip in clips)
+        return sum(clip.ok and usable_seconds(clip, rate) < duration - 0.1 for clip in clips)
 
     for metric, protocol in plan.protocols.items():
         if protocol != plan.config.protocol.name:
-            yield f"{plan.metrics[metric].title} does not follow the protocol to the letter: {protocol}"
+            yield (
+                f"{plan.metrics[metric].title} is not part of the protocol: computed from its clips"
+                if protocol.endswith("(extended)")
+                else f"{plan.metrics[metric].title} does not follow the protocol to the letter: {protocol}"
+            )
     if shorter := short(references):
         yield f"references shorter than {duration:g} s: {shorter}; the clips compared with them are cut alike"
     for name, clips in generated.items():
         if shorter := short(clips):
             yield f"{name}: clips shorter than {duration:g} s: {shorter}; their references are cut alike"
-        longer = sum(clip.ok and usable_samples(clip, rate) > (duration + 0.1) * rate for clip in clips)
+        longer = sum(clip.ok and usable_seconds(clip, rate) > duration + 0.1 for clip in clips)
         if longer and plan.paired:
             yield f"{name}: clips longer than {duration:g} s: {longer}; references are compared with their beginning"
         if silent := sum("digital silence" in clip.note for clip in clips):

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from evalkit.bootstrap import draws, interval
 from evalkit.errors import EvalkitError
-from evalkit.features import Extractor, usable_samples
+from evalkit.features import Extractor, usable_seconds
 from evalkit.metrics import Encoder, Metric
 from evalkit.plan import Plan
-from evalkit.types import Clip, Features, Measured, Prompt, PromptSet, Score
+from evalkit.types import Clip, Features, Prompt, PromptSet, Score
 
 MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGGish
 
@@ -43,13 +44,13 @@ def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: M
     paired, alone = plan.paired.values(), [m for name, m in plan.metrics.items() if name not in plan.paired]
     captions = {
         key: extractor.captions(prompts.prompts, encoder, key)
-        for key, encoder in keyed(m.reference_encoder for m in alone).items()
+        for key, encoder in keyed(m.reference_encoder for m in alone if m.reference_encoder).items()
     }
 
     def of_references(
         clips: Sequence[Clip], title: str, refuse_silence: bool
     ) -> tuple[dict[str, Features], list[Clip]]:
-        encoders = keyed(m.reference_encoder for m in paired)
+        encoders = keyed(m.reference_encoder for m in paired if m.reference_encoder)
         if not encoders:
             return {}, []
         return extractor.clips(clips, encoders, loudness=None, refuse_silence=refuse_silence, title=title)
@@ -66,7 +67,9 @@ def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: M
         require_references(plan, references)
     scores, frames, checked_clips = [], [], {}
     for name, clips in generated.items():
-        cut_clips, cut_references = common_length(clips, references, rate)
+        cut_clips, cut_references = list(clips), references
+        if plan.config.protocol.pair_length == "common":
+            cut_clips, cut_references = common_length(clips, references, rate)
         same = cut_clips == clips  # the usual case, in which every clip is decoded once
         whole, checked = of_generated(clips, plan.metrics.values() if same else alone, name)
         pairs = whole if same else of_generated(cut_clips, paired, f"{name}, cut as its references")[0]
@@ -79,29 +82,47 @@ def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: M
         per_clip = {}
         for metric_name, metric in plan.metrics.items():
             ours, theirs = (pairs, compared) if metric_name in plan.paired else (whole, captions)
-            measured = _score(
-                f"{name}: {metric_name}",
-                metric,
-                ours[extractor.key(metric.encoder)],
-                theirs[extractor.key(metric.reference_encoder)],
-            )
-            per_clip[metric_name] = measured.per_clip
-            protocol = plan.protocols[metric_name]
-            scores.append(Score(name, metric_name, measured.value, measured.n, protocol, metric.higher_is_better))
+            against = theirs[extractor.key(metric.reference_encoder)] if metric.reference_encoder else None
+            features = ours[extractor.key(metric.encoder)]
+            score, per_clip[metric_name] = score_of(plan, name, metric_name, features, against)
+            scores.append(score)
         frames.append(clip_frame(name, prompts.prompts, checked_clips[name], references, per_clip))
     return Measurement(scores, references, checked_clips, pd.concat(frames, ignore_index=True))
 
 
-def _score(title: str, metric: Metric, ours: Features, theirs: Features) -> Measured:
-    """Apply a metric to the ids that both sides have. Raises EvalkitError if it gives no number."""
-    usable = set(theirs.ids)
-    ids = [i for i in ours.ids if i in usable]
-    if not ids:
-        raise EvalkitError(f"{title}: no prompt has both a usable clip and a usable reference")
-    measured = metric(ours.select(ids), theirs.select(ids))
+def score_of(
+    plan: Plan, model: str, name: str, ours: Features, theirs: Features | None
+) -> tuple[Score, dict[str, float]]:
+    """Apply a metric to the ids that both sides have: the score, and each clip's own value.
+
+    Raises EvalkitError if that gives no number.
+    """
+    metric, options = plan.metrics[name], plan.config.uncertainty
+    if theirs is not None:
+        usable = set(theirs.ids)
+        ids = [i for i in ours.ids if i in usable]
+        if not ids:
+            raise EvalkitError(f"{model}: {name}: no prompt has both a usable clip and a usable reference")
+        ours, theirs = ours.select(ids), theirs.select(ids)
+    measured = metric(ours, theirs)
     if not math.isfinite(measured.value):
-        raise EvalkitError(f"{title} is {measured.value}: the clips are too short or too few")
-    return measured
+        raise EvalkitError(f"{model}: {name} is {measured.value}: the clips are too short or too few")
+    low = high = math.nan
+    if options.resamples and measured.resampled and len(ours.ids) > 1:
+        resampled = measured.resampled(draws(len(ours.ids), options.resamples, options.seed))
+        low, high = interval(measured.value, resampled, options.level)
+    score = Score(
+        model=model,
+        metric=name,
+        value=measured.value,
+        n=measured.n,
+        protocol=plan.protocols[name],
+        higher_is_better=metric.higher_is_better,
+        low=low,
+        high=high,
+        note=measured.note,
+    )
+    return score, measured.per_clip
 
 
 def require_references(plan: Plan, references: Sequence[Clip]) -> None:
@@ -134,13 +155,13 @@ def require_generated(plan: Plan, name: str, clips: Sequence[Clip]) -> None:
         )
 
 
-def common_length(clips: Sequence[Clip], references: Sequence[Clip], rate: int) -> tuple[list[Clip], list[Clip]]:
+def common_length(clips: Sequence[Clip], references: Sequence[Clip], rate: int | None) -> tuple[list[Clip], list[Clip]]:
     """Cut each pair of usable clips to the length that both have."""
 
     def cut(clip: Clip, other: Clip) -> Clip:
-        if not (clip.ok and other.ok) or usable_samples(clip, rate) <= usable_samples(other, rate):
+        if not (clip.ok and other.ok) or usable_seconds(clip, rate) <= usable_seconds(other, rate):
             return clip
-        return dataclasses.replace(clip, seconds=usable_samples(other, rate) / rate)
+        return dataclasses.replace(clip, seconds=usable_seconds(other, rate))
 
     pairs = list(zip(clips, references, strict=True))
     return [cut(clip, reference) for clip, reference in pairs], [cut(reference, clip) for clip, reference in pairs]

@@ -2,22 +2,86 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import scipy.linalg
 
+CHUNK = 64  # clips whose frames, or sums of products, are in memory at once as float64
+BLOCK = 2**26  # numbers of the covariances of resamples that are in memory at once
 
-def gaussian(frames: np.ndarray, ddof: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a Gaussian to frames (n, d): mean (d,) and covariance (d, d), divided by n - ddof.
 
-    Raises ValueError for fewer than ddof + 1 frames.
+def gaussian(clips: Sequence[np.ndarray], ddof: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a Gaussian to the frames of all clips, each (frames, d): mean (d,) and covariance (d, d).
+
+    Sums of products are divided by n - ddof. Raises ValueError for fewer than ddof + 1 frames.
     """
-    frames = np.asarray(frames, dtype=np.float64)
-    n = len(frames)
+    n = sum(map(len, clips))
     if n <= ddof:
         raise ValueError(f"{n} frames are too few for a covariance")
-    mean = frames.mean(axis=0)
-    centred = frames - mean
-    return mean, centred.T @ centred / (n - ddof)
+    mean = sum(part.sum(axis=0) for part in _chunks(clips)) / n
+    products = 0.0
+    for part in _chunks(clips):
+        part -= mean
+        products = products + part.T @ part
+    return np.asarray(mean), np.asarray(products) / (n - ddof)
+
+
+def _chunks(clips: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    for start in range(0, len(clips), CHUNK):
+        yield np.concatenate(clips[start : start + CHUNK], dtype=np.float64)
+
+
+def resampled_gaussians(
+    clips: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Fit a Gaussian to each resample of clips: yields means (b, d) and covariances (b, d, d), block by block.
+
+    Every clip's sums of products are computed once, and one matrix product gives those of many
+    resamples. Frames are centred on their common mean first, so that nothing cancels.
+
+    Args:
+        clips: arrays (frames, d).
+        weights: how often each clip counts, (resamples, clips).
+    """
+    d = clips[0].shape[1]
+    upper = np.triu_indices(d)
+    counts = np.array([float(len(clip)) for clip in clips])
+    centre = sum(part.sum(axis=0) for part in _chunks(clips)) / counts.sum()
+    size = max(1, BLOCK // len(upper[0]))
+    for block in (weights[start : start + size] for start in range(0, len(weights), size)):
+        sums, products = np.zeros((len(block), d)), np.zeros((len(block), len(upper[0])))
+        for start in range(0, len(clips), CHUNK):
+            part = [np.asarray(clip, np.float64) - centre for clip in clips[start : start + CHUNK]]
+            share = block[:, start : start + CHUNK]
+            sums += share @ np.stack([clip.sum(axis=0) for clip in part])
+            products += share @ np.stack([(clip.T @ clip)[upper] for clip in part])
+        n = (block @ counts)[:, None]
+        means = sums / n
+        covs = np.empty((len(block), d, d))
+        covs[:, upper[0], upper[1]] = (products - n * means[:, upper[0]] * means[:, upper[1]]) / (n - ddof)
+        covs[:, upper[1], upper[0]] = covs[:, upper[0], upper[1]]
+        yield means + centre, covs
+
+
+def resampled_frechet_distances(
+    generated: Sequence[np.ndarray], reference: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1
+) -> np.ndarray:
+    """Fréchet distance of each resample of paired clips, (resamples,)."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.array(
+            [
+                distance
+                for (m1, c1), (m2, c2) in zip(
+                    resampled_gaussians(generated, weights, ddof),
+                    resampled_gaussians(reference, weights, ddof),
+                    strict=True,
+                )
+                for distance in pool.map(frechet_distance, m1, c1, m2, c2)
+            ]
+        )
 
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:

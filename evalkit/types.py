@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -108,16 +109,25 @@ class Features:
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric's value over n clips, and its per-clip values where the metric is a mean over clips."""
+    """A metric's value over n clips.
+
+    Attributes:
+        per_clip: each clip's own value, where it has one.
+        resampled: gives the value of each of many resamples from how often each clip is drawn
+            (resamples, clips), in the order of the features; None where there is no interval.
+        note: what a reader of the table must know about this value, such as the quality of a fit.
+    """
 
     value: float
     n: int
     per_clip: dict[str, float] = field(default_factory=dict)
+    resampled: Callable[[np.ndarray], np.ndarray] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one model under one protocol."""
+    """One metric of one model under one protocol; `low` and `high` bound its confidence interval (or are NaN)."""
 
     model: str
     metric: str
@@ -125,6 +135,9 @@ class Score:
     n: int
     protocol: str
     higher_is_better: bool
+    low: float = math.nan
+    high: float = math.nan
+    note: str = ""
 
     def row(self) -> dict[str, Any]:
         return dict(self.__dict__)

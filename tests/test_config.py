@@ -77,7 +77,7 @@ def test_the_default_is_the_model_cards_protocol() -> None:
         ("model=[]", "no model is selected"),
         ("min_references=2", "between 0 and 1"),
         ("protocol.sample_rate=0", "protocol.sample_rate=0: must be a rate in Hz"),
-        ("protocol.sample_rate=null", "protocol.sample_rate=None"),
+        ("protocol.sample_rate=8", "protocol.sample_rate=8:"),
         ("protocol.generated_loudness=loud", "protocol.generated_loudness=loud"),
         ("name=../../x", "name=../../x: use letters"),
     ],

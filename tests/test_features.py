@@ -14,6 +14,7 @@ import soundfile
 
 from evalkit import audio
 from evalkit.audio import Audio
+from evalkit.encoders import Input
 from evalkit.features import Extractor, condition, usable_samples
 from evalkit.store import Cache, sha256_file
 from evalkit.types import Clip, Prompt
@@ -29,6 +30,10 @@ class Levels:
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
     calls: ClassVar[list[int]] = []
+
+    @property
+    def hears(self) -> Input:
+        return Input(self.sample_rate)
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         def encode(items: list[np.ndarray]) -> list[np.ndarray]:
@@ -82,19 +87,21 @@ def extract(
 def test_conditioning_is_resample_level_cut_downmix_in_this_order(tmp_path: Path) -> None:
     samples = tone(3.0, 44100)
     clip = write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT")
-    part, peak = condition(dataclasses.replace(clip, start=1.0, seconds=1.5), RATE, -14.0)
+    sound = condition(dataclasses.replace(clip, start=1.0, seconds=1.5), RATE, -14.0)
     whole = audio.resample(Audio(samples, 44100), RATE)
     levelled = audio.normalize_loudness(whole, -14.0)
-    np.testing.assert_allclose(part.samples, levelled.samples[:, 32000:80000].mean(0, keepdims=True), atol=1e-7)
-    assert peak[0] == pytest.approx(np.abs(whole.samples[:, 32000:80000]).max(), rel=1e-6)
+    np.testing.assert_allclose(sound.levelled.samples, levelled.samples[:, 32000:80000], atol=1e-7)
+    np.testing.assert_allclose(sound.stored.samples, whole.samples[:, 32000:80000], atol=1e-7)
+    assert sound.peak == pytest.approx(np.abs(whole.samples[:, 32000:80000]).max(), rel=1e-6)
     assert audio.loudness(levelled) == pytest.approx(-14.0, abs=0.01)
 
 
 def test_the_stored_gain_is_undone(tmp_path: Path) -> None:
     samples = tone(1.0)
     clip = dataclasses.replace(write(tmp_path / "a.wav", samples / 4, subtype="FLOAT"), gain=0.25)
-    part, _ = condition(clip, RATE, None)
-    np.testing.assert_allclose(part.samples[0], samples.mean(0), atol=1e-7)
+    sound = condition(clip, RATE, None)
+    np.testing.assert_allclose(sound.stored.samples, samples, atol=1e-7)
+    assert sound.levelled is sound.stored
 
 
 def test_usable_samples() -> None:

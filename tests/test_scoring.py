@@ -14,6 +14,7 @@ import soundfile
 from omegaconf import OmegaConf
 
 from evalkit.config import Sampling, compose
+from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.plan import Plan, make_plan
 from evalkit.scoring import common_length, measure
@@ -28,8 +29,11 @@ class Length:
     """The number of samples, or of characters."""
 
     reads: str = "audio"
-    sample_rate: int = RATE
     version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return Input(RATE)
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         return lambda items: [np.array([[len(item)]], dtype=np.float32) for item in items]

@@ -1,21 +1,40 @@
 """One file per network; here is what they share: filling a network with weights, and grouping clips.
 
 An encoder is a frozen dataclass with `reads` ("audio" or "text"), `version` (raised when the same
-input would give other features), for audio `sample_rate` (Hz), and `load(cache, device)`, which
-gives a function from a list of mono clips (samples,) or captions to a list of float32 arrays
-(frames, dimensions), in order.
+input would give other features), for audio `hears` (an `Input`), and `load(cache, device)`, which
+gives a function from a list of clips (samples,) or captions to a list of float32 arrays (frames,
+dimensions), in order. Clips are (2, samples) for an encoder that hears stereo.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from evalkit.errors import EvalkitError
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an encoder of audio is given of a clip.
+
+    Attributes:
+        sample_rate: Hz.
+        channels: "mean" of all channels; the "first" one; "side", half the difference of left and
+            right; or "stereo", both (a mono clip is on both sides).
+        resampler: see `evalkit.audio.resample`.
+        level: as the "protocol" sets it, or as "stored".
+    """
+
+    sample_rate: int
+    channels: Literal["mean", "first", "side", "stereo"] = "mean"
+    resampler: str = "julius"
+    level: Literal["protocol", "stored"] = "protocol"
 
 
 def fill(network: Any, state: Any, name: str, path: Path) -> None:

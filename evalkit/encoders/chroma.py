@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from evalkit.encoders import Input
 from evalkit.store import Cache
 
 
@@ -25,8 +26,14 @@ class Chroma:
     radix2_exp: int = 14
     argmax: bool = True
     sample_rate: int = 32000
+    channels: Literal["mean", "first", "side"] = "mean"
+    resampler: str = "julius"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return Input(self.sample_rate, self.channels, self.resampler)
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Build the filters; the function gives (ceil(samples / hop), n_chroma)."""

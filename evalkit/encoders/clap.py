@@ -8,13 +8,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import fill, randomize, seeded
+from evalkit.encoders import Input, fill, randomize, seeded
 from evalkit.errors import EvalkitError
 from evalkit.store import Cache, write_bytes, write_json
 
@@ -37,8 +37,14 @@ class CLAPAudio:
     weights: Asset
     seconds: float = 10.0
     sample_rate: int = RATE
+    channels: Literal["mean", "first", "side"] = "mean"
+    resampler: str = "julius"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return Input(self.sample_rate, self.channels, self.resampler)
 
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:

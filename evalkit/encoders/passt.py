@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import by_length, fill, randomize, seeded
+from evalkit.encoders import Input, by_length, fill, randomize, seeded
 from evalkit.errors import EvalkitError
 from evalkit.store import Cache
 
@@ -35,8 +35,14 @@ class PaSST:
     segment: float = LONGEST
     shortest: float = 0.15
     sample_rate: int = RATE
+    channels: Literal["mean", "first", "side"] = "mean"
+    resampler: str = "julius"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return Input(self.sample_rate, self.channels, self.resampler)
 
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:

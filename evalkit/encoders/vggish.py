@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import fill, randomize, seeded
+from evalkit.encoders import Input, fill, randomize, seeded
 from evalkit.errors import EvalkitError
 from evalkit.store import Cache
 
@@ -46,8 +46,14 @@ class VGGish:
     pcm16: bool = True
     level: Literal["positive_peak"] | None = "positive_peak"
     sample_rate: int = RATE
+    channels: Literal["mean", "first", "side"] = "mean"
+    resampler: str = "julius"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return Input(self.sample_rate, self.channels, self.resampler)
 
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:

@@ -1,8 +1,9 @@
 """Metrics: one file each, all with one signature.
 
 A metric is a frozen dataclass with `title`, `higher_is_better`, the `encoder` of the generated
-clips, the `reference_encoder` of what they are compared with (reference clips or captions), and
-`__call__(generated, reference) -> Measured` on features of the same ids in the same order.
+clips, the `reference_encoder` of what they are compared with (reference clips, captions, or None
+for nothing), and `__call__(generated, reference) -> Measured` on features of the same ids in the same
+order.
 """
 
 from __future__ import annotations
@@ -38,6 +39,6 @@ class Metric(Protocol):
     def encoder(self) -> Encoder: ...
 
     @property
-    def reference_encoder(self) -> Encoder: ...
+    def reference_encoder(self) -> Encoder | None: ...
 
-    def __call__(self, generated: Features, reference: Features) -> Measured: ...
+    def __call__(self, generated: Features, reference: Features | None) -> Measured: ...

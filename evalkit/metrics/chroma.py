@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from evalkit.bootstrap import mean_over_items
 from evalkit.metrics import Encoder
 from evalkit.stats import cosine_similarity
 from evalkit.types import Features, Measured
@@ -30,6 +29,5 @@ class ChromaSimilarity:
 
     def __call__(self, generated: Features, reference: Features) -> Measured:
         """Compare chromagrams (frames, pitch classes), clip by clip."""
-        frames = [cosine_similarity(g, r) for g, r in zip(generated.values, reference.values, strict=True)]
-        per_clip = {i: float(f.mean()) for i, f in zip(generated.ids, frames, strict=True)}
-        return Measured(float(np.concatenate(frames).mean()), n=len(frames), per_clip=per_clip)
+        pairs = zip(generated.values, reference.values, strict=True)
+        return mean_over_items(generated.ids, [cosine_similarity(g, r) for g, r in pairs])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from evalkit.bootstrap import mean_over_items
 from evalkit.metrics import Encoder
 from evalkit.stats import cosine_similarity
 from evalkit.types import Features, Measured
@@ -30,6 +29,5 @@ class CLAPScore:
 
     def __call__(self, generated: Features, reference: Features) -> Measured:
         """Compare embeddings (1, dimensions), clip by clip."""
-        similarity = cosine_similarity(np.concatenate(generated.values), np.concatenate(reference.values))
-        per_clip = dict(zip(generated.ids, similarity.tolist(), strict=True))
-        return Measured(float(similarity.mean()), n=len(per_clip), per_clip=per_clip)
+        pairs = zip(generated.values, reference.values, strict=True)
+        return mean_over_items(generated.ids, [cosine_similarity(g, r) for g, r in pairs])

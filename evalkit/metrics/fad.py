@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Encoder
-from evalkit.stats import frechet_distance, gaussian
+from evalkit.stats import frechet_distance, gaussian, resampled_frechet_distances
 from evalkit.types import Features, Measured
 
 
@@ -37,9 +37,13 @@ class FAD:
         """Compare windows (frames, dimensions). Raises EvalkitError for fewer than two windows."""
         fits: list[np.ndarray] = []
         for name, features in (("generated", generated), ("reference", reference)):
-            frames = np.concatenate(features.values)
             try:
-                fits += gaussian(frames, self.ddof)
+                fits += gaussian(features.values, self.ddof)
             except ValueError as error:
                 raise EvalkitError(f"FAD: {error}: the {name} clips are too few or shorter than one window") from error
-        return Measured(frechet_distance(*fits), n=sum(len(frames) > 0 for frames in generated.values))
+
+        def resampled(weights: np.ndarray) -> np.ndarray:
+            return resampled_frechet_distances(generated.values, reference.values, weights, self.ddof)
+
+        n = sum(len(frames) > 0 for frames in generated.values)
+        return Measured(frechet_distance(*fits), n=n, resampled=resampled)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from evalkit.bootstrap import mean_over_items
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Encoder
 from evalkit.stats import kl_divergence
@@ -35,8 +34,6 @@ class KLD:
         divergences = [
             kl_divergence(p, r, self.epsilon) for p, r in zip(generated.values, reference.values, strict=True)
         ]
-        # a clip may be too short for a single segment
-        per_clip = {i: float(d.mean()) for i, d in zip(generated.ids, divergences, strict=True) if len(d)}
-        if not per_clip:
+        if not any(map(len, divergences)):
             raise EvalkitError("KLD: the clips are shorter than the shortest segment that the classifier takes")
-        return Measured(float(np.concatenate(divergences).mean()), n=len(per_clip), per_clip=per_clip)
+        return mean_over_items(generated.ids, divergences)

@@ -1,0 +1,54 @@
+"""Confidence intervals from resampling prompts.
+
+A resample draws prompts with replacement, each with all that belongs to it (its clip of every model,
+its reference, its caption), so one set of draws serves paired and pooled metrics and every model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evalkit.types import Measured
+
+
+def draws(clips: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each clip is drawn in each resample: (resamples, clips), float64, rows sum to `clips`."""
+    rng = np.random.default_rng([seed, clips])
+    counts = np.empty((resamples, clips))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(clips, size=clips), minlength=clips)
+    return counts
+
+
+def interval(value: float, resampled: np.ndarray, level: float) -> tuple[float, float]:
+    """Bounds of the central share `level` of resampled values, moved so that their mean is `value`.
+
+    For a mean over clips this is the percentile interval (Efron and Tibshirani 1993, chapter 13). A
+    plug-in distance such as FAD is larger on a resample than on the sample, because a resample has
+    fewer different clips; moving takes this bias out, so the interval is about the value that other
+    clips of the same number would give. NaN where a resample has no value.
+    """
+    tail = (1 - level) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail]) + (value - resampled.mean())
+    return float(low), float(high)
+
+
+def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured:
+    """The mean over all items (frames, segments) of all clips, of which each may have several or none.
+
+    Args:
+        items: one array (items,) per id.
+    """
+    sums = np.array([float(np.sum(x, dtype=np.float64)) for x in items])
+    counts = np.array([float(len(x)) for x in items])
+
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            values: np.ndarray = (weights @ sums) / (weights @ counts)
+        return values
+
+    (value,) = resampled(np.ones((1, len(items))))
+    per_clip = {i: s / c for i, s, c in zip(ids, sums.tolist(), counts.tolist(), strict=True) if c}
+    return Measured(float(value), n=len(per_clip), per_clip=per_clip, resampled=resampled)
