@@ -22,7 +22,7 @@ from evalkit.types import Score
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 EVERY = "all"  # all metrics, in caveats; all prompts, as a subset
-VALUES = ("model", "metric", "measured", "n", "published", "difference")
+VALUES = ("model", "metric", "measured", "low", "high", "n", "published", "difference")
 COLUMNS = (*VALUES, "source", "url", "protocol", "comparable", "note")  # of `compare`
 ABOUT = ("model", "condition", "protocol", "source", "url", "primary", "caveat")  # of `others`
 
@@ -163,8 +163,8 @@ def compare(
         total: number of prompts in the dataset as it was read; another number than the published
             one is not the full dataset.
 
-    Returns one row per score: model, metric, measured, n, published, difference (measured -
-    published), source, url, protocol, comparable, note. `comparable` is False where there is no
+    Returns one row per score: model, metric, measured, low and high (its interval), n, published,
+    difference (measured - published), source, url, protocol, comparable, note. `comparable` is False where there is no
     published value, and where it is of other clips (a subset). Notes are one per line of `note`.
     """
     rows = []
@@ -186,6 +186,8 @@ def compare(
                 "model": score.model,
                 "metric": score.metric,
                 "measured": score.value,
+                "low": score.low,
+                "high": score.high,
                 "n": score.n,
                 "published": value,
                 "difference": score.value - value,
@@ -193,7 +195,7 @@ def compare(
                 "url": found.url if found else "",
                 "protocol": score.protocol,
                 "comparable": comparable,
-                "note": "\n".join(notes),
+                "note": "\n".join(filter(None, [score.note, *notes])),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -74,6 +74,8 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     engine: Engine = field(default_factory=Engine)
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
+    slices: list[str] = field(default_factory=list)  # groups of prompts that are scored by themselves
+    small_slice: int = 30  # clips below which a slice's scores are marked
     min_references: float = 0.9  # share of prompts whose reference must be usable
     random_weights: int | None = None  # seed of random weights in place of all published ones
     cache_dir: str | None = None
@@ -232,6 +234,7 @@ def check(config: Any) -> None:
         math.isfinite(sampling.guidance_scale) and sampling.guidance_scale >= 1,
         f"sampling.guidance_scale={sampling.guidance_scale:g}: must be at least 1 (1 means no guidance)",
     )
+    require(config.small_slice >= 2, f"small_slice={config.small_slice}: must be at least 2")
     require(0 <= config.min_references <= 1, "min_references must be between 0 and 1")
     uncertainty = config.uncertainty
     require(

@@ -16,6 +16,7 @@ from evalkit.plan import Plan, make_plan, require_files
 from evalkit.references import find_references
 from evalkit.result import Result, save
 from evalkit.scoring import MIN_SECONDS, measure, require_generated, require_references
+from evalkit.slices import groups
 from evalkit.store import RunFolder
 from evalkit.types import Clip, PromptSet
 
@@ -26,13 +27,14 @@ def evaluate(config: DictConfig) -> Result:
     """Generate, embed, score and report. Raises EvalkitError for a mistake or a missing file."""
     plan = make_plan(config)
     prompts: PromptSet = plan.prompts.load(plan.cache)
+    slices = groups(prompts.prompts, plan.config.slices)
     require_files(plan)
     folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
     with logging_to(folder):
         references = reference_clips(plan, prompts)
         require_references(plan, references)
         generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
-        return save(folder, plan, prompts, measure(plan, prompts, references, generated))
+        return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices))
 
 
 def clips(plan: Plan, prompts: PromptSet, model: Generator | Existing, title: str) -> list[Clip]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from evalkit import slices
 from evalkit.assets import assets_of
 from evalkit.config import Dtype, Sampling, build, check, compose, conf_dir
 from evalkit.errors import EvalkitError
@@ -50,6 +51,7 @@ class Plan:
 def make_plan(config: DictConfig) -> Plan:
     """Build and check all components of a configuration. Raises EvalkitError for what cannot work."""
     check(config)
+    slices.check(config.slices)
     allow = list(config.allow_targets)
     device = pick_device(config.engine.device)
     sampling = Sampling(**{str(k): v for k, v in config.sampling.items()})

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.assets import Asset
+from evalkit.audioset import classes
 from evalkit.errors import EvalkitError, unknown
 from evalkit.references import check_options
 from evalkit.store import Cache, digest, sha256_file
@@ -207,7 +208,7 @@ def _problem_of_id(name: str) -> str:
 
 
 def _of_musiccaps(row: Row) -> dict[str, Any]:
-    """Tags and times of a row of MusicCaps."""
+    """Tags, labels and times of a row of MusicCaps."""
     try:
         aspects = ast.literal_eval(row.text("aspect_list"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -217,7 +218,9 @@ def _of_musiccaps(row: Row) -> dict[str, Any]:
     start, end = row.number("start_s"), row.number("end_s")
     if not 0 <= start < end:
         raise row.error(f"start_s={start:g} and end_s={end:g} are not a stretch of time")
-    return {"tags": tuple(aspects), "start": start, "seconds": end - start}
+    names = classes()
+    labels = tuple(names.get(m, m) for m in row.text("audioset_positive_labels").split(",") if m)
+    return {"tags": tuple(aspects), "labels": labels, "start": start, "seconds": end - start}
 
 
 def _tags(row: Row) -> tuple[str, ...]:

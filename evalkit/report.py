@@ -1,36 +1,27 @@
-"""The table of a run: on the terminal, as Markdown, CSV and JSON."""
+"""What the table of a run says, and its plain forms, CSV and JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
-
-from evalkit.compare import ABOUT
 
 NONE = "–"
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for one
 NO_SCORE = {
     "measured": math.nan,
+    "low": math.nan,
+    "high": math.nan,
     "n": None,
     "published": math.nan,
     "difference": math.nan,
     "comparable": False,
     "note": "",
 }
-HEADER = 10  # characters of a metric's title per line on the terminal
-NAME = 16  # characters of a model's name that are kept on one line on a narrow terminal
 
 
 @dataclass(frozen=True)
@@ -63,12 +54,15 @@ class Summary:
         cut, cut_to: number of references that were cut, and to how many seconds.
         weights: networks and models with seeded random weights.
         remarks: anything else a reader must know, one sentence each.
+        level: of the confidence intervals.
+        calibration: rows that show the scale and are no models.
+        slices: what `scoring.measure` found for groups of prompts; small groups are below `small_slice`.
         context: what `compare.others` returned.
         provenance: short facts such as the commit and the device, shown under the Markdown table.
     """
 
     comparison: pd.DataFrame
-    metrics: Mapping[str, tuple[str, bool]]
+    metrics: Mapping[str, tuple[str, bool | None]]
     dataset: str
     subset: str
     selected: int
@@ -81,6 +75,10 @@ class Summary:
     cut_to: float = 0.0
     weights: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    level: float = 0.95
+    calibration: Sequence[str] = ()
+    slices: pd.DataFrame | None = None
+    small_slice: int = 0
     context: pd.DataFrame | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,10 +87,10 @@ def table(summary: Summary) -> pd.DataFrame:
     """Make the wide table: one row per model.
 
     Columns: model, clips and prompts (generated and usable, of how many); for each metric M the
-    columns M, M_n, M_published, M_difference and M_comparable; then dataset, subset, protocol, random_weights
-    (names, separated by commas) and note.
+    columns M, M_low, M_high, M_n, M_published, M_difference and M_comparable; then calibration,
+    dataset, subset, protocol, random_weights (names, separated by commas) and note.
     """
-    cells = {(cell["model"], cell["metric"]): cell for cell in _records(summary.comparison)}
+    cells = {(cell["model"], cell["metric"]): cell for cell in records(summary.comparison)}
     rows = []
     for model, count in summary.generated.items():
         row: dict[str, Any] = {"model": model, "clips": count.ok, "prompts": count.total}
@@ -100,17 +98,18 @@ def table(summary: Summary) -> pd.DataFrame:
         for metric in summary.metrics:
             cell = cells.get((model, metric), NO_SCORE)
             row[metric] = cell["measured"]
-            for key in ("n", "published", "difference", "comparable"):
+            for key in ("low", "high", "n", "published", "difference", "comparable"):
                 row[f"{metric}_{key}"] = cell[key]
             notes.update(dict.fromkeys(cell["note"].splitlines()))
         row |= {"dataset": summary.dataset, "subset": summary.subset, "protocol": summary.protocol}
         row |= {"random_weights": ", ".join(summary.weights), "note": "; ".join(notes)}
+        row["calibration"] = model in summary.calibration
         rows.append(row)
     frame = pd.DataFrame(rows)
     return frame.astype({f"{metric}_n": "Int64" for metric in summary.metrics})
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
@@ -137,13 +136,15 @@ def notes(summary: Summary) -> list[str]:
     sources = dict.fromkeys(zip(joined["source"], joined["url"], strict=True))
     lines += [f"published: {title}, {url}" for title, url in sources]
     lines += [f"{model}: clips {count}" for model, count in summary.generated.items() if count.ok < count.total]
-    said = [(line, r["model"], r["metric"]) for r in _records(summary.comparison) for line in r["note"].splitlines()]
+    said = [(line, r["model"], r["metric"]) for r in records(summary.comparison) for line in r["note"].splitlines()]
     for line in dict.fromkeys(line for line, _, _ in said):
         models = list(dict.fromkeys(model for other, model, _ in said if other == line))
         metrics = list(dict.fromkeys(metric for other, _, metric in said if other == line))
         about = [", ".join(models)] if len(models) < len(summary.generated) else []
-        about += [", ".join(_name(summary, m) for m in metrics)] if len(metrics) < len(summary.metrics) else []
+        about += [", ".join(name_of(summary, m) for m in metrics)] if len(metrics) < len(summary.metrics) else []
         lines.append(": ".join([*about, line]))
+    if summary.comparison["low"].notna().any():
+        lines.append(f"intervals: {summary.level:.3g} confidence, from a bootstrap over prompts")
     return [*lines, *summary.remarks]
 
 
@@ -158,12 +159,17 @@ def _references(summary: Summary) -> str:
     return text
 
 
-def _number(value: Any, places: int = 3) -> str:
+def number(value: Any, places: int = 3) -> str:
     """Format a measured value with one decimal more than the model card has."""
     return NONE if pd.isna(value) else f"{value:,.{places}f}"
 
 
-def _published(value: Any, places: int = 2) -> str:
+def interval(low: Any, high: Any, places: int = 3) -> str:
+    """Format a confidence interval; empty where there is none."""
+    return "" if pd.isna(low) else f"[{number(low, places)}, {number(high, places)}]"
+
+
+def published_number(value: Any, places: int = 2) -> str:
     """Format a published value as its source does: at most three decimals, at least `places`."""
     if pd.isna(value):
         return NONE
@@ -173,15 +179,15 @@ def _published(value: Any, places: int = 2) -> str:
     return text
 
 
-def _difference(difference: Any, published: Any) -> str:
+def difference_number(difference: Any, published: Any) -> str:
     """Format a difference with its sign, to the decimals that were published."""
     if pd.isna(difference):
         return NONE
-    text = f"{difference:+.{len(_published(published).partition('.')[2])}f}"
+    text = f"{difference:+.{len(published_number(published).partition('.')[2])}f}"
     return text if float(text) else "±" + text[1:]
 
 
-def _name(summary: Summary, metric: str) -> str:
+def name_of(summary: Summary, metric: str) -> str:
     """The metric's title, made unique where two metrics share one."""
     if metric not in summary.metrics:
         return metric
@@ -190,166 +196,15 @@ def _name(summary: Summary, metric: str) -> str:
     return f"{title} ({metric})" if shared else title
 
 
-def _title(summary: Summary, metric: str) -> str:
-    return f"{_name(summary, metric)} {'↑' if summary.metrics[metric][1] else '↓'}"
+def title_of(summary: Summary, metric: str) -> str:
+    """The metric's name with an arrow that points to what is better, where it is known."""
+    arrow = {True: " ↑", False: " ↓", None: ""}[summary.metrics[metric][1]]
+    return name_of(summary, metric) + arrow
 
 
-def _n_matters(frame: pd.DataFrame, summary: Summary) -> bool:
+def n_matters(frame: pd.DataFrame, summary: Summary) -> bool:
     """Whether a metric was measured on another number of clips than the model has."""
     return any((frame[f"{metric}_n"] != frame["clips"]).any() for metric in summary.metrics)
-
-
-def to_rich(summary: Summary, console: Console | None = None) -> None:
-    """Print the table on the terminal: per model a line measured, and below it published and difference.
-
-    Metrics that do not fit side by side go into a further table.
-    """
-    console = console or Console()
-    frame = table(summary)
-    if summary.weights:
-        console.print(Text(banner(summary), style="bold white on red"))
-    console.print(Text(heading(summary), style="bold"))
-    for metrics in _groups(summary, frame, console.width):
-        console.print(_rich_table(summary, frame, metrics))
-    for note in notes(summary):
-        grid = Table.grid(Column(), Column(overflow="fold"), padding=(0, 1))
-        grid.add_row(Text("-"), Text(note))
-        console.print(grid, style="dim")
-
-
-def _cells(summary: Summary, frame: pd.DataFrame, metric: str) -> list[dict[str, str]]:
-    """What the terminal shows of one metric: for each model the lines of its cell, by their label."""
-    compared = bool(frame[[f"{m}_published" for m in summary.metrics]].notna().any(axis=None))
-    show_n = _n_matters(frame, summary)
-    cells = []
-    for row in _records(frame):
-        lines = {"measured": _number(row[metric])}
-        if compared:
-            published = row[f"{metric}_published"]
-            lines["published"] = _published(published)
-            lines["difference"] = _difference(row[f"{metric}_difference"], published)
-        if show_n:
-            lines["n"] = _number(row[f"{metric}_n"], 0)
-        cells.append(lines)
-    return cells
-
-
-def _header(summary: Summary, metric: str) -> list[str]:
-    return textwrap.wrap(_title(summary, metric), HEADER)
-
-
-def _groups(summary: Summary, frame: pd.DataFrame, width: int) -> list[list[str]]:
-    """Split the metrics into as many tables as a terminal of some width needs."""
-    padding = 3
-    free = width - NAME - len("difference") - 2 * padding
-    groups: list[list[str]] = [[]]
-    left = free
-    for metric in summary.metrics:
-        texts = [text for lines in _cells(summary, frame, metric) for text in lines.values()]
-        need = max(map(len, [*texts, *_header(summary, metric)])) + padding
-        if need > left and groups[-1]:
-            groups.append([])
-            left = free
-        groups[-1].append(metric)
-        left -= need
-    return groups
-
-
-def _rich_table(summary: Summary, frame: pd.DataFrame, metrics: Sequence[str]) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("model", overflow="fold")
-    shown.add_column("", no_wrap=True, style="dim")
-    for metric in metrics:
-        shown.add_column(Text("\n".join(_header(summary, metric))), justify="right", no_wrap=True)
-    columns = [_cells(summary, frame, metric) for metric in metrics]
-    for i, row in enumerate(_records(frame)):
-        name = Text(f"{row['model']}\n")
-        name.append(f"{row['clips']:,} of {row['prompts']:,} clips", style="dim")
-        labels = columns[0][i] if columns else {}
-        values = [Text("\n".join(column[i].values())) for column in columns]
-        shown.add_row(name, Text("\n".join(labels)), *values, end_section=True)
-    return shown
-
-
-def to_markdown(summary: Summary) -> str:
-    """Write the table as GitHub Markdown, with notes, other published numbers and provenance."""
-    parts = [f"# evalkit: {_escape(summary.dataset)}", _escape(heading(summary))]
-    if summary.weights:
-        parts.append(f"> **{_escape(banner(summary))}**")
-    parts.append(_pipe_table(_markdown_rows(summary)))
-    parts.append("↓ lower is better, ↑ higher is better. Difference: measured − published.")
-    parts.append(_bullets(notes(summary)))
-    if summary.context is not None and len(summary.context):
-        parts += ["## Other published numbers", *_markdown_context(summary, summary.context)]
-    if summary.provenance:
-        parts += ["## Provenance", _bullets(f"{key}: {value}" for key, value in summary.provenance.items())]
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_rows(summary: Summary) -> pd.DataFrame:
-    frame = table(summary)
-    show_n = _n_matters(frame, summary)
-    rows = []
-    for row in _records(frame):
-        cells = {"model": _escape(row["model"]), "clips": f"{row['clips']:,} of {row['prompts']:,}"}
-        for metric in summary.metrics:
-            name = _escape(_name(summary, metric))
-            n = f" (n {row[f'{metric}_n']:,})" if show_n and not pd.isna(row[f"{metric}_n"]) else ""
-            cells[_escape(_title(summary, metric))] = _number(row[metric]) + n
-            if frame[f"{metric}_published"].notna().any():
-                published = row[f"{metric}_published"]
-                cells[f"{name} published"] = _published(published)
-                cells[f"{name} difference"] = _difference(row[f"{metric}_difference"], published)
-        rows.append(cells)
-    return pd.DataFrame(rows)
-
-
-def _markdown_context(summary: Summary, context: pd.DataFrame) -> list[str]:
-    """The other published numbers as a table, and their caveats as a list below it."""
-    metrics = [str(c) for c in context.columns if c not in ABOUT and context[c].notna().any()]
-    rows = []
-    for row in _records(context):
-        cells = {"model": _escape(_named(row))}
-        for m in metrics:
-            cells[_escape(_title(summary, m) if m in summary.metrics else m)] = _published(row[m], places=1)
-        source = f"[{_escape(row['source'])}]({row['url']})" + ("" if row["primary"] else ", quoted")
-        rows.append(cells | {"protocol": _escape(row["protocol"]), "source": source})
-    intro = "For context only: other models, and protocols that need not be this one. Quoted: its source was not read."
-    return [intro, _pipe_table(pd.DataFrame(rows)), _bullets(_caveats(context))]
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    return f"{row['model']} ({row['condition']})" if row["condition"] else str(row["model"])
-
-
-def _caveats(context: pd.DataFrame) -> list[str]:
-    """Each caveat once, after the sources all of whose rows have it, or the models."""
-    about: dict[str, list[str]] = {}
-    for source, rows in context.groupby("source", sort=False):
-        models: dict[str, list[str]] = {}
-        for row in _records(rows):
-            for caveat in row["caveat"].splitlines():
-                models.setdefault(caveat, []).append(_named(row))
-        for caveat, named in models.items():
-            about.setdefault(caveat, []).extend([str(source)] if len(named) == len(rows) > 1 else named)
-    return [f"{', '.join(names)}: {caveat}" for caveat, names in about.items()]
-
-
-def _pipe_table(frame: pd.DataFrame) -> str:
-    """A Markdown table of cells that are already escaped."""
-    align = ["left" if c in ("model", "source", "protocol") else "right" for c in frame.columns]
-    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
-
-
-def _bullets(lines: Any) -> str:
-    return "\n".join(f"- {_escape(line)}" for line in lines)
-
-
-def _escape(text: str) -> str:
-    """Make text show literally in GitHub Markdown, also inside a table's cell."""
-    text = html.escape(" ".join(str(text).split()), quote=False)
-    # an underscore inside a word is not emphasis, and stays readable in the source
-    return re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", lambda match: "\\" + match[0], text)
 
 
 def to_csv(summary: Summary) -> str:
@@ -365,6 +220,8 @@ def to_json(summary: Summary) -> dict[str, Any]:
     value: dict[str, Any] = {
         "dataset": summary.dataset,
         "subset": summary.subset,
+        "level": summary.level,
+        "calibration": list(summary.calibration),
         "prompts": {"selected": summary.selected, "total": summary.total},
         "protocol": summary.protocol,
         "random_weights": list(summary.weights),
@@ -380,10 +237,11 @@ def to_json(summary: Summary) -> dict[str, Any]:
             "cut": summary.cut,
             "cut_to": summary.cut_to if summary.cut else None,
         },
-        "table": _records(table(summary)),
-        "scores": _records(summary.comparison),
+        "table": records(table(summary)),
+        "scores": records(summary.comparison),
+        "slices": [] if summary.slices is None else records(summary.slices),
         "notes": notes(summary),
-        "context": [] if summary.context is None else _records(summary.context),
+        "context": [] if summary.context is None else records(summary.context),
         "provenance": dict(summary.provenance),
     }
     plain: dict[str, Any] = _plain(value)

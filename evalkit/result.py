@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from evalkit import report
+from evalkit import markdown, report, terminal
 from evalkit.assets import Asset, assets_of
 from evalkit.compare import compare, load_published, others
 from evalkit.config import Sampling, conf_dir
@@ -33,6 +33,7 @@ class Result:
     Attributes:
         table: one row per model; for each metric measured, n, published and difference.
         scores: one row per model and metric.
+        slices: one row per group of prompts, model and metric, where slices were asked for.
         clips: one row per model and prompt, with status, reason and per-clip values.
         summary: everything the printed table says.
         config, provenance: what was asked for, resolved, and what it was made with.
@@ -41,6 +42,7 @@ class Result:
 
     table: pd.DataFrame
     scores: pd.DataFrame
+    slices: pd.DataFrame
     clips: pd.DataFrame
     summary: Summary
     config: dict[str, Any]
@@ -50,7 +52,7 @@ class Result:
     def print(self) -> None:
         """Print the table, and where the result lies, on the terminal."""
         console = Console()
-        report.to_rich(self.summary, console)
+        terminal.to_rich(self.summary, console)
         console.print(f"result: {self.path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -66,12 +68,23 @@ def save(folder: RunFolder, plan: Plan, prompts: PromptSet, measurement: Measure
     folder.parquet("clips.parquet", measurement.clips)
     folder.json("scores.json", rows)
     folder.json("provenance.json", origin)
-    folder.text("table.md", report.to_markdown(summary))
+    if len(measurement.slices):
+        folder.parquet("slices.parquet", measurement.slices)
+    folder.text("table.md", markdown.to_markdown(summary))
     folder.text("table.csv", report.to_csv(summary))
     folder.json("table.json", report.to_json(summary))
     files = sorted(p.name for p in folder.path.iterdir())
     folder.json("result.json", {"status": "finished", "files": files})
-    return Result(report.table(summary), pd.DataFrame(rows), measurement.clips, summary, config, origin, folder.path)
+    return Result(
+        table=report.table(summary),
+        scores=pd.DataFrame(rows),
+        slices=measurement.slices,
+        clips=measurement.clips,
+        summary=summary,
+        config=config,
+        provenance=origin,
+        path=folder.path,
+    )
 
 
 def random_models(plan: Plan) -> list[str]:
@@ -150,6 +163,9 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         cut=len(cut),
         cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
         weights=origin["random_weights"],
+        level=plan.config.uncertainty.level,
+        slices=measurement.slices,
+        small_slice=plan.config.small_slice,
         remarks=list(remarks(plan, prompts, references, generated)),
         context=others(prompts.dataset, list(plan.metrics), published, joined),
         provenance=facts,

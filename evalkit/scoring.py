@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from evalkit.errors import EvalkitError
 from evalkit.features import Extractor, usable_seconds
 from evalkit.metrics import Encoder, Metric
 from evalkit.plan import Plan
+from evalkit.slices import Group
 from evalkit.types import Clip, Features, Prompt, PromptSet, Score
 
 MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGGish
@@ -20,15 +22,26 @@ MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGG
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """The scores, the clips with what decoding them has shown, and the per-clip table."""
+    """The scores, the clips with what decoding them has shown, and the per-clip table.
+
+    Attributes:
+        slices: one row per group of prompts, model and metric, as `slice_row` makes it.
+    """
 
     scores: list[Score]
     references: list[Clip]
     generated: dict[str, list[Clip]]
     clips: pd.DataFrame
+    slices: pd.DataFrame
 
 
-def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: Mapping[str, list[Clip]]) -> Measurement:
+def measure(
+    plan: Plan,
+    prompts: PromptSet,
+    references: list[Clip],
+    generated: Mapping[str, list[Clip]],
+    slices: Sequence[Group] = (),
+) -> Measurement:
     """Score every model with every metric.
 
     A metric sees the prompts whose generated clip is usable and, if it compares with clips, whose
@@ -65,7 +78,7 @@ def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: M
     if plan.paired:
         references = checked
         require_references(plan, references)
-    scores, frames, checked_clips = [], [], {}
+    scores, frames, checked_clips, rows = [], [], {}, []
     for name, clips in generated.items():
         cut_clips, cut_references = list(clips), references
         if plan.config.protocol.pair_length == "common":
@@ -86,24 +99,25 @@ def measure(plan: Plan, prompts: PromptSet, references: list[Clip], generated: M
             features = ours[extractor.key(metric.encoder)]
             score, per_clip[metric_name] = score_of(plan, name, metric_name, features, against)
             scores.append(score)
+            rows += [slice_row(plan, name, metric_name, features, against, group) for group in slices]
         frames.append(clip_frame(name, prompts.prompts, checked_clips[name], references, per_clip))
-    return Measurement(scores, references, checked_clips, pd.concat(frames, ignore_index=True))
+    clip_table = pd.concat(frames, ignore_index=True)
+    return Measurement(scores, references, checked_clips, clip_table, pd.DataFrame(rows))
 
 
 def score_of(
-    plan: Plan, model: str, name: str, ours: Features, theirs: Features | None
+    plan: Plan, model: str, name: str, ours: Features, theirs: Features | None, only: Collection[str] | None = None
 ) -> tuple[Score, dict[str, float]]:
-    """Apply a metric to the ids that both sides have: the score, and each clip's own value.
+    """Apply a metric to the ids that both sides have, of some `only`: the score, and each clip's own value.
 
     Raises EvalkitError if that gives no number.
     """
     metric, options = plan.metrics[name], plan.config.uncertainty
-    if theirs is not None:
-        usable = set(theirs.ids)
-        ids = [i for i in ours.ids if i in usable]
-        if not ids:
-            raise EvalkitError(f"{model}: {name}: no prompt has both a usable clip and a usable reference")
-        ours, theirs = ours.select(ids), theirs.select(ids)
+    usable = set(ours.ids if theirs is None else theirs.ids)
+    ids = [i for i in ours.ids if i in usable and (only is None or i in only)]
+    if not ids:
+        raise EvalkitError(f"{model}: {name}: no prompt has both a usable clip and a usable reference")
+    ours, theirs = ours.select(ids), theirs and theirs.select(ids)
     measured = metric(ours, theirs)
     if not math.isfinite(measured.value):
         raise EvalkitError(f"{model}: {name} is {measured.value}: the clips are too short or too few")
@@ -123,6 +137,22 @@ def score_of(
         note=measured.note,
     )
     return score, measured.per_clip
+
+
+def slice_row(
+    plan: Plan, model: str, metric: str, ours: Features, theirs: Features | None, group: Group
+) -> dict[str, Any]:
+    """One score of one group of prompts; a group too small for the metric has no value, and a note says why.
+
+    Keys: slice, group, those of Score.row(), and small (fewer clips than `small_slice`).
+    """
+    about = {"slice": group.kind, "group": group.name}
+    try:
+        score, _ = score_of(plan, model, metric, ours, theirs, group.ids)
+    except EvalkitError as error:
+        better = plan.metrics[metric].higher_is_better
+        score = Score(model, metric, math.nan, 0, plan.protocols[metric], better, note=str(error))
+    return {**about, **score.row(), "small": score.n < plan.config.small_slice}
 
 
 def require_references(plan: Plan, references: Sequence[Clip]) -> None:
@@ -191,6 +221,7 @@ def clip_frame(
                 "id": prompt.id,
                 "caption": prompt.text,
                 "tags": list(prompt.tags),
+                "labels": list(prompt.labels),
                 "status": clip.status,
                 "reason": clip.reason,
                 "note": clip.note,

@@ -22,7 +22,8 @@ class Prompt:
         text: the caption.
         reference: a recording that the caption describes, where the prompt set names one.
         melody: audio whose melody conditions the generation, where there is one.
-        tags: aspects or labels, for subsets.
+        tags: aspects, for subsets and slices.
+        labels: names of AudioSet classes, for slices.
         seconds: how much of the reference the caption is about; None for all of it.
         start: where in the full recording that part begins, in seconds, where known.
     """
@@ -32,6 +33,7 @@ class Prompt:
     reference: Path | None = None
     melody: Path | None = None
     tags: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     seconds: float | None = None
     start: float | None = None
 
@@ -134,7 +136,7 @@ class Score:
     value: float
     n: int
     protocol: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     low: float = math.nan
     high: float = math.nan
     note: str = ""

@@ -13,7 +13,9 @@ import pytest
 from rich.console import Console
 
 from evalkit.compare import compare, load_published, others
-from evalkit.report import Count, Summary, notes, table, to_csv, to_json, to_markdown, to_rich
+from evalkit.markdown import to_markdown
+from evalkit.report import Count, Summary, notes, table, to_csv, to_json
+from evalkit.terminal import to_rich
 from evalkit.types import Score
 
 PUBLISHED = load_published(Path(__file__).parent.parent / "conf" / "published")
@@ -153,7 +155,15 @@ def test_many_metrics_and_long_names_do_not_break_a_narrow_terminal():
     metrics = {f"metric_{i}": (f"Metric number {i}", bool(i % 2)) for i in range(12)}
     name = "a_rather_long_model_name_" * 3
     rows = [
-        {"model": name, "metric": metric, "measured": 1000 + i + 0.5, "n": 10, "published": math.nan}
+        {
+            "model": name,
+            "metric": metric,
+            "measured": 1000 + i + 0.5,
+            "low": math.nan,
+            "high": math.nan,
+            "n": 10,
+            "published": math.nan,
+        }
         | {"difference": math.nan, "source": "", "url": "", "protocol": "x", "comparable": False, "note": ""}
         for i, metric in enumerate(metrics)
     ]
@@ -267,3 +277,43 @@ def test_json_reads_back_equal_with_null_for_nan():
     assert len(back["scores"]) == 8 and "a remark" in back["notes"]
     riffusion = next(x for x in back["context"] if x["model"] == "Riffusion")
     assert riffusion["fad"] == 14.8 and riffusion["chroma"] is None
+
+
+def with_intervals(**options) -> Summary:
+    shown = summary(**options)
+    shown.comparison["low"] = shown.comparison["measured"] - 0.0111
+    shown.comparison["high"] = shown.comparison["measured"] + 0.0222
+    return shown
+
+
+def test_intervals_stand_beside_their_scores():
+    shown = with_intervals()
+    assert "4.903 [4.892, 4.926] (n 5,469)" in to_markdown(shown).replace("\\[", "[").replace("\\]", "]")
+    text = printed(shown, 120)
+    assert re.search(r"\bfrom +4\.892 ", text) and re.search(r"\bto +4\.926 ", text)
+    assert any("0.95 confidence" in note for note in notes(shown))
+    row = table(shown).iloc[0]
+    assert (row.fad_low, row.fad_high) == pytest.approx((4.8923, 4.9256))
+    assert to_json(shown)["table"][1]["chroma_low"] is None
+    assert not any("confidence" in note for note in notes(summary()))
+
+
+def test_calibration_rows_are_named_as_such():
+    shown = summary(calibration=["musicgen_stereo_small"])
+    assert "calibration, 5,521 of 5,521 clips" in one_line(printed(shown, 120))
+    assert "| musicgen_stereo_small (calibration) " in to_markdown(shown)
+    assert table(shown)["calibration"].tolist() == [False, True]
+
+
+def test_slices_are_a_table_for_each_kind_of_group():
+    rows = [
+        {"slice": "tag", "group": group, "model": "m", "metric": metric, "value": 1.5, "low": 1.0, "high": 2.0, "n": n}
+        | {"protocol": "musicgen", "higher_is_better": False, "note": "", "small": n < 30}
+        for group, n in (("piano", 40), ("a|b", 3))
+        for metric in ("fad", "kld")
+    ]
+    shown = summary(slices=pd.DataFrame(rows), small_slice=30)
+    text = to_markdown(shown).split("## Slices")[1]
+    assert "| m " in text and "| piano |" in text.replace("  ", " ").replace("  ", " ")
+    assert text.count("(small)") == 2 and "a\\|b" in text and "fewer than 30 clips" in text
+    assert len(to_json(shown)["slices"]) == 4

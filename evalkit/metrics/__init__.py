@@ -1,9 +1,9 @@
 """Metrics: one file each, all with one signature.
 
-A metric is a frozen dataclass with `title`, `higher_is_better`, the `encoder` of the generated
-clips, the `reference_encoder` of what they are compared with (reference clips, captions, or None
-for nothing), and `__call__(generated, reference) -> Measured` on features of the same ids in the same
-order.
+A metric is a frozen dataclass with `title`, `higher_is_better` (None where neither is better), the
+`encoder` of the generated clips, the `reference_encoder` of what they are compared with (reference
+clips, captions, or None for nothing), and `__call__(generated, reference) -> Measured` on features of
+the same ids in the same order.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from evalkit.types import Features, Measured
 
 
 class Encoder(Protocol):
-    """A network, or a transform, that turns clips or captions into features."""
+    """A network, or a transform, that turns clips, captions or whole prompts into features."""
 
     @property
-    def reads(self) -> Literal["audio", "text"]: ...
+    def reads(self) -> Literal["audio", "text", "prompt"]: ...
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]: ...
 
@@ -33,7 +33,7 @@ class Metric(Protocol):
     def title(self) -> str: ...
 
     @property
-    def higher_is_better(self) -> bool: ...
+    def higher_is_better(self) -> bool | None: ...
 
     @property
     def encoder(self) -> Encoder: ...
