@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 USAGE = """\
@@ -16,12 +17,14 @@ evalkit: evaluate text-to-music models against their published numbers
 usage:
   evalkit run model=NAME prompts=NAME [OPTION=VALUE ...]     generate, measure, print the table
   evalkit fetch [--list] model=NAME prompts=NAME [...]       bring every file that run needs into the cache
+  evalkit table RESULT RESULT ... [--across-protocols]       several results in one table
   evalkit --help | --version
 
 examples:
   evalkit run experiment=demo
   evalkit run model=musicgen_small prompts=musiccaps prompts.references=CLIPS_FOLDER
   evalkit run 'model=[musicgen_small,musicgen_medium]' prompts=musiccaps_balanced 'metric=[fad,kld]'
+  evalkit run -m protocol=musicgen,fadtk model=musicgen_small prompts=musiccaps prompts.references=CLIPS_FOLDER
   evalkit run model=folder model.folder.path=MY_CLIPS prompts=table prompts.path=MY_PROMPTS.csv
 
 `evalkit run --help` lists every group and option; --config-dir DIR adds your own YAMLs."""
@@ -38,13 +41,13 @@ def main() -> None:
         from evalkit import __version__
 
         print(f"evalkit {__version__}")
-    elif command in ("run", "fetch"):
+    elif command in COMMANDS:
         with one_line_errors():
-            (run if command == "run" else fetch)(rest)
+            COMMANDS[command](rest)
     else:
         from evalkit.errors import unknown
 
-        fail(str(unknown("command", command, ["run", "fetch"])))
+        fail(str(unknown("command", command, COMMANDS)))
 
 
 def fail(message: str) -> NoReturn:
@@ -122,6 +125,7 @@ def run(arguments: list[str]) -> None:
     from omegaconf import DictConfig
 
     from evalkit.config import compose, conf_dir, quoted
+    from evalkit.errors import EvalkitError
 
     parsed = parse(get_args_parser(), arguments, "run")
     flags = [argument for argument in arguments if argument not in parsed.overrides]
@@ -137,9 +141,39 @@ def run(arguments: list[str]) -> None:
         from evalkit.pipeline import evaluate
 
         with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
-            evaluate(config).print()
+            result = evaluate(config)
+            result.print()
+            done.append(result.path)
 
+    done: list[Path] = []  # stays empty where a launcher runs the jobs elsewhere
     job()
+    if len(done) > 1:
+        try:
+            _table(done, across_protocols=True, markdown=False)
+        except EvalkitError as error:  # the results are there, each with its own table
+            print(f"no common table: {error}", file=sys.stderr)
+
+
+def table(arguments: list[str]) -> None:
+    """`evalkit table`: several results in one table."""
+    parser = argparse.ArgumentParser("evalkit table", description=table.__doc__)
+    parser.add_argument("results", nargs="+", metavar="RESULT", help="a folder that evalkit run made")
+    parser.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parsed = parse(parser, arguments, "table")
+    _table([Path(folder) for folder in parsed.results], parsed.across_protocols, parsed.markdown)
+
+
+def _table(folders: list[Path], across_protocols: bool, markdown: bool) -> None:
+    from evalkit.joined import join
+    from evalkit.markdown import joined_to_markdown
+    from evalkit.terminal import joined_to_rich
+
+    joined = join(folders, across_protocols)
+    if markdown:
+        print(joined_to_markdown(joined), end="")
+    else:
+        joined_to_rich(joined)
 
 
 def fetch(arguments: list[str]) -> None:
@@ -172,6 +206,8 @@ def fetch(arguments: list[str]) -> None:
         table.add_row(*(escape(str(value)) for value in row))
     console.print(table)
 
+
+COMMANDS = {"run": run, "fetch": fetch, "table": table}
 
 if __name__ == "__main__":
     main()

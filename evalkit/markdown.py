@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.compare import ABOUT
+from evalkit.joined import Joined
 from evalkit.report import (
     Summary,
     banner,
@@ -42,6 +43,13 @@ def to_markdown(summary: Summary) -> str:
     if summary.provenance:
         parts += ["## Provenance", _bullets(f"{key}: {value}" for key, value in summary.provenance.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def joined_to_markdown(joined: Joined) -> str:
+    """Write several results as one table, with notes."""
+    frame = joined.shown().map(_escape).rename(columns=_escape)
+    parts = [f"> **{_escape(joined.warning)}**"] if joined.warning else []
+    return "\n\n".join([*parts, _pipe_table(frame), _bullets(joined.notes)]) + "\n"
 
 
 def _markdown_rows(summary: Summary) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from evalkit.joined import Joined
 from evalkit.report import (
     Summary,
     banner,
@@ -41,9 +42,30 @@ def to_rich(summary: Summary, console: Console | None = None) -> None:
     console.print(Text(heading(summary), style="bold"))
     for metrics in _groups(summary, frame, console.width):
         console.print(_rich_table(summary, frame, metrics))
-    for note in notes(summary):
+    _bullets(notes(summary), console)
+
+
+def joined_to_rich(joined: Joined, console: Console | None = None) -> None:
+    """Print several results as one table."""
+    console = console or Console()
+    if joined.warning:
+        console.print(Text(joined.warning, style="bold white on red"))
+    frame = joined.shown()
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in frame.columns:
+        shown.add_column(
+            Text(name), overflow="fold", justify="left" if name in ("model", "protocol", "run") else "right"
+        )
+    for row in frame.itertuples(index=False):
+        shown.add_row(*(Text(str(cell)) for cell in row))
+    console.print(shown)
+    _bullets(joined.notes, console)
+
+
+def _bullets(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
         grid = Table.grid(Column(), Column(overflow="fold"), padding=(0, 1))
-        grid.add_row(Text("-"), Text(note))
+        grid.add_row(Text("-"), Text(line))
         console.print(grid, style="dim")
 
 
