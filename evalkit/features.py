@@ -27,6 +27,7 @@ from evalkit.types import Clip, Features, Prompt
 log = logging.getLogger(__name__)
 
 VERSION = 2  # of the conditioning below: raise it when the same clip would give other samples
+PACKED = 100  # clips from which on their features are also stored in one file
 PEAK = "peak"  # the cache's folder for the peaks of clips, which tell silence without decoding
 
 
@@ -102,6 +103,8 @@ def heard(sound: Sound, hears: Input) -> np.ndarray:
         pair = whole.samples if len(whole.samples) <= 2 else audio.downmix(whole).samples
         left, right = pair[0], pair[-1]
         part = np.stack([left, right]) if hears.channels == "stereo" else (left - right)[None] / 2
+    if hears.remove_dc:
+        part = part - part.mean(axis=1, keepdims=True)
     samples = audio.resample(Audio(part, whole.rate), hears.sample_rate, hears.resampler).samples
     return samples if hears.channels == "stereo" else samples[0]
 
@@ -137,41 +140,64 @@ class Extractor:
         `refuse_silence` is set (a recording that is silent is a failed download), and is noted if
         not (a model may well collapse to silence).
         """
-        found: dict[str, dict[str, np.ndarray]] = {key: {} for key in [PEAK, *encoders]}
-        missing: list[tuple[Clip, str, list[str]]] = []
-        for clip in (c for c in clips if c.ok):
-            clip_key = self._clip_key(clip, loudness)
-            for key in found:
-                value = self.cache.read_feature(key, clip_key)
-                if value is not None:
-                    found[key][clip.id] = value
-            absent = [key for key in found if clip.id not in found[key]]
-            if absent:
-                missing.append((clip, clip_key, absent))
+        usable = [(clip, self._clip_key(clip, loudness)) for clip in clips if clip.ok]
+        clip_keys = [clip_key for _, clip_key in usable]
+        found: dict[str, dict[str, np.ndarray]] = {}
+        unpacked = []
+        for key in [PEAK, *encoders]:
+            values, packed = self._stored(key, clip_keys)
+            unpacked += [] if packed else [key]
+            pairs = zip(usable, values, strict=True)
+            found[key] = {clip.id: value for (clip, _), value in pairs if value is not None}
+        missing = [
+            (clip, clip_key, absent)
+            for clip, clip_key in usable
+            if (absent := [key for key in unpacked if clip.id not in found[key]])
+        ]
         failed: dict[str, str] = {}
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
                 for batch in self._conditioned(missing, loudness):
                     self._encode(batch, encoders, found, failed)
                     advance(len(batch))
+        if not failed:
+            for key in unpacked:
+                self._pack(key, clip_keys, [found[key][clip.id] for clip, _ in usable])
         checked = [self._checked(clip, found[PEAK], failed, refuse_silence) for clip in clips]
         ids = tuple(clip.id for clip in checked if clip.ok)
         return {key: Features(ids, tuple(found[key][i] for i in ids)) for key in encoders}, checked
 
     def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
-        """Encode the captions of prompts."""
-        found = {p.id: self.cache.read_feature(key, digest(p.text)) for p in prompts}
+        """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too."""
+        whole = encoder.reads == "prompt"
+        keys = {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
+        values, packed = self._stored(key, list(keys.values()))
+        found = dict(zip(keys, values, strict=True))
         todo = [p for p in prompts if found[p.id] is None]
         if todo:
             with progress("features of captions", len(todo), "captions") as advance:
                 for start in range(0, len(todo), self.batch_size):
                     batch = todo[start : start + self.batch_size]
-                    values = self._network(key, encoder)([p.text for p in batch])
-                    for prompt, value in zip(batch, values, strict=True):
-                        self.cache.write_feature(key, digest(prompt.text), value)
+                    made = self._network(key, encoder)([p if whole else p.text for p in batch])
+                    for prompt, value in zip(batch, made, strict=True):
+                        self.cache.write_feature(key, keys[prompt.id], value)
                         found[prompt.id] = value
                     advance(len(batch))
-        return Features(tuple(found), tuple(v for v in found.values() if v is not None))
+        features = Features(tuple(found), tuple(v for v in found.values() if v is not None))
+        if not packed:
+            self._pack(key, list(keys.values()), features.values)
+        return features
+
+    def _stored(self, key: str, item_keys: Sequence[str]) -> tuple[Sequence[np.ndarray | None], bool]:
+        """What the cache has of some clips or captions, and whether that came from one file."""
+        packed = self.cache.read_pack(key, item_keys)
+        if packed is not None:
+            return packed, True
+        return [self.cache.read_feature(key, item_key) for item_key in item_keys], False
+
+    def _pack(self, key: str, item_keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
+        if len(item_keys) >= PACKED:
+            self.cache.write_pack(key, item_keys, values)
 
     def _clip_key(self, clip: Clip, loudness: float | None) -> str:
         part = [round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from omegaconf import DictConfig
 
+from evalkit import calibration
 from evalkit.errors import EvalkitError
 from evalkit.features import usable_seconds
 from evalkit.generate import Existing, Generator, clips_of
@@ -17,7 +18,7 @@ from evalkit.references import find_references
 from evalkit.result import Result, save
 from evalkit.scoring import MIN_SECONDS, measure, require_generated, require_references
 from evalkit.slices import groups
-from evalkit.store import RunFolder
+from evalkit.store import RunFolder, known_digests
 from evalkit.types import Clip, PromptSet
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,12 @@ def evaluate(config: DictConfig) -> Result:
     slices = groups(prompts.prompts, plan.config.slices)
     require_files(plan)
     folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
-    with logging_to(folder):
+    with logging_to(folder), known_digests(plan.cache):
         references = reference_clips(plan, prompts)
         require_references(plan, references)
         generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
-        return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices))
+        rows = calibration.rows(plan, prompts, references)
+        return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices, rows))
 
 
 def clips(plan: Plan, prompts: PromptSet, model: Generator | Existing, title: str) -> list[Clip]:
@@ -53,7 +55,7 @@ def clips(plan: Plan, prompts: PromptSet, model: Generator | Existing, title: st
 
 def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
     """Find the reference recording of each prompt, or have a model render it."""
-    if not plan.paired:
+    if not plan.paired and not calibration.needs_references(plan.config.calibration):
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
         return clips(plan, prompts, plan.references, "references")

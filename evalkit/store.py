@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
-import functools
 import hashlib
 import io
 import json
 import logging
 import os
 import tempfile
+import time
+import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -35,16 +37,45 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-@functools.cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_digests: dict[str, tuple[int, int, str]] = {}  # size, time and SHA-256 by absolute path
+SETTLED = 2_000_000_000  # nanoseconds after which a change must show in a file's time, on any file system
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes; read once per process as long as its size and time stay."""
+    """SHA-256 of a file's bytes; read once as long as its size and time stay (see `known_digests`)."""
     stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+    name = os.path.abspath(path)
+    known = _digests.get(name)
+    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        known = stat.st_size, stat.st_mtime_ns, sha256
+        if time.time_ns() - stat.st_mtime_ns > SETTLED:
+            _digests[name] = known
+    return known[2]
+
+
+@contextlib.contextmanager
+def known_digests(cache: Cache) -> Iterator[None]:
+    """Keep the digests of files from one process to the next: thousands of clips are not read again.
+
+    A file counts as unchanged while its size and time of modification stay.
+    """
+    path = cache.root / "digests.json"
+
+    def stored() -> dict[str, tuple[int, int, str]]:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return {str(name): (int(a), int(b), str(c)) for name, (a, b, c) in json.loads(path.read_text()).items()}
+        return {}
+
+    before = stored()
+    _digests.update(before)
+    try:
+        yield
+    finally:
+        if _digests.items() - before.items():
+            # another run may have written meanwhile
+            write_bytes(path, json.dumps({**stored(), **_digests}).encode())
 
 
 def sha256_tree(path: Path) -> str:
@@ -55,8 +86,8 @@ def sha256_tree(path: Path) -> str:
     return digest([[p.relative_to(path).as_posix(), sha256_file(p)] for p in files])
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file so that it is either absent, or complete and on disk.
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = True) -> None:
+    """Write a file so that it is either absent, or complete and, if `durable`, on disk.
 
     `write` is called with an open binary file. Raises EvalkitError where the disk is full or the
     folder cannot be written to.
@@ -67,8 +98,9 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.chmod(temporary, 0o644)  # mkstemp makes it private
             os.replace(temporary, path)
         except BaseException:
@@ -100,7 +132,8 @@ class Cache:
     """The folder of everything that can be made again: weights, clips, features.
 
     Layout: weights/ (fetched files), checkpoints/ (made here), clips/KEY/ (generated audio and its
-    manifests), features/ENCODER/AB/KEY (arrays).
+    manifests), features/ENCODER/AB/KEY (arrays) and features/ENCODER/packs/ (many of them in one file),
+    digests.json (of files, see `known_digests`).
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None):
@@ -117,7 +150,29 @@ class Cache:
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
         data = buffer.getvalue()
-        write_bytes(self._feature(encoder, key), zlib.crc32(data).to_bytes(4, "little") + data)
+        checked = zlib.crc32(data).to_bytes(4, "little") + data
+        # a loss shows in the checksum, and costs one clip's computation
+        write_atomic(self._feature(encoder, key), lambda file: file.write(checked), durable=False)
+
+    def read_pack(self, encoder: str, keys: Sequence[str]) -> list[np.ndarray] | None:
+        """Read the arrays of many keys from the one file that holds just these, in this order, if there is one."""
+        try:
+            with np.load(self._pack(encoder, keys), allow_pickle=False) as file:
+                lengths, values = file["lengths"], file["values"]
+            return np.split(values, np.cumsum(lengths)[:-1])
+        except FileNotFoundError:
+            return None
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, zlib.error):
+            log.warning("damaged cache entry %s: its parts will be read instead", self._pack(encoder, keys))
+            return None
+
+    def write_pack(self, encoder: str, keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
+        """Store arrays (frames, …) that are stored one by one already, so that they are found by one look."""
+        arrays = {"lengths": np.array([len(value) for value in values]), "values": np.concatenate(values)}
+        write_atomic(self._pack(encoder, keys), lambda file: np.savez(file, **arrays), durable=False)
+
+    def _pack(self, encoder: str, keys: Sequence[str]) -> Path:
+        return self.root / "features" / encoder[:32] / "packs" / f"{digest(list(keys))[:32]}.npz"
 
     def read_feature(self, encoder: str, key: str) -> np.ndarray | None:
         """Read one array; None where it is absent. A damaged entry is deleted, and said in the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,50 @@ def test_a_damaged_cache_entry_is_deleted_and_said(tmp_path: Path, damage, caplo
     assert cache.read_feature("e" * 64, "k" * 64) is None
     assert "damaged cache entry" in caplog.text
     assert not path.exists()
+
+
+def test_a_pack_holds_just_its_keys_in_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path)
+    keys, values = ["a", "b", "c"], [np.full((n, 2), n, np.float32) for n in (2, 0, 1)]
+    cache.write_pack("e" * 64, keys, values)
+    for read, value in zip(cache.read_pack("e" * 64, keys) or [], values, strict=True):
+        assert read.dtype == value.dtype
+        np.testing.assert_array_equal(read, value)
+    assert cache.read_pack("e" * 64, ["b", "a", "c"]) is None
+    (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
+    data = path.read_bytes()
+    for damaged in (data[:-30], b"", data.replace(np.full(2, 2, np.float32).tobytes(), b"\x01" * 8)):
+        path.write_bytes(damaged)
+        assert cache.read_pack("e" * 64, keys) is None
+        assert "damaged cache entry" in caplog.text
+        caplog.clear()
+
+
+def test_a_digest_is_kept_while_size_and_time_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_digests", {})
+    cache, old, fresh = Cache(tmp_path / "cache"), tmp_path / "old.wav", tmp_path / "fresh.wav"
+    for path in (old, fresh):
+        path.write_bytes(b"1")
+    os.utime(old, (1000, 1000))
+    with store.known_digests(cache):
+        first = [store.sha256_file(path) for path in (old, fresh)]
+    assert list(json.loads((tmp_path / "cache" / "digests.json").read_text())) == [str(old)]  # fresh may yet change
+    store._digests.clear()
+    for path in (old, fresh):
+        path.write_bytes(b"2")
+    os.utime(old, (1000, 1000))  # a change that nothing shows
+    with store.known_digests(cache):
+        assert store.sha256_file(old) == first[0]
+        assert store.sha256_file(fresh) != first[1]
+        os.utime(old, (1001, 1001))
+        assert store.sha256_file(old) == store.sha256_file(fresh)
+
+
+def test_a_damaged_file_of_digests_is_as_none(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    (tmp_path / "digests.json").write_text("{")
+    with store.known_digests(cache):
+        pass
 
 
 def test_identity_holds_version_and_fields_but_no_labels(tmp_path: Path) -> None:
