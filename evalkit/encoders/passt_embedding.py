@@ -1,0 +1,52 @@
+"""PaSST's embedding: what its classifier sees, 32 kHz mono to 768 dimensions per segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evalkit import compat
+from evalkit.encoders import Input, in_batches
+from evalkit.encoders.passt import TOGETHER, PaSST, network_of
+from evalkit.store import Cache
+
+DIMENSIONS = 768
+
+
+@dataclass(frozen=True)
+class PaSSTEmbedding:
+    """Koutini et al. 2022, "Efficient Training of Audio Transformers with Patchout".
+
+    The mean of the class and distillation tokens, hear21passt's mode "embed_only". kadtk's embedding is
+    another: it fills clips up to the network's length, and appends the 527 logits.
+
+    Attributes:
+        classifier: the network, and the segments that it reads; each gives one embedding. Its
+            aggregate and activation play no part.
+    """
+
+    classifier: PaSST
+    reads: ClassVar[str] = "audio"
+    version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return self.classifier.hears
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        """Load the network; its function gives embeddings (segments, 768)."""
+        network = network_of(self.classifier.weights, cache, self.classifier.network).to(device).eval()
+        network.mode = "embed_only"
+
+        def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
+            cut = [self.classifier.segments(clip) for clip in clips]
+            flat = [segment for segments in cut for segment in segments]
+            with compat.quiet():
+                rows = in_batches(network, flat, device, TOGETHER)
+            result = np.stack(rows) if rows else np.empty((0, DIMENSIONS), np.float32)
+            return np.split(result, np.cumsum([len(segments) for segments in cut])[:-1])
+
+        return encode

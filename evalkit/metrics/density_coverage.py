@@ -1,0 +1,67 @@
+"""Density and coverage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from evalkit.bootstrap import mean_over_items
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Encoder
+from evalkit.neighbours import balls_around, clip_means, nearest_distances
+from evalkit.types import Features, Measured
+
+
+@dataclass(frozen=True)
+class DensityCoverage:
+    """How densely generated clips lie among references, or how many references have one near.
+
+    Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models". Around each
+    reference lies a ball up to its k-th neighbour among the references. Density is the mean number
+    of balls that a generated clip lies in, divided by k: about 1 for real music, and it may be more.
+    Coverage is the share of balls with a generated clip in them; its values per clip are those of a
+    prompt's reference. Both withstand outliers better than precision and recall. Clips are points:
+    the means of their frames.
+
+    Resamples keep the balls of all clips (and, for coverage, the generated clips): among clips that
+    are drawn twice they would shrink to nothing. So density's interval is for other generated clips,
+    coverage's for other references.
+
+    Attributes:
+        part: which of the two.
+    """
+
+    encoder: Encoder
+    part: Literal["density", "coverage"]
+    k: int = 5
+    higher_is_better: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.part not in ("density", "coverage") or self.k < 1:
+            raise EvalkitError(f"DensityCoverage: part={self.part}, k={self.k}: set density or coverage, and k from 1")
+
+    @property
+    def title(self) -> str:
+        return self.part.capitalize()
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Compare clips (frames, dimensions). Raises EvalkitError for k or fewer references."""
+        present, points = clip_means(generated.values)
+        present_references, centres = clip_means(reference.values)
+        if min(len(points), len(centres) - self.k) < 1:
+            raise EvalkitError(
+                f"{self.title}: {len(centres)} references with features are too few for k={self.k}: "
+                "use more prompts, or a smaller k"
+            )
+        radii = nearest_distances(centres, self.k)
+        if self.part == "density":
+            density = balls_around(points, centres, radii, closed=False) / self.k
+            return mean_over_items(generated.ids, np.split(density, np.cumsum(present)[:-1]))
+        covered = nearest_distances(centres, 1, among=points) < radii
+        return mean_over_items(reference.ids, np.split(covered, np.cumsum(present_references)[:-1]))

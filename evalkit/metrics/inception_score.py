@@ -1,0 +1,74 @@
+"""Inception score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import xlogy
+
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Encoder
+from evalkit.types import Features, Measured
+
+
+@dataclass(frozen=True)
+class InceptionScore:
+    """Exponential of the mean KL divergence of a clip's label probabilities from their mean over clips.
+
+    Salimans et al. 2016, "Improved Techniques for Training GANs": high if each clip is one clear kind
+    of sound and the kinds differ; no reference is heard. Segments of a clip count like clips.
+    Published values for music are on other classifiers (audioldm_eval: PANNs), and many average ten
+    splits of the set, which makes each smaller.
+
+    Values per clip are KL divergences in nats, from the mean of the clip's split. Resamples keep the
+    splits.
+
+    Attributes:
+        splits: the score is the mean over this many random parts of the clips.
+        seed: of the random parts.
+    """
+
+    encoder: Encoder
+    splits: int = 1
+    seed: int = 0
+    reference_encoder: ClassVar[None] = None
+    title: ClassVar[str] = "Inception score"
+    higher_is_better: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.splits < 1:
+            raise EvalkitError(f"Inception score: splits={self.splits}: must be at least 1")
+
+    def __call__(self, generated: Features, reference: None = None) -> Measured:
+        """Score probabilities (segments, labels). Raises EvalkitError for fewer than two clips in a split."""
+        values = [np.asarray(segments, np.float64) for segments in generated.values]
+        used = sorted((i for i in range(len(values)) if len(values[i])), key=lambda i: generated.ids[i])
+        if len(used) < 2 * self.splits:
+            raise EvalkitError(
+                f"Inception score: {len(used)} clips with features are too few: "
+                f"use at least {2 * self.splits} prompts for {self.splits} splits"
+            )
+        parts = np.array_split(np.random.default_rng(self.seed).permutation(used), self.splits)
+        counts = np.array([float(len(segments)) for segments in values])
+        sums = np.array([segments.sum(axis=0) for segments in values])
+        negentropies = np.array([xlogy(segments, segments).sum() for segments in values])
+
+        def resampled(weights: np.ndarray) -> np.ndarray:
+            scores = []
+            for part in parts:
+                drawn = weights[:, part]
+                with np.errstate(invalid="ignore"):  # a resample may leave a split empty
+                    n = drawn @ counts[part]
+                    marginal = drawn @ sums[part] / n[:, None]
+                    scores.append(np.exp(drawn @ negentropies[part] / n - xlogy(marginal, marginal).sum(axis=1)))
+            return np.mean(scores, axis=0)
+
+        (value,) = resampled(np.ones((1, len(values))))
+        divergences = np.empty(len(values))
+        for part in parts:
+            marginal = sums[part].sum(axis=0) / counts[part].sum()
+            divergences[part] = (negentropies[part] - xlogy(sums[part], marginal).sum(axis=1)) / counts[part]
+        per_clip = {generated.ids[i]: float(divergences[i]) for i in sorted(used)}
+        return Measured(float(value), n=len(used), per_clip=per_clip, resampled=resampled)

@@ -1,0 +1,55 @@
+"""Nearest neighbours among clips: pure functions, float64, distances in chunks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+ROWS = 256  # points whose distances to all others are in memory at once
+
+
+def clip_means(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Average the frames of each clip: which clips have any, (clips,) bool, and their means (n, d), float64.
+
+    Args:
+        clips: arrays (frames, d).
+    """
+    present = np.array([len(clip) > 0 for clip in clips])
+    means = [clip.mean(axis=0, dtype=np.float64) for clip in clips if len(clip)]
+    return present, np.array(means)
+
+
+def nearest_distances(points: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
+    """Distance of each point (n, d) to its k-th nearest of m points (m, d), (n,).
+
+    Without `among` the m points are the same ones, and none is its own neighbour. Raises ValueError
+    if there are fewer than k.
+    """
+    own = among is None
+    others = points if among is None else among
+    if len(others) - own < k:
+        raise ValueError(f"{len(others)} points are too few for {k} nearest neighbours")
+    result = np.empty(len(points))
+    for start in range(0, len(points), ROWS):
+        distances = cdist(points[start : start + ROWS], others)
+        if own:
+            np.fill_diagonal(distances[:, start:], np.inf)
+        result[start : start + ROWS] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    return result
+
+
+def balls_around(queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, closed: bool) -> np.ndarray:
+    """How many balls each query (n, d) lies in, (n,).
+
+    Args:
+        centres, radii: of the balls, (m, d) and (m,).
+        closed: whether a ball's surface belongs to it.
+    """
+    inside = np.less_equal if closed else np.less
+    counts = [
+        inside(cdist(queries[start : start + ROWS], centres), radii).sum(axis=1)
+        for start in range(0, len(queries), ROWS)
+    ]
+    return np.concatenate(counts)
