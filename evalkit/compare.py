@@ -156,7 +156,8 @@ def compare(
     """Set every score beside the published value of the same checkpoint, dataset, metric and protocol.
 
     Args:
-        models: the hub id that each model is, or None.
+        models: the hub id that each model is, or None; rows that are not in it are no models, and are
+            never compared.
         random: models whose weights are random: they are never compared.
         full: whether the prompts are the whole dataset.
         random_metrics: metrics whose encoder has random weights: they are never compared either.
@@ -170,7 +171,9 @@ def compare(
     rows = []
     for score in scores:
         found: Published | None = None
-        if score.model in random or score.metric in random_metrics:
+        if score.model not in models:
+            notes: list[str] = []
+        elif score.model in random or score.metric in random_metrics:
             notes = ["random weights: not compared with published numbers"]
         else:
             found, notes = _find(score, models[score.model], dataset, subset, published)

@@ -76,6 +76,7 @@ class Config:
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
     slices: list[str] = field(default_factory=list)  # groups of prompts that are scored by themselves
     small_slice: int = 30  # clips below which a slice's scores are marked
+    calibration: list[str] = field(default_factory=list)  # rows that show the scale: evalkit/calibration.py
     min_references: float = 0.9  # share of prompts whose reference must be usable
     random_weights: int | None = None  # seed of random weights in place of all published ones
     cache_dir: str | None = None
@@ -252,6 +253,8 @@ def check(config: Any) -> None:
         loudness is None or (isinstance(loudness, (int, float)) and -70 < loudness <= 0),
         f"protocol.generated_loudness={loudness}: must be null or between -70 and 0 LUFS",
     )
+    length = config.protocol.get("pair_length")
+    require(length in ("common", "own"), f"protocol.pair_length={length}: must be common or own")
     name = config.name
     require(
         name is None or re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name), f"name={name}: use letters, digits and -_.+ only"

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from evalkit import slices
+from evalkit import calibration, slices
 from evalkit.assets import assets_of
 from evalkit.config import Dtype, Sampling, build, check, compose, conf_dir
 from evalkit.errors import EvalkitError
@@ -61,6 +61,7 @@ def make_plan(config: DictConfig) -> Plan:
     for name, model in models.items():
         if not isinstance(model, (Generator, Existing)):
             raise EvalkitError(f"model.{name} is {type(model).__name__}, which makes no clips: it needs load or find")
+    calibration.check(config.calibration, models)
     for name, metric in metrics.items():
         for part in ("encoder", "reference_encoder"):
             absent = part == "reference_encoder" and getattr(metric, part, "") is None
@@ -121,10 +122,12 @@ def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache
     metric: it is computed from what the protocol makes of the clips.
     """
     protocol, seed = str(config.protocol.name), config.random_weights
-    every = ",".join(sorted(path.stem for path in (conf_dir() / "metric").glob("*.yaml")))
+    files = {path.stem for path in (conf_dir() / "metric").glob("*.yaml")}
+    own = files & metrics.keys()
+    chosen = ",".join(sorted(own if len(own) == len(metrics) else files))  # a file may hold several metrics
     standard: Any = None
     if (conf_dir() / "protocol" / f"{protocol}.yaml").is_file():
-        options = ["model=synth", "prompts=demo", f"protocol={protocol}", f"metric=[{every}]"]
+        options = ["model=synth", "prompts=demo", f"protocol={protocol}", f"metric=[{chosen}]"]
         standard = compose([*options, f"random_weights={'null' if seed is None else seed}"])
 
     def mark(name: str, metric: Metric) -> str:

@@ -204,7 +204,7 @@ def title_of(summary: Summary, metric: str) -> str:
 
 def n_matters(frame: pd.DataFrame, summary: Summary) -> bool:
     """Whether a metric was measured on another number of clips than the model has."""
-    return any((frame[f"{metric}_n"] != frame["clips"]).any() for metric in summary.metrics)
+    return any((frame[f"{m}_n"].replace(0, pd.NA) != frame["clips"]).any() for m in summary.metrics)
 
 
 def to_csv(summary: Summary) -> str:
@@ -244,15 +244,16 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "context": [] if summary.context is None else records(summary.context),
         "provenance": dict(summary.provenance),
     }
-    plain: dict[str, Any] = _plain(value)
-    return plain
+    result: dict[str, Any] = plain(value)
+    return result
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Make a value fit for JSON: what is not a finite number is None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
     return value

@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from evalkit import markdown, report, terminal
+from evalkit import calibration, markdown, report, terminal
 from evalkit.assets import Asset, assets_of
 from evalkit.compare import compare, load_published, others
 from evalkit.config import Sampling, conf_dir
@@ -61,12 +61,12 @@ def save(folder: RunFolder, plan: Plan, prompts: PromptSet, measurement: Measure
     config: Any = OmegaConf.to_container(plan.config, resolve=True, enum_to_str=True)
     origin = describe(plan, prompts, measurement)
     summary = summarize(plan, prompts, measurement, origin)
-    random = {(model, metric) for model in random_models(plan) for metric in plan.metrics}
-    random |= {(model, metric) for model in plan.models for metric in random_networks(plan)}
-    rows = [{**s.row(), "random_weights": (s.model, s.metric) in random} for s in measurement.scores]
+    models = random_models(plan) + calibration.random_rows(plan.config.calibration, plan.models)
+    metrics = random_networks(plan)
+    rows = [{**s.row(), "random_weights": s.model in models or s.metric in metrics} for s in measurement.scores]
     folder.text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     folder.parquet("clips.parquet", measurement.clips)
-    folder.json("scores.json", rows)
+    folder.json("scores.json", report.plain(rows))
     folder.json("provenance.json", origin)
     if len(measurement.slices):
         folder.parquet("slices.parquet", measurement.slices)
@@ -164,6 +164,7 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
         weights=origin["random_weights"],
         level=plan.config.uncertainty.level,
+        calibration=[name for name in generated if name not in plan.models],
         slices=measurement.slices,
         small_slice=plan.config.small_slice,
         remarks=list(remarks(plan, prompts, references, generated)),
@@ -190,7 +191,10 @@ def remarks(
             )
     if shorter := short(references):
         yield f"references shorter than {duration:g} s: {shorter}; the clips compared with them are cut alike"
+    yield from calibration.remarks(plan.config.calibration, plan.models)
     for name, clips in generated.items():
+        if name not in plan.models:
+            continue
         if shorter := short(clips):
             yield f"{name}: clips shorter than {duration:g} s: {shorter}; their references are cut alike"
         longer = sum(clip.ok and usable_seconds(clip, rate) > duration + 0.1 for clip in clips)

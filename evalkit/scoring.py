@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.bootstrap import draws, interval
+from evalkit.calibration import Row
 from evalkit.errors import EvalkitError
 from evalkit.features import Extractor, usable_seconds
 from evalkit.metrics import Encoder, Metric
@@ -41,12 +42,14 @@ def measure(
     references: list[Clip],
     generated: Mapping[str, list[Clip]],
     slices: Sequence[Group] = (),
+    calibration: Mapping[str, Row] | None = None,
 ) -> Measurement:
-    """Score every model with every metric.
+    """Score every model, and every row of calibration, with every metric.
 
     A metric sees the prompts whose generated clip is usable and, if it compares with clips, whose
     reference is. These pairs are cut to their common length, as in audiocraft; a metric that compares
-    with captions hears the whole clip.
+    with captions hears the whole clip. Where a metric has no number for a row of calibration, as the
+    stereo width of silence, the score is NaN and its note says why.
     """
     rate = plan.config.protocol.sample_rate
     extractor = Extractor(plan.cache, plan.device, plan.config.engine.feature_batch_size, rate)
@@ -79,10 +82,12 @@ def measure(
         references = checked
         require_references(plan, references)
     scores, frames, checked_clips, rows = [], [], {}, []
-    for name, clips in generated.items():
-        cut_clips, cut_references = list(clips), references
-        if plan.config.protocol.pair_length == "common":
-            cut_clips, cut_references = common_length(clips, references, rate)
+    models = {name: Row(prompts.prompts, clips, references) for name, clips in generated.items()}
+    for name, row in {**models, **(calibration or {})}.items():
+        clips, own_references = row.clips, row.references
+        cut_clips, cut_references = list(clips), own_references
+        if plan.config.protocol.pair_length == "common" and row.paired:
+            cut_clips, cut_references = common_length(clips, own_references, rate)
         same = cut_clips == clips  # the usual case, in which every clip is decoded once
         whole, checked = of_generated(clips, plan.metrics.values() if same else alone, name)
         pairs = whole if same else of_generated(cut_clips, paired, f"{name}, cut as its references")[0]
@@ -97,10 +102,15 @@ def measure(
             ours, theirs = (pairs, compared) if metric_name in plan.paired else (whole, captions)
             against = theirs[extractor.key(metric.reference_encoder)] if metric.reference_encoder else None
             features = ours[extractor.key(metric.encoder)]
-            score, per_clip[metric_name] = score_of(plan, name, metric_name, features, against)
+            if name in models:
+                score, per_clip[metric_name] = score_of(plan, name, metric_name, features, against)
+                rows += [slice_row(plan, name, metric_name, features, against, group) for group in slices]
+            elif not row.paired and getattr(metric, "clip_by_clip", False):
+                score = no_score(plan, name, metric_name, "no clip has a reference of its own here")
+            else:
+                score, per_clip[metric_name] = score_if_any(plan, name, metric_name, features, against)
             scores.append(score)
-            rows += [slice_row(plan, name, metric_name, features, against, group) for group in slices]
-        frames.append(clip_frame(name, prompts.prompts, checked_clips[name], references, per_clip))
+        frames.append(clip_frame(name, row.prompts, checked_clips[name], own_references, per_clip))
     clip_table = pd.concat(frames, ignore_index=True)
     return Measurement(scores, references, checked_clips, clip_table, pd.DataFrame(rows))
 
@@ -147,12 +157,23 @@ def slice_row(
     Keys: slice, group, those of Score.row(), and small (fewer clips than `small_slice`).
     """
     about = {"slice": group.kind, "group": group.name}
-    try:
-        score, _ = score_of(plan, model, metric, ours, theirs, group.ids)
-    except EvalkitError as error:
-        better = plan.metrics[metric].higher_is_better
-        score = Score(model, metric, math.nan, 0, plan.protocols[metric], better, note=str(error))
+    score, _ = score_if_any(plan, model, metric, ours, theirs, group.ids)
     return {**about, **score.row(), "small": score.n < plan.config.small_slice}
+
+
+def score_if_any(
+    plan: Plan, model: str, name: str, ours: Features, theirs: Features | None, only: Collection[str] | None = None
+) -> tuple[Score, dict[str, float]]:
+    """Like `score_of`, but where that gives no number, the score is NaN and says why."""
+    try:
+        return score_of(plan, model, name, ours, theirs, only)
+    except EvalkitError as error:
+        return no_score(plan, model, name, str(error)), {}
+
+
+def no_score(plan: Plan, model: str, name: str, reason: str) -> Score:
+    """The score of a metric that has no number to give."""
+    return Score(model, name, math.nan, 0, plan.protocols[name], plan.metrics[name].higher_is_better, note=reason)
 
 
 def require_references(plan: Plan, references: Sequence[Clip]) -> None:

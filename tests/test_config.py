@@ -40,8 +40,9 @@ def test_every_prompt_set_is_built(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_built(name: str) -> None:
-    metric = build(compose([*OPTIONS, f"metric={name}"]).metric[name])
-    assert metric.title and metric.encoder.reads == "audio"
+    for node in compose([*OPTIONS, f"metric={name}"]).metric.values():  # a YAML may hold several
+        metric = build(node)
+        assert metric.title and metric.encoder.reads == "audio"
 
 
 @pytest.mark.parametrize("group", ["experiment", "protocol", "sampling", "engine"])

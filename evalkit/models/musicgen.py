@@ -71,6 +71,12 @@ class MusicGen:
         tokenizer = _load_tokenizer(self.checkpoint.name, folder, network.config.text_encoder.vocab_size)
         return _Generator(network, tokenizer)
 
+    def codec(self, cache: Cache, device: str) -> Callable[[Audio], Audio]:
+        """Load the codec alone, and return what encodes and decodes a clip; see `evalkit.models.codec`."""
+        from evalkit.models.codec import load_codec
+
+        return load_codec(self.checkpoint.name, self.checkpoint.locate(cache), device)
+
 
 def _read_config(name: str, folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
@@ -120,7 +126,7 @@ def _load_network(name: str, folder: Path, device: str, dtype: str) -> Any:
     # transformers fills with random numbers what is missing or does not fit
     if misfits := sorted(key for key, *_ in info["mismatched_keys"]):
         raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{misfits[0]}'")
-    if missing := _missing(network, info["missing_keys"]):
+    if missing := missing_weights(network, info["missing_keys"]):
         raise EvalkitError(
             f"{name}: '{folder}' lacks {len(missing)} of the model's weights, such as '{missing[0]}': get it again"
         )
@@ -155,8 +161,8 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _missing(network: Any, keys: set[str]) -> list[str]:
-    """Of the absent weights, those that generation needs: all parameters, and the codebooks."""
+def missing_weights(network: Any, keys: set[str]) -> list[str]:
+    """Of the absent weights, those that are needed: all parameters, and the codebooks."""
     needed = {key for key, _ in network.named_parameters()}
     return sorted(key for key in keys if key in needed or key.endswith("codebook.embed"))
 

@@ -7,11 +7,13 @@ import os
 import shutil
 import string
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from evalkit.assets import Asset
+from evalkit.audio import Audio
 from evalkit.config import Sampling
 from evalkit.encoders import seeded
 from evalkit.errors import EvalkitError
@@ -20,7 +22,7 @@ from evalkit.store import Cache, cannot_write, sha256_tree, write_bytes
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # of the files written here: raise it when the same seed would give others
+LAYOUT = 2  # of the files written here: raise it when the same seed would give others
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class TinyStereo:
     def load(self, cache: Cache, device: str, dtype: str) -> Generate:
         """Make the checkpoint where it does not exist yet, and load it as `MusicGen` does."""
         return self._model(str(self.checkpoint(cache))).load(cache, device, dtype)
+
+    def codec(self, cache: Cache, device: str) -> Callable[[Audio], Audio]:
+        """Load the codec alone, as `MusicGen` does."""
+        return self._model(str(self.checkpoint(cache))).codec(cache, device)
 
     def _model(self, path: str) -> MusicGen:
         return MusicGen(Asset("tiny_stereo (seeded random weights)", licence="none", path=path))
@@ -134,7 +140,10 @@ def write_checkpoint(folder: Path, seed: int) -> None:
 
 
 def make_audible(codec: Any, rms: float = 0.1) -> None:
-    """Fill a random EnCodec's codebooks, which are all zero, and bring its output to a level (RMS)."""
+    """Fill a random EnCodec's codebooks, which are all zero, and bring its output to a level (RMS).
+
+    Its latents get the spread of the codebooks: else every sound would have the same codes.
+    """
     import torch
 
     for layer in codec.quantizer.layers:
@@ -146,6 +155,11 @@ def make_audible(codec: Any, rms: float = 0.1) -> None:
     level = codec.decode(codes, [None]).audio_values.square().mean().sqrt()
     # the last convolution is linear, and weight normalisation keeps its norm apart
     codec.decoder.layers[-1].conv.parametrizations.weight.original0 *= rms / level
+    for name, parameter in codec.encoder.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+    spread = codec.encoder(rms * torch.randn(1, 1, codec.config.sampling_rate)).std()
+    codec.encoder.layers[-1].conv.parametrizations.weight.original0 /= spread
 
 
 def _tokenizer() -> Any:

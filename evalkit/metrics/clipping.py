@@ -1,0 +1,64 @@
+"""Clipping and DC offset of the clips as they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.bootstrap import mean_over_items
+from evalkit.encoders.levels import Frames
+from evalkit.metrics import Encoder
+from evalkit.types import Features, Measured
+
+
+@dataclass(frozen=True)
+class ClippedSamples:
+    """Mean over clips of the share of samples at full scale or beyond, in percent.
+
+    A generated clip that goes beyond full scale is not clipped when evalkit stores it, but is when
+    anything else does, so those samples count.
+    """
+
+    encoder: Encoder
+    title: ClassVar[str] = "Clipped samples (%)"
+    higher_is_better: ClassVar[bool] = False
+    reference_encoder: ClassVar[None] = None
+
+    def __call__(self, generated: Features, reference: Features | None) -> Measured:
+        """Average the share from levels (frames, 9), clip by clip."""
+        shares = [100 * Frames.of(x).mean("clipped") for x in generated.values]
+        return mean_over_items(generated.ids, [np.array([share]) for share in shares])
+
+
+@dataclass(frozen=True)
+class ClippedClips:
+    """Share of clips with at least one flat top: three samples in a row, of one channel, at full scale or beyond."""
+
+    encoder: Encoder
+    title: ClassVar[str] = "Clipped clips"
+    higher_is_better: ClassVar[bool] = False
+    reference_encoder: ClassVar[None] = None
+
+    def __call__(self, generated: Features, reference: Features | None) -> Measured:
+        """Count clips from levels (frames, 9): each is 1 or 0."""
+        return mean_over_items(generated.ids, [np.array([Frames.of(x).flat.any()], float) for x in generated.values])
+
+
+@dataclass(frozen=True)
+class DCOffset:
+    """Mean over clips of the DC offset: the mean sample of the channel where it is larger, in percent of full scale."""
+
+    encoder: Encoder
+    title: ClassVar[str] = "DC offset (%)"
+    higher_is_better: ClassVar[bool] = False
+    reference_encoder: ClassVar[None] = None
+
+    def __call__(self, generated: Features, reference: Features | None) -> Measured:
+        """Average the offset from levels (frames, 9), clip by clip."""
+
+        def offset(clip: Frames) -> float:
+            return 100 * max(abs(clip.mean("left_mean")), abs(clip.mean("right_mean")))
+
+        return mean_over_items(generated.ids, [np.array([offset(Frames.of(x))]) for x in generated.values])

@@ -1,0 +1,103 @@
+"""Voices that nobody asked for: singing and speech in the clips of instrumental prompts.
+
+MusicGen was trained on music without vocals, and its model card says that it "is not able to generate
+realistic vocals". A clip's voice is the highest probability, over its segments, of any label of
+AudioSet that is singing or speech. Classifiers miss voices and hear some where there are none: the
+row of the references tells how a set of recordings fares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.audioset import classes
+from evalkit.bootstrap import mean_over_items
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Encoder
+from evalkit.types import Features, Measured
+
+# What evalkit.voices calls a voice, as far as AudioSet has it. Shouts, laughter, crying and crowds are
+# also in recordings of instruments; "Vocal music" and "A capella" are what a song with these is.
+VOICES = (
+    *("Speech", "Male speech, man speaking", "Female speech, woman speaking", "Child speech, kid speaking"),
+    *("Conversation", "Narration, monologue", "Speech synthesizer", "Whispering"),
+    *("Singing", "Choir", "Yodeling", "Chant", "Mantra", "Male singing", "Female singing", "Child singing"),
+    *("Synthetic singing", "Rapping", "Humming", "Beatboxing", "Vocal music", "A capella"),
+)
+
+
+def indices() -> list[int]:
+    """Where the labels of voices are among a classifier's outputs."""
+    names = list(classes().values())
+    return [names.index(name) for name in VOICES]
+
+
+def voices(generated: Features, reference: Features) -> list[float | None]:
+    """Each clip's voice, from probabilities (segments, 527); None for a prompt that is not instrumental.
+
+    A clip too short for a segment has none either. Raises EvalkitError if no clip is left.
+    """
+    columns = indices()
+    found = [
+        float(probabilities[:, columns].max()) if instrumental.item() and len(probabilities) else None
+        for probabilities, instrumental in zip(generated.values, reference.values, strict=True)
+    ]
+    if all(voice is None for voice in found):
+        raise EvalkitError("vocals: no prompt is instrumental: choose other prompts, or leave this metric out")
+    return found
+
+
+@dataclass(frozen=True)
+class VocalsShare:
+    """Share of the clips of instrumental prompts in which a voice is heard.
+
+    Attributes:
+        prompt_encoder: tells which prompts are instrumental.
+        threshold: probability from which on a voice counts as heard.
+    """
+
+    encoder: Encoder
+    prompt_encoder: Encoder
+    threshold: float = 0.5
+    title: ClassVar[str] = "Vocals in instrumental"
+    higher_is_better: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise EvalkitError(f"vocals: threshold={self.threshold:g}: must be between 0 and 1")
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.prompt_encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Count clips from probabilities (segments, 527) and whether prompts are instrumental (1, 1)."""
+        found = voices(generated, reference)
+        heard = [np.array([v >= self.threshold] if v is not None else [], float) for v in found]
+        return mean_over_items(generated.ids, heard)
+
+
+@dataclass(frozen=True)
+class VocalsProbability:
+    """Mean over the clips of instrumental prompts of the probability of a voice.
+
+    Attributes:
+        prompt_encoder: tells which prompts are instrumental.
+    """
+
+    encoder: Encoder
+    prompt_encoder: Encoder
+    title: ClassVar[str] = "Voice probability in instrumental"
+    higher_is_better: ClassVar[bool] = False
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.prompt_encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Average probabilities (segments, 527) of prompts that are instrumental (1, 1)."""
+        found = voices(generated, reference)
+        return mean_over_items(generated.ids, [np.array([v] if v is not None else []) for v in found])

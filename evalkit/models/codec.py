@@ -1,0 +1,63 @@
+"""The codec of a MusicGen checkpoint by itself: music as its tokens can say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from evalkit import audio
+from evalkit.audio import Audio
+from evalkit.errors import EvalkitError
+from evalkit.models.musicgen import missing_weights, quiet_transformers
+
+Code = Callable[[Audio], Audio]
+
+
+def load_codec(name: str, folder: Path, device: str) -> Code:
+    """Load the EnCodec of a checkpoint, alone, in float32; `name` is for messages.
+
+    The function encodes and decodes a clip, at the codec's rate (32 kHz) and in the model's channels:
+    each channel by itself for a stereo model, the mean of channels for a mono one. A mono clip stays
+    mono. Raises EvalkitError for a checkpoint whose codec is missing or damaged.
+    """
+    from evalkit import compat
+
+    compat.prepare()
+    import torch
+    import transformers
+
+    try:
+        with quiet_transformers():
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            network, info = transformers.EncodecModel.from_pretrained(
+                folder,
+                config=config.audio_encoder,
+                key_mapping={r"^audio_encoder\.": ""},
+                local_files_only=True,
+                use_safetensors=any(folder.glob("*.safetensors")),
+                weights_only=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EvalkitError(f"{name}: the codec in '{folder}' cannot be loaded, get it again ({reason})") from error
+    # transformers fills with random numbers what is missing
+    if missing := missing_weights(network, info["missing_keys"]):
+        raise EvalkitError(f"{name}: '{folder}' lacks weights of the codec, such as '{missing[0]}': get it again")
+    network.to(device).eval()
+    rate, channels = network.config.sampling_rate, config.decoder.audio_channels
+
+    def code(clip: Audio) -> Audio:
+        clip = audio.resample(clip, rate)
+        if clip.samples.shape[0] > channels:
+            clip = audio.downmix(clip)
+        waves = torch.from_numpy(np.ascontiguousarray(clip.samples))[:, None].to(device)  # (channels, 1, samples)
+        with torch.inference_mode():
+            tokens = network.encode(waves)
+            decoded = network.decode(tokens.audio_codes, tokens.audio_scales).audio_values
+        return Audio(decoded[:, 0, : waves.shape[-1]].cpu().numpy(), rate)
+
+    return code

@@ -1,0 +1,372 @@
+"""Rows that are no models: what they are made of, and that they are scored as models are."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+
+import evalkit
+from evalkit import audio, calibration
+from evalkit.assets import Asset
+from evalkit.audio import Audio
+from evalkit.calibration import Noise, Row, Silence, halves, shuffled
+from evalkit.config import Sampling, build
+from evalkit.errors import EvalkitError
+from evalkit.features import condition
+from evalkit.metrics.chroma import ChromaSimilarity
+from evalkit.metrics.fad import FAD
+from evalkit.metrics.kld import KLD
+from evalkit.models.musicgen import MusicGen
+from evalkit.models.synth import Synth
+from evalkit.models.tiny import TinyStereo
+from evalkit.result import Result
+from evalkit.scoring import measure
+from evalkit.store import Cache
+from evalkit.types import Clip, Features, Measured, Prompt
+from tests import parity, test_scoring
+
+RATE = 32000
+
+
+def references(n: int) -> list[tuple[Prompt, Clip]]:
+    return [(Prompt(f"p{i}", f"caption {i}"), Clip(f"p{i}", sha256=f"content {i}")) for i in range(n)]
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 41])
+def test_halves_share_no_clip_and_use_each_once(n: int) -> None:
+    row = halves(references(n))
+    size = n // 2
+    assert len(row.prompts) == len(row.clips) == len(row.references) == size and not row.paired
+    assert [p.id for p in row.prompts] == [c.id for c in row.clips] == [c.id for c in row.references]
+    assert all(clip.sha256 == f"content {clip.id[1:]}" for clip in row.clips)
+    assert len({clip.sha256 for clip in [*row.clips, *row.references]}) == 2 * size
+    assert halves(references(n)[::-1]) == row  # the same whatever the order of prompts
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 41])
+def test_no_shuffled_reference_is_its_own_prompt_s(n: int) -> None:
+    row = shuffled(references(n))
+    assert row.paired and [c.id for c in row.clips] == [c.id for c in row.references] == [p.id for p in row.prompts]
+    assert all(clip.sha256 != reference.sha256 for clip, reference in zip(row.clips, row.references, strict=True))
+    for clips in (row.clips, row.references):
+        assert len({clip.sha256 for clip in clips}) == n
+    assert shuffled(references(n)[::-1]) == row
+
+
+def test_noise_and_silence() -> None:
+    prompts, sampling = [Prompt("a", "x"), Prompt("b", "x")], Sampling(duration=2.0)
+    first, second = Noise().load(Cache("unused"), "cpu", "float32")(prompts, sampling)
+    (again,) = Noise().load(Cache("unused"), "cpu", "float16")(prompts[1:], sampling)
+    np.testing.assert_array_equal(second.samples, again.samples)
+    assert first.samples.shape == (2, 2 * RATE) and first.rate == RATE
+    level = 10 * np.log10(np.square(first.samples, dtype=np.float64).mean(axis=1))
+    np.testing.assert_allclose(level, -20, atol=0.05)
+    together = np.corrcoef(np.concatenate([first.samples, second.samples]))
+    np.testing.assert_allclose(together, np.eye(4), atol=0.02)
+    np.testing.assert_array_equal(first.samples * 2**15, np.round(first.samples * 2**15))
+    spectrum = np.abs(np.fft.rfft(first.samples[0].reshape(100, -1))) ** 2
+    np.testing.assert_allclose(spectrum.mean(axis=0)[1:-1] / spectrum.mean(), 1, atol=0.5)  # white
+    for clip in Silence().load(Cache("unused"), "cpu", "float32")(prompts, sampling):
+        assert clip.samples.shape == (2, 2 * RATE) and not clip.samples.any()
+
+
+@pytest.fixture(scope="module")
+def stereo() -> Audio:
+    return Synth().render(Prompt("a", "A slow piano in C major with a flute."), 0, 1.3)
+
+
+def network(folder: Path) -> Any:
+    from evalkit.models.musicgen import _load_network
+
+    return _load_network("x", folder, "cpu", "float32").audio_encoder
+
+
+def coded_by(codec: Any, channel: np.ndarray) -> np.ndarray:
+    """One channel through a whole model's audio_encoder, all of its codebooks."""
+    import torch
+
+    with torch.inference_mode():
+        decoded = codec(torch.from_numpy(channel)[None, None]).audio_values
+    return decoded[0, 0, : len(channel)].numpy()
+
+
+def test_the_codec_alone_is_the_one_inside_the_model(stereo: Audio) -> None:
+    model, cache = TinyStereo(), parity.cache()
+    whole = network(model.checkpoint(cache))
+    code = model.codec(cache, "cpu")
+    ours = code(stereo)
+    assert ours.rate == RATE and ours.samples.shape == stereo.samples.shape and ours.samples.dtype == np.float32
+    for channel, coded in zip(stereo.samples, ours.samples, strict=True):
+        np.testing.assert_allclose(coded, coded_by(whole, channel), atol=1e-6)
+    assert np.abs(ours.samples[0] - ours.samples[1]).max() > 1e-3
+    mono = code(Audio(stereo.samples[:1], RATE))
+    np.testing.assert_allclose(mono.samples, ours.samples[:1], atol=1e-6)
+    at_its_rate = code(audio.resample(stereo, 44100))
+    assert at_its_rate.rate == RATE and abs(at_its_rate.samples.shape[1] - stereo.samples.shape[1]) <= 1
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[..., MusicGen]:
+    """Make a MusicGen of a tiny one's files after some change to its tensors and config.json."""
+    import json
+
+    import safetensors.torch
+    import torch
+
+    def make(rename: Callable[[str], str | None] = lambda key: key, pickled: bool = False, **decoder: Any) -> MusicGen:
+        folder = tmp_path / "changed"
+        shutil.copytree(TinyStereo().checkpoint(parity.cache()), folder)
+        state = safetensors.torch.load_file(folder / "model.safetensors")
+        state = {new: tensor for key, tensor in state.items() if (new := rename(key))}
+        if pickled:
+            (folder / "model.safetensors").unlink()
+            torch.save(state, folder / "pytorch_model.bin")
+        else:
+            safetensors.torch.save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        config = json.loads((folder / "config.json").read_text())
+        config["decoder"] |= decoder
+        (folder / "config.json").write_text(json.dumps(config))
+        return MusicGen(Asset("changed", path=str(folder)))
+
+    return make
+
+
+def test_a_mono_model_s_codec_hears_the_mean(stereo: Audio, changed: Callable[..., MusicGen]) -> None:
+    mono = changed(audio_channels=1, num_codebooks=4).codec(parity.cache(), "cpu")(stereo)
+    expected = TinyStereo().codec(parity.cache(), "cpu")(audio.downmix(stereo))
+    np.testing.assert_array_equal(mono.samples, expected.samples)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_published_layouts_are_read(stereo: Audio, changed: Callable[..., MusicGen], pickled: bool) -> None:
+    def old(key: str) -> str:  # how weight normalisation was stored when the checkpoints were published
+        return key.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        )
+
+    ours = changed(old, pickled).codec(parity.cache(), "cpu")(stereo)
+    np.testing.assert_array_equal(ours.samples, TinyStereo().codec(parity.cache(), "cpu")(stereo).samples)
+
+
+def test_a_codec_that_is_not_whole_is_refused(changed: Callable[..., MusicGen]) -> None:
+    def without(key: str) -> str | None:
+        return None if key.endswith("quantizer.layers.2.codebook.embed") else key
+
+    with pytest.raises(EvalkitError, match=r"changed: '.*' lacks weights of the codec, such as 'quantizer\.layers\.2"):
+        changed(without).codec(parity.cache(), "cpu")
+
+
+def test_a_codec_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(EvalkitError, match=r"the codec in '.*' cannot be loaded") as caught:
+        MusicGen(Asset("broken", path=str(tmp_path))).codec(parity.cache(), "cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_are_found_at_once() -> None:
+    models = {"synth": Synth(), "other": Synth()}
+    with pytest.raises(EvalkitError, match="unknown calibration row 'codek': did you mean 'codec'"):
+        calibration.check(["halves", "codek"], models)
+    with pytest.raises(EvalkitError, match=r"'codec' needs a model with a codec, .*: synth, other have none"):
+        calibration.check(["codec"], models)
+    calibration.check(list(calibration.ROWS), {**models, "tiny_stereo": TinyStereo()})
+    with pytest.raises(EvalkitError, match="did you mean 'silence'"):
+        evalkit.evaluate("model=synth", "prompts=demo", "random_weights=0", "calibration=[silences]")
+
+
+ALL = "calibration=[halves,codec,shuffled,noise,silence]"
+NAMES = [name for name, _ in calibration.ROWS.values()]
+BASE = ["prompts=demo", "prompts.first=7", "random_weights=0", "sampling.duration=2", "uncertainty.resamples=100"]
+METRICS = "metric=[fad,chroma,stereo,silence]"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("calibration")
+
+
+def run(folder: Path, *options: str) -> Result:
+    return evalkit.evaluate(f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}", *BASE, *options)
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> Result:
+    return run(folder, "model=tiny_stereo", METRICS, ALL)
+
+
+def value(result: Result, row: str, metric: str) -> Any:
+    scores = result.scores
+    return scores[(scores.model == row) & (scores.metric == metric)].iloc[0]
+
+
+def test_rows_come_after_the_models_with_their_n(result: Result) -> None:
+    assert result.table.model.tolist() == ["tiny_stereo", *NAMES]
+    assert result.table.calibration.tolist() == [False] + [True] * 5 and result.summary.calibration == NAMES
+    assert result.table.clips.tolist() == result.table.prompts.tolist() == [7, 3, 7, 7, 7, 7]
+    assert result.table.fad_n.tolist() == [7, 3, 7, 7, 7, 7]
+    assert result.clips.groupby("model").size().to_dict() == dict(
+        zip(["tiny_stereo", *NAMES], [7, 3, 7, 7, 7, 7], strict=True)
+    )
+    assert (result.clips.status == "ok").all()
+    intervals = result.scores[result.scores.metric == "fad"]
+    assert intervals.low.notna().all() and intervals.high.notna().all()
+
+
+def test_models_score_what_they_score_without_the_rows(result: Result, folder: Path) -> None:
+    alone = run(folder, "model=tiny_stereo", METRICS)
+    own = result.scores[result.scores.model == "tiny_stereo"]
+    assert own.drop(columns="note").to_dict("records") == alone.scores.drop(columns="note").to_dict("records")
+    assert not alone.summary.calibration
+
+
+def test_a_second_run_computes_nothing(result: Result, folder: Path) -> None:
+    again = run(folder, "model=tiny_stereo", METRICS, ALL)
+    log = (again.path / "run.log").read_text()
+    assert "generating" not in log and "features of" not in log
+    assert again.scores.equals(result.scores)
+
+
+def sounds(result: Result, row: str, column: str) -> dict[str, np.ndarray]:
+    """What VGGish hears of the clips, or of the references, of a row."""
+    encoder = build(result.config["metric"]["fad"]["encoder"])
+    encode = encoder.load(Cache(result.config["cache_dir"]), "cpu")
+    rows = result.clips[result.clips.model == row]
+    clips = {}
+    for id, path in zip(rows.id, rows[column], strict=True):
+        read = audio.downmix(audio.read(Path(path)))
+        clips[id] = encode([audio.resample(read, 16000).samples[0]])[0]
+    return clips
+
+
+def test_the_floor_is_the_distance_of_the_halves(result: Result) -> None:
+    ours, theirs = (sounds(result, "reference halves", column) for column in ("path", "reference_path"))
+    fad = FAD(build(result.config["metric"]["fad"]["encoder"]))
+    expected = fad(*(Features(tuple(x), tuple(x.values())) for x in (ours, theirs)))
+    floor = value(result, "reference halves", "fad")
+    assert floor.value == pytest.approx(expected.value, rel=1e-3)  # their loudness is set on the way
+    rows = result.clips[result.clips.model == "reference halves"]
+    assert not set(rows.sha256) & set(rows.reference_sha256) and len(set(rows.reference_sha256)) == 3
+    chroma = value(result, "reference halves", "chroma")
+    assert np.isnan(chroma.value) and chroma.n == 0 and "reference of its own" in chroma.note
+    assert value(result, "reference halves", "side_to_mid").n == 3
+
+
+def test_shuffled_references_are_those_of_other_prompts(result: Result) -> None:
+    rows = result.clips[result.clips.model == "shuffled references"]
+    assert (rows.sha256 != rows.reference_sha256).all() and set(rows.sha256) == set(rows.reference_sha256)
+    # the same set of clips, so nothing but their loudness is between the two Gaussians
+    assert value(result, "shuffled references", "fad").value < 0.05 * value(result, "white noise", "fad").value
+    assert value(result, "shuffled references", "chroma").value < 0.6
+    assert value(result, "shuffled references", "chroma").n == 7
+
+
+def test_the_codec_row_is_the_references_coded(result: Result, folder: Path) -> None:
+    rows = result.clips[result.clips.model == "reference codec"]
+    code = TinyStereo().codec(Cache(folder / "cache"), "cpu")
+    for path, reference in zip(rows.path, rows.reference_path, strict=True):
+        expected = code(audio.read(Path(reference))).samples
+        found = audio.read(Path(path)).samples
+        gain = np.abs(found).max() / np.abs(expected).max()  # clips beyond full scale are stored at half of it
+        np.testing.assert_allclose(found, gain * expected, atol=2e-6)
+    assert rows.channels.tolist() == [2] * 7
+
+
+def test_noise_and_silence_score_as_such(result: Result) -> None:
+    assert value(result, "white noise", "side_to_mid").value == pytest.approx(0, abs=0.1)
+    assert value(result, "white noise", "mono_share").value == 0
+    assert value(result, "digital silence", "silence_share").value == 1
+    assert value(result, "digital silence", "silence_start").value == 0
+    gap = value(result, "digital silence", "channel_correlation")
+    assert np.isnan(gap.value) and gap.n == 0 and gap.note == "channel correlation: all clips are silent"
+    assert value(result, "digital silence", "fad").value > value(result, "reference halves", "fad").value
+
+
+def test_the_table_says_what_the_rows_are(result: Result) -> None:
+    text = (result.path / "table.md").read_text()
+    for name, about in calibration.ROWS.values():
+        assert name in text and about.format(model="tiny_stereo") in text
+    assert "digital silence: 7 of 7" not in text  # it is no fault of a model
+    assert result.table.note[1:].str.contains("published").sum() == 0
+    chroma = result.scores[result.scores.metric == "chroma"]  # the one metric here that needs no weights
+    assert set(chroma.model[chroma.random_weights]) == {"tiny_stereo", "reference codec"}
+
+
+def test_references_that_cannot_be_used_are_in_no_row(tmp_path: Path) -> None:
+    names = ["one", "two", "three", "four", "five", "six"]
+    with (tmp_path / "prompts.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "text"], *([name, f"music {name}"] for name in names)])
+    (tmp_path / "references").mkdir()
+    rng = np.random.default_rng(0)
+    for name in names:
+        samples = rng.normal(0, 0.1, (2 * RATE, 2)) * (name != "two")  # silent
+        soundfile.write(tmp_path / "references" / f"{name}.wav", samples, RATE)
+    (tmp_path / "references" / "three.wav").write_bytes(b"RIFF")
+    (tmp_path / "references" / "four.wav").unlink()
+    base = ["model=synth", "prompts=table", f"prompts.path={tmp_path / 'prompts.csv'}", "sampling.duration=2"]
+    base += [f"prompts.references={tmp_path / 'references'}", f"cache_dir={tmp_path / 'cache'}", "metric=[silence]"]
+    base += [f"output_dir={tmp_path / 'runs'}"]
+    found = evalkit.evaluate(*base, "calibration=[shuffled,halves,noise]")
+    # no metric of this run compares with references, so that three of six are none is no mistake
+    assert found.table.model.tolist() == ["synth", "shuffled references", "reference halves", "white noise"]
+    assert found.table.silence_share_n.tolist() == [6, 3, 1, 6]
+    assert set(found.clips[found.clips.model == "shuffled references"].id) == {"one", "five", "six"}
+    for name in ("one", "five"):
+        (tmp_path / "references" / f"{name}.wav").unlink()
+    with pytest.raises(EvalkitError, match="calibration: 1 of 6 references are usable, and at least 2 are needed"):
+        evalkit.evaluate(*base, "calibration=[halves]")
+
+
+def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stereo: Audio) -> None:
+    """Two parts of one file are two clips, in the cache too."""
+    from evalkit.calibration import ThroughCodec
+    from evalkit.store import canonical, identity, sha256_file
+
+    path = tmp_path / "a.wav"
+    soundfile.write(path, stereo.samples.T, RATE, subtype="FLOAT")
+    whole = Clip("a", path, sha256=sha256_file(path), frames=stereo.samples.shape[1], sample_rate=RATE, channels=2)
+    part = Clip(**{**vars(whole), "start": 0.3, "seconds": 0.5})
+    cache = parity.cache()
+    made = {
+        clip: ThroughCodec(TinyStereo(), {"a": clip}).load(cache, "cpu", "float32")([Prompt("a", "")], Sampling())[0]
+        for clip in (whole, part)
+    }
+    assert made[whole].samples.shape == stereo.samples.shape and made[part].samples.shape == (2, RATE // 2)
+    expected = TinyStereo().codec(cache, "cpu")(condition(part, None, None).stored)
+    np.testing.assert_array_equal(made[part].samples, expected.samples)
+    one, other = (identity(ThroughCodec(TinyStereo(seed), {}), cache) for seed in (0, 1))
+    assert canonical(one) != canonical(other)
+
+
+@dataclass(frozen=True)
+class Sets(test_scoring.Pairs):
+    """The seconds of all clips and of all references."""
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        seconds = sum(v.item() / RATE for v in [*generated.values, *reference.values])
+        return Measured(seconds, n=len(generated.ids))
+
+
+def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class OneByOne(test_scoring.Pairs):
+        clip_by_clip: ClassVar[bool] = True
+
+    clips = test_scoring.clips(tmp_path / "r", 2, 3, 4)
+    row = halves(list(zip(test_scoring.PROMPTS.prompts, clips, strict=True)))
+    assert row.clips[0].seconds != row.references[0].seconds
+    plan = test_scoring.plan(tmp_path, sets=Sets(), pairs=OneByOne())
+    sets, pairs = measure(plan, test_scoring.PROMPTS, clips, {}, calibration={"reference halves": row}).scores
+    assert (sets.value, sets.n) == ((row.clips[0].seconds or 0) + (row.references[0].seconds or 0), 1)
+    assert np.isnan(pairs.value) and pairs.n == 0
+    assert ChromaSimilarity.clip_by_clip and KLD.clip_by_clip and not hasattr(FAD, "clip_by_clip")
+    # elsewhere a pair is cut to the length that both have
+    whole = Row(test_scoring.PROMPTS.prompts, clips, test_scoring.clips(tmp_path / "s", 3, 3, 3))
+    (score, _) = measure(plan, test_scoring.PROMPTS, clips, {}, calibration={"other": whole}).scores
+    assert (score.value, score.n) == (2 * (2 + 3 + 3), 3)
