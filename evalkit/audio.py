@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.signal
@@ -106,24 +107,114 @@ def encode_flac(audio: Audio) -> bytes:
     return buffer.getvalue()
 
 
+RESAMPLERS = ("julius", "resampy", "torchaudio", "torchaudio_kaiser_best", "soxr_hq")
+
+
 def resample(audio: Audio, rate: int, resampler: str = "julius") -> Audio:
-    """Resample; "julius" is its windowed sinc (zeros=24), as in audiocraft's `convert_audio`.
+    """Resample as one of the packages does that published numbers were computed with.
+
+    "julius" is `julius.resample_frac` (audiocraft's `convert_audio`); "resampy" is `resampy.resample`
+    with its default filter (frechet-audio-distance); "torchaudio" is `torchaudio.functional.resample`
+    with its defaults (audioldm_eval); "torchaudio_kaiser_best" the same with the window that its
+    documentation calls so (fadtk); "soxr_hq" is `librosa.resample` (stable-audio-metrics).
 
     Raises AudioError for a pair of rates with so small a common divisor that the filters would fill
-    the memory, such as 31,999 and 32,000 Hz.
+    the memory, such as 31,999 and 32,000 Hz, and EvalkitError for another name.
     """
-    if resampler != "julius":
-        raise unknown("resampler", resampler, ["julius"])
+    if resampler not in RESAMPLERS:
+        raise unknown("resampler", resampler, RESAMPLERS)
     if audio.rate == rate:
         return audio
+    if resampler == "soxr_hq":
+        import librosa
+
+        samples = librosa.resample(audio.samples, orig_sr=audio.rate, target_sr=rate, res_type=resampler)
+        return Audio(np.ascontiguousarray(samples, np.float32), rate)
     if audio.rate * rate // math.gcd(audio.rate, rate) ** 2 > 5e7:
         raise AudioError(f"a sample rate of {audio.rate} Hz cannot be brought to {rate} Hz: convert the file")
+    if resampler == "resampy":
+        return Audio(_resampy(audio.samples, audio.rate, rate), rate)
     import julius
     import torch
 
     with torch.inference_mode():
-        samples = julius.resample_frac(torch.from_numpy(audio.samples), audio.rate, rate)
+        given = torch.from_numpy(audio.samples)
+        if resampler == "julius":
+            samples = julius.resample_frac(given, audio.rate, rate)
+        else:
+            samples = _torchaudio(audio.rate, rate, resampler)(given)
     return Audio(samples.numpy(), rate)
+
+
+@functools.lru_cache(maxsize=8)
+def _torchaudio(old: int, new: int, resampler: str) -> Any:
+    """torchaudio's filters for two rates, which take longer to make than to apply."""
+    from evalkit import compat
+
+    compat.prepare()
+    import torch
+    import torchaudio
+
+    if resampler == "torchaudio":
+        return torchaudio.transforms.Resample(old, new, dtype=torch.float32)  # functional.resample's precision
+    return torchaudio.transforms.Resample(
+        old,
+        new,
+        resampling_method="sinc_interp_kaiser",
+        lowpass_filter_width=64,
+        rolloff=0.9475937167399596,
+        beta=14.769656459379492,
+    )
+
+
+def _resampy(samples: np.ndarray, old: int, new: int) -> np.ndarray:
+    """What `resampy.resample` gives for (channels, samples), to rounding, as one matrix product.
+
+    resampy reads the filter of each output sample off a table, in a loop. For two rates these
+    filters repeat, so blocks of input samples times one matrix give blocks of output samples.
+    """
+    filters, reach, step = _resampy_filters(old, new)
+    total = int(samples.shape[1] * float(new) / float(old))
+    blocks = -(-total // filters.shape[1])
+    after = max(0, (blocks - 1) * step + len(filters) - reach - samples.shape[1])
+    padded = np.pad(samples.astype(np.float64), ((0, 0), (reach, after)))
+    inputs = np.lib.stride_tricks.sliding_window_view(padded, len(filters), axis=1)[:, ::step][:, :blocks]
+    result = (np.ascontiguousarray(inputs) @ filters).reshape(len(samples), -1)
+    return result[:, :total].astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _resampy_filters(old: int, new: int) -> tuple[np.ndarray, int, int]:
+    """resampy's default filter (kaiser_best) at two rates.
+
+    Returns the weights (input samples, output samples) of one block, how many of the input samples
+    lie before the block, and how many are from one block to the next.
+    """
+    from resampy.filters import get_filter
+
+    table, precision, _ = get_filter("kaiser_best")
+    scale = min(1.0, float(new) / old)
+    table = table * scale
+    slope = np.diff(table, append=table[-1])
+    stride = int(scale * precision)  # resampy rounds it down, which stretches the filter a little
+    reach = len(table) // stride
+
+    def wing(fraction: float) -> np.ndarray:
+        """Weights of the samples on one side, the nearest of which is `fraction` away."""
+        offset = int(fraction * precision)
+        at = offset + stride * np.arange((len(table) - offset) // stride)
+        weights: np.ndarray = table[at] + (fraction * precision - offset) * slope[at]
+        return weights
+
+    down, up = old // math.gcd(old, new), new // math.gcd(old, new)
+    repeats = max(1, 128 // up)  # as many periods as make the matrix product efficient
+    filters = np.zeros((down * repeats + 2 * reach + 1, up * repeats))
+    for i in range(up * repeats):
+        before, fraction = reach + i * down // up, scale * (i * down % up / up)
+        left, right = wing(fraction), wing(scale - fraction)
+        filters[before - np.arange(len(left)), i] = left
+        filters[before + 1 + np.arange(len(right)), i] = right
+    return filters, reach, down * repeats
 
 
 def downmix(audio: Audio) -> Audio:

@@ -114,10 +114,10 @@ def test_vggish_windows(samples, windows):
 def test_vggish_switches():
     weights = parity.random_asset("VGGish weights")
     clip = parity.noise(16000, 3)
-    plain = VGGish(weights, window=0.96, hop=0.96, peak_headroom=None, pcm16=False, level=None)
+    plain = VGGish(weights, window=0.96, hop=0.96, peak_headroom=None, pcm16=None, level=None)
     np.testing.assert_allclose(plain.levelled(clip), clip, atol=1e-7)
     assert plain.patches(clip).shape == (3, 96, 64)
-    assert np.abs(VGGish(weights, peak_headroom=None, pcm16=False).levelled(clip)).max() >= 1
+    assert np.abs(VGGish(weights, peak_headroom=None, pcm16=None).levelled(clip)).max() >= 1
     for wrong in ({"window": 0.9}, {"hop": 0.0}, {"hop": 0.005}, {"level": "loud"}, {"sample_rate": 44100}):
         with pytest.raises(EvalkitError):
             VGGish(weights, **wrong)

@@ -1,22 +1,26 @@
 """One file per network; here is what they share: filling a network with weights, and grouping clips.
 
-An encoder is a frozen dataclass with `reads` ("audio" or "text"), `version` (raised when the same
-input would give other features), for audio `hears` (an `Input`), and `load(cache, device)`, which
-gives a function from a list of clips (samples,) or captions to a list of float32 arrays (frames,
-dimensions), in order. Clips are (2, samples) for an encoder that hears stereo.
+An encoder is a frozen dataclass with `reads` ("audio", "text" or "prompt"), `version` (raised when the
+same input would give other features), for audio `hears` (an `Input`), and `load(cache, device)`, which
+gives a function from a list of clips (samples,), captions or prompts to a list of float32 arrays
+(frames, dimensions), in order. Clips are (2, samples) for an encoder that hears stereo.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from evalkit.errors import EvalkitError
+from evalkit.audio import RESAMPLERS
+from evalkit.errors import EvalkitError, unknown
+
+Channels = Literal["mean", "first", "side", "stereo"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,20 @@ class Input:
             right; or "stereo", both (a mono clip is on both sides).
         resampler: see `evalkit.audio.resample`.
         level: as the "protocol" sets it, or as "stored".
+        remove_dc: subtract the mean of a clip before it is resampled.
     """
 
     sample_rate: int
-    channels: Literal["mean", "first", "side", "stereo"] = "mean"
+    channels: Channels = "mean"
     resampler: str = "julius"
     level: Literal["protocol", "stored"] = "protocol"
+    remove_dc: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resampler not in RESAMPLERS:
+            raise unknown("resampler", self.resampler, RESAMPLERS)
+        if self.channels not in get_args(Channels):
+            raise unknown("channels", self.channels, get_args(Channels))
 
 
 def fill(network: Any, state: Any, name: str, path: Path) -> None:
@@ -96,3 +108,43 @@ def by_length(clips: Sequence[np.ndarray], samples: int) -> Iterator[list[int]]:
         size = max(1, samples // max(1, length))
         for start in range(0, len(same), size):
             yield same[start : start + size]
+
+
+def on_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Apply a function to each item, on as many threads as torch takes for one operation, each computing alone.
+
+    So the bits of a result depend neither on the number of threads nor on the other items; and one
+    item per thread is faster than all threads on each item.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(threads)  # what a worker sets for itself is also inherited by later threads
+
+
+def in_batches(
+    network: Callable[[Any], Any], clips: Sequence[np.ndarray], device: str, together: int
+) -> list[np.ndarray]:
+    """Apply a network to clips: it takes a tensor (n, …) on the device, and gives a tensor of n results.
+
+    Clips of one length go together, at most `together` of their samples at once; on a CPU each goes
+    alone, on a thread of its own. The results are in the order of the clips.
+    """
+    import torch
+
+    alone = torch.device(device).type == "cpu"
+    groups = list(by_length(clips, 1 if alone else together))
+
+    def forward(group: list[int]) -> np.ndarray:
+        with torch.inference_mode():  # which holds for one thread only
+            batch = torch.from_numpy(np.stack([clips[i] for i in group])).to(device)
+            result: np.ndarray = network(batch).cpu().numpy()
+            return result
+
+    results = on_threads(forward, groups) if alone else [forward(group) for group in groups]
+    found = {i: row for group, rows in zip(groups, results, strict=True) for i, row in zip(group, rows, strict=True)}
+    return [found[i] for i in range(len(clips))]

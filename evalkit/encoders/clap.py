@@ -8,39 +8,56 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, randomize, seeded
-from evalkit.errors import EvalkitError
+from evalkit.encoders import Input, fill, in_batches, on_threads, randomize, seeded
+from evalkit.encoders.attention import speed_up_htsat
+from evalkit.errors import EvalkitError, unknown
 from evalkit.store import Cache, write_bytes, write_json
 
 RATE = 48000  # Hz
-ARCHITECTURE = "HTSAT-base"
+SECONDS = 10.0  # that the network reads at once
+TOGETHER = round(160 * RATE)  # samples in one forward
+Architecture = Literal["HTSAT-tiny", "HTSAT-base"]
 
 
 @dataclass(frozen=True)
 class CLAPAudio:
     """Wu et al. 2023, "Large-Scale Contrastive Language-Audio Pretraining".
 
-    laion_clap without fusion, fed as audiocraft's metrics/clap_consistency.py does: samples are not
-    quantised, shorter clips are repeated and the rest filled with zeros. Where audiocraft takes a
-    random part of a longer clip, this takes its beginning.
+    By default laion_clap without fusion, fed as audiocraft's metrics/clap_consistency.py does: samples
+    are not quantised, clips under 10 s are repeated and the rest filled with zeros. Where laion_clap
+    takes random parts of a longer clip, this takes the first possible ones: without fusion the
+    beginning; with fusion, beside the whole clip squeezed into 10 s, three parts of 10 s, which start
+    where the thirds of all possible starts begin.
 
     Attributes:
-        seconds: what the network reads of a clip at most.
+        architecture: of the audio half that the weights are for.
+        fusion: whether the weights are for feature fusion, which hears all of a clip over 10 s.
+        seconds: what a network without fusion hears of a clip at most.
+        hop: seconds between windows of 10 s, filled up with zeros, each with an embedding of its own,
+            as fadtk cuts a clip; None for one embedding per clip.
+        quantise: round to 16 bits towards zero, as laion_clap's README advises.
+        peak_headroom: decibels between full scale and the peak that clips are first scaled to; None
+            to leave the level.
     """
 
     weights: Asset
-    seconds: float = 10.0
+    architecture: Architecture = "HTSAT-base"
+    fusion: bool = False
+    seconds: float = SECONDS
+    hop: float | None = None
+    quantise: bool = False
+    peak_headroom: float | None = None
     sample_rate: int = RATE
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     reads: ClassVar[str] = "audio"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def hears(self) -> Input:
@@ -49,23 +66,42 @@ class CLAPAudio:
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:
             raise EvalkitError(f"CLAP reads {RATE} Hz, not {self.sample_rate}")
-        if not 0 < self.seconds <= 10:
-            raise EvalkitError(f"CLAP: seconds={self.seconds:g} must be more than 0 and at most 10")
+        if not 0 < self.seconds <= SECONDS:
+            raise EvalkitError(f"CLAP: seconds={self.seconds:g} must be more than 0 and at most {SECONDS:g}")
+        if self.hop is not None and not 0.01 <= self.hop <= SECONDS:
+            raise EvalkitError(f"CLAP: hop={self.hop:g} must be between 0.01 and {SECONDS:g} s, or null")
+        _check_architecture(self.architecture)
+        _ = self.hears  # refuses what cannot be heard
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
-        """Load the network; its function gives unit vectors (1, 512)."""
-        import torch
+        """Load the network; its function gives unit vectors (1, 512), with `hop` (windows, 512)."""
+        network = network_of(self.weights, cache, device, self.architecture, self.fusion)
 
-        network = network_of(self.weights, cache, device)
+        def forward(waves: Any) -> Any:
+            return network.get_audio_embedding_from_data(waves, use_tensor=True)
 
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
-            length = round(self.seconds * RATE)
-            waves = [torch.from_numpy(np.asarray(clip[:length], np.float32)) for clip in clips]
-            with torch.inference_mode(), compat.quiet():
-                vectors = network.get_audio_embedding_from_data(waves, use_tensor=True)
-            return list(vectors.cpu().numpy()[:, None])
+            cut = [self.windows(clip) for clip in clips]
+            with compat.quiet(), compat.clap_takes_first_parts():
+                rows = in_batches(forward, [window for windows in cut for window in windows], device, TOGETHER)
+            return np.split(np.stack(rows), np.cumsum([len(windows) for windows in cut])[:-1])
 
         return encode
+
+    def windows(self, clip: np.ndarray) -> list[np.ndarray]:
+        """What the network is given of a clip (samples,), float32."""
+        samples = np.asarray(clip, np.float32)
+        peak = np.abs(samples).max(initial=0.0)
+        if self.peak_headroom is not None and peak > 0:
+            samples = samples * np.float32(10 ** (-self.peak_headroom / 20) / peak)
+        if self.quantise:
+            steps = (np.clip(samples, -1.0, 1.0) * np.float32(32767)).astype(np.int16)
+            samples = steps.astype(np.float32) / np.float32(32767)
+        if self.hop is not None:
+            length = round(SECONDS * RATE)
+            parts = [samples[i : i + length] for i in range(0, len(samples), round(self.hop * RATE))]
+            return [np.pad(part, (0, length - len(part))) for part in parts]
+        return [samples if self.fusion else samples[: round(self.seconds * RATE)]]
 
 
 @dataclass(frozen=True)
@@ -74,14 +110,20 @@ class CLAPText:
 
     Attributes:
         tokenizer: roberta-base's vocab.json and merges.txt.
+        architecture, fusion: of the audio half, which is in the same file.
         max_tokens: captions are cut after, and padded to, this many tokens.
     """
 
     weights: Asset
     tokenizer: Asset
     max_tokens: int = 77
+    architecture: Architecture = "HTSAT-base"
+    fusion: bool = False
     reads: ClassVar[str] = "text"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check_architecture(self.architecture)
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives unit vectors (1, 512)."""
@@ -89,35 +131,50 @@ class CLAPText:
 
         folder = made_up_tokenizer(cache) if self.tokenizer.random else self.tokenizer.locate(cache)
         tokenizer = compat.roberta_tokenizer(folder)
-        network = network_of(self.weights, cache, device)
+        network = network_of(self.weights, cache, device, self.architecture, self.fusion)
 
         def tokenize(texts: list[str]) -> Any:
             return tokenizer(
                 texts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
             )
 
+        def forward(tokens: Any) -> Any:
+            with torch.inference_mode():
+                return network.get_text_embedding(tokens, tokenizer=lambda given: given, use_tensor=True).cpu().numpy()
+
         def encode(captions: list[str]) -> list[np.ndarray]:
-            with torch.inference_mode(), compat.quiet():
-                vectors = network.get_text_embedding(captions, tokenizer=tokenize, use_tensor=True)
-            return list(vectors.cpu().numpy()[:, None])
+            tokens = dict(tokenize(captions))
+            with compat.quiet():
+                if torch.device(device).type != "cpu":
+                    return list(forward(tokens)[:, None])
+                each = [{name: rows[i : i + 1] for name, rows in tokens.items()} for i in range(len(captions))]
+                return on_threads(forward, each)
 
         return encode
 
 
-def network_of(weights: Asset, cache: Cache, device: str) -> Any:
+def _check_architecture(name: str) -> None:
+    if name not in get_args(Architecture):
+        raise unknown("CLAP architecture", name, get_args(Architecture))
+
+
+def network_of(
+    weights: Asset, cache: Cache, device: str, architecture: Architecture = "HTSAT-base", fusion: bool = False
+) -> Any:
     """The one network that both encoders share, on the device, with published or seeded random weights."""
     path = None if weights.random else weights.locate(cache)
-    return _network(path, weights.name, weights.random_seed, device)
+    return _network(path, weights.name, weights.random_seed, device, architecture, fusion)
 
 
 @functools.lru_cache(maxsize=1)
-def _network(path: Path | None, name: str, seed: int | None, device: str) -> Any:
+def _network(path: Path | None, name: str, seed: int | None, device: str, architecture: str, fusion: bool) -> Any:
     with seeded(seed):
-        module = compat.clap_module(ARCHITECTURE)
+        module = compat.clap_module(architecture, fusion)
         if path is None:
             _randomize(module.model)
     if path is not None:
         fill(module.model, state_dict(compat.load_tensors(path, name)), name, path)
+    speed_up_htsat(module.model.audio_branch)
     return module.to(device).eval()
 
 

@@ -10,83 +10,127 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, by_length, fill, randomize, seeded
-from evalkit.errors import EvalkitError
+from evalkit.encoders import Input, fill, in_batches, randomize, seeded
+from evalkit.encoders.attention import speed_up_passt
+from evalkit.errors import EvalkitError, unknown
 from evalkit.store import Cache
 
 RATE = 32000  # Hz
-LONGEST = 20.0  # seconds, the length of the network's time encoding
+LONGEST = 20.0  # seconds, the length of the longer network's time encoding
 CLASSES = 527
-TOGETHER = round(40 * RATE)  # samples in one forward; attention's memory grows with the length squared
+TOGETHER = round(160 * RATE)  # samples in one forward
 
 
 @dataclass(frozen=True)
 class PaSST:
     """Koutini et al. 2022, "Efficient Training of Audio Transformers with Patchout".
 
-    hear21passt's base20sec, fed as audiocraft's metrics/kld.py does: unpadded, level untouched.
+    By default hear21passt's base20sec, fed as audiocraft's metrics/kld.py does: unpadded, level untouched.
 
     Attributes:
+        network: 20 for hear21passt's base20sec, 10 for its base: the seconds it was trained on.
         segment: seconds; longer clips are cut into segments of this length, the last one shorter.
+        step: seconds between the starts of segments; None for segments side by side.
+        most: only this many segments, from the start; None for all.
         shortest: seconds; segments of this length or less are dropped.
+        pad_over: seconds; segments longer than this are filled up with zeros; None for none.
+        aggregate: "mean" or "max" of a clip's logits over its segments gives one row per clip; None
+            leaves one row per segment.
+        peak_headroom: decibels between full scale and the peak that clips are first scaled to; None
+            to leave the level.
+        activation: "softmax" over all labels, as in audiocraft, or "sigmoid" of each label by itself,
+            which is what the network was trained with.
     """
 
     weights: Asset
+    network: Literal[10, 20] = 20
     segment: float = LONGEST
+    step: float | None = None
+    most: int | None = None
     shortest: float = 0.15
+    pad_over: float | None = None
+    aggregate: Literal["mean", "max"] | None = None
+    peak_headroom: float | None = None
+    activation: Literal["softmax", "sigmoid"] = "softmax"
     sample_rate: int = RATE
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
+    remove_dc: bool = False
     reads: ClassVar[str] = "audio"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def hears(self) -> Input:
-        return Input(self.sample_rate, self.channels, self.resampler)
+        return Input(self.sample_rate, self.channels, self.resampler, remove_dc=self.remove_dc)
 
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:
             raise EvalkitError(f"PaSST reads {RATE} Hz, not {self.sample_rate}")
-        if not 0.15 <= self.shortest < self.segment <= LONGEST:
+        if self.activation not in ("softmax", "sigmoid"):
+            raise unknown("PaSST activation", self.activation, ["softmax", "sigmoid"])
+        if self.network not in (10, 20):
+            raise EvalkitError(f"PaSST: network={self.network}: there is one of 10 and one of 20 seconds")
+        if not 0.15 <= self.shortest < self.segment <= self.network:
             raise EvalkitError(
                 f"PaSST: shortest={self.shortest:g} and segment={self.segment:g} must lie in this order between "
-                f"0.15 and {LONGEST:g} s"
+                f"0.15 and the network's {self.network} s"
             )
+        if self.step is not None and not 0.01 <= self.step <= self.segment:
+            raise EvalkitError(f"PaSST: step={self.step:g} must be between 0.01 s and segment, or null")
+        if self.most is not None and self.most < 1:
+            raise EvalkitError(f"PaSST: most={self.most} must be at least 1, or null")
+        if self.aggregate not in ("mean", "max", None):
+            raise unknown("PaSST aggregate", self.aggregate, ["mean", "max", "null"])
+        _ = self.hears  # refuses what cannot be heard
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives probabilities (segments, 527)."""
         import torch
 
-        network = network_of(self.weights, cache).to(device).eval()
+        network = network_of(self.weights, cache, self.network).to(device).eval()
 
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.segments(clip) for clip in clips]
-            flat = [segment for segments in cut for segment in segments]
-            result = np.empty((len(flat), CLASSES), np.float32)
-            # even in eval mode the front end draws from torch's global generator
-            with torch.inference_mode(), seeded(None), compat.quiet():
-                for indices in by_length(flat, TOGETHER):
-                    batch = torch.from_numpy(np.stack([flat[i] for i in indices])).to(device)
-                    result[indices] = network(batch).softmax(-1).cpu().numpy()
-            return np.split(result, np.cumsum([len(segments) for segments in cut])[:-1])
+            with compat.quiet():
+                rows = in_batches(network, [segment for segments in cut for segment in segments], device, TOGETHER)
+            result = np.stack(rows) if rows else np.empty((0, CLASSES), np.float32)
+            ends = np.cumsum([len(segments) for segments in cut])[:-1]
+            return [self.probabilities(torch.from_numpy(logits)) for logits in np.split(result, ends)]
 
         return encode
 
     def segments(self, clip: np.ndarray) -> list[np.ndarray]:
         """Cut a clip (samples,) into the segments that count."""
-        length, shortest = int(self.segment * RATE), int(self.shortest * RATE)
-        parts = (clip[start : start + length] for start in range(0, len(clip), length))
-        return [np.asarray(part, np.float32) for part in parts if len(part) > shortest]
+        samples, length, shortest = np.asarray(clip, np.float32), int(self.segment * RATE), int(self.shortest * RATE)
+        peak = np.abs(samples).max(initial=0.0)
+        if self.peak_headroom is not None and peak > 0:
+            samples = samples * np.float32(10 ** (-self.peak_headroom / 20) / peak)
+        step = length if self.step is None else int(self.step * RATE)
+        # what a segment shares with the one before needs no segment of its own
+        starts = range(0, max(step, len(samples) - (length - step)), step)[: self.most]
+        parts = [part for part in (samples[start : start + length] for start in starts) if len(part) > shortest]
+        if self.pad_over is None:
+            return parts
+        over = int(self.pad_over * RATE)
+        return [np.pad(part, (0, length - len(part))) if len(part) > over else part for part in parts]
+
+    def probabilities(self, logits: Any) -> np.ndarray:
+        """Probabilities (segments, 527), or (1, 527) of all, from a tensor of logits (segments, 527)."""
+        if self.aggregate and len(logits):
+            logits = logits.mean(0, keepdim=True) if self.aggregate == "mean" else logits.amax(0, keepdim=True)
+        result: np.ndarray = (logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()).numpy()
+        return result
 
 
-def network_of(weights: Asset, cache: Cache) -> Any:
+def network_of(weights: Asset, cache: Cache, seconds: int = 20) -> Any:
     """The front end and the network on the CPU, with published or seeded random weights."""
     with seeded(weights.random_seed):
-        model = compat.passt_20sec()
+        model = compat.passt_model(seconds)
         if weights.random:
             randomize(model.net, gain=1.0)
             randomize(model.net.head, gain=2.0)  # a KL divergence of about 2 between unlike sounds
     if not weights.random:
         path = weights.locate(cache)
         fill(model.net, compat.load_tensors(path, weights.name), weights.name, path)
+    speed_up_passt(model)
     return model

@@ -22,6 +22,7 @@ class ChromaSimilarity:
     encoder: Encoder
     title: ClassVar[str] = "Chroma cosine similarity"
     higher_is_better: ClassVar[bool] = True
+    clip_by_clip: ClassVar[bool] = True
 
     @property
     def reference_encoder(self) -> Encoder:
@@ -30,4 +31,6 @@ class ChromaSimilarity:
     def __call__(self, generated: Features, reference: Features) -> Measured:
         """Compare chromagrams (frames, pitch classes), clip by clip."""
         pairs = zip(generated.values, reference.values, strict=True)
-        return mean_over_items(generated.ids, [cosine_similarity(g, r) for g, r in pairs])
+        # a protocol that does not cut pairs may leave unlike lengths
+        common = [(g, r, min(len(g), len(r))) for g, r in pairs]
+        return mean_over_items(generated.ids, [cosine_similarity(g[:n], r[:n]) for g, r, n in common])

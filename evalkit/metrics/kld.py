@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
 
 from evalkit.bootstrap import mean_over_items
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Encoder
 from evalkit.stats import kl_divergence
 from evalkit.types import Features, Measured
 
+Direction = Literal["reference_generated", "generated_reference", "both"]
+
 
 @dataclass(frozen=True)
 class KLD:
-    """Mean KL(reference ‖ generated) of a classifier's label probabilities, over paired segments.
+    """Mean KL divergence of a classifier's label probabilities, over paired segments.
 
     Segments are the items of the mean, as in audiocraft's `PasstKLDivergenceMetric`: a clip that is
     longer than the classifier's input counts several times.
+
+    Attributes:
+        direction: "reference_generated" is KL(reference ‖ generated), "generated_reference" the other
+            way round, "both" their sum.
+        epsilon: added inside the logarithm of the second of the two; nothing is renormalised.
     """
 
     encoder: Encoder
+    direction: Direction = "reference_generated"
     epsilon: float = 1e-6
-    title: ClassVar[str] = "KLD"
+    title: str = "KLD"
     higher_is_better: ClassVar[bool] = False
+    clip_by_clip: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise unknown("direction of KLD", self.direction, get_args(Direction))
+        if not 0 <= self.epsilon < 1:
+            raise EvalkitError(f"{self.title}: epsilon={self.epsilon:g} must be at least 0 and below 1")
 
     @property
     def reference_encoder(self) -> Encoder:
         return self.encoder
 
     def __call__(self, generated: Features, reference: Features) -> Measured:
-        """Compare probabilities (segments, labels), clip by clip."""
-        divergences = [
-            kl_divergence(p, r, self.epsilon) for p, r in zip(generated.values, reference.values, strict=True)
-        ]
+        """Compare probabilities (segments, labels), clip by clip, over the segments that both have."""
+        divergences = [self.divergence(g, r) for g, r in zip(generated.values, reference.values, strict=True)]
         if not any(map(len, divergences)):
-            raise EvalkitError("KLD: the clips are shorter than the shortest segment that the classifier takes")
+            raise EvalkitError(
+                f"{self.title}: the clips are shorter than the shortest segment that the classifier takes"
+            )
         return mean_over_items(generated.ids, divergences)
+
+    def divergence(self, generated: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """The divergence of each pair of rows (segments, labels): (segments,), in nats."""
+        both = min(len(generated), len(reference))  # a protocol that does not cut pairs may leave unlike lengths
+        generated, reference = generated[:both], reference[:both]
+        if self.direction == "reference_generated":
+            return kl_divergence(generated, reference, self.epsilon)
+        if self.direction == "generated_reference":
+            return kl_divergence(reference, generated, self.epsilon)
+        return kl_divergence(generated, reference, self.epsilon) + kl_divergence(reference, generated, self.epsilon)

@@ -1,0 +1,83 @@
+"""PANNs: label probabilities, 16 kHz mono to 527 AudioSet classes per clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from evalkit import compat
+from evalkit.assets import Asset
+from evalkit.encoders import Input, fill, in_batches, randomize, seeded
+from evalkit.errors import EvalkitError, unknown
+from evalkit.store import Cache
+
+RATE = 16000  # Hz
+CLASSES = 527
+TOGETHER = round(80 * RATE)  # samples in one forward
+
+
+@dataclass(frozen=True)
+class PANNs:
+    """Kong et al. 2020, "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition".
+
+    Cnn14_16k, with the network of frechet-audio-distance, on whole clips.
+
+    Attributes:
+        activation: "softmax" over all labels, or "sigmoid" of each label by itself.
+        pad_to: seconds that shorter clips are filled up to with zeros; at least the network's shortest.
+    """
+
+    weights: Asset
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    pad_to: float = 2.0
+    channels: Literal["mean", "first", "side"] = "mean"
+    resampler: str = "julius"
+    remove_dc: bool = False
+    reads: ClassVar[str] = "audio"
+    version: ClassVar[int] = 1
+
+    @property
+    def hears(self) -> Input:
+        return Input(RATE, self.channels, self.resampler, remove_dc=self.remove_dc)
+
+    def __post_init__(self) -> None:
+        if self.activation not in ("softmax", "sigmoid"):
+            raise unknown("PANNs activation", self.activation, ["softmax", "sigmoid"])
+        if not 0.4 <= self.pad_to <= 60:
+            raise EvalkitError(f"PANNs: pad_to={self.pad_to:g} must be between 0.4 and 60 s")
+        _ = self.hears  # refuses what cannot be heard
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        """Load the network; its function gives probabilities (1, 527)."""
+        network = network_of(self.weights, cache).to(device).eval()
+        shortest = round(self.pad_to * RATE)
+
+        def forward(batch: Any) -> Any:
+            # the network itself gives only sigmoids, which softmax cannot be had from exactly
+            logits = network.fc_audioset(network(batch)["embedding"])
+            return (logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid())[:, None]
+
+        def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
+            padded = [np.pad(np.asarray(c, np.float32), (0, max(0, shortest - len(c)))) for c in clips]
+            return in_batches(forward, padded, device, TOGETHER)
+
+        return encode
+
+
+def network_of(weights: Asset, cache: Cache) -> Any:
+    """The network on the CPU, with published or seeded random weights."""
+    with seeded(weights.random_seed):
+        network = compat.panns_cnn14_16k()
+        if weights.random:
+            randomize(network, gain=2**0.5)
+            randomize(network.fc_audioset, gain=1.0)
+            network.bn0.running_mean.fill_(-30)  # the level and spread of music's log-mel bands in dB
+            network.bn0.running_var.fill_(20**2)
+    if not weights.random:
+        path = weights.locate(cache)
+        checkpoint = compat.load_tensors(path, weights.name)
+        fill(network, checkpoint.get("model") if isinstance(checkpoint, dict) else checkpoint, weights.name, path)
+    return network
