@@ -105,8 +105,8 @@ def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
-def clap_module(amodel: str) -> Any:
-    """Build laion_clap's CLAP_Module without fusion, on the CPU, its weights still to be filled in.
+def clap_module(amodel: str, fusion: bool) -> Any:
+    """Build laion_clap's CLAP_Module on the CPU, its weights still to be filled in.
 
     Defects of 1.1.7: the constructor loads roberta-base's weights from the hub, which the checkpoint
     overwrites, and roberta-base's tokenizer, which evalkit passes to each call.
@@ -123,7 +123,22 @@ def clap_module(amodel: str) -> Any:
         patch.object(RobertaModel, "from_pretrained", lambda *_, **__: RobertaModel(config)),
         patch.object(RobertaTokenizer, "from_pretrained", _nothing),
     ):
-        return module.CLAP_Module(enable_fusion=False, device="cpu", amodel=amodel)
+        return module.CLAP_Module(enable_fusion=fusion, device="cpu", amodel=amodel)
+
+
+@contextlib.contextmanager
+def clap_takes_first_parts() -> Iterator[None]:
+    """Have laion_clap take the first of all parts of a clip over 10 s that it chooses from.
+
+    Defect of 1.1.7: it draws them from numpy's global generator, so no two calls give the same.
+    """
+    import numpy as np
+
+    with (
+        patch.object(np.random, "choice", lambda starts: starts[0]),
+        patch.object(np.random, "randint", lambda low, high: low),
+    ):
+        yield
 
 
 def roberta_tokenizer(folder: Path) -> Any:
@@ -148,20 +163,20 @@ def roberta_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def passt_20sec() -> Any:
-    """Build hear21passt's 20-second model that gives logits, its weights still to be filled in.
+def passt_model(seconds: int) -> Any:
+    """Build hear21passt's 10- or 20-second model that gives logits, its weights still to be filled in.
 
     Defects of 0.0.26: `get_basic_model` always downloads; it prints the whole model, and on its
     first forward every shape, to stdout.
     """
     prepare()
     with quiet():
-        from hear21passt import base20sec
+        from hear21passt import base, base20sec
         from hear21passt.models import passt
 
-        original = base20sec.get_model_passt
-        with patch.object(base20sec, "get_model_passt", functools.partial(original, pretrained=False)):
-            model = base20sec.get_basic_model(mode="logits")
+        package = {10: base, 20: base20sec}[seconds]
+        with patch.object(package, "get_model_passt", functools.partial(package.get_model_passt, pretrained=False)):
+            model = package.get_basic_model(mode="logits")
     passt.first_RUN = False
     return model
 
@@ -180,6 +195,20 @@ def fad_vggish(network: Any) -> Any:
 
         with patch.object(torch.hub, "load", lambda *_, **__: network):
             return FrechetAudioDistance(model_name="vggish", use_pca=False, use_activation=False).model
+
+
+def panns_cnn14_16k() -> Any:
+    """Build PANNs' Cnn14 for 16 kHz as frechet-audio-distance does, its weights still to be filled in.
+
+    Defect of 0.3.4: its import imports laion_clap; its own use of PANNs always fails.
+    """
+    laion_clap()
+    with quiet():
+        from frechet_audio_distance.models.pann import Cnn14_16k
+
+        return Cnn14_16k(
+            sample_rate=16000, window_size=512, hop_size=160, mel_bins=64, fmin=50, fmax=8000, classes_num=527
+        )
 
 
 def load_tensors(path: Path, name: str) -> Any:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,16 @@ def heard(sound: Sound, hears: Input) -> np.ndarray:
     return samples if hears.channels == "stereo" else samples[0]
 
 
+class Heard(NamedTuple):
+    """What the encoders get of a clip, and the peak of the clip as it was made."""
+
+    peak: float
+    inputs: dict[Input, np.ndarray]
+
+
+Missing = tuple[Clip, str, list[str]]  # a clip, its key, and the encoders whose features are not cached
+
+
 @dataclass(frozen=True)
 class Extractor:
     """The feature stage of one run: one protocol, one device, networks loaded when first needed."""
@@ -157,7 +167,7 @@ class Extractor:
         failed: dict[str, str] = {}
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
-                for batch in self._conditioned(missing, loudness):
+                for batch in self._conditioned(missing, encoders, loudness):
                     self._encode(batch, encoders, found, failed)
                     advance(len(batch))
         if not failed:
@@ -209,26 +219,35 @@ class Extractor:
         return self._loaded[key]
 
     def _conditioned(
-        self, missing: list[tuple[Clip, str, list[str]]], loudness: float | None
-    ) -> Iterator[list[tuple[Clip, str, list[str], Sound | str]]]:
-        """Decode batch by batch, one batch ahead of the networks."""
+        self, missing: Sequence[Missing], encoders: Mapping[str, Encoder], loudness: float | None
+    ) -> Iterator[list[tuple[Missing, Heard | str]]]:
+        """Decode and convert batch by batch, one batch ahead of the networks."""
+        import torch
 
-        def one(item: tuple[Clip, str, list[str]]) -> tuple[Clip, str, list[str], Sound | str]:
+        def one(item: Missing) -> tuple[Missing, Heard | str]:
+            clip, _, absent = item
             try:
-                return (*item, condition(item[0], self.rate, loudness))
+                sound = condition(clip, self.rate, loudness)
+                wanted = {encoders[key].hears for key in absent if key != PEAK}  # type: ignore[attr-defined]
+                # encoders that hear the same share it
+                return item, Heard(sound.peak, {hears: heard(sound, hears) for hears in wanted})
             except AudioError as error:
-                return (*item, str(error))
+                return item, str(error)
 
         chunks = [missing[i : i + self.batch_size] for i in range(0, len(missing), self.batch_size)]
-        with ThreadPoolExecutor(2) as pool:
-            ahead = [pool.submit(one, item) for item in chunks[0]]
-            for chunk in [*chunks[1:], []]:
-                current, ahead = ahead, [pool.submit(one, item) for item in chunk]
-                yield [future.result() for future in current]
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(max(2, threads), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                ahead = [pool.submit(one, item) for item in chunks[0]]
+                for chunk in [*chunks[1:], []]:
+                    current, ahead = ahead, [pool.submit(one, item) for item in chunk]
+                    yield [future.result() for future in current]
+        finally:
+            torch.set_num_threads(threads)  # what a worker sets for itself is also inherited by later threads
 
     def _encode(
         self,
-        batch: list[tuple[Clip, str, list[str], Sound | str]],
+        batch: Sequence[tuple[Missing, Heard | str]],
         encoders: Mapping[str, Encoder],
         found: dict[str, dict[str, np.ndarray]],
         failed: dict[str, str],
@@ -239,24 +258,17 @@ class Extractor:
             self.cache.write_feature(key, clip_key, value)
             found[key][clip.id] = value
 
-        good = []
-        for clip, clip_key, absent, sound in batch:
+        for (clip, clip_key, absent), sound in batch:
             if isinstance(sound, str):
                 failed[clip.id] = sound
-                continue
-            good.append((clip, clip_key, absent, sound))
-            if PEAK in absent:
+            elif PEAK in absent:
                 keep(PEAK, clip, clip_key, np.array([sound.peak]))
-        inputs: dict[tuple[str, Input], np.ndarray] = {}  # encoders of one rate share the resampling
         for key, encoder in encoders.items():
-            todo = [(c, k, s) for c, k, absent, s in good if key in absent]
+            hears: Input = encoder.hears  # type: ignore[attr-defined]  # encoders of audio have one
+            todo = [(c, k, s.inputs[hears]) for (c, k, absent), s in batch if key in absent and isinstance(s, Heard)]
             if not todo:
                 continue
-            hears: Input = encoder.hears  # type: ignore[attr-defined]  # encoders of audio have one
-            for clip, _, sound in todo:
-                if (clip.id, hears) not in inputs:
-                    inputs[clip.id, hears] = heard(sound, hears)
-            values = self._network(key, encoder)([inputs[c.id, hears] for c, _, _ in todo])
+            values = self._network(key, encoder)([samples for _, _, samples in todo])
             for (clip, clip_key, _), value in zip(todo, values, strict=True):
                 keep(key, clip, clip_key, value)
 

@@ -63,7 +63,7 @@ from evalkit.encoders.clap import made_up_tokenizer
 from evalkit.store import Cache
 tokenizer = compat.roberta_tokenizer(made_up_tokenizer(Cache({str(tmp_path)!r})))
 assert len(tokenizer("a song")["input_ids"]) > 2
-model = compat.passt_20sec().eval()
+model = compat.passt_model(20).eval()
 with compat.quiet(), torch.inference_mode():
     assert model(torch.zeros(1, 8000)).shape == (1, 527)
 """)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -44,7 +45,12 @@ def test_every_command_shown_composes(text: str) -> None:
         options = [word.strip("'") for word in command.split()[2:] if "=" in word and not word.startswith("[")]
         if not options or "=NAME" in command or "metric=[fad,cosine]" in options:
             continue
-        build(compose(options).prompts)
+        sweep = " -m " in command  # else a comma is inside a list
+        values = [
+            [f"{o.partition('=')[0]}={v}" for v in o.partition("=")[2].split(",")] if sweep else [o] for o in options
+        ]
+        for chosen in itertools.product(*values):
+            build(compose(list(chosen)).prompts)
 
 
 def test_the_demos_table_is_shown() -> None:

@@ -7,7 +7,16 @@ import pytest
 import scipy.linalg
 import torch
 
-from evalkit.stats import cosine_similarity, frechet_distance, gaussian, kl_divergence
+from evalkit import stats
+from evalkit.bootstrap import draws
+from evalkit.stats import (
+    cosine_similarity,
+    frechet_distance,
+    gaussian,
+    kl_divergence,
+    resampled_frechet_distances,
+    resampled_gaussians,
+)
 
 
 def random_covariance(rng: np.random.Generator, d: int, rank: int) -> np.ndarray:
@@ -16,12 +25,70 @@ def random_covariance(rng: np.random.Generator, d: int, rank: int) -> np.ndarray
 
 
 def test_gaussian_is_numpys_mean_and_covariance() -> None:
-    frames = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32)
-    mean, cov = gaussian([frames[:20], frames[20:20], frames[20:]])
-    np.testing.assert_allclose(mean, frames.astype(np.float64).mean(0), rtol=1e-12)
-    np.testing.assert_allclose(cov, np.cov(frames.astype(np.float64), rowvar=False), rtol=1e-12, atol=1e-15)
+    frames = np.random.default_rng(0).standard_normal((150, 7)).astype(np.float32) + 1000
+    clips = np.split(frames, [3, 3, 50, 149])
+    exact = frames.astype(np.float64)
+    for ddof in (0, 1):
+        mean, cov = gaussian(clips, ddof)
+        np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(cov, np.cov(exact, rowvar=False, ddof=ddof), rtol=1e-10)
     with pytest.raises(ValueError, match="too few"):
-        gaussian([frames[:1], frames[:0]])
+        gaussian([frames[:1]])
+    with pytest.raises(ValueError, match="too few"):
+        gaussian([frames[:0]], ddof=0)
+
+
+def clips_of(rng: np.random.Generator, n: int, d: int, shift: float) -> list[np.ndarray]:
+    """Clips of different lengths around means of their own, far from zero."""
+    lengths = rng.integers(1, 20, n)
+    lengths[n // 2] = 0
+    return [(rng.standard_normal((m, d)) + rng.standard_normal(d) + shift).astype(np.float32) for m in lengths]
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+@pytest.mark.parametrize(("n", "d", "block"), [(40, 6, 2**24), (600, 6, 2**24), (40, 12, 200), (9, 48, 2**24)])
+def test_resamples_are_those_of_the_naive_loop(
+    n: int, d: int, block: int, ddof: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn clips put together, numpy's covariance, and the root's trace from the frames themselves.
+
+    600 clips, and small blocks, take several rounds; 9 clips have fewer frames than dimensions.
+    """
+    monkeypatch.setattr(stats, "BLOCK", block)
+    rng = np.random.default_rng(n)
+    sets = clips_of(rng, n, d, 50.0), clips_of(rng, n, d, 50.3)
+    weights = draws(n, 7, seed=1)
+    values = resampled_frechet_distances(*sets, weights, ddof)
+    fits = [
+        [(m, c) for means, covs in resampled_gaussians(clips, weights, ddof) for m, c in zip(means, covs, strict=True)]
+        for clips in sets
+    ]
+    for row, value, *ours in zip(weights, values, *fits, strict=True):
+        drawn = np.repeat(np.arange(n), row.astype(int))
+        frames = [np.concatenate([clips[i] for i in drawn]).astype(np.float64) for clips in sets]
+        expected = [(x.mean(axis=0), np.cov(x, rowvar=False, ddof=ddof)) for x in frames]
+        for (mean, cov), (mean_, cov_) in zip(ours, expected, strict=True):
+            np.testing.assert_allclose(mean, mean_, rtol=1e-12)
+            np.testing.assert_allclose(cov, cov_, rtol=1e-9, atol=1e-12)
+        (mean1, cov1), (mean2, cov2) = expected
+        r1, r2 = (np.linalg.qr((x - x.mean(axis=0)) / (len(x) - ddof) ** 0.5, mode="r") for x in frames)
+        root = np.linalg.svd(r1 @ r2.T, compute_uv=False).sum()
+        naive = ((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2) - 2 * root
+        assert value == pytest.approx(naive, rel=1e-9)
+
+
+def test_resamples_of_one_weight_each_are_the_sample_itself() -> None:
+    rng = np.random.default_rng(2)
+    sets = clips_of(rng, 30, 5, 0.0), clips_of(rng, 30, 5, 1.0)
+    (value,) = resampled_frechet_distances(*sets, np.ones((1, 30)))
+    assert value == pytest.approx(frechet_distance(*gaussian(sets[0]), *gaussian(sets[1])), rel=1e-12)
+
+
+def test_a_resample_without_frames_has_no_value() -> None:
+    clips = [np.zeros((0, 3)), np.random.default_rng(0).standard_normal((5, 3))]
+    values = resampled_frechet_distances(clips, clips, np.array([[2.0, 0.0], [1.0, 1.0]]))
+    assert np.isnan(values[0])
+    assert values[1] == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("d", [2, 16, 128])

@@ -6,6 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,38 @@ from evalkit.assets import Asset
 from evalkit.store import Cache
 
 SEED = 7
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One case of one stage: how far evalkit is from an original, and how far it may be."""
+
+    stage: str
+    original: str
+    case: str
+    error: float
+    tolerance: float
+    measure: str
+
+
+RECORDED: list[Comparison] = []  # what `pytest tests/parity --parity-table` writes to docs/parity.md
+
+
+def within(stage: str, original: str, case: str, error: float, tolerance: float, measure: str = "relative") -> None:
+    """Assert that an error is at most its tolerance, and keep both for the table in docs/parity.md.
+
+    Args:
+        stage: what is compared, such as "VGGish: embeddings"; a row of the table.
+        original: with what, such as "torchvggish 0.2, window by window".
+        case: the clip, rate or matrix; the table says only how many there are.
+        error: the largest difference in this case; NaN fails.
+        measure: what the error is: "relative" (to the largest value), "absolute", or a unit.
+    """
+    comparison = Comparison(stage, original, case, float(error), tolerance, measure)
+    RECORDED.append(comparison)
+    assert comparison.error <= tolerance, (
+        f"{stage}, {case}: differs from {original} by {error:.2e} ({measure}), more than {tolerance:g}"
+    )
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from unittest.mock import patch
 
 import numpy as np
@@ -13,6 +12,8 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.encoders.passt import PaSST, network_of
 from tests import parity
+
+ORIGINAL = "hear21passt 0.0.26, one by one"
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +43,22 @@ def probabilities(original, segment: np.ndarray) -> np.ndarray:
 
 
 def test_probabilities_are_the_original_s(shared_data, published, encode):
-    clips = [
-        parity.music(shared_data, "bach.mp3", 32000, 3, 3),
-        parity.music(shared_data, "electro_2.mp3", 32000, 0, 10),
-        parity.noise(32000, 1),
-        parity.silence(32000, 1),
-        parity.sine(32000, 0.2),
-        parity.sine(32000, 0.15),  # too short to count
-    ]
-    started = time.perf_counter()
-    ours = encode(clips)
-    seconds = time.perf_counter() - started
+    clips = {
+        "bach, 3 s": parity.music(shared_data, "bach.mp3", 32000, 3, 3),
+        "electro, 10 s": parity.music(shared_data, "electro_2.mp3", 32000, 0, 10),
+        "noise, 1 s": parity.noise(32000, 1),
+        "silence, 1 s": parity.silence(32000, 1),
+        "tone, 0.2 s": parity.sine(32000, 0.2),
+        "too short to count": parity.sine(32000, 0.15),
+    }
+    ours = encode(list(clips.values()))
     assert [p.shape for p in ours] == [(1, 527)] * 5 + [(0, 527)]
-    worst = 0.0
-    for clip, p in zip(clips, ours, strict=True):
+    for (name, clip), p in zip(clips.items(), ours, strict=True):
         assert p.dtype == np.float32
         np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
         if len(p):
-            worst = max(worst, parity.difference(p, probabilities(published[1], clip)))
-    print(f"PaSST probabilities, largest relative difference {worst:.1e}; {seconds / 15.2:.2f} s per second of audio")
-    assert worst < 2e-5
+            error = parity.difference(p, probabilities(published[1], clip))
+            parity.within("PaSST, 20 s: probabilities", ORIGINAL, name, error, 2e-5)
 
 
 def test_segments_are_disjoint_and_unpadded(published, encode, shared_data):
@@ -77,7 +74,8 @@ def test_segments_are_disjoint_and_unpadded(published, encode, shared_data):
     short = PaSST(Asset(name="PaSST weights", path=str(published[0])), segment=1.0).load(parity.cache(), "cpu")
     (ours,) = short([clip])
     for segment, p in zip(segments, ours, strict=True):
-        assert parity.difference(p[None], probabilities(published[1], segment)) < 2e-5
+        error = parity.difference(p[None], probabilities(published[1], segment))
+        parity.within("PaSST, 20 s: probabilities", ORIGINAL, f"a segment of {len(segment)}", error, 2e-5)
 
 
 def test_many_clips_at_once_equal_one_by_one(encode, shared_data):
@@ -89,8 +87,8 @@ def test_many_clips_at_once_equal_one_by_one(encode, shared_data):
     together, reordered = encode(clips), encode(clips[::-1])[::-1]
     for clip, many, other in zip(clips, together, reordered, strict=True):
         (one,) = encode([clip])
-        assert parity.difference(many, one) < 1e-5
-        assert parity.difference(other, one) < 1e-5
+        for case, p in (("together", many), ("reordered", other)):
+            parity.within("PaSST, 20 s: many at once", "one by one", case, parity.difference(p, one), 1e-5)
 
 
 def test_random_weights_tell_sounds_apart(encode):

@@ -1,0 +1,301 @@
+"""evalkit's metric stage against the packages that people use today: FAD, KLD, CLAP score, and all three.
+
+    python -m benchmarks.metrics [--clips 8] [--repeats 3] [--threads 2] [--device cuda]
+
+One process holds both sides, on the same seeded weights and the same 10-s stereo files; they run in turns, and each
+must give the other's numbers. Seconds are for decoding, resampling, embedding and the statistic, from files to value;
+loading of networks is left out on both sides. Results go to results/benchmarks/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from benchmarks import packages
+from benchmarks.metrics_report import write
+from evalkit import audio, compat
+from evalkit.assets import Asset
+from evalkit.audio import Audio
+from evalkit.encoders import clap, passt, vggish
+from evalkit.features import Extractor, condition, heard
+from evalkit.metrics.clap_score import CLAPScore
+from evalkit.metrics.fad import FAD
+from evalkit.metrics.kld import KLD
+from evalkit.models.synth import Synth
+from evalkit.prompts import Demo
+from evalkit.store import Cache, sha256_file
+from evalkit.types import Clip, Prompt
+
+ROOT = Path(__file__).parent.parent
+MUSIC = ROOT.parent / "shared" / "data" / "audio"
+SECONDS = 10
+WEIGHTS = Asset(name="seeded weights", random_seed=0)
+BARS = {"fad": 1.5, "kld": 1.0, "clap_score": 1.0, "together": 1.5}  # on a CPU
+GPU_BAR = 5.0
+MUSICCAPS = 5521
+TOLERANCE = {"fad": 1e-5, "kld": 1e-5, "clap_score": 1e-5}
+PACKAGES = ("torch", "frechet-audio-distance", "resampy", "hear21passt", "laion-clap", "julius", "librosa", "numpy")
+
+
+def make_clips(folder: Path, count: int, prompts: Sequence[Prompt]) -> tuple[list[Clip], list[Clip]]:
+    """Write `count` references and as many generated clips: real music where it is at hand, and synthesized."""
+    music = []
+    for path in sorted(MUSIC.glob("*")) if MUSIC.is_dir() else []:
+        whole = audio.read(path)
+        size = SECONDS * whole.rate
+        starts = range(0, whole.samples.shape[1] - size + 1, size)
+        music += [Audio(whole.samples[:, start : start + size], whole.rate) for start in starts]
+    sets: list[list[Clip]] = []
+    for seed, kind in enumerate(("references", "generated")):
+        clips = []
+        (folder / kind).mkdir(parents=True)
+        for i, prompt in enumerate(prompts[:count]):
+            take = 2 * (i // 2) + seed
+            real = i % 2 == 0 and take < len(music)
+            sound = music[take] if real else Synth(seed=seed).render(prompt, seed, SECONDS)
+            path = folder / kind / f"{i}.wav"
+            stereo = np.resize(sound.samples, (2, sound.samples.shape[1]))
+            soundfile.write(path, np.clip(stereo, -1, 1).T, sound.rate, subtype="PCM_16")
+            frames, rate, channels = audio.probe(path)
+            about = {"frames": frames, "sample_rate": rate, "channels": channels}
+            clips.append(Clip(str(i), path, sha256=sha256_file(path), **about))
+        sets.append(clips)
+    return sets[0], sets[1]
+
+
+class Ours:
+    """evalkit's encoders and metrics, set so that each computes what its package does; loaded once."""
+
+    def __init__(self, folder: Path, device: str, batch_size: int, captions: Sequence[Prompt]):
+        self.folder, self.device, self.batch_size, self.captions = folder, device, batch_size, captions
+        self.runs, self.loaded, self.waited = 0, {}, 0.0
+        self.cache = Cache(folder / "weights")
+        self.vggish = vggish.VGGish(
+            WEIGHTS, window=0.96, hop=0.96, peak_headroom=None, pcm16=None, level=None, resampler="resampy"
+        )
+        self.passt = passt.PaSST(WEIGHTS)
+        self.clap = clap.CLAPAudio(WEIGHTS, quantise=True, resampler="soxr_hq")
+        self.text = clap.CLAPText(WEIGHTS, tokenizer=WEIGHTS)
+        self.metrics = {
+            "fad": FAD(self.vggish),
+            "kld": KLD(self.passt),
+            "clap_score": CLAPScore(self.clap, self.text),
+        }
+
+    def score(self, names: Sequence[str], references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
+        """Values of metrics, from files, with nothing cached; and what the encoders gave of generated clips."""
+        self.runs += 1
+        cache = Cache(self.folder / f"run{self.runs}")
+        extractor = Extractor(cache, self.device, self.batch_size, None, _loaded=self.loaded)
+        start_iteration = extractor._conditioned
+
+        def conditioned(*arguments: Any) -> Any:
+            batches = start_iteration(*arguments)
+            while True:
+                before = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - before
+                if batch is None:
+                    return
+                yield batch
+
+        object.__setattr__(extractor, "_conditioned", conditioned)
+        metrics = {name: self.metrics[name] for name in names}
+        keys = {name: extractor.key(metric.encoder) for name, metric in metrics.items()}
+        options: dict[str, Any] = {"loudness": None, "refuse_silence": False, "title": "benchmark"}
+        ours, _ = extractor.clips(generated, {keys[n]: metrics[n].encoder for n in names}, **options)
+        compared = {keys[n]: metrics[n].encoder for n in names if n != "clap_score"}
+        theirs = extractor.clips(references, compared, **options)[0] if compared else {}
+        result: dict[str, Any] = {}
+        for name, metric in metrics.items():
+            if name == "clap_score":
+                against = extractor.captions(self.captions, self.text, extractor.key(self.text))
+            else:
+                against = theirs[keys[name]]
+            result[name] = metric(ours[keys[name]], against).value
+            result[f"{name} features"] = np.concatenate(ours[keys[name]].values)
+        return result
+
+    def stages(self, name: str, clip: Clip, clock: Callable[[], float]) -> dict[str, float]:
+        """Where the time of one clip goes."""
+        encoder = self.metrics[name].encoder
+        encode = encoder.load(self.cache, self.device)
+        assert clip.path is not None
+        sound = condition(clip, None, None)
+        samples = heard(sound, encoder.hears)
+        encode([samples])
+        return packages.stages_of(
+            clock,
+            ("decode", lambda: audio.read(clip.path)),
+            ("resample", lambda: heard(sound, encoder.hears)),
+            ("network", lambda: encode([samples])),
+        )
+
+
+class Theirs:
+    """The three packages on evalkit's weights."""
+
+    def __init__(self, ours: Ours, device: str):
+        self.captions = [prompt.text for prompt in ours.captions]
+        tokenizer = compat.roberta_tokenizer(clap.made_up_tokenizer(ours.cache))
+        self.fad = packages.FAD(vggish.network_of(WEIGHTS, ours.cache).state_dict(), device)
+        self.kld = packages.KLD(passt.network_of(WEIGHTS, ours.cache).net.state_dict(), device)
+        weights = clap.network_of(WEIGHTS, ours.cache, device).model.state_dict()
+        self.clap_score = packages.CLAP(weights, tokenizer, device)
+
+    def score(self, name: str, references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
+        paths = [[clip.path for clip in clips] for clips in (references, generated)]
+        if name == "fad":
+            return {name: self.fad.score(paths[0][0].parent, paths[1][0].parent)}
+        if name == "kld":
+            value, features = self.kld.score(*paths)
+        else:
+            value, features = self.clap_score.score(paths[1], self.captions)
+        return {name: value, f"{name} features": features}
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
+    """The result, wall seconds, and seconds of all threads of this process."""
+    wall, busy = time.perf_counter(), time.process_time()
+    result = function()
+    return result, time.perf_counter() - wall, time.process_time() - busy
+
+
+def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run both sides in turns. Raises SystemExit where their numbers differ."""
+    prompts = Demo().load(Cache(folder / "prompts")).prompts
+    prompts = tuple(dataclasses.replace(p, id=str(i)) for i, p in enumerate(prompts * 100))[: options.clips]
+    references, generated = make_clips(folder / "clips", options.clips, prompts)
+    ours = Ours(folder, options.device, options.batch_size, prompts)
+    theirs = Theirs(ours, options.device)
+    names = list(ours.metrics)
+    ours.score(names, references[:1], generated[:1])  # loads and warms up
+    for name in names:
+        theirs.score(name, references[:1], generated[:1])
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, "together"]}
+    differences: dict[str, float] = {}
+    for _ in range(options.repeats):
+        totals = [0.0, 0.0]
+        for name in names:
+            expected, wall, busy = timed(lambda name=name: theirs.score(name, references, generated))
+            found, our_wall, our_busy = timed(lambda name=name: ours.score([name], references, generated))
+            rows[name].append({"package": wall, "evalkit": our_wall, "package_cpu": busy, "evalkit_cpu": our_busy})
+            totals = [totals[0] + wall, totals[1] + busy]
+            differences[f"{name}, value"] = abs(found[name] / expected[name] - 1)
+            if f"{name} features" in expected:
+                worst = np.abs(found[f"{name} features"] - expected[f"{name} features"]).max()
+                differences[f"{name}, {'probabilities' if name == 'kld' else 'embeddings'}"] = float(worst)
+            print(name, {k: round(v, 2) for k, v in rows[name][-1].items()}, flush=True)
+            bad = [key for key, value in differences.items() if not value < TOLERANCE[key.split(",")[0]]]
+            if bad:
+                raise SystemExit(f"the numbers differ: {', '.join(f'{key}: {differences[key]:.1e}' for key in bad)}")
+        ours.waited = 0.0
+        found, our_wall, our_busy = timed(lambda: ours.score(names, references, generated))
+        row = {"package": totals[0], "evalkit": our_wall, "package_cpu": totals[1], "evalkit_cpu": our_busy}
+        rows["together"].append({**row, "waited": ours.waited})
+        print("together", {k: round(v, 2) for k, v in rows["together"][-1].items()}, flush=True)
+    result: dict[str, Any] = {"metrics": {}, "differences": differences}
+    for name, runs in rows.items():
+        result["metrics"][name] = {
+            "runs": runs,
+            "ratio": statistics.median(run["package"] / run["evalkit"] for run in runs),
+            "ratio_cpu": statistics.median(run["package_cpu"] / run["evalkit_cpu"] for run in runs),
+            "bar": BARS[name] if options.device == "cpu" else GPU_BAR,
+        }
+    result["share_waiting_for_audio"] = statistics.median(r["waited"] / r["evalkit"] for r in rows["together"])
+    per_pair = min(run["evalkit"] for run in rows["together"]) / options.clips
+    result["seconds_for_musiccaps"] = MUSICCAPS * per_pair
+    result["stages"] = stages(ours, theirs, generated, options.device)
+    if options.device != "cpu":
+        result["embeddings_per_second"] = embeddings_per_second(ours, generated)
+    return result
+
+
+def stages(ours: Ours, theirs: Theirs, clips: list[Clip], device: str) -> dict[str, Any]:
+    """Seconds of work per clip and stage, each side alone on one thread: medians over clips."""
+    clock, threads = packages.clock_of(device), torch.get_num_threads()
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {}
+    for name in ours.metrics:
+        both = {
+            "package": [getattr(theirs, name).stages(clip.path, clock) for clip in clips[:4]],
+            "evalkit": [ours.stages(name, clip, clock) for clip in clips[:4]],
+        }
+        found[name] = {
+            side: {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
+            for side, runs in both.items()
+        }
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(size=(10, 128)).astype(np.float32) for _ in range(2 * max(20, len(clips)))]
+    from evalkit.types import Features
+
+    halves = [Features(tuple(map(str, range(len(part)))), tuple(part)) for part in (frames[::2], frames[1::2])]
+    package = theirs.fad.package
+    start = clock()
+    moments = [package.calculate_embd_statistics(np.concatenate(half.values)) for half in halves]
+    package.calculate_frechet_distance(*moments[0], *moments[1])
+    between = clock()
+    ours.metrics["fad"](*halves)
+    found["statistic of FAD"] = {"package": between - start, "evalkit": clock() - between}
+    torch.set_num_threads(threads)
+    return found
+
+
+def embeddings_per_second(ours: Ours, clips: list[Clip]) -> dict[str, float]:
+    """Clips per second through each encoder, already decoded, in the batches of the metric stage."""
+    speeds = {}
+    for name, metric in ours.metrics.items():
+        encode = metric.encoder.load(ours.cache, ours.device)
+        samples = [heard(condition(clip, None, None), metric.encoder.hears) for clip in clips]
+        batches = [samples[i : i + ours.batch_size] for i in range(0, len(samples), ours.batch_size)]
+        encode(batches[0])
+        _, wall, _ = timed(lambda batches=batches, encode=encode: [encode(batch) for batch in batches])
+        speeds[name] = len(samples) / wall
+    return speeds
+
+
+def machine(device: str) -> dict[str, Any]:
+    models = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    about = {"cpu": f"{models[0]}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"}
+    if device != "cpu":
+        about["gpu"] = torch.cuda.get_device_name(device)
+    return {**about, "python": platform.python_version(), "versions": {p: metadata.version(p) for p in PACKAGES}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=8, help="references, and as many generated clips")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch, on both sides")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "benchmarks")
+    options = parser.parse_args()
+    compat.laion_clap()
+    torch.set_num_threads(options.threads)
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="evalkit-benchmark-") as name:
+        found = compare(options, Path(name))
+    about = {"clips": options.clips, "seconds_per_clip": SECONDS, "threads": options.threads, "device": options.device}
+    found = {**about, "machine": machine(options.device), "load": [load, os.getloadavg()[0]], **found}
+    write(options.output / f"metrics_{torch.device(options.device).type}.json", found)
+
+
+if __name__ == "__main__":
+    main()

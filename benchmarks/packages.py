@@ -1,0 +1,168 @@
+"""The packages that people compute these metrics with today, called as their own documentation and callers do.
+
+They run on the same weights as evalkit's encoders, which the caller hands over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import julius
+import librosa
+import numpy as np
+import soundfile
+import torch
+
+from evalkit import compat
+
+Stages = dict[str, float]
+
+
+def stages_of(clock: Callable[[], float], *steps: tuple[str, Callable[[], Any]]) -> Stages:
+    """The seconds of steps that run one after the other."""
+    seconds: Stages = {}
+    for name, step in steps:
+        start = clock()
+        step()
+        seconds[name] = seconds.get(name, 0.0) + clock() - start
+    return seconds
+
+
+class FAD:
+    """frechet-audio-distance: `FrechetAudioDistance().score(background_dir, eval_dir)`."""
+
+    def __init__(self, weights: Any, device: str):
+        from frechet_audio_distance import FrechetAudioDistance
+        from torchvggish import vggish_input
+        from torchvggish.torchvggish import VGG, make_layers
+
+        class Hub(VGG):  # what torch.hub gives for harritaylor/torchvggish: the package's front end, then its network
+            def forward(self, samples: np.ndarray, rate: int) -> torch.Tensor:
+                return super().forward(vggish_input.waveform_to_examples(samples, rate).to(device))
+
+        network = Hub(make_layers(), postprocess=False)
+        network.load_state_dict(weights)
+        with patch.object(torch.hub, "load", lambda **_: network), compat.quiet():
+            self.package = FrechetAudioDistance()
+        self.package.device = torch.device(device)
+        self.package.model.to(device)
+
+    def score(self, references: Path, generated: Path) -> float:
+        value = float(self.package.score(str(references), str(generated)))
+        if value == -1:
+            raise RuntimeError("frechet-audio-distance failed: it gives -1")
+        return value
+
+    def stages(self, path: Path, clock: Callable[[], float]) -> Stages:
+        """Where the time of one clip goes."""
+        import resampy
+
+        samples, rate = soundfile.read(path, dtype="float32")
+        mono = samples.mean(axis=1) if samples.ndim > 1 else samples
+        resampled = resampy.resample(mono, rate, 16000)
+        return stages_of(
+            clock,
+            ("decode", lambda: soundfile.read(path, dtype="float32")),
+            ("resample", lambda: resampy.resample(mono, rate, 16000)),
+            ("network", lambda: self.package.get_embeddings([resampled], 16000)),
+        )
+
+
+class KLD:
+    """audiocraft's PasstKLDivergenceMetric: each clip alone, pair by pair, through hear21passt's 20-second model.
+
+    audiocraft reads with ffmpeg's libraries, which are not needed here: soundfile takes their place. Its setting of
+    loudness is left out on both sides: torchaudio's is a Python loop where its extension cannot be loaded.
+    """
+
+    def __init__(self, weights: Any, device: str):
+        self.model = compat.passt_model(20)
+        self.model.net.load_state_dict(weights)
+        self.model.eval().to(device)
+        self.device = device
+
+    def wave(self, path: Path) -> torch.Tensor:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return julius.resample_frac(torch.from_numpy(np.ascontiguousarray(samples.T)), rate, 32000)
+
+    def probabilities(self, wave: torch.Tensor) -> torch.Tensor:
+        mono = wave.mean(dim=0, keepdim=True)
+        parts = []
+        for segment in torch.split(mono, 20 * 32000, dim=-1):
+            if segment.shape[-1] > 0.15 * 32000:
+                with torch.no_grad(), compat.quiet():
+                    parts.append(torch.softmax(self.model(segment.to(self.device)), dim=-1).cpu())
+        return torch.cat(parts)
+
+    def score(self, references: Sequence[Path], generated: Sequence[Path]) -> tuple[float, np.ndarray]:
+        """The metric's value, and the probabilities of the generated clips."""
+        divergences, kept = [], []
+        for reference, clip in zip(references, generated, strict=True):
+            ours, theirs = self.probabilities(self.wave(clip)), self.probabilities(self.wave(reference))
+            each = torch.nn.functional.kl_div((ours + 1e-6).log(), theirs, reduction="none").sum(-1)
+            divergences.append(each)
+            kept.append(ours)
+        return float(torch.cat(divergences).mean()), torch.cat(kept).numpy()
+
+    def stages(self, path: Path, clock: Callable[[], float]) -> Stages:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        given = torch.from_numpy(np.ascontiguousarray(samples.T))
+        wave = julius.resample_frac(given, rate, 32000)
+        return stages_of(
+            clock,
+            ("decode", lambda: soundfile.read(path, dtype="float32", always_2d=True)),
+            ("resample", lambda: julius.resample_frac(given, rate, 32000)),
+            ("network", lambda: self.probabilities(wave)),
+        )
+
+
+class CLAP:
+    """laion_clap: `get_audio_embedding_from_filelist` and `get_text_embedding`, lists of `together` at once.
+
+    Its file-list API puts a whole list into one forward and records it for training, so long lists need much memory.
+    """
+
+    def __init__(self, weights: Any, tokenizer: Any, device: str, together: int = 1):
+        self.module = compat.clap_module("HTSAT-base", False)
+        self.module.model.load_state_dict(weights)
+        self.module.tokenize = tokenizer
+        self.module.eval().to(device)
+        self.together = together
+
+    def audio(self, paths: Sequence[Path]) -> np.ndarray:
+        files = [str(path) for path in paths]
+        lists = [files[i : i + self.together] for i in range(0, len(files), self.together)]
+        with compat.quiet():
+            return np.concatenate([self.module.get_audio_embedding_from_filelist(part) for part in lists])
+
+    def score(self, paths: Sequence[Path], captions: Sequence[str]) -> tuple[float, np.ndarray]:
+        """The mean cosine similarity, and the embeddings of the clips."""
+        audio = self.audio(paths)
+        with compat.quiet():
+            text = self.module.get_text_embedding(list(captions))
+        cosines = torch.nn.functional.cosine_similarity(
+            torch.from_numpy(audio), torch.from_numpy(text), dim=1, eps=1e-8
+        )
+        return float(cosines.mean()), audio
+
+    def stages(self, path: Path, clock: Callable[[], float]) -> Stages:
+        from laion_clap.training.data import float32_to_int16, int16_to_float32
+
+        native, rate = librosa.load(path, sr=None)
+        samples = librosa.resample(native, orig_sr=rate, target_sr=48000)
+        quantised = int16_to_float32(float32_to_int16(samples))
+        return stages_of(
+            clock,
+            ("decode", lambda: librosa.load(path, sr=None)),
+            ("resample", lambda: librosa.resample(native, orig_sr=rate, target_sr=48000)),
+            ("network", lambda: self.module.get_audio_embedding_from_data([quantised])),
+        )
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Seconds of work: of all threads of this process on a CPU, of the wall clock on a GPU."""
+    return time.process_time if device == "cpu" else time.perf_counter

@@ -1,0 +1,88 @@
+"""Draws and intervals against theory and scipy's own bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from evalkit.bootstrap import draws, interval, mean_over_items
+from evalkit.stats import resampled_frechet_distances
+
+
+def test_draws_are_with_replacement_and_depend_on_the_seed_alone() -> None:
+    counts = draws(50, 4000, seed=3)
+    assert counts.shape == (4000, 50)
+    assert counts.dtype == np.float64
+    assert (counts.sum(axis=1) == 50).all()
+    np.testing.assert_array_equal(counts, draws(50, 4000, seed=3))
+    assert not np.array_equal(counts, draws(50, 4000, seed=4))
+    np.testing.assert_array_equal(counts[:100], draws(50, 100, seed=3))  # more resamples continue the same ones
+    # each count is binomial(50, 1/50)
+    assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.08)
+    assert counts.var() == pytest.approx(1 - 1 / 50, abs=0.02)
+    shares = np.bincount(counts.astype(int).ravel(), minlength=6)[:6] / counts.size
+    np.testing.assert_allclose(shares, scipy.stats.binom.pmf(np.arange(6), 50, 1 / 50), atol=3e-3)
+
+
+def test_the_interval_of_a_mean_is_scipys_percentile_interval() -> None:
+    values = np.random.default_rng(0).lognormal(0, 0.7, 60)
+    measured = mean_over_items([str(i) for i in range(60)], [np.array([v]) for v in values])
+    assert measured.value == pytest.approx(values.mean(), rel=1e-12)
+    assert measured.resampled is not None
+    resampled = measured.resampled(draws(60, 20000, seed=1))
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20000, method="percentile", rng=5
+    ).confidence_interval
+    low, high = interval(measured.value, resampled, 0.95)
+    # both have the Monte Carlo error of 20,000 resamples
+    assert low == pytest.approx(theirs.low, abs=0.03 * (theirs.high - theirs.low))
+    assert high == pytest.approx(theirs.high, abs=0.03 * (theirs.high - theirs.low))
+
+
+def test_items_of_a_clip_are_resampled_together() -> None:
+    """The naive loop: put the items of the drawn clips together and take their mean."""
+    rng = np.random.default_rng(0)
+    items = [rng.standard_normal(length) for length in (3, 1, 0, 7, 2)]
+    measured = mean_over_items("abcde", items)
+    assert measured.n == 4
+    assert set(measured.per_clip) == set("abde")
+    assert measured.value == pytest.approx(np.concatenate(items).mean(), rel=1e-12)
+    weights = draws(5, 50, seed=0)
+    assert measured.resampled is not None
+    for row, value in zip(weights, measured.resampled(weights), strict=True):
+        drawn = np.concatenate([items[i] for i in np.repeat(np.arange(5), row.astype(int))])
+        assert value == pytest.approx(drawn.mean(), rel=1e-12)
+    assert np.isnan(measured.resampled(np.array([[0.0, 0, 5, 0, 0]]))).all()  # only the clip without items
+
+
+def test_the_interval_is_moved_by_the_bias_of_resampling() -> None:
+    resampled = np.linspace(10, 12, 1001)
+    assert interval(5.0, resampled, 0.9) == pytest.approx((4.1, 5.9))
+    assert np.isnan(interval(5.0, np.append(resampled, np.nan), 0.9)).all()
+
+
+def test_the_interval_of_fad_is_about_the_value_at_this_number_of_clips() -> None:
+    """A resample's FAD is biased; the percentiles alone would not even hold the value itself."""
+    rng = np.random.default_rng(1)
+    generated, reference = (
+        [(rng.standard_normal((5, 12)) + rng.standard_normal(12)).astype(np.float32) for _ in range(40)]
+        for _ in range(2)
+    )
+    value, *resampled = resampled_frechet_distances(
+        generated, reference, np.concatenate([np.ones((1, 40)), draws(40, 400, seed=0)])
+    )
+    assert np.quantile(resampled, 0.025) > value
+    low, high = interval(value, np.array(resampled), 0.95)
+    assert low < value < high
+
+
+def test_coverage_of_means() -> None:
+    """The mean of 60 normal values lies in most of 200 intervals at 95 %; benchmarks/coverage.py measures it well."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(200):
+        values = rng.standard_normal(60)
+        low, high = interval(values.mean(), draws(60, 200, trial) @ values / 60, 0.95)
+        held += low <= 0 <= high
+    assert 0.88 < held / 200 < 0.99
