@@ -4,7 +4,7 @@
 DONE := .venv/.done
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow lint format clean
+.PHONY: setup demo test test-slow parity lint format clean
 .DEFAULT_GOAL := setup
 
 setup: $(DONE)
@@ -18,6 +18,10 @@ test: $(DONE)
 
 test-slow: $(DONE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow"
+
+# The tests against the original implementations, and docs/parity.md from what they measure.
+parity: $(DONE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity -m "slow or not slow" --parity-table
 
 lint: $(DONE)
 	$(BIN)/ruff check

@@ -22,7 +22,7 @@ class FAD:
 
     encoder: Encoder
     ddof: int = 1
-    title: ClassVar[str] = "FAD"
+    title: str = "FAD"
     higher_is_better: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
