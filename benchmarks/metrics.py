@@ -123,7 +123,7 @@ class Ours:
         result: dict[str, Any] = {}
         for name, metric in metrics.items():
             if name == "clap_score":
-                against = extractor.captions(self.captions, self.text, extractor.key(self.text))
+                against = extractor.captions(self.captions[: len(generated)], self.text, extractor.key(self.text))
             else:
                 against = theirs[keys[name]]
             result[name] = metric(ours[keys[name]], against).value
@@ -164,7 +164,7 @@ class Theirs:
         if name == "kld":
             value, features = self.kld.score(*paths)
         else:
-            value, features = self.clap_score.score(paths[1], self.captions)
+            value, features = self.clap_score.score(paths[1], self.captions[: len(generated)])
         return {name: value, f"{name} features": features}
 
 

@@ -1,14 +1,17 @@
 """Confidence intervals from resampling prompts.
 
 A resample draws prompts with replacement, each with all that belongs to it (its clip of every model,
-its reference, its caption), so one set of draws serves paired and pooled metrics and every model.
+its reference, its caption), so one set of draws serves paired and pooled metrics, and every model that
+has the same usable clips.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import norm, t
 
 from evalkit.types import Measured
 
@@ -22,17 +25,25 @@ def draws(clips: int, resamples: int, seed: int) -> np.ndarray:
     return counts
 
 
-def interval(value: float, resampled: np.ndarray, level: float) -> tuple[float, float]:
-    """Bounds of the central share `level` of resampled values, moved so that their mean is `value`.
+def interval(value: float, resampled: np.ndarray, level: float, clips: int) -> tuple[float, float]:
+    """Bounds of the central share `level` of resampled values, moved so that their mean is `value`, and widened.
 
     For a mean over clips this is the percentile interval (Efron and Tibshirani 1993, chapter 13). A
     plug-in distance such as FAD is larger on a resample than on the sample, because a resample has
     fewer different clips; moving takes this bias out, so the interval is about the value that other
-    clips of the same number would give. NaN where a resample has no value.
+    clips of the same number would give. Resamples without a value (NaN) are left out; bounds are NaN
+    where more than a tenth have none.
+
+    Percentiles are narrow at few clips, by √(n/(n-1)) and the ratio of Student's to the normal
+    quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 3): hence the widening.
     """
     tail = (1 - level) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail]) + (value - resampled.mean())
-    return float(low), float(high)
+    known = resampled[np.isfinite(resampled)]
+    if len(known) < 0.9 * len(resampled):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [tail, 1 - tail]) - known.mean()
+    wider = math.sqrt(clips / (clips - 1)) * t.ppf(1 - tail, clips - 1) / norm.ppf(1 - tail)
+    return float(value + wider * low), float(value + wider * high)
 
 
 def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured:

@@ -52,7 +52,7 @@ class Engine:
     device: str = "auto"
     dtype: Dtype = Dtype.auto
     batch_size: int = 8  # clips generated at once
-    feature_batch_size: int = 8  # clips embedded at once
+    feature_batch_size: int = 16  # clips embedded at once
     keep_going: bool = False  # score what is there when clips could not be generated
 
 

@@ -55,12 +55,17 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
     for result in results:
         for score in result["table"]["scores"]:
             followed.setdefault(score["metric"], {})[score["protocol"]] = None
-    protocols = max(followed.values(), key=len, default={})
-    if len(protocols) > 1 and not across_protocols:
+    mixed = [names for names in followed.values() if len(names) > 1]
+    protocols = list(dict.fromkeys(name for names in mixed for name in names))
+    if mixed and not across_protocols:
         raise EvalkitError(
             f"the results follow different protocols ({', '.join(protocols)}), whose numbers are different quantities: "
             "add --across-protocols to set them side by side nevertheless"
         )
+    if len({r["provenance"]["references"]["sha256"] for r in results}) > 1:
+        raise EvalkitError("the results were measured against different references: they cannot stand in one table")
+    if len({r["table"]["level"] for r in results}) > 1:
+        raise EvalkitError("the results have intervals of different levels: run them with one uncertainty.level")
     titles: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     other: dict[str, dict[str, None]] = {}
@@ -83,7 +88,7 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
     parts = ["", "_low", "_high", "_n", "_protocol"]
     columns = ["model", "protocol", "run", *(f"{name}{part}" for name in titles for part in parts)]
     notes = []
-    if len(protocols) > 1:
+    if mixed:
         notes.append(f"different computations, not comparable down a column: protocols {', '.join(protocols)}")
     notes += [f"{protocol}: {', '.join(names)}" for protocol, names in other.items()]
     notes.append(_same_clips(results))
@@ -96,6 +101,8 @@ def _read(folder: Path) -> dict[str, Any]:
     if not (folder / "result.json").is_file():
         raise EvalkitError(f"'{folder}' holds no finished result: give the folder that evalkit run printed")
     read = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("table", "provenance")}
+    if "level" not in read["table"]:
+        raise EvalkitError(f"'{folder}' was made by an earlier version of evalkit: run it again, which costs little")
     return read | {"clips": pd.read_parquet(folder / "clips.parquet", columns=["model", "id", "sha256"])}
 
 

@@ -81,13 +81,18 @@ def _markdown_slices(summary: Summary, slices: pd.DataFrame) -> list[str]:
         lines: dict[tuple[str, str], dict[str, str]] = {}
         for row in records(rows):
             cells = lines.setdefault((row["group"], row["model"]), {})
-            cells |= {"model": _escape(row["model"]), _escape(str(kind)): _escape(row["group"]), "n": f"{row['n']:,}"}
+            cells |= {"model": _escape(row["model"]), _escape(str(kind)): _escape(row["group"])}
             bounds = _escape(interval(row["low"], row["high"]))
-            mark = " (small)" if row["small"] else ""
-            cells[_escape(title_of(summary, row["metric"]))] = " ".join([number(row["value"]), bounds]).strip() + mark
+            n = f"(n {row['n']:,}{', small' if row['small'] else ''})"
+            cells[_escape(title_of(summary, row["metric"]))] = " ".join(filter(None, [number(row["value"]), bounds, n]))
         parts.append(_pipe_table(pd.DataFrame(list(lines.values()))))
-    small = f"Small: fewer than {summary.small_slice} clips."
-    return [*parts, f"{small} FAD depends on the number of clips: compare groups of like size."]
+    small = (
+        f"Small: fewer than {summary.small_slice} clips. Values of metrics that compare whole sets, such as FAD, and "
+        "of retrieval depend on the number of clips: compare groups of like size."
+    )
+    empty = slices[slices["value"].isna()]
+    reasons = dict.fromkeys(f"{row['slice']} {row['group']}: {row['note']}" for row in records(empty))
+    return [*parts, small, *([_bullets(reasons)] if reasons else [])]
 
 
 def _markdown_context(summary: Summary, context: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,7 +19,7 @@ from evalkit.references import find_references
 from evalkit.result import Result, save
 from evalkit.scoring import MIN_SECONDS, measure, require_generated, require_references
 from evalkit.slices import groups
-from evalkit.store import RunFolder, known_digests
+from evalkit.store import Cache, RunFolder, known_digests
 from evalkit.types import Clip, PromptSet
 
 log = logging.getLogger(__name__)
@@ -26,17 +27,18 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: DictConfig) -> Result:
     """Generate, embed, score and report. Raises EvalkitError for a mistake or a missing file."""
-    plan = make_plan(config)
-    prompts: PromptSet = plan.prompts.load(plan.cache)
-    slices = groups(prompts.prompts, plan.config.slices)
-    require_files(plan)
-    folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
-    with logging_to(folder), known_digests(plan.cache):
-        references = reference_clips(plan, prompts)
-        require_references(plan, references)
-        generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
-        rows = calibration.rows(plan, prompts, references)
-        return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices, rows))
+    with known_digests(Cache(config.cache_dir)):
+        plan = make_plan(config)
+        prompts: PromptSet = plan.prompts.load(plan.cache)
+        slices = groups(prompts.prompts, plan.config.slices)
+        require_files(plan)
+        folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
+        with logging_to(folder):
+            references = reference_clips(plan, prompts)
+            require_references(plan, references)
+            generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
+            rows = calibration.rows(plan, prompts, references)
+            return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices, rows))
 
 
 def clips(plan: Plan, prompts: PromptSet, model: Generator | Existing, title: str) -> list[Clip]:
@@ -59,7 +61,8 @@ def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
         return clips(plan, prompts, plan.references, "references")
-    return find_references(prompts, plan.prompts, plan.sampling.duration)
+    whole = plan.config.protocol.pair_length == "own"
+    return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
 
 
 def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:

@@ -64,7 +64,8 @@ def check_options(options: Options) -> None:
 def find_references(prompts: PromptSet, options: Options, duration: float) -> list[Clip]:
     """Find one reference per prompt, in order, and classify it.
 
-    `duration` is the length in seconds of generated clips. A usable clip has the part of its file
+    `duration` is the length in seconds of generated clips; infinity leaves files whole that are not
+    much longer than what the caption is about. A usable clip has the part of its file
     that counts in `start` and `seconds`: as much as the caption is about, and at most `duration`.
     Others are "missing", "unreadable", "too short" (under 1 s) or "too long", with a reason.
     Raises EvalkitError for a folder or pairing file that is absent, holds nothing or fits no prompt,
@@ -218,5 +219,7 @@ def _classify(prompt: Prompt, found: _Found, options: Options, duration: float) 
     if whole > meant + TOLERANCE:
         start = whole - meant if options.cut == "end" else 0.0
         note = f"cut from {whole:.1f} s to its {'last' if options.cut == 'end' else 'first'} {meant:g} s"
-    seconds = min(meant, duration, whole - start)
+    seconds: float | None = min(meant, duration, whole - start)
+    if math.isinf(duration) and not note:
+        seconds = None
     return dataclasses.replace(clip, sha256=sha256_file(path), start=start, seconds=seconds, note=note)

@@ -178,6 +178,7 @@ def remarks(
 ) -> Iterator[str]:
     """What else a reader of the table must know, one sentence each."""
     duration, rate = plan.sampling.duration, plan.config.protocol.sample_rate
+    common = plan.config.protocol.pair_length == "common"
 
     def short(clips: Sequence[Clip]) -> int:
         return sum(clip.ok and usable_seconds(clip, rate) < duration - 0.1 for clip in clips)
@@ -190,15 +191,17 @@ def remarks(
                 else f"{plan.metrics[metric].title} does not follow the protocol to the letter: {protocol}"
             )
     if shorter := short(references):
-        yield f"references shorter than {duration:g} s: {shorter}; the clips compared with them are cut alike"
+        alike = "; the clips compared with them are cut alike" if common else ""
+        yield f"references shorter than {duration:g} s: {shorter}{alike}"
     yield from calibration.remarks(plan.config.calibration, plan.models)
     for name, clips in generated.items():
         if name not in plan.models:
             continue
         if shorter := short(clips):
-            yield f"{name}: clips shorter than {duration:g} s: {shorter}; their references are cut alike"
+            alike = "; their references are cut alike" if common and plan.paired else ""
+            yield f"{name}: clips shorter than {duration:g} s: {shorter}{alike}"
         longer = sum(clip.ok and usable_seconds(clip, rate) > duration + 0.1 for clip in clips)
-        if longer and plan.paired:
+        if longer and plan.paired and common:
             yield f"{name}: clips longer than {duration:g} s: {longer}; references are compared with their beginning"
         if silent := sum("digital silence" in clip.note for clip in clips):
             yield f"{name}: {silent} of {len(prompts)} clips are digital silence"

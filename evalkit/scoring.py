@@ -134,7 +134,7 @@ def score_of(
     low = high = math.nan
     if options.resamples and measured.resampled and len(ours.ids) > 1:
         resampled = measured.resampled(draws(len(ours.ids), options.resamples, options.seed))
-        low, high = interval(measured.value, resampled, options.level)
+        low, high = interval(measured.value, resampled, options.level, len(ours.ids))
     score = Score(
         model=model,
         metric=name,

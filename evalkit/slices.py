@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.types import Prompt
-from evalkit.voices import is_instrumental
+from evalkit.voices import asks_for_no_voice
 
 MOST = 20  # groups of a kind that has many: the largest
 WORDS = (25, 50, 75)  # a caption of MusicCaps has 49 on average, half of them 37 to 60
@@ -73,7 +73,7 @@ def _values(kind: str, prompt: Prompt) -> list[str]:
     if kind == "label":
         return [label.casefold() for label in prompt.labels]
     if kind == "voice":
-        return ["instrumental" if is_instrumental(prompt.tags) else "vocal"]
+        return ["instrumental" if asks_for_no_voice(prompt) else "vocal"]
     words = len(prompt.text.split())
     return [_order(kind)[sum(words > limit for limit in WORDS)]]
 

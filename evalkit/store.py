@@ -37,35 +37,38 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-_digests: dict[str, tuple[int, int, str]] = {}  # size, time and SHA-256 by absolute path
+_digests: dict[str, tuple[list[int], str]] = {}  # what a change would show in, and SHA-256, by absolute path
 SETTLED = 2_000_000_000  # nanoseconds after which a change must show in a file's time, on any file system
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes; read once as long as its size and time stay (see `known_digests`)."""
+    """SHA-256 of a file's bytes; read once as long as nothing shows a change (see `known_digests`)."""
     stat = path.stat()
+    # the time of the last change of the entry moves even where a copy keeps that of the content
+    state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     name = os.path.abspath(path)
     known = _digests.get(name)
-    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        known = stat.st_size, stat.st_mtime_ns, sha256
-        if time.time_ns() - stat.st_mtime_ns > SETTLED:
-            _digests[name] = known
-    return known[2]
+    if known is not None and known[0] == state:
+        return known[1]
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
+        _digests[name] = state, sha256
+    return sha256
 
 
 @contextlib.contextmanager
 def known_digests(cache: Cache) -> Iterator[None]:
     """Keep the digests of files from one process to the next: thousands of clips are not read again.
 
-    A file counts as unchanged while its size and time of modification stay.
+    A file counts as unchanged while its size, its times of modification and of change, and its inode stay.
     """
     path = cache.root / "digests.json"
 
-    def stored() -> dict[str, tuple[int, int, str]]:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return {str(name): (int(a), int(b), str(c)) for name, (a, b, c) in json.loads(path.read_text()).items()}
+    def stored() -> dict[str, tuple[list[int], str]]:
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            read = json.loads(path.read_text())
+            return {str(name): (list(state), str(sha256)) for name, (state, sha256) in read.items()}
         return {}
 
     before = stored()
@@ -73,9 +76,10 @@ def known_digests(cache: Cache) -> Iterator[None]:
     try:
         yield
     finally:
-        if _digests.items() - before.items():
-            # another run may have written meanwhile
-            write_bytes(path, json.dumps({**stored(), **_digests}).encode())
+        if _digests != before:
+            # another run may have written meanwhile; without them the next run only takes longer
+            with contextlib.suppress(EvalkitError):
+                write_bytes(path, json.dumps({**stored(), **_digests}).encode())
 
 
 def sha256_tree(path: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from evalkit.types import Prompt
+
 # Words that mean somebody sings, speaks, or makes music with the mouth. Whole words: "trap" is no "rap".
 _VOICE = re.compile(
     r"""\b(?:
@@ -43,3 +45,11 @@ def is_instrumental(aspects: Sequence[str]) -> bool:
     as well. In about 40 of the 2,669 prompts without a voice the caption speaks of one.
     """
     return not any(_VOICE.search(_FALSE_FRIENDS.sub(" ", _NEGATED.sub(" ", aspect))) for aspect in aspects)
+
+
+def asks_for_no_voice(prompt: Prompt) -> bool:
+    """Whether no aspect of a prompt mentions a voice; where it has no aspects, no part of a sentence of its caption.
+
+    The rule is made for aspects: of captions it is a rougher reading.
+    """
+    return is_instrumental(prompt.tags or re.split("[.,;:!?]", prompt.text))

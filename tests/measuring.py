@@ -47,7 +47,7 @@ def width_of_interval(metric: Any, generated: Features, reference: Features | No
     measured = metric(generated, reference)
     resampled = measured.resampled(draws(len(generated.ids), 200, seed=0))
     assert resampled.shape == (200,)
-    low, high = interval(measured.value, resampled, 0.95)
+    low, high = interval(measured.value, resampled, 0.95, len(generated.ids))
     assert low < measured.value < high
     return high - low
 

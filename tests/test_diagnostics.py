@@ -20,6 +20,7 @@ from evalkit.metrics.vocals import VOICES, VocalsProbability, VocalsShare, indic
 from evalkit.prompts import MusicCaps
 from evalkit.store import Cache
 from evalkit.types import Features, Prompt
+from evalkit.voices import asks_for_no_voice
 from tests import parity
 
 RATE = 32000
@@ -105,7 +106,7 @@ def test_voices_are_the_labels_of_singing_and_speech() -> None:
 def test_voices_are_those_of_musiccaps(shared_data: Path) -> None:
     """A label of a voice is far more frequent among prompts whose aspects mention one, so names are not mixed up."""
     prompts = MusicCaps(path=str(shared_data)).load(Cache("unused")).prompts
-    instrumental = [bool(Instrumental().of(p)) for p in prompts]
+    instrumental = [asks_for_no_voice(p) for p in prompts]
     voiced = [bool(set(VOICES) & set(p.labels)) for p in prompts]
     assert {label for p in prompts for label in p.labels} <= set(classes().values())
     share = {x: np.mean([v for v, i in zip(voiced, instrumental, strict=True) if i is x]) for x in (True, False)}

@@ -46,12 +46,17 @@ def test_protocols_are_not_mixed_unless_asked(plain: Path, changed: Path) -> Non
 
 
 def test_other_clips_are_said_and_told_apart_by_their_run(folder: Path, plain: Path) -> None:
-    other = run(folder, "sampling.seed=5")
+    other = run(folder, "model.synth.noise=0.1")
     joined = join([plain, other], across_protocols=False)
     assert "synth: other clips in each result" in joined.notes
     assert joined.shown()["run"].tolist() == [plain.name, other.name]
     text = joined_to_markdown(joined)
     assert text.count("\n| synth") == 2 and "Chroma cosine similarity ↑" in text
+
+
+def test_other_references_are_refused(folder: Path, plain: Path) -> None:
+    with pytest.raises(EvalkitError, match="different references"):
+        join([plain, run(folder, "sampling.seed=5")], across_protocols=True)
 
 
 def test_other_prompts_are_refused(folder: Path, plain: Path) -> None:

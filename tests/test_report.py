@@ -315,5 +315,8 @@ def test_slices_are_a_table_for_each_kind_of_group():
     shown = summary(slices=pd.DataFrame(rows), small_slice=30)
     text = to_markdown(shown).split("## Slices")[1]
     assert "| m " in text and "| piano |" in text.replace("  ", " ").replace("  ", " ")
-    assert text.count("(small)") == 2 and "a\\|b" in text and "fewer than 30 clips" in text
+    assert text.count("(n 3, small)") == 2 and text.count("(n 40)") == 2
+    assert "a\\|b" in text and "fewer than 30 clips" in text
+    rows[-1] |= {"value": math.nan, "n": 0, "note": "too few"}
+    assert "- tag a\\|b: too few" in to_markdown(summary(slices=pd.DataFrame(rows), small_slice=30))
     assert len(to_json(shown)["slices"]) == 4

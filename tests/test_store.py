@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,31 +117,41 @@ def test_a_pack_holds_just_its_keys_in_their_order(tmp_path: Path, caplog: pytes
         caplog.clear()
 
 
-def test_a_digest_is_kept_while_size_and_time_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_digest_is_kept_while_nothing_shows_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_digests", {})
-    cache, old, fresh = Cache(tmp_path / "cache"), tmp_path / "old.wav", tmp_path / "fresh.wav"
-    for path in (old, fresh):
-        path.write_bytes(b"1")
-    os.utime(old, (1000, 1000))
+    monkeypatch.setattr(store, "SETTLED", 0)
+    cache, path, other = Cache(tmp_path / "cache"), tmp_path / "a.wav", tmp_path / "b.wav"
+    path.write_bytes(b"1")
+    opened = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: opened.append(file.name) or real(file, name))
     with store.known_digests(cache):
-        first = [store.sha256_file(path) for path in (old, fresh)]
-    assert list(json.loads((tmp_path / "cache" / "digests.json").read_text())) == [str(old)]  # fresh may yet change
+        first = store.sha256_file(path)
     store._digests.clear()
-    for path in (old, fresh):
-        path.write_bytes(b"2")
-    os.utime(old, (1000, 1000))  # a change that nothing shows
     with store.known_digests(cache):
-        assert store.sha256_file(old) == first[0]
-        assert store.sha256_file(fresh) != first[1]
-        os.utime(old, (1001, 1001))
-        assert store.sha256_file(old) == store.sha256_file(fresh)
+        assert store.sha256_file(path) == first
+        assert len(opened) == 1
+        # another file of equal size in its place, with its time
+        other.write_bytes(b"2")
+        os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+        os.replace(other, path)
+        assert store.sha256_file(path) != first
+
+
+def test_a_file_that_was_just_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_digests", {})
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"1")
+    store.sha256_file(path)
+    assert not store._digests  # a second change might leave its times as they are
 
 
 def test_a_damaged_file_of_digests_is_as_none(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    (tmp_path / "digests.json").write_text("{")
-    with store.known_digests(cache):
-        pass
+    for text in ("{", "[1]", '{"a": 1}'):
+        (tmp_path / "digests.json").write_text(text)
+        with store.known_digests(cache):
+            pass
 
 
 def test_identity_holds_version_and_fields_but_no_labels(tmp_path: Path) -> None:

@@ -69,10 +69,10 @@ def logits(passt_10sec):
 def files(shared_data, tmp_path_factory) -> Path:
     """Stereo files at 44.1 kHz, quiet and off centre, and short, because a longer one becomes a window of 10 s."""
     folder = tmp_path_factory.mktemp("files")
-    for name, start, seconds in (("electro_1.mp3", 0, 1.45), ("bach.mp3", 2, 1.3)):
-        music = parity.music(shared_data, name, 44100, start, seconds)
-        both = np.stack([0.2 * music + 0.01, parity.noise(44100, seconds, level=0.05)])
-        soundfile.write(folder / f"{name[:4]}.wav", both.T, 44100, subtype="FLOAT")
+    music = 0.2 * parity.music(shared_data, "electro_1.mp3", 44100, 0, 1.45) + 0.01
+    noise = parity.noise(44100, 1.3, level=0.05) + 0.02
+    for name, first, second in (("a", music, -0.5 * music), ("b", noise, 0.3 * noise)):
+        soundfile.write(folder / f"{name}.wav", np.stack([first, second]).T, 44100, subtype="FLOAT")
     return folder
 
 
