@@ -29,9 +29,12 @@ RATE = 32000  # Hz
 LEVEL = -20.0  # dB of full scale: the RMS of noise
 # Each row's name in the table, with a space, so that no model has it, and what a reader is told about it.
 ROWS = {
-    "halves": ("reference halves", "half of the references against the other half: the floor for so many clips"),
+    "halves": ("reference halves", "half of the references against the other half: the floor, at half the clips"),
     "codec": ("reference codec", "the references through the codec of {model}: the best that its tokens can say"),
-    "shuffled": ("shuffled references", "each reference as the clip of another prompt: music that fits no caption"),
+    "shuffled": (
+        "shuffled references",
+        "each reference as the clip of another prompt: fits no caption, and as a set is the references",
+    ),
     "noise": ("white noise", f"independent in each channel, {LEVEL:g} dB of full scale"),
     "silence": ("digital silence", "every sample is zero"),
 }
@@ -43,12 +46,13 @@ class Row:
     """Clips to be scored as one row: prompts, clips and references in the same order.
 
     Attributes:
+        references: None for the run's own.
         paired: whether a clip may be compared with its own reference; if not, only the two sets may.
     """
 
     prompts: Sequence[Prompt]
     clips: list[Clip]
-    references: list[Clip]
+    references: list[Clip] | None = None
     paired: bool = True
 
 
@@ -92,7 +96,11 @@ def rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str
     usable: list[tuple[Prompt, Clip]] = []
     if needs_references(plan.config.calibration):
         extractor = Extractor(
-            plan.cache, plan.device, plan.config.engine.feature_batch_size, plan.config.protocol.sample_rate
+            plan.cache,
+            plan.device,
+            plan.config.engine.feature_batch_size,
+            plan.config.protocol.sample_rate,
+            plan.config.protocol.resampler,
         )
         _, checked = extractor.clips(references, {}, loudness=None, refuse_silence=True, title="references")
         usable = [(p, clip) for p, clip in zip(prompts.prompts, checked, strict=True) if clip.ok]
@@ -127,7 +135,7 @@ def rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str
         else:
             model = Noise() if name == "noise" else Silence()
             own = clips(prompts.prompts, model, label, plan.sampling.duration)
-            row = Row(prompts.prompts, own, list(references))
+            row = Row(prompts.prompts, own)
         made[label] = row
     return made
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any  # OmegaConf reads these at run time
+from typing import Any, get_args, get_type_hints  # OmegaConf reads these at run time
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -169,7 +169,9 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
     for target in _targets(plain):
         _check_target(target, [str(package) for package in ["evalkit", *(allow or [])]])
     try:
-        return instantiate(plain, _convert_="all")
+        built = instantiate(plain, _convert_="all")
+        _check_values(built)
+        return built
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, EvalkitError):
@@ -177,6 +179,25 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
         if isinstance(cause, TypeError):
             raise EvalkitError(f"{str(error).splitlines()[0]} {cause}") from error
         raise
+
+
+def _check_values(component: Any) -> None:
+    """Raise EvalkitError for a field that holds text where a number is due, and the like; YAML cannot tell."""
+    try:
+        hints = get_type_hints(type(component))
+    except NameError:  # of a package whose annotations mean nothing at run time
+        return
+    for name, value in ((f.name, getattr(component, f.name)) for f in dataclasses.fields(component)):
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            _check_values(value)
+        kinds = get_args(hints[name]) or (hints[name],)
+        if not {*kinds} <= {int, float, str, bool, type(None)}:
+            continue
+        fits = type(value) in kinds or (type(value) is int and float in kinds)
+        if not fits or (isinstance(value, float) and not math.isfinite(value)) or (name == "seed" and value < 0):
+            due = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            extra = ", not negative" if name == "seed" else ", and finite" if float in kinds else ""
+            raise EvalkitError(f"{type(component).__name__}: {name}={value!r}: must be {due}{extra}")
 
 
 def _check_target(target: str, packages: list[str]) -> None:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 2  # of the conditioning below: raise it when the same clip would give other samples
 PACKED = 100  # clips from which on their features are also stored in one file
+PACK_BYTES = 2**29  # above which a second copy is not worth its place
 PEAK = "peak"  # the cache's folder for the peaks of clips, which tell silence without decoding
 
 
@@ -62,7 +63,7 @@ class Sound:
         return float(np.abs(self.stored.samples).max(initial=0.0))
 
 
-def condition(clip: Clip, rate: int | None, loudness: float | None) -> Sound:
+def condition(clip: Clip, rate: int | None, loudness: float | None, resampler: str = "julius") -> Sound:
     """Decode a clip and bring it to the protocol's form: at `rate` Hz (None: its own), levelled, cut.
 
     Loudness is set on the whole clip before anything is cut, and only where `loudness` (LUFS) is
@@ -72,7 +73,7 @@ def condition(clip: Clip, rate: int | None, loudness: float | None) -> Sound:
     raw = audio.read(clip.path)
     samples = raw.samples / np.float32(clip.gain)
     rate = rate or raw.rate
-    whole = audio.resample(Audio(samples, raw.rate), rate)
+    whole = audio.resample(Audio(samples, raw.rate), rate, resampler)
     start, length = round(clip.start * rate), usable_samples(clip, rate)
     kept = slice(start, start + length)
     part = whole.samples[:, kept]
@@ -127,6 +128,7 @@ class Extractor:
     device: str
     batch_size: int
     rate: int | None
+    resampler: str = "julius"
     _loaded: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
 
     def key(self, encoder: Encoder) -> str:
@@ -206,15 +208,18 @@ class Extractor:
         return [self.cache.read_feature(key, item_key) for item_key in item_keys], False
 
     def _pack(self, key: str, item_keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
-        if len(item_keys) >= PACKED:
+        if len(item_keys) >= PACKED and sum(value.nbytes for value in values) <= PACK_BYTES:
             self.cache.write_pack(key, item_keys, values)
 
     def _clip_key(self, clip: Clip, loudness: float | None) -> str:
         part = [round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)]
-        return digest([VERSION, clip.sha256, part, clip.gain, self.rate, loudness])
+        return digest([VERSION, clip.sha256, part, clip.gain, self.rate, self.resampler, loudness])
 
     def _network(self, key: str, encoder: Encoder) -> Callable[[list[Any]], list[np.ndarray]]:
         if key not in self._loaded:
+            import torch
+
+            torch.backends.cudnn.allow_tf32 = False  # convolutions in 10 bits, which no original on a CPU has
             self._loaded[key] = encoder.load(self.cache, self.device)
         return self._loaded[key]
 
@@ -227,7 +232,7 @@ class Extractor:
         def one(item: Missing) -> tuple[Missing, Heard | str]:
             clip, _, absent = item
             try:
-                sound = condition(clip, self.rate, loudness)
+                sound = condition(clip, self.rate, loudness, self.resampler)
                 wanted = {encoders[key].hears for key in absent if key != PEAK}  # type: ignore[attr-defined]
                 # encoders that hear the same share it
                 return item, Heard(sound.peak, {hears: heard(sound, hears) for hears in wanted})

@@ -52,7 +52,9 @@ def measure(
     stereo width of silence, the score is NaN and its note says why.
     """
     rate = plan.config.protocol.sample_rate
-    extractor = Extractor(plan.cache, plan.device, plan.config.engine.feature_batch_size, rate)
+    extractor = Extractor(
+        plan.cache, plan.device, plan.config.engine.feature_batch_size, rate, plan.config.protocol.resampler
+    )
 
     def keyed(encoders: Iterable[Encoder]) -> dict[str, Encoder]:
         return {extractor.key(encoder): encoder for encoder in encoders}
@@ -82,9 +84,9 @@ def measure(
         references = checked
         require_references(plan, references)
     scores, frames, checked_clips, rows = [], [], {}, []
-    models = {name: Row(prompts.prompts, clips, references) for name, clips in generated.items()}
+    models = {name: Row(prompts.prompts, clips) for name, clips in generated.items()}
     for name, row in {**models, **(calibration or {})}.items():
-        clips, own_references = row.clips, row.references
+        clips, own_references = row.clips, references if row.references is None else row.references
         cut_clips, cut_references = list(clips), own_references
         if plan.config.protocol.pair_length == "common" and row.paired:
             cut_clips, cut_references = common_length(clips, own_references, rate)

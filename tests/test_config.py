@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,21 @@ def test_a_folder_of_own_yamls_is_found(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("mine: {_target_: evalkit.models.synth.Synth, seed: 9}\n")
     assert compose(["model=mine", "prompts=demo"], str(tmp_path)).model.mine.seed == 9
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("metric.kad.seed=-1", "KAD: seed=-1: must be int, not negative"),
+        ("metric.kad.scale=nan", "KAD: scale=nan: must be float, and finite"),
+        ("metric.clap_r1.k=1.5", "RetrievalRecall: k=1.5: must be int"),
+        ("metric.fad.encoder.peak_headroom=x", "VGGish: peak_headroom='x': must be float or null"),
+        ("metric.fad.encoder.channels=stereo", "unknown channels 'stereo'"),
+        ("protocol.resampler=sox", "unknown resampler 'sox': did you mean 'soxr_hq'?"),
+    ],
+)
+def test_a_field_of_another_kind_is_one_line_before_anything_runs(option: str, message: str) -> None:
+    config = compose([*OPTIONS, "metric=[fad,kad,clap_retrieval]", option])
+    with pytest.raises(EvalkitError, match=re.escape(message)):
+        for node in config.metric.values():
+            build(node)

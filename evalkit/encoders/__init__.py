@@ -49,6 +49,14 @@ class Input:
             raise unknown("channels", self.channels, get_args(Channels))
 
 
+def mono_input(sample_rate: int, channels: str, resampler: str, remove_dc: bool) -> Input:
+    """What an encoder of one channel is given. Raises EvalkitError for names that are not known, and for stereo."""
+    names = [name for name in get_args(Channels) if name != "stereo"]
+    if channels not in names:
+        raise unknown("channels", str(channels), names)
+    return Input(sample_rate, channels, resampler, remove_dc=remove_dc)  # type: ignore[arg-type]
+
+
 def fill(network: Any, state: Any, name: str, path: Path) -> None:
     """Load a state dict strictly; EvalkitError names what is missing, unexpected or of another shape."""
     import torch

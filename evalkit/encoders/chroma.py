@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from evalkit.encoders import Input
+from evalkit.encoders import Input, mono_input
 from evalkit.store import Cache
 
 
@@ -28,12 +28,16 @@ class Chroma:
     sample_rate: int = 32000
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
+    remove_dc: bool = False
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        _ = self.hears  # which knows what names are right
+
     @property
     def hears(self) -> Input:
-        return Input(self.sample_rate, self.channels, self.resampler)
+        return mono_input(self.sample_rate, self.channels, self.resampler, self.remove_dc)
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Build the filters; the function gives (ceil(samples / hop), n_chroma)."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, on_threads, randomize, seeded
+from evalkit.encoders import Input, fill, in_batches, mono_input, on_threads, randomize, seeded
 from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store import Cache, write_bytes, write_json
@@ -56,12 +56,13 @@ class CLAPAudio:
     sample_rate: int = RATE
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
+    remove_dc: bool = False
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 2
 
     @property
     def hears(self) -> Input:
-        return Input(self.sample_rate, self.channels, self.resampler)
+        return mono_input(self.sample_rate, self.channels, self.resampler, self.remove_dc)
 
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, randomize, seeded
+from evalkit.encoders import Input, fill, in_batches, mono_input, randomize, seeded
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store import Cache
 
@@ -41,7 +41,7 @@ class PANNs:
 
     @property
     def hears(self) -> Input:
-        return Input(RATE, self.channels, self.resampler, remove_dc=self.remove_dc)
+        return mono_input(RATE, self.channels, self.resampler, self.remove_dc)
 
     def __post_init__(self) -> None:
         if self.activation not in ("softmax", "sigmoid"):

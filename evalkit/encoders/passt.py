@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, randomize, seeded
+from evalkit.encoders import Input, fill, in_batches, mono_input, randomize, seeded
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store import Cache
@@ -61,7 +61,7 @@ class PaSST:
 
     @property
     def hears(self) -> Input:
-        return Input(self.sample_rate, self.channels, self.resampler, remove_dc=self.remove_dc)
+        return mono_input(self.sample_rate, self.channels, self.resampler, self.remove_dc)
 
     def __post_init__(self) -> None:
         if self.sample_rate != RATE:

@@ -2,7 +2,7 @@
 
 MusicGen's metrics hear the mean of both channels only. Levels are those of the stored clips, without
 their DC offset; a mono file counts as two equal channels. None of these is better the higher or the
-lower it is, but for the share of clips that are mono: compare with the row of the references.
+lower it is, but for the share of clips that are mono: compare with the calibration row "shuffled references".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 MusicGen was trained on music without vocals, and its model card says that it "is not able to generate
 realistic vocals". A clip's voice is the highest probability, over its segments, of any label of
 AudioSet that is singing or speech. Classifiers miss voices and hear some where there are none: the
-row of the references tells how a set of recordings fares.
+calibration row "reference codec" tells how recordings of the same prompts fare.
 """
 
 from __future__ import annotations
