@@ -317,6 +317,10 @@ def test_references_that_cannot_be_used_are_in_no_row(tmp_path: Path) -> None:
     assert found.table.model.tolist() == ["synth", "shuffled references", "reference halves", "white noise"]
     assert found.table.silence_share_n.tolist() == [6, 3, 1, 6]
     assert set(found.clips[found.clips.model == "shuffled references"].id) == {"one", "five", "six"}
+    # a row has the references that the models have
+    more = ["metric=[chroma]", "min_references=0.4", "calibration=[shuffled,noise,silence]"]
+    paired = evalkit.evaluate(*base, *more)
+    assert paired.table.chroma_n.tolist() == [3, 3, 3, 3]
     for name in ("one", "five"):
         (tmp_path / "references" / f"{name}.wav").unlink()
     with pytest.raises(EvalkitError, match="calibration: 1 of 6 references are usable, and at least 2 are needed"):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -219,3 +219,40 @@ def test_captions_are_cached_by_their_text(tmp_path: Path) -> None:
         features = extractor.captions(prompts, encoder, extractor.key(encoder))
         assert [v.item() for v in features.values] == [1, 3, 7]
     assert Lengths.calls == [2, 1]
+
+
+def test_what_an_encoder_hears_is_in_the_key(tmp_path: Path) -> None:
+    """Encoders that hear a clip in other ways never share features, also not through the cache."""
+
+    @dataclass(frozen=True)
+    class Hears(Levels):
+        channels: Literal["mean", "first", "side"] = "mean"
+        level: Literal["protocol", "stored"] = "protocol"
+        remove_dc: bool = False
+
+        @property
+        def hears(self) -> Input:
+            return Input(self.sample_rate, self.channels, level=self.level, remove_dc=self.remove_dc)
+
+    clip = write(tmp_path / "a.wav", tone(2.0) * 0.5 + 0.05, subtype="FLOAT")
+    encoders = [Hears(), Hears(channels="first"), Hears(channels="side"), Hears(level="stored"), Hears(remove_dc=True)]
+    for _ in range(2):  # the second time from the cache
+        features, _ = extract(tmp_path, [clip], *encoders, loudness=-14.0)
+        values = [tuple(f.values[0][0]) for f in features]
+        assert len(set(values)) == len(encoders)
+        (alone,), _ = extract(tmp_path, [clip], encoders[3], loudness=-14.0)
+        assert tuple(alone.values[0][0]) == values[3]
+    left, right = tone(2.0) * 0.5 + 0.05
+    assert values[3][1] == pytest.approx(np.sqrt(np.mean(((left + right) / 2) ** 2)), rel=1e-5)
+
+
+def test_the_protocols_resampler_is_in_the_key(tmp_path: Path) -> None:
+    clip = write(tmp_path / "a.wav", tone(2.0, 44100), 44100, subtype="FLOAT")
+    sums = []
+    for resampler in ("julius", "soxr_hq"):
+        extractor = Extractor(Cache(tmp_path / "cache"), "cpu", 1, RATE, resampler)
+        features, _ = extractor.clips([clip], {"k": Levels()}, loudness=None, refuse_silence=True, title="x")
+        sums.append(float(features["k"].values[0][0, 1]))
+        expected = audio.downmix(audio.resample(audio.read(clip.path), RATE, resampler)).samples
+        assert sums[-1] == pytest.approx(np.sqrt(np.mean(expected**2)), rel=1e-6)
+    assert sums[0] != sums[1]

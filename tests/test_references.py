@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -306,3 +307,22 @@ class TestClassification:
         assert all(
             c.path and c.frames == soundfile.info(c.path).frames and c.sha256 == sha256_file(c.path) for c in clips
         )
+
+
+@pytest.mark.parametrize(("seconds", "used"), [(10.3, None), (9.2, None), (20.0, 10.0)])
+def test_a_protocol_that_keeps_files_whole_cuts_only_what_is_much_longer(
+    tmp_path: Path, seconds: float, used: float | None
+) -> None:
+    write(tmp_path / f"{A}.wav", seconds)
+    clip = find_one(tmp_path, duration=math.inf)
+    assert (clip.status, clip.seconds) == ("ok", used)
+    assert bool(clip.note) == (used is not None)
+
+
+def test_a_reference_of_no_known_length_is_whole_where_files_are_kept_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", 12.0)
+    prompts = PromptSet("mine", "all", 1, (Prompt("a", "text"),), "")
+    (clip,) = find(prompts, str(tmp_path), math.inf)
+    assert (clip.start, clip.seconds, clip.note) == (0.0, None, "")
+    (clip,) = find(prompts, str(tmp_path), 10.0, cut="start")
+    assert clip.seconds == 10.0
