@@ -1,7 +1,7 @@
 """How often the intervals hold what they should, and how FAD's bias falls with the number of clips.
 
     pip install -c constraints.txt -e '.[bench]'
-    python benchmarks/coverage.py [--part fad|means|all]
+    python benchmarks/interval_coverage.py [--part fad|means|all]
 
 Clips are drawn from known distributions again and again; each time evalkit computes a value and its 95 % interval. The
 share of intervals that hold the true value is their coverage. Writes results/benchmarks/coverage.json,
@@ -163,7 +163,7 @@ def text(record: dict[str, Any]) -> str:
     lines = [
         "# How sure a number is",
         "",
-        "`python benchmarks/coverage.py` writes this file. Each score's interval comes from resampling prompts, each",
+        "`python benchmarks/interval_coverage.py` writes this file. Each score's interval comes from resampling prompts, each",
         "with all that belongs to it (`evalkit/bootstrap.py`). Here clips are drawn from known distributions many",
         f"times, and it is counted how often the {LEVEL:.0%} interval holds what it should.",
         "",
