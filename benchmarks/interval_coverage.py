@@ -163,9 +163,9 @@ def text(record: dict[str, Any]) -> str:
     lines = [
         "# How sure a number is",
         "",
-        "`python benchmarks/interval_coverage.py` writes this file. Each score's interval comes from resampling prompts, each",
-        "with all that belongs to it (`evalkit/bootstrap.py`). Here clips are drawn from known distributions many",
-        f"times, and it is counted how often the {LEVEL:.0%} interval holds what it should.",
+        "`python benchmarks/interval_coverage.py` writes this file. Each score's interval comes from resampling",
+        "prompts, each with all that belongs to it (`evalkit/bootstrap.py`). Here clips are drawn from known",
+        f"distributions many times, and it is counted how often the {LEVEL:.0%} interval holds what it should.",
         "",
         "![FAD's bias and the intervals' coverage over the number of clips](coverage.png)",
         "",

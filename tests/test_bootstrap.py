@@ -81,7 +81,7 @@ def test_the_interval_of_fad_is_about_the_value_at_this_number_of_clips() -> Non
 
 
 def test_coverage_of_means() -> None:
-    """The mean of 60 normal values lies in most of 200 intervals at 95 %; benchmarks/interval_coverage.py measures it well."""
+    """The mean of 60 normal values lies in most of 200 intervals at 95 %; benchmarks/interval_coverage.py has more."""
     rng = np.random.default_rng(0)
     held = 0
     for trial in range(200):
