@@ -25,7 +25,13 @@ def draws(clips: int, resamples: int, seed: int) -> np.ndarray:
     return counts
 
 
-def interval(value: float, resampled: np.ndarray, level: float, clips: int) -> tuple[float, float]:
+def interval(
+    value: float,
+    resampled: np.ndarray,
+    level: float,
+    clips: int,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[float, float]:
     """Bounds of the central share `level` of resampled values, moved so that their mean is `value`, and widened.
 
     For a mean over clips this is the percentile interval (Efron and Tibshirani 1993, chapter 13). A
@@ -36,6 +42,7 @@ def interval(value: float, resampled: np.ndarray, level: float, clips: int) -> t
 
     Percentiles are narrow at few clips, by √(n/(n-1)) and the ratio of Student's to the normal
     quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 3): hence the widening.
+    The interval ends at `bounds`, between which all values lie.
     """
     tail = (1 - level) / 2
     known = resampled[np.isfinite(resampled)]
@@ -43,7 +50,7 @@ def interval(value: float, resampled: np.ndarray, level: float, clips: int) -> t
         return math.nan, math.nan
     low, high = np.quantile(known, [tail, 1 - tail]) - known.mean()
     wider = math.sqrt(clips / (clips - 1)) * t.ppf(1 - tail, clips - 1) / norm.ppf(1 - tail)
-    return float(value + wider * low), float(value + wider * high)
+    return max(bounds[0], float(value + wider * low)), min(bounds[1], float(value + wider * high))
 
 
 def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured:

@@ -95,6 +95,7 @@ def options() -> str:
 
     from omegaconf import MISSING
 
+    from evalkit import calibration, slices
     from evalkit.config import Config, Engine, Sampling, Uncertainty, conf_dir
 
     lines = ["evalkit run GROUP=NAME ... OPTION=VALUE ...   (Hydra syntax; -m sweeps over lists)", "", "groups:"]
@@ -112,6 +113,11 @@ def options() -> str:
             if field.default not in (dataclasses.MISSING, MISSING):
                 value = getattr(field.default, "value", field.default)
                 lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")
+    lines += [
+        f"  slices=[]   of {', '.join(slices.KINDS)}, tag:NAME, label:NAME",
+        f"  calibration=[]   of {', '.join(calibration.ROWS)}",
+        "  allow_targets=[]   packages of your own whose components may be built",
+    ]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import pickle
 import sys
+import threading
 import types
 import warnings
 import zipfile
@@ -34,7 +35,6 @@ def quiet() -> Iterator[None]:
         yield
 
 
-@functools.cache
 def prepare() -> None:
     """Make torchvision and torchaudio importable beside a CPU-only torch.
 
@@ -46,6 +46,12 @@ def prepare() -> None:
     Call it before anything imports the two. Does nothing where torch was built for CUDA or the C++
     parts can be loaded.
     """
+    with _preparing:  # clips are decoded, and resampled, on several threads
+        _prepare()
+
+
+@functools.cache
+def _prepare() -> None:
     import torch
 
     if torch.version.cuda is not None:
@@ -63,6 +69,7 @@ def prepare() -> None:
         sys.modules["torchaudio._extension"] = stand_in
 
 
+_preparing = threading.Lock()
 _kept: list[Any] = []  # definitions of operators live as long as the object that made them
 
 

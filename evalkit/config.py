@@ -8,6 +8,7 @@ import importlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -141,6 +142,8 @@ def explain(error: Exception) -> EvalkitError:
         return EvalkitError(
             f"'{match[1]}={match[2]}' is several values: use '{match[1]}=[{match[2]}]', or -m for a sweep"
         )
+    if match := re.search(r"is not a ListConfig.*full_key: ([\w.]+)", str(error), re.DOTALL):
+        return EvalkitError(f"'{match[1]}' is a list: write {match[1]}=[A,B]")
     if match := re.search(r"You must specify '(\w+)'", str(error)):
         group = match[1]
         return EvalkitError(f"nothing is selected for {group}: set {group}=NAME ('evalkit run --help' lists the names)")
@@ -166,12 +169,10 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not (isinstance(plain, dict) and "_target_" in plain):
         raise EvalkitError(f"the configuration has {plain!r} where a component with a _target_ is due")
-    for target in _targets(plain):
-        _check_target(target, [str(package) for package in ["evalkit", *(allow or [])]])
+    for target, given in _targets(plain):
+        _check_values(_check_target(target, [str(package) for package in ["evalkit", *(allow or [])]]), given)
     try:
-        built = instantiate(plain, _convert_="all")
-        _check_values(built)
-        return built
+        return instantiate(plain, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, EvalkitError):
@@ -181,26 +182,24 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
         raise
 
 
-def _check_values(component: Any) -> None:
-    """Raise EvalkitError for a field that holds text where a number is due, and the like; YAML cannot tell."""
+def _check_values(target: type, given: Mapping[str, Any]) -> None:
+    """Raise EvalkitError for a field that is given text where a number is due, and the like; YAML cannot tell."""
     try:
-        hints = get_type_hints(type(component))
+        hints = get_type_hints(target)
     except NameError:  # of a package whose annotations mean nothing at run time
         return
-    for name, value in ((f.name, getattr(component, f.name)) for f in dataclasses.fields(component)):
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            _check_values(value)
-        kinds = get_args(hints[name]) or (hints[name],)
+    for name, value in given.items():
+        kinds = get_args(hints.get(name)) or (hints.get(name),)
         if not {*kinds} <= {int, float, str, bool, type(None)}:
             continue
         fits = type(value) in kinds or (type(value) is int and float in kinds)
         if not fits or (isinstance(value, float) and not math.isfinite(value)) or (name == "seed" and value < 0):
             due = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             extra = ", not negative" if name == "seed" else ", and finite" if float in kinds else ""
-            raise EvalkitError(f"{type(component).__name__}: {name}={value!r}: must be {due}{extra}")
+            raise EvalkitError(f"{target.__name__}: {name}={value!r}: must be {due}{extra}")
 
 
-def _check_target(target: str, packages: list[str]) -> None:
+def _check_target(target: str, packages: list[str]) -> type:
     inside = tuple(f"{package}." for package in packages)
     if target.startswith(inside):  # else not even its module may be imported
         module, _, name = target.rpartition(".")
@@ -210,16 +209,16 @@ def _check_target(target: str, packages: list[str]) -> None:
             raise EvalkitError(f"the configuration names '{target}', which cannot be found: {error}") from error
         # what a module imports can be reached through it, so what counts is where the class was made
         if dataclasses.is_dataclass(found) and isinstance(found, type) and f"{found.__module__}.".startswith(inside):
-            return
+            return found
     raise EvalkitError(
         f"the configuration wants to run '{target}', which is not part of {' or '.join(packages)}: "
         "add its package to allow_targets if you trust it; it must be a dataclass"
     )
 
 
-def _targets(node: Any) -> list[str]:
+def _targets(node: Any) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(node, dict):
-        own = [str(node["_target_"])] if "_target_" in node else []
+        own = [(str(node["_target_"]), node)] if "_target_" in node else []
         return own + [t for value in node.values() for t in _targets(value)]
     if isinstance(node, list):
         return [t for value in node for t in _targets(value)]
@@ -265,10 +264,12 @@ def check(config: Any) -> None:
     )
     require(0 < uncertainty.level < 1, f"uncertainty.level={uncertainty.level:g}: must be between 0 and 1")
     require(uncertainty.seed >= 0, f"uncertainty.seed={uncertainty.seed}: must not be negative")
+    named = config.protocol.get("name")
+    require(isinstance(named, str) and named, f"protocol.name={named}: must be a name")
     rate, loudness = config.protocol.get("sample_rate"), config.protocol.get("generated_loudness")
     require(
-        rate is None or (isinstance(rate, int) and rate >= 8000),
-        f"protocol.sample_rate={rate}: must be a rate in Hz, at least 8000, or null for each file's own",
+        rate is None or (isinstance(rate, int) and 8000 <= rate <= 192000),
+        f"protocol.sample_rate={rate}: must be a rate in Hz, from 8000 to 192000, or null for each file's own",
     )
     require(
         loudness is None or (isinstance(loudness, (int, float)) and -70 < loudness <= 0),

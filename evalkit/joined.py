@@ -12,6 +12,7 @@ import pandas as pd
 
 from evalkit.errors import EvalkitError
 from evalkit.report import interval, number
+from evalkit.store import digest
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,11 @@ class Joined:
         if self.rows.duplicated(["model", "protocol"]).any():
             columns["run"] = list(self.rows["run"])
         for metric, title in self.titles.items():
-            cells = zip(*(self.rows[f"{metric}{part}"] for part in ("", "_low", "_high")), strict=True)
-            columns[title] = [f"{number(value)} {interval(low, high)}".strip() for value, low, high in cells]
+            cells = zip(*(self.rows[f"{metric}{part}"] for part in ("", "_low", "_high", "_n")), strict=True)
+            columns[title] = [
+                " ".join(filter(None, [number(value), interval(low, high), f"(n {n:,.0f})" if n > 0 else ""]))
+                for value, low, high, n in cells
+            ]
         return pd.DataFrame(columns)
 
 
@@ -51,12 +55,14 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
     results = [_read(folder) for folder in folders]
     if len({json.dumps(prompts, sort_keys=True) for prompts in (r["provenance"]["prompts"] for r in results)}) > 1:
         raise EvalkitError("the results were measured on different prompts: they cannot stand in one table")
-    followed: dict[str, dict[str, None]] = {}  # protocols of each metric
+    followed: dict[str, dict[str, str]] = {}  # of each metric, what it computes, and the name of that
     for result in results:
+        made = result["provenance"]
         for score in result["table"]["scores"]:
-            followed.setdefault(score["metric"], {})[score["protocol"]] = None
+            computed = digest([made["protocol"], made["metrics"][score["metric"]]])
+            followed.setdefault(score["metric"], {})[computed] = score["protocol"]
     mixed = [names for names in followed.values() if len(names) > 1]
-    protocols = list(dict.fromkeys(name for names in mixed for name in names))
+    protocols = list(dict.fromkeys(name for names in mixed for name in names.values()))
     if mixed and not across_protocols:
         raise EvalkitError(
             f"the results follow different protocols ({', '.join(protocols)}), whose numbers are different quantities: "
@@ -77,7 +83,8 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
             scores = [score for score in table["scores"] if score["model"] == model]
             own = {score["protocol"] for score in scores}
             protocol = own.pop() if len(own) == 1 else table["protocol"]
-            row = {"model": model, "protocol": protocol, "run": folder.name}
+            name = f"{model} (calibration)" if model in table["calibration"] else model
+            row = {"model": name, "protocol": protocol, "run": folder.name}
             for score in scores:
                 name = score["metric"]
                 row |= {name: score["measured"], f"{name}_protocol": score["protocol"]}
@@ -91,6 +98,8 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
     if mixed:
         notes.append(f"different computations, not comparable down a column: protocols {', '.join(protocols)}")
     notes += [f"{protocol}: {', '.join(names)}" for protocol, names in other.items()]
+    for folder, result in zip(folders, results, strict=True):
+        notes += [f"{folder.name}: {note}" for note in result["table"]["notes"] if note.startswith("changed in")]
     notes.append(_same_clips(results))
     random = list(dict.fromkeys(name for result in results for name in result["table"]["random_weights"]))
     warning = f"Random weights: {', '.join(random)}. The numbers below mean nothing outside this table."
@@ -101,7 +110,7 @@ def _read(folder: Path) -> dict[str, Any]:
     if not (folder / "result.json").is_file():
         raise EvalkitError(f"'{folder}' holds no finished result: give the folder that evalkit run printed")
     read = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("table", "provenance")}
-    if "level" not in read["table"]:
+    if "protocol" not in read["provenance"]:
         raise EvalkitError(f"'{folder}' was made by an earlier version of evalkit: run it again, which costs little")
     return read | {"clips": pd.read_parquet(folder / "clips.parquet", columns=["model", "id", "sha256"])}
 

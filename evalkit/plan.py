@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class Plan:
 
     Attributes:
         protocols: for each metric the name of the protocol that it really follows.
+        changes: switches of the protocol that are not as it has them, such as "vggish.hop 0.96, not 0.5".
     """
 
     config: DictConfig
@@ -35,6 +36,7 @@ class Plan:
     device: str
     dtype: str
     protocols: dict[str, str]
+    changes: list[str]
 
     @property
     def references(self) -> str | Generator | None:
@@ -67,6 +69,7 @@ def make_plan(config: DictConfig) -> Plan:
             absent = part == "reference_encoder" and getattr(metric, part, "") is None
             if not absent and not hasattr(getattr(metric, part, None), "load"):
                 raise EvalkitError(f"metric.{name} has no {part}: it needs one with a load method")
+    protocols, changes = protocols_of(config, metrics, cache)
     plan = Plan(
         config=config,
         cache=cache,
@@ -76,7 +79,8 @@ def make_plan(config: DictConfig) -> Plan:
         sampling=sampling,
         device=device,
         dtype=pick_dtype(config.engine.dtype, device),
-        protocols=protocols_of(config, metrics, cache),
+        protocols=protocols,
+        changes=changes,
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
@@ -114,8 +118,10 @@ def pick_dtype(dtype: Dtype, device: str) -> str:
     return dtype.value
 
 
-def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> dict[str, str]:
-    """The protocol that each metric follows: the selected one's name, marked if that is not the whole truth.
+def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> tuple[dict[str, str], list[str]]:
+    """The protocol that each metric follows, and what was changed in it.
+
+    That is the selected one's name, marked if that is not the whole truth.
 
     "(changed)" where a switch or a weight file is another than the protocol's; random weights are no
     change, because they are announced by themselves. "(extended)" where the protocol knows no such
@@ -140,7 +146,17 @@ def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache
             return f"{protocol} (changed)"
         return protocol if name in standard.protocol.defines else f"{protocol} (extended)"
 
-    return {name: mark(name, metric) for name, metric in metrics.items()}
+    changes = [] if standard is None else list(_changes(config.protocol, standard.protocol))
+    return {name: mark(name, metric) for name, metric in metrics.items()}, changes
+
+
+def _changes(own: Any, standard: Any, path: str = "") -> Iterator[str]:
+    """Name the values in which two nodes differ."""
+    if OmegaConf.is_dict(own) and OmegaConf.is_dict(standard):
+        for key in dict.fromkeys([*standard, *own]):
+            yield from _changes(own.get(key), standard.get(key), f"{path}{key}.")
+    elif own != standard:
+        yield f"{path[:-1]} {'null' if own is None else own}, not {'null' if standard is None else standard}"
 
 
 def _switches(node: Any) -> Any:

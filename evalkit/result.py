@@ -111,6 +111,7 @@ def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[s
         },
         "metrics": {name: identity(metric, plan.cache) for name, metric in plan.metrics.items()},
         "protocols": plan.protocols,
+        "protocol": OmegaConf.to_container(plan.config.protocol, resolve=True),
         "random_weights": [*networks, *random_models(plan)],
         "prompts": {
             "dataset": prompts.dataset,
@@ -156,7 +157,7 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         subset=prompts.subset,
         selected=len(prompts),
         total=prompts.total,
-        protocol=plan.config.protocol.name,
+        protocol=plan.config.protocol.name + (" (changed)" if plan.changes else ""),
         generated={name: count(clips) for name, clips in generated.items()},
         references=count(references) if plan.paired else None,
         rendered_by=type(plan.references).__name__ if isinstance(plan.references, Generator) else "",
@@ -183,13 +184,14 @@ def remarks(
     def short(clips: Sequence[Clip]) -> int:
         return sum(clip.ok and usable_seconds(clip, rate) < duration - 0.1 for clip in clips)
 
-    for metric, protocol in plan.protocols.items():
-        if protocol != plan.config.protocol.name:
-            yield (
-                f"{plan.metrics[metric].title} is not part of the protocol: computed from its clips"
-                if protocol.endswith("(extended)")
-                else f"{plan.metrics[metric].title} does not follow the protocol to the letter: {protocol}"
-            )
+    if plan.changes:
+        yield f"changed in the protocol {plan.config.protocol.name}: {'; '.join(plan.changes)}"
+    for mark, said in (
+        ("(changed)", "computed otherwise than the protocol says"),
+        ("(extended)", "not part of the protocol, computed from what it makes of the clips"),
+    ):
+        if titles := [plan.metrics[name].title for name, label in plan.protocols.items() if label.endswith(mark)]:
+            yield f"{said}: {', '.join(titles)}"
     if shorter := short(references):
         alike = "; the clips compared with them are cut alike" if common else ""
         yield f"references shorter than {duration:g} s: {shorter}{alike}"

@@ -136,7 +136,9 @@ def score_of(
     low = high = math.nan
     if options.resamples and measured.resampled and len(ours.ids) > 1:
         resampled = measured.resampled(draws(len(ours.ids), options.resamples, options.seed))
-        low, high = interval(measured.value, resampled, options.level, len(ours.ids))
+        low, high = interval(
+            measured.value, resampled, options.level, len(ours.ids), getattr(metric, "bounds", (-math.inf, math.inf))
+        )
     score = Score(
         model=model,
         metric=name,

@@ -63,6 +63,8 @@ def groups(prompts: Sequence[Prompt], requested: Sequence[str]) -> list[Group]:
             names = [value for value, _ in Counter({v: len(ids) for v, ids in members.items()}).most_common(MOST)]
         else:
             names = [value for value in _order(kind) if value in members]
+        if not names:
+            raise EvalkitError(f"slices: no prompt has a {kind}: leave '{slice}' out")
         found += [Group(kind, value, frozenset(members[value])) for value in names]
     return list(dict.fromkeys(found))
 

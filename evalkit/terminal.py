@@ -43,6 +43,9 @@ def to_rich(summary: Summary, console: Console | None = None) -> None:
     for metrics in _groups(summary, frame, console.width):
         console.print(_rich_table(summary, frame, metrics))
     _bullets(notes(summary), console)
+    if summary.slices is not None and len(summary.slices):
+        groups = len(summary.slices[["slice", "group"]].drop_duplicates())
+        _bullets([f"scores of {groups} groups of prompts: in the result's table.md"], console)
 
 
 def joined_to_rich(joined: Joined, console: Console | None = None) -> None:

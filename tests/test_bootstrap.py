@@ -65,6 +65,12 @@ def test_the_interval_is_moved_by_the_bias_of_resampling() -> None:
     assert np.isnan(interval(5.0, np.append(resampled, np.full(200, np.nan)), 0.9, many)).all()
 
 
+def test_the_interval_ends_where_values_do() -> None:
+    resampled = np.random.default_rng(0).normal(0.95, 0.1, 1000)
+    low, high = interval(0.95, resampled, 0.95, 12, (0.0, 1.0))
+    assert 0 < low < 0.95 and high == 1.0
+
+
 def test_the_interval_of_fad_is_about_the_value_at_this_number_of_clips() -> None:
     """A resample's FAD is biased; the percentiles alone would not even hold the value itself."""
     rng = np.random.default_rng(1)

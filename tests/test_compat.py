@@ -82,7 +82,7 @@ assert not heavy, heavy
 def test_prepare_leaves_a_cuda_torch_alone(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(compat, "_extension_loads", lambda *_: pytest.fail("looked at the packages"))
-    compat.prepare.__wrapped__()
+    compat._prepare.__wrapped__()
 
 
 def test_prepare_leaves_extensions_alone_that_can_be_loaded(monkeypatch):
@@ -90,7 +90,7 @@ def test_prepare_leaves_extensions_alone_that_can_be_loaded(monkeypatch):
     for name in ("torchvision", "torchaudio", "torchaudio._extension"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(compat, "_extension_loads", lambda *_: True)
-    compat.prepare.__wrapped__()
+    compat._prepare.__wrapped__()
     assert "torchaudio._extension" not in sys.modules
 
 
@@ -179,3 +179,18 @@ def test_a_torchscript_program_is_refused(tmp_path):
     torch.jit.save(torch.jit.script(Program()), tmp_path / "program.pt")
     with pytest.raises(EvalkitError, match="TorchScript program"):
         compat.load_tensors(tmp_path / "program.pt", "net")
+
+
+def test_prepare_may_be_called_by_several_threads_at_once():
+    """Decoding threads resample with torchaudio: the first calls come together."""
+    code = (
+        "import threading\n"
+        "from evalkit import compat\n"
+        "errors = []\n"
+        "threading.excepthook = lambda given: errors.append(given.exc_value)\n"
+        "threads = [threading.Thread(target=compat.prepare) for _ in range(8)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "assert not errors, errors\n"
+        "import torchvision, torchaudio\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

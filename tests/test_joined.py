@@ -42,7 +42,30 @@ def test_protocols_are_not_mixed_unless_asked(plain: Path, changed: Path) -> Non
     assert joined.rows["chroma_protocol"].tolist() == ["musicgen", "musicgen (changed)"]
     assert joined.rows["chroma"][0] != joined.rows["chroma"][1]
     assert any("different computations" in note for note in joined.notes)
+    assert any(
+        note.endswith("changed in the protocol musicgen: chroma.argmax False, not True") for note in joined.notes
+    )
     assert "each model's clips are the same in all results" in joined.notes
+
+
+def test_two_changed_protocols_are_two(folder: Path, changed: Path) -> None:
+    other = run(folder, "protocol.chroma.radix2_exp=13")
+    with pytest.raises(EvalkitError, match="different protocols"):
+        join([changed, other], across_protocols=False)
+    assert "run" in join([changed, other], across_protocols=True).shown()
+
+
+def test_a_changed_protocol_is_named_so_everywhere(changed: Path) -> None:
+    for name in ("table.md", "table.csv", "table.json"):
+        assert "musicgen (changed)" in (changed / name).read_text()
+    assert "chroma.argmax False, not True" in (changed / "table.md").read_text()
+
+
+def test_calibration_rows_and_n_stay_visible(folder: Path) -> None:
+    joined = join([run(folder, "calibration=[halves]"), run(folder)], across_protocols=False)
+    rows = joined.shown().set_index("model")
+    assert "reference halves (calibration)" in rows.index
+    assert rows.loc["synth", "Chroma cosine similarity ↑"].iloc[0].endswith("(n 3)")
 
 
 def test_other_clips_are_said_and_told_apart_by_their_run(folder: Path, plain: Path) -> None:

@@ -97,6 +97,7 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
         device="cpu",
         dtype="float32",
         protocols=dict.fromkeys(metrics, "musicgen"),
+        changes=[],
     )
 
 

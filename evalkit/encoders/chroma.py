@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from evalkit.encoders import Input, mono_input
+from evalkit.errors import EvalkitError
 from evalkit.store import Cache
 
 
@@ -34,6 +35,10 @@ class Chroma:
 
     def __post_init__(self) -> None:
         _ = self.hears  # which knows what names are right
+        if not 1 <= self.n_chroma <= 120 or not 8 <= self.radix2_exp <= 18:
+            raise EvalkitError(
+                f"chroma: n_chroma={self.n_chroma} and radix2_exp={self.radix2_exp} must lie in 1 to 120 and 8 to 18"
+            )
 
     @property
     def hears(self) -> Input:

@@ -125,6 +125,8 @@ class CLAPText:
 
     def __post_init__(self) -> None:
         _check_architecture(self.architecture)
+        if not 3 <= self.max_tokens <= 512:
+            raise EvalkitError(f"CLAP: max_tokens={self.max_tokens}: must lie in 3 to 512, which RoBERTa reads")
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives unit vectors (1, 512)."""

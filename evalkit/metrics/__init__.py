@@ -4,7 +4,8 @@ A metric is a frozen dataclass with `title`, `higher_is_better` (None where neit
 `encoder` of the generated clips, the `reference_encoder` of what they are compared with (reference
 clips, captions, or None for nothing), and `__call__(generated, reference) -> Measured` on features of
 the same ids in the same order. One that compares each clip with its own reference clip, not set with
-set, says so with `clip_by_clip = True`.
+set, says so with `clip_by_clip = True`; one whose values have limits gives them as `bounds`, so that
+intervals end there.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ class ChromaSimilarity:
     encoder: Encoder
     title: ClassVar[str] = "Chroma cosine similarity"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     clip_by_clip: ClassVar[bool] = True
 
     @property

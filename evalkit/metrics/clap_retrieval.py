@@ -32,6 +32,7 @@ class RetrievalRecall:
     text_encoder: Encoder
     k: int
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.k < 1:

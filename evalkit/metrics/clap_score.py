@@ -22,6 +22,7 @@ class CLAPScore:
     text_encoder: Encoder
     title: ClassVar[str] = "CLAP score"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     @property
     def reference_encoder(self) -> Encoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ class ClippedSamples:
 
     encoder: Encoder
     title: ClassVar[str] = "Clipped samples (%)"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
 
@@ -38,6 +40,7 @@ class ClippedClips:
 
     encoder: Encoder
     title: ClassVar[str] = "Clipped clips"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
 
@@ -52,6 +55,7 @@ class DCOffset:
 
     encoder: Encoder
     title: ClassVar[str] = "DC offset (%)"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -37,6 +38,7 @@ class DensityCoverage:
     part: Literal["density", "coverage"]
     k: int = 5
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def __post_init__(self) -> None:
         if self.part not in ("density", "coverage") or self.k < 1:

@@ -64,5 +64,7 @@ class FADContribution:
             left = frechet_distance(*gaussian(rest, self.ddof), *gaussian(reference.values, self.ddof))
         except ValueError as error:
             raise EvalkitError("FAD contribution: too few windows are left: use more prompts") from error
-        share = 1 - left / whole if whole > 0 else 0.0
-        return Measured(share, n=len(used), per_clip=per_clip)
+        scale = np.trace(gaussian(reference.values, self.ddof)[1])
+        if whole < 1e-6 * scale:  # nothing but rounding, of which clips have no share
+            return Measured(0.0, n=len(used), per_clip=per_clip, note="FAD is 0: no clip contributes")
+        return Measured(1 - left / whole, n=len(used), per_clip=per_clip)

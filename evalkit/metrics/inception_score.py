@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,6 +37,7 @@ class InceptionScore:
     reference_encoder: ClassVar[None] = None
     title: ClassVar[str] = "Inception score"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
 
     def __post_init__(self) -> None:
         if self.splits < 1:

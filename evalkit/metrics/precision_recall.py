@@ -36,6 +36,7 @@ class PrecisionRecall:
     part: Literal["precision", "recall"]
     k: int = 3
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.part not in ("precision", "recall") or self.k < 1:

@@ -7,6 +7,7 @@ stored, which is also where ffmpeg's silencedetect draws the line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,6 +34,7 @@ class _Collapse:
     threshold: float = -60.0
     shortest: float = 1.0
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     reference_encoder: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class SilenceShare(_Collapse):
     """Share of clips that collapse to silence."""
 
     title: ClassVar[str] = "Collapsed to silence"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
         """Count collapsed clips from levels (frames, 9): each is 1 or 0."""

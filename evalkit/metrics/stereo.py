@@ -58,6 +58,7 @@ class ChannelCorrelation:
 
     encoder: Encoder
     title: ClassVar[str] = "Channel correlation"
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     higher_is_better: ClassVar[None] = None
     reference_encoder: ClassVar[None] = None
 
@@ -75,6 +76,7 @@ class SideToMid:
 
     encoder: Encoder
     title: ClassVar[str] = "Side-to-mid ratio (dB)"
+    bounds: ClassVar[tuple[float, float]] = (FLOOR, -FLOOR)
     higher_is_better: ClassVar[None] = None
     reference_encoder: ClassVar[None] = None
 
@@ -99,6 +101,7 @@ class MonoShare:
     encoder: Encoder
     below: float = -40.0
     title: ClassVar[str] = "Collapsed to mono"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
 

@@ -64,6 +64,7 @@ class VocalsShare:
     threshold: float = 0.5
     title: ClassVar[str] = "Vocals in instrumental"
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -92,6 +93,7 @@ class VocalsProbability:
     prompt_encoder: Encoder
     title: ClassVar[str] = "Voice probability in instrumental"
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     @property
     def reference_encoder(self) -> Encoder:
