@@ -169,8 +169,9 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not (isinstance(plain, dict) and "_target_" in plain):
         raise EvalkitError(f"the configuration has {plain!r} where a component with a _target_ is due")
-    for target, given in _targets(plain):
-        _check_values(_check_target(target, [str(package) for package in ["evalkit", *(allow or [])]]), given)
+    packages = [str(package) for package in ["evalkit", *(allow or [])]]
+    for target, given in [(_check_target(name, packages), given) for name, given in _targets(plain)]:
+        _check_values(target, given)
     try:
         return instantiate(plain, _convert_="all")
     except InstantiationException as error:
