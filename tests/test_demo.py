@@ -40,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *options: str) -> Result:
     return evalkit.evaluate(
-        "experiment=demo", f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}", *options
+        *("experiment=demo", "uncertainty.resamples=100", f"cache_dir={folder / 'cache'}"),
+        *(f"output_dir={folder / 'runs'}", *options),
     )
 
 
@@ -59,6 +60,10 @@ def test_every_model_has_every_metric(values: pd.DataFrame) -> None:
     assert set(values.index) == {"second_rendering", *DEGRADED, "tiny_stereo"}
     assert set(values.columns) == {"fad", "kld", "clap_score", "chroma"}
     assert values.notna().all(axis=None)
+
+
+def test_every_score_has_an_interval_that_holds_it(demo: Result) -> None:
+    assert (demo.scores.low < demo.scores.value).all() and (demo.scores.value < demo.scores.high).all()
 
 
 @pytest.mark.parametrize("model", [*DEGRADED, "tiny_stereo"])

@@ -56,6 +56,8 @@ def test_every_command_shown_composes(text: str) -> None:
 def test_the_demos_table_is_shown() -> None:
     (table,) = blocks("text")
     for name in compose(["experiment=demo"]).model:
-        assert re.search(rf"^ {name} +measured +[\d.,]+ +[\d.]+ +-?[\d.]+ +[\d.]+$", table, re.MULTILINE), name
+        assert re.search(rf"^ {name} +measured +[\d.,]+ +[\d.]+ +-?[\d.]+ +[\d.]+\n.*? from ", table, re.MULTILINE), (
+            name
+        )
     assert "The numbers below mean nothing outside this table." in table
     assert "@@" not in README

@@ -91,4 +91,6 @@ def test_fad_on_mid_and_side_is_fad_on_other_channels() -> None:
     options = ["model=synth", "prompts=demo", f"random_weights={parity.SEED}", "metric=[fad,fad_stereo]"]
     fad, mid, side = (build(node) for node in compose(options).metric.values())
     assert (mid.encoder.hears.channels, side.encoder.hears.channels) == ("mean", "side")
-    assert mid == fad and side == replace(fad, encoder=replace(fad.encoder, channels="side"))
+    assert mid == replace(fad, title=mid.title)
+    assert side == replace(fad, encoder=replace(fad.encoder, channels="side"), title=side.title)
+    assert len({fad.title, mid.title, side.title}) == 3
