@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.signal
 import soundfile
 
 from evalkit.errors import EvalkitError, unknown
@@ -249,6 +248,8 @@ def loudness(audio: Audio) -> float:
     than one block of 0.4 s. Computed here because torchaudio's own filter is a Python loop where
     its compiled extension cannot be loaded, which is so on every CPU-only torch.
     """
+    import scipy.signal
+
     x = audio.samples.astype(np.float64)
     for b, a in _biquads(audio.rate):
         x = np.clip(scipy.signal.lfilter(b, a, x, axis=-1), -1.0, 1.0)

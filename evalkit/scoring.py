@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evalkit.bootstrap import draws, interval
@@ -16,8 +17,10 @@ from evalkit.features import Extractor, usable_seconds
 from evalkit.metrics import Encoder, Metric
 from evalkit.plan import Plan
 from evalkit.slices import Group
-from evalkit.types import Clip, Features, Prompt, PromptSet, Score
+from evalkit.store import digest, identity
+from evalkit.types import Clip, Features, Measured, Prompt, PromptSet, Score
 
+RESAMPLED = 1  # version of the draws and of what is computed from them
 MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGGish
 
 
@@ -135,7 +138,7 @@ def score_of(
         raise EvalkitError(f"{model}: {name} is {measured.value}: the clips are too short or too few")
     low = high = math.nan
     if options.resamples and measured.resampled and len(ours.ids) > 1:
-        resampled = measured.resampled(draws(len(ours.ids), options.resamples, options.seed))
+        resampled = resampled_values(plan, name, measured, ours, theirs)
         low, high = interval(
             measured.value, resampled, options.level, len(ours.ids), getattr(metric, "bounds", (-math.inf, math.inf))
         )
@@ -151,6 +154,23 @@ def score_of(
         note=measured.note,
     )
     return score, measured.per_clip
+
+
+def resampled_values(plan: Plan, name: str, measured: Measured, ours: Features, theirs: Features | None) -> np.ndarray:
+    """A metric's value on each resample, kept in the cache, since FAD's take longer than all else of a second run.
+
+    The key holds the features and the value itself, so that a metric that computes another value
+    never meets the resamples of what it was before.
+    """
+    assert measured.resampled is not None
+    options = plan.config.uncertainty
+    made_of = [identity(plan.metrics[name], plan.cache), measured.value, ours.digest(), theirs and theirs.digest()]
+    key = digest([RESAMPLED, *made_of, options.resamples, options.seed])
+    found = plan.cache.read_feature("resamples", key)
+    if found is None:
+        found = measured.resampled(draws(len(ours.ids), options.resamples, options.seed))
+        plan.cache.write_feature("resamples", key, found)
+    return found
 
 
 def slice_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -101,6 +102,15 @@ class Features:
 
     ids: tuple[str, ...]
     values: tuple[np.ndarray, ...]
+
+    def digest(self) -> str:
+        """SHA-256 of ids, shapes and values, as hexadecimal digits."""
+        hashed = hashlib.sha256(
+            repr([(i, v.shape, str(v.dtype)) for i, v in zip(self.ids, self.values, strict=True)]).encode()
+        )
+        for value in self.values:
+            hashed.update(np.ascontiguousarray(value).data)
+        return hashed.hexdigest()
 
     def select(self, ids: Iterable[str]) -> Features:
         """Take the features of some ids, in the order given. KeyError for an absent id."""

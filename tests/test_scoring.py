@@ -17,7 +17,7 @@ from evalkit.config import Sampling, compose
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.plan import Plan, make_plan
-from evalkit.scoring import common_length, measure
+from evalkit.scoring import common_length, measure, resampled_values
 from evalkit.store import Cache, sha256_file
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
 
@@ -201,3 +201,24 @@ def test_a_changed_switch_is_no_longer_the_protocol(option: str, metric: str) ->
     protocols = make_plan(compose(["model=synth", "prompts=demo", "random_weights=0", option])).protocols
     expected = {name: "musicgen (changed)" if name in metric.split() else "musicgen" for name in protocols}
     assert protocols == expected
+
+
+def test_resamples_are_kept_for_the_same_features_and_value_only(tmp_path: Path) -> None:
+    drawn = []
+
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        drawn.append(len(weights))
+        return weights[:, 0]
+
+    the_plan = plan(tmp_path, pairs=Pairs())
+    features = Features(("a", "b"), (np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)))
+    other = Features(("a", "b"), (np.ones((3, 2), np.float32), np.zeros((1, 3), np.float32)))
+    for _ in range(2):
+        first = resampled_values(the_plan, "pairs", Measured(1.0, 2, resampled=resampled), features, None)
+    assert drawn == [1000] and first.shape == (1000,)
+    resampled_values(the_plan, "pairs", Measured(1.5, 2, resampled=resampled), features, None)
+    resampled_values(the_plan, "pairs", Measured(1.0, 2, resampled=resampled), other, None)
+    resampled_values(the_plan, "pairs", Measured(1.0, 2, resampled=resampled), features, features)
+    the_plan.config.uncertainty.seed = 1
+    resampled_values(the_plan, "pairs", Measured(1.0, 2, resampled=resampled), features, None)
+    assert len(drawn) == 5
