@@ -185,8 +185,8 @@ def text(record: dict[str, Any]) -> str:
         "  the distance: a claim that FAD differs is then safe, not sharp.",
         *(
             [
-                "- These rows were measured before intervals were widened for few clips: they are now 1.17 times as wide at",
-                "  12 clips, 1.06 at 30, 1.02 at 100.",
+                "- These rows were measured before intervals were widened for few clips: they are now 1.17 times",
+                "  as wide at 12 clips, 1.06 at 30, 1.02 at 100.",
             ]
             if record.get("fad_before_widening")
             else []
