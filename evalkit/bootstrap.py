@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which takes a second to import
 
 from evalkit.types import Measured
 
@@ -49,7 +49,7 @@ def interval(
     if len(known) < 0.9 * len(resampled):
         return math.nan, math.nan
     low, high = np.quantile(known, [tail, 1 - tail]) - known.mean()
-    wider = math.sqrt(clips / (clips - 1)) * t.ppf(1 - tail, clips - 1) / norm.ppf(1 - tail)
+    wider = math.sqrt(clips / (clips - 1)) * stdtrit(clips - 1, 1 - tail) / ndtri(1 - tail)
     return max(bounds[0], float(value + wider * low)), min(bounds[1], float(value + wider * high))
 
 
