@@ -15,7 +15,7 @@ import numpy as np
 from evalkit.audio import Audio
 from evalkit.config import Sampling
 from evalkit.errors import EvalkitError, unknown
-from evalkit.features import Extractor, condition
+from evalkit.features import condition
 from evalkit.generate import Generator, clips_of
 from evalkit.models.synth_composer import keyed
 from evalkit.store import Cache, canonical, digest
@@ -95,14 +95,7 @@ def rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str
     made: dict[str, Row] = {}
     usable: list[tuple[Prompt, Clip]] = []
     if needs_references(plan.config.calibration):
-        extractor = Extractor(
-            plan.cache,
-            plan.device,
-            plan.config.engine.feature_batch_size,
-            plan.config.protocol.sample_rate,
-            plan.config.protocol.resampler,
-        )
-        _, checked = extractor.clips(references, {}, loudness=None, refuse_silence=True, title="references")
+        _, checked = plan.extractor().clips(references, {}, loudness=None, refuse_silence=True, title="references")
         usable = [(p, clip) for p, clip in zip(prompts.prompts, checked, strict=True) if clip.ok]
         if len(usable) < 2:
             raise EvalkitError(

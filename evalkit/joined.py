@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import EvalkitError
-from evalkit.report import interval, number
+from evalkit.report import ARROWS, interval, number, warning
 from evalkit.store import digest
 
 
@@ -77,8 +77,7 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
     other: dict[str, dict[str, None]] = {}
     for folder, result in zip(folders, results, strict=True):
         table = result["table"]
-        arrows = {True: " ↑", False: " ↓", None: ""}
-        titles |= {name: m["title"] + arrows[m["higher_is_better"]] for name, m in table["metrics"].items()}
+        titles |= {name: m["title"] + ARROWS[m["higher_is_better"]] for name, m in table["metrics"].items()}
         for model in table["generated"]:
             scores = [score for score in table["scores"] if score["model"] == model]
             own = {score["protocol"] for score in scores}
@@ -102,8 +101,7 @@ def join(folders: Sequence[Path], across_protocols: bool) -> Joined:
         notes += [f"{folder.name}: {note}" for note in result["table"]["notes"] if note.startswith("changed in")]
     notes.append(_same_clips(results))
     random = list(dict.fromkeys(name for result in results for name in result["table"]["random_weights"]))
-    warning = f"Random weights: {', '.join(random)}. The numbers below mean nothing outside this table."
-    return Joined(pd.DataFrame(rows).reindex(columns=columns), titles, notes, warning if random else "")
+    return Joined(pd.DataFrame(rows).reindex(columns=columns), titles, notes, warning(random))
 
 
 def _read(folder: Path) -> dict[str, Any]:

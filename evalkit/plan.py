@@ -13,6 +13,7 @@ from evalkit import calibration, slices
 from evalkit.assets import assets_of
 from evalkit.config import Dtype, Sampling, build, check, compose, conf_dir
 from evalkit.errors import EvalkitError
+from evalkit.features import Extractor
 from evalkit.generate import Existing, Generator
 from evalkit.metrics import Metric
 from evalkit.store import Cache
@@ -42,6 +43,11 @@ class Plan:
     def references(self) -> str | Generator | None:
         references: str | Generator | None = self.prompts.references
         return references
+
+    def extractor(self) -> Extractor:
+        """The feature stage of this run, with no network loaded yet."""
+        engine, protocol = self.config.engine, self.config.protocol
+        return Extractor(self.cache, self.device, engine.feature_batch_size, protocol.sample_rate, protocol.resampler)
 
     @property
     def paired(self) -> dict[str, Metric]:

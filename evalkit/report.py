@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 NONE = "–"
+ARROWS = {True: " ↑", False: " ↓", None: ""}  # by higher_is_better
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for one
 NO_SCORE = {
     "measured": math.nan,
@@ -115,10 +116,14 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def banner(summary: Summary) -> str:
     """Warn of random weights; empty where there are none."""
-    if not summary.weights:
-        return ""
-    names = ", ".join(summary.weights)
-    return f"Random weights: {names}. The numbers below mean nothing outside this table."
+    return warning(summary.weights)
+
+
+def warning(weights: Sequence[str]) -> str:
+    """Warn of networks and models with random weights; empty where there are none."""
+    return (
+        f"Random weights: {', '.join(weights)}. The numbers below mean nothing outside this table." if weights else ""
+    )
 
 
 def heading(summary: Summary) -> str:
@@ -198,8 +203,7 @@ def name_of(summary: Summary, metric: str) -> str:
 
 def title_of(summary: Summary, metric: str) -> str:
     """The metric's name with an arrow that points to what is better, where it is known."""
-    arrow = {True: " ↑", False: " ↓", None: ""}[summary.metrics[metric][1]]
-    return name_of(summary, metric) + arrow
+    return name_of(summary, metric) + ARROWS[summary.metrics[metric][1]]
 
 
 def n_matters(frame: pd.DataFrame, summary: Summary) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from evalkit.bootstrap import draws, interval
 from evalkit.calibration import Row
 from evalkit.errors import EvalkitError
-from evalkit.features import Extractor, usable_seconds
+from evalkit.features import usable_seconds
 from evalkit.metrics import Encoder, Metric
 from evalkit.plan import Plan
 from evalkit.slices import Group
@@ -55,9 +55,7 @@ def measure(
     stereo width of silence, the score is NaN and its note says why.
     """
     rate = plan.config.protocol.sample_rate
-    extractor = Extractor(
-        plan.cache, plan.device, plan.config.engine.feature_batch_size, rate, plan.config.protocol.resampler
-    )
+    extractor = plan.extractor()
 
     def keyed(encoders: Iterable[Encoder]) -> dict[str, Encoder]:
         return {extractor.key(encoder): encoder for encoder in encoders}
