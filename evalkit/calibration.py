@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evalkit.audio import Audio
-from evalkit.config import Sampling
+from evalkit.config import Dtype, Engine, Sampling
 from evalkit.errors import EvalkitError, unknown
 from evalkit.features import condition
-from evalkit.generate import Generator, clips_of
+from evalkit.generate import Generate, Generator, clips_of
 from evalkit.models.synth_composer import keyed
 from evalkit.store import Cache, canonical, digest
 from evalkit.types import Clip, Prompt, PromptSet
 
 if TYPE_CHECKING:
-    from evalkit.models.musicgen import Generate
     from evalkit.plan import Plan
 
 RATE = 32000  # Hz
@@ -109,10 +108,8 @@ def rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str
             prompts,
             Sampling(duration=duration),  # nothing else changes these clips
             plan.cache,
-            device=plan.device,
-            dtype="float32",
-            batch_size=plan.config.engine.batch_size,
-            title=title,
+            replace(plan.engine, dtype=Dtype.float32),
+            title,
         )
 
     for name in dict.fromkeys(plan.config.calibration):
@@ -175,9 +172,9 @@ class ThroughCodec:
     def check(self, sampling: Sampling) -> None:
         """Nothing depends on the sampling."""
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Generate:
+    def load(self, cache: Cache, engine: Engine) -> Generate:
         """Load the codec; its function gives Audio at the codec's rate."""
-        code = self.model.codec(cache, device)
+        code = self.model.codec(cache, engine.device)
         return lambda prompts, sampling: [code(condition(self.clips[p.id], None, None).stored) for p in prompts]
 
 
@@ -197,7 +194,7 @@ class Noise:
     def check(self, sampling: Sampling) -> None:
         """Any duration will do."""
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Generate:
+    def load(self, cache: Cache, engine: Engine) -> Generate:
         """Nothing to load."""
 
         def one(prompt: Prompt, samples: int) -> Audio:
@@ -216,7 +213,7 @@ class Silence:
     def check(self, sampling: Sampling) -> None:
         """Any duration will do."""
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Generate:
+    def load(self, cache: Cache, engine: Engine) -> Generate:
         """Nothing to load."""
         return lambda prompts, sampling: [
             Audio(np.zeros((2, round(sampling.duration * RATE)), np.float32), RATE) for _ in prompts

@@ -24,7 +24,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from evalkit.errors import EvalkitError, unknown
 
-MAX_SECONDS = 30.0  # the length MusicGen was trained on
+WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made window by window
+MAX_SECONDS = 600.0
 
 
 class Dtype(Enum):
@@ -32,6 +33,11 @@ class Dtype(Enum):
     float32 = "float32"
     float16 = "float16"
     bfloat16 = "bfloat16"
+
+
+class Decode(Enum):
+    evalkit = "evalkit"  # evalkit.decoding.loop
+    transformers = "transformers"  # generate(), the reference
 
 
 @dataclass
@@ -43,16 +49,20 @@ class Sampling:
     temperature: float = 1.0
     guidance_scale: float = 3.0
     duration: float = 10.0  # seconds
+    extend_stride: float = 18.0  # seconds by which the window moves on in clips of more than 30 s
     seed: int = 0
+    samples_per_prompt: int = 1  # clips of each prompt, each with noise of its own
 
 
 @dataclass
 class Engine:
-    """How the work is run. Of these only the device's type and the dtype can change a clip."""
+    """How the work is run. Of these only the device's type, the dtype and the way of decoding can change a clip."""
 
     device: str = "auto"
     dtype: Dtype = Dtype.auto
-    batch_size: int = 8  # clips generated at once
+    decode: Decode = Decode.evalkit
+    cuda_graphs: bool = True
+    batch_size: int | None = None  # clips generated at once; None for what the device's memory holds
     feature_batch_size: int = 16  # clips embedded at once
     keep_going: bool = False  # score what is there when clips could not be generated
 
@@ -240,11 +250,15 @@ def check(config: Any) -> None:
     require(len(config.model) > 0, "no model is selected: set model=NAME")
     require(len(config.metric) > 0, "no metric is selected: set metric=[fad,kld,clap_score,chroma]")
     for name in ("batch_size", "feature_batch_size"):
-        require(engine[name] >= 1, f"engine.{name}={engine[name]}: must be at least 1")
+        require(engine[name] is None or engine[name] >= 1, f"engine.{name}={engine[name]}: must be at least 1")
     duration = sampling.duration
     require(
         math.isfinite(duration) and 0 < duration <= MAX_SECONDS,
         f"sampling.duration={duration:g}: must be more than 0 and at most {MAX_SECONDS:g} seconds",
+    )
+    require(
+        0 < sampling.extend_stride < WINDOW,
+        f"sampling.extend_stride={sampling.extend_stride:g}: must be more than 0 and less than {WINDOW:g} seconds",
     )
     require(sampling.top_k >= 0, f"sampling.top_k={sampling.top_k}: must not be negative")
     require(0 <= sampling.top_p <= 1, f"sampling.top_p={sampling.top_p:g}: must be between 0 and 1")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +14,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from evalkit.audio import Audio, encode_flac
-from evalkit.config import Sampling
+from evalkit.codes import CodeStore
+from evalkit.config import WINDOW, Engine, Sampling
 from evalkit.errors import EvalkitError
 from evalkit.progress import progress
 from evalkit.store import Cache, digest, identity, sha256_file, write_bytes, write_json
@@ -21,7 +23,11 @@ from evalkit.types import Clip, Prompt
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is stored here: raise it when the same key would give other bytes
+VERSION = 2  # of what is generated here: raise it when the same key would give other codes or samples
+DECODED = 1  # of what becomes of codes: raise it when the same codes would give other clips
+TOGETHER = 8  # clips of a model that has no batch size of its own
+
+Generate = Callable[[Sequence[Prompt], Sampling], list[Audio]]
 
 
 @runtime_checkable
@@ -30,7 +36,20 @@ class Generator(Protocol):
 
     def check(self, sampling: Sampling) -> None: ...
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Callable[[Sequence[Prompt], Sampling], list[Audio]]: ...
+    def load(self, cache: Cache, engine: Engine) -> Generate | Coded: ...
+
+
+@runtime_checkable
+class Coded(Protocol):
+    """A loaded model whose clips are codes first, int16 (codebooks, frames); see `evalkit.decoding.model`."""
+
+    def batch_size(self, sampling: Sampling, prompts: int) -> int: ...
+
+    def group(self, prompt: Prompt) -> Hashable: ...
+
+    def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]: ...
+
+    def audio(self, codes: Sequence[np.ndarray | None], sampling: Sampling) -> list[Audio]: ...
 
 
 @runtime_checkable
@@ -45,65 +64,142 @@ def clips_of(
     prompts: Sequence[Prompt],
     sampling: Sampling,
     cache: Cache,
-    *,
-    device: str,
-    dtype: str,
-    batch_size: int,
+    engine: Engine,
     title: str,
 ) -> list[Clip]:
     """Give one clip per prompt, in order, generating only what is not stored yet.
 
     A finished batch is a manifest, written after its clips; a kill loses at most the batch in
-    flight. A clip that holds NaN has status "failed".
+    flight. A clip that holds NaN has status "failed". Of a model that has codes, these are stored
+    first, and clips are made from them.
     """
     if isinstance(model, Existing):
         return model.find(prompts)
     key = {
         "version": VERSION,
         "model": identity(model, cache),
-        "sampling": asdict(sampling),
-        # last bits differ between kinds of device; batch size and other execution details stay out
-        "device": device.split(":")[0],
-        "dtype": dtype,
+        "sampling": _of_one_clip(sampling),
+        # last bits differ between kinds of device and ways of decoding; the batch size stays out
+        "device": engine.device.split(":")[0],
+        "dtype": engine.dtype.value,
+        "decode": engine.decode.value,
     }
-    folder = cache.clips / digest(key)[:32]
+    folder = cache.clips / digest({**key, "decoded": DECODED})[:32]
     stored = _stored(folder)
-    todo = [p for p in prompts if _prompt_key(p) not in stored]
+    todo = [p for p in prompts if prompt_key(p) not in stored]
     if todo:
         if len(todo) < len(prompts):
             log.info("%s: %d of %d clips are there already", title, len(prompts) - len(todo), len(prompts))
         write_json(folder / "key.json", key)
-        run = model.load(cache, device, dtype)
+        run = model.load(cache, engine)
         with progress(f"generating {title}", len(todo), "clips") as advance:
-            for start in range(0, len(todo), batch_size):
-                batch = todo[start : start + batch_size]
-                stored |= _generate_batch(run, batch, sampling, folder)
-                advance(len(batch))
-    return [_clip(p, folder, stored[_prompt_key(p)]) for p in prompts]
+            if isinstance(run, Coded):
+                store = CodeStore(cache.codes / digest(key)[:32])
+                write_json(store.folder / "key.json", key)
+                made = _from_codes(run, todo, sampling, store, engine)
+            else:
+                size = engine.batch_size or TOGETHER
+                batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+                made = ((batch, _run(run, batch, sampling)) for batch in batches)
+            # writing goes on beside the next batch, and on a GPU so does decoding its codes
+            with contextlib.closing(made), ThreadPoolExecutor(1) as writer:
+                waiting: list[Future[dict[str, dict[str, Any]]]] = []
+                for batch, clips in made:
+                    waiting.append(writer.submit(_write_batch, batch, clips, folder))
+                    if len(waiting) > 1:
+                        stored |= waiting.pop(0).result()
+                    advance(len(batch))
+                for last in waiting:
+                    stored |= last.result()
+    return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
 
 
-def _prompt_key(prompt: Prompt) -> str:
-    melody = sha256_file(prompt.melody) if prompt.melody else None
-    return digest([prompt.id, prompt.text, melody])[:32]
+def _of_one_clip(sampling: Sampling) -> dict[str, Any]:
+    """The parameters that a clip depends on."""
+    left_out = {"samples_per_prompt"} | ({"extend_stride"} if sampling.duration <= WINDOW else set())
+    return {name: value for name, value in asdict(sampling).items() if name not in left_out}
 
 
-def _generate_batch(
-    run: Callable[[Sequence[Prompt], Sampling], list[Audio]],
-    batch: Sequence[Prompt],
-    sampling: Sampling,
-    folder: Path,
-) -> dict[str, dict[str, Any]]:
+def prompt_key(prompt: Prompt) -> str:
+    """What a clip of given sampling and model is found by: the prompt's id, caption and conditioning audio."""
+    melody, continuation = (sha256_file(p) if p else None for p in (prompt.melody, prompt.continuation))
+    return digest([prompt.id, prompt.text, melody, *([continuation] if continuation else [])])[:32]
+
+
+Clips = Callable[[], list[Audio]]
+
+
+def _from_codes(
+    run: Coded, prompts: Sequence[Prompt], sampling: Sampling, store: CodeStore, engine: Engine
+) -> Iterator[tuple[Sequence[Prompt], Clips]]:
+    """Yield batches of prompts with what makes their clips, after their codes were stored."""
+    overlapped = not engine.device.startswith("cpu")
+    size = run.batch_size(sampling, len(prompts))
+
+    def clips(codes: list[np.ndarray | None]) -> Clips:
+        if overlapped:
+            return lambda: run.audio(codes, sampling)
+        made = run.audio(codes, sampling)  # on a CPU two computations at once would only disturb each other
+        return lambda: made
+
+    known = store.read()
+    old = [p for p in prompts if prompt_key(p) in known]
+    for start in range(0, len(old), size):
+        batch = old[start : start + size]
+        yield batch, clips([known[prompt_key(p)] for p in batch])
+    groups: dict[Hashable, list[Prompt]] = {}
+    for prompt in prompts:
+        if prompt_key(prompt) not in known:
+            groups.setdefault(run.group(prompt), []).append(prompt)
+    for waiting in groups.values():
+        while waiting:
+            batch = waiting[:size]
+            try:
+                codes = run.codes(batch, sampling, size)
+            except RuntimeError as error:
+                if not _out_of_memory(error) or size == 1:
+                    raise _explained(error, size) from error
+                size //= 2
+                log.warning("out of memory: going on with %d clips at once", size)
+                continue
+            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, rows=size)
+            del waiting[: len(batch)]
+            yield batch, clips(codes)
+
+
+def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:
     try:
-        outputs = run(batch, sampling)
+        made = run(batch, sampling)
     except RuntimeError as error:
-        if "out of memory" in str(error).lower():
-            raise EvalkitError(
-                f"out of memory with {len(batch)} clips at once: lower engine.batch_size; finished clips are kept"
-            ) from error
-        raise
+        raise _explained(error, len(batch)) from error
+    return lambda: made
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory"))
+
+
+def _explained(error: RuntimeError, clips: int) -> Exception:
+    """An EvalkitError for a failure of memory or of the GPU, which are not bugs; others as they are."""
+    if _out_of_memory(error):
+        what = "lower engine.batch_size" if clips > 1 else "use a larger device, or a shorter sampling.duration"
+        return EvalkitError(
+            f"out of memory with {clips} clip{'s'[: clips > 1]} at once: {what}; finished clips are kept"
+        )
+    if "cuda error" in str(error).lower():
+        reason = str(error).splitlines()[0]
+        return EvalkitError(f"the GPU failed ({reason}): finished clips are kept, run the same command again")
+    return error
+
+
+def _write_batch(batch: Sequence[Prompt], clips: Clips, folder: Path) -> dict[str, dict[str, Any]]:
+    try:
+        outputs = clips()
+    except RuntimeError as error:
+        raise _explained(error, len(batch)) from error
     entries = {}
     for prompt, audio in zip(batch, outputs, strict=True):
-        key = _prompt_key(prompt)
+        key = prompt_key(prompt)
         entry: dict[str, Any] = {"id": prompt.id, "status": "ok", "reason": ""}
         if not audio.samples.size:
             entry |= {"status": "failed", "reason": "the model made no samples"}
@@ -155,5 +251,5 @@ def _stored(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _clip(prompt: Prompt, folder: Path, entry: dict[str, Any]) -> Clip:
-    path = folder / f"{_prompt_key(prompt)}.flac" if entry["status"] == "ok" else None
+    path = folder / f"{prompt_key(prompt)}.flac" if entry["status"] == "ok" else None
     return Clip(path=path, **{**entry, "id": prompt.id})

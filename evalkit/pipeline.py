@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from omegaconf import DictConfig
@@ -15,12 +15,13 @@ from evalkit.errors import EvalkitError
 from evalkit.features import usable_seconds
 from evalkit.generate import Existing, Generator, clips_of
 from evalkit.plan import Plan, make_plan, require_files
+from evalkit.prompts import sampled
 from evalkit.references import find_references
 from evalkit.result import Result, save
 from evalkit.scoring import MIN_SECONDS, measure, require_generated, require_references
 from evalkit.slices import groups
 from evalkit.store import Cache, RunFolder, known_digests
-from evalkit.types import Clip, PromptSet
+from evalkit.types import Clip, Prompt, PromptSet
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +42,15 @@ def evaluate(config: DictConfig) -> Result:
             return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices, rows))
 
 
-def clips(plan: Plan, prompts: PromptSet, model: Generator | Existing, title: str) -> list[Clip]:
+def clips(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
     """Get one clip of a model per prompt."""
     return clips_of(
         model,
-        prompts.prompts,
+        prompts,
         plan.sampling,
         plan.cache,
-        device=plan.device,
-        dtype=plan.dtype,
-        batch_size=plan.config.engine.batch_size,
-        title=title,
+        plan.engine,
+        title,
     )
 
 
@@ -60,13 +59,16 @@ def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
     if not plan.paired and not calibration.needs_references(plan.config.calibration):
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
-        return clips(plan, prompts, plan.references, "references")
+        return clips(plan, prompts.prompts, plan.references, "references")
     whole = plan.config.protocol.pair_length == "own"
     return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
 
 
 def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
-    """Get the clips of one model. Raises EvalkitError if some are unusable and that was not allowed."""
+    """Get the clips of one model, `samples_per_prompt` of each prompt, in the order of `prompts.sampled`.
+
+    Raises EvalkitError if some are unusable and that was not allowed.
+    """
 
     def check(clip: Clip) -> Clip:
         rate = plan.config.protocol.sample_rate
@@ -76,7 +78,8 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
         reason = f"{seconds:.2f} s: at least {MIN_SECONDS:g} s are needed"
         return dataclasses.replace(clip, status="too short", reason=reason)
 
-    checked = [check(clip) for clip in clips(plan, prompts, plan.models[name], name)]
+    asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
+    checked = [check(clip) for clip in clips(plan, asked, plan.models[name], name)]
     require_generated(plan, name, checked)
     return checked
 

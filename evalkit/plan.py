@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evalkit import calibration, slices
 from evalkit.assets import assets_of
-from evalkit.config import Dtype, Sampling, build, check, compose, conf_dir
+from evalkit.config import Dtype, Engine, Sampling, build, check, compose, conf_dir
 from evalkit.errors import EvalkitError
 from evalkit.features import Extractor
 from evalkit.generate import Existing, Generator
@@ -34,8 +34,7 @@ class Plan:
     prompts: Any
     metrics: dict[str, Metric]
     sampling: Sampling
-    device: str
-    dtype: str
+    engine: Engine
     protocols: dict[str, str]
     changes: list[str]
 
@@ -46,8 +45,8 @@ class Plan:
 
     def extractor(self) -> Extractor:
         """The feature stage of this run, with no network loaded yet."""
-        engine, protocol = self.config.engine, self.config.protocol
-        return Extractor(self.cache, self.device, engine.feature_batch_size, protocol.sample_rate, protocol.resampler)
+        engine, protocol = self.engine, self.config.protocol
+        return Extractor(self.cache, engine.device, engine.feature_batch_size, protocol.sample_rate, protocol.resampler)
 
     @property
     def paired(self) -> dict[str, Metric]:
@@ -61,7 +60,9 @@ def make_plan(config: DictConfig) -> Plan:
     check(config)
     slices.check(config.slices)
     allow = list(config.allow_targets)
-    device = pick_device(config.engine.device)
+    engine = Engine(**{str(k): v for k, v in config.engine.items()})
+    engine.device = pick_device(engine.device)
+    engine.dtype = pick_dtype(engine.dtype, engine.device)
     sampling = Sampling(**{str(k): v for k, v in config.sampling.items()})
     cache = Cache(config.cache_dir)
     metrics = {str(name): build(node, allow) for name, node in config.metric.items()}
@@ -83,8 +84,7 @@ def make_plan(config: DictConfig) -> Plan:
         prompts=build(config.prompts, allow),
         metrics=metrics,
         sampling=sampling,
-        device=device,
-        dtype=pick_dtype(config.engine.dtype, device),
+        engine=engine,
         protocols=protocols,
         changes=changes,
     )
@@ -117,11 +117,11 @@ def pick_device(name: str) -> str:
     return name
 
 
-def pick_dtype(dtype: Dtype, device: str) -> str:
+def pick_dtype(dtype: Dtype, device: str) -> Dtype:
     """Resolve "auto": float16 on CUDA, which is what audiocraft evaluates in, float32 on the CPU."""
     if dtype is Dtype.auto:
-        return "float16" if device.startswith("cuda") else "float32"
-    return dtype.value
+        return Dtype.float16 if device.startswith("cuda") else Dtype.float32
+    return dtype
 
 
 def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> tuple[dict[str, str], list[str]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import itertools
 import json
 import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from evalkit.tables import Row, find_column, read_rows
 from evalkit.types import Prompt, PromptSet
 from evalkit.voices import is_instrumental
 
+GIVEN = ("melody", "continuation")  # audio that a model may be given beside the caption
 FLAGS = {"balanced": "is_balanced_subset", "audioset_eval": "is_audioset_eval"}
 
 
@@ -107,8 +109,9 @@ class MusicCaps:
 class Table:
     """Prompts from a CSV, TSV or JSONL file of one's own.
 
-    Columns: `id` (or `ytid`), `text` (or `caption`), and if wanted `reference` and `melody` (audio
-    files, relative to the table's folder) and `tags` (a JSON list, or words separated by `;`).
+    Columns: `id` (or `ytid`), `text` (or `caption`), and if wanted `reference`, `melody` and
+    `continuation` (audio files, relative to the table's folder) and `tags` (a JSON list, or words
+    separated by `;`).
 
     Attributes:
         path: the file.
@@ -139,23 +142,24 @@ class Table:
     def load(self, cache: Cache) -> PromptSet:
         """Read and narrow the prompts, in file order.
 
-        Raises EvalkitError, with the line, for a bad entry, for a melody that does not exist, and
-        for a selection that is empty or larger than what there is.
+        Raises EvalkitError, with the line, for a bad entry, for a melody or continuation that does
+        not exist, and for a selection that is empty or larger than what there is.
         """
         path = Path(str(self.path)).expanduser().absolute()
         rows = read_rows(path)
 
         def more(row: Row) -> dict[str, Any]:
-            files = {name: path.parent / row.text(name) for name in ("reference", "melody") if row.text(name)}
+            files = {name: path.parent / row.text(name) for name in ("reference", *GIVEN) if row.text(name)}
             return {**files, "tags": _tags(row)}
 
         prompts = read_prompts(
             rows, find_column(path, rows, "id", "ytid"), find_column(path, rows, "text", "caption"), more
         )
         result = prompt_set(self, self.dataset or path.stem, path, prompts, [], total=len(rows))
-        for prompt in result.prompts:
-            if prompt.melody and not os.path.isfile(prompt.melody):
-                raise EvalkitError(f"'{path}': the melody of '{prompt.id}' does not exist: '{prompt.melody}'")
+        for prompt, name in itertools.product(result.prompts, GIVEN):
+            file = getattr(prompt, name)
+            if file and not os.path.isfile(file):
+                raise EvalkitError(f"'{path}': the {name} of '{prompt.id}' does not exist: '{file}'")
         return result
 
 
@@ -318,3 +322,21 @@ def prompt_set(
     options = {name: getattr(component, name) for name in ("aspects", "ids", "random", "random_seed", "first")}
     kept, more = narrow(prompts, **options)
     return PromptSet(str(dataset), ", ".join([*words, *more]) or "all", total, tuple(kept), sha256_file(path))
+
+
+def sampled(prompts: Sequence[Prompt], samples: int) -> list[Prompt]:
+    """Ask for several clips of each prompt: all prompts once, then all again with ids "x#2", then "x#3", …
+
+    Raises EvalkitError for a prompt that has such an id itself.
+    """
+    ids = {prompt.id for prompt in prompts}
+    asked = list(prompts)
+    for sample in range(2, samples + 1):
+        more = [replace(prompt, id=f"{prompt.id}#{sample}") for prompt in prompts]
+        if taken := next((prompt.id for prompt in more if prompt.id in ids), None):
+            raise EvalkitError(
+                f"sampling.samples_per_prompt={samples}: '{taken}' is both a prompt of its own and clip {sample} of "
+                f"'{taken.rpartition('#')[0]}': rename one of the two prompts"
+            )
+        asked += more
+    return asked

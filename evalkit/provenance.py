@@ -22,11 +22,16 @@ def provenance(device: str) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(),
         "platform": platform.platform(),
         "device": device,
         "device_name": _device_name(device),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """The installed versions of the packages that a result depends on."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from evalkit.config import Sampling, conf_dir
 from evalkit.features import usable_seconds
 from evalkit.generate import Generator
 from evalkit.plan import Plan
+from evalkit.prompts import GIVEN
 from evalkit.provenance import provenance
 from evalkit.report import Count, Summary
 from evalkit.scoring import Measurement
@@ -34,7 +35,8 @@ class Result:
         table: one row per model; for each metric measured, n, published and difference.
         scores: one row per model and metric.
         slices: one row per group of prompts, model and metric, where slices were asked for.
-        clips: one row per model and prompt, with status, reason and per-clip values.
+        clips: one row per clip of each model, with status, reason and per-clip values; the column
+            `sample` numbers the clips of one prompt where there are several.
         summary: everything the printed table says.
         config, provenance: what was asked for, resolved, and what it was made with.
         path: the run's folder.
@@ -103,8 +105,8 @@ def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[s
     usable = sorted([clip.id, clip.sha256] for clip in measurement.references if clip.ok)
     networks = dict.fromkeys(network for names in random_networks(plan).values() for network in names)
     return {
-        **provenance(plan.device),
-        "dtype": plan.dtype,
+        **provenance(plan.engine.device),
+        "dtype": plan.engine.dtype.value,
         "models": {
             name: identity(model, plan.cache) if isinstance(model, Generator) else repr(model)
             for name, model in plan.models.items()
@@ -146,10 +148,10 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
     facts = {
         "evalkit": str(origin["packages"]["evalkit"]),
         "commit": f"{origin['commit']}{', with local changes' if origin['dirty'] else ''}",
-        "device": f"{origin['device']} ({origin['device_name']}), {plan.dtype}",
+        "device": f"{origin['device']} ({origin['device_name']}), {plan.engine.dtype.value}",
     }
     if any(isinstance(model, Generator) for model in plan.models.values()):
-        facts["sampling"] = ", ".join(f"{k} {v}" for k, v in vars(plan.sampling).items())
+        facts["sampling"] = ", ".join(f"{k} {v}" for k, v in vars(plan.sampling).items() if k != "samples_per_prompt")
     return Summary(
         comparison=comparison,
         metrics={name: (metric.title, metric.higher_is_better) for name, metric in plan.metrics.items()},
@@ -159,6 +161,7 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         total=prompts.total,
         protocol=plan.config.protocol.name + (" (changed)" if plan.changes else ""),
         generated={name: count(clips) for name, clips in generated.items()},
+        samples=plan.sampling.samples_per_prompt,
         references=count(references) if plan.paired else None,
         rendered_by=type(plan.references).__name__ if isinstance(plan.references, Generator) else "",
         cut=len(cut),
@@ -196,6 +199,11 @@ def remarks(
         alike = "; the clips compared with them are cut alike" if common else ""
         yield f"references shorter than {duration:g} s: {shorter}{alike}"
     yield from calibration.remarks(plan.config.calibration, plan.models)
+    if (samples := plan.sampling.samples_per_prompt) > 1:
+        yield (
+            f"{samples} clips of each prompt: values are means over {samples} sets of one clip per prompt, "
+            "and n counts the prompts of which every clip is usable"
+        )
     for name, clips in generated.items():
         if name not in plan.models:
             continue
@@ -206,20 +214,34 @@ def remarks(
         if longer and plan.paired and common:
             yield f"{name}: clips longer than {duration:g} s: {longer}; references are compared with their beginning"
         if silent := sum("digital silence" in clip.note for clip in clips):
-            yield f"{name}: {silent} of {len(prompts)} clips are digital silence"
+            yield f"{name}: {silent} of {len(clips)} clips are digital silence"
     for name, model in plan.models.items():
         checkpoint, hub_id = getattr(model, "checkpoint", None), getattr(model, "published", None)
         if hub_id and isinstance(checkpoint, Asset) and (checkpoint.path or checkpoint.repo != hub_id):
             yield f"{name} was measured on '{checkpoint.source}', and is taken for {hub_id}"
-    generators = [name for name, model in plan.models.items() if isinstance(model, Generator)]
-    if generators and any(prompt.melody for prompt in prompts.prompts):
-        yield f"melodies are not used: {', '.join(generators)} got captions only"
+    generators = {name: model for name, model in plan.models.items() if isinstance(model, Generator)}
+    for kind in GIVEN:
+        given = sum(getattr(prompt, kind) is not None for prompt in prompts.prompts)
+        using = [name for name, model in generators.items() if kind in conditions(model, plan)]
+        without = [name for name in generators if name not in using]
+        if given and using:
+            beside = f"{given} of {len(prompts)} prompts have a {kind} beside the caption"
+            yield f"{', '.join(using)}: {beside}, which published numbers need not have"
+        if given and without:
+            yield f"the {kind} of {given} of {len(prompts)} prompts is not used: {', '.join(without)} did without"
     standard = vars(Sampling())
     changed = [
-        f"{k} {v}, not {standard[k]}" for k, v in vars(plan.sampling).items() if k != "seed" and v != standard[k]
+        f"{k} {v}, not {standard[k]}"
+        for k, v in vars(plan.sampling).items()
+        if k not in ("seed", "samples_per_prompt") and v != standard[k]
     ]
     if generators and changed:
         yield f"sampling differs from the model card's: {', '.join(changed)}"
+
+
+def conditions(model: Any, plan: Plan) -> Collection[str]:
+    """What a model takes beside captions: the names of fields of Prompt. A model without the method takes nothing."""
+    return model.conditions(plan.cache) if hasattr(model, "conditions") else ()
 
 
 def count(clips: Sequence[Clip]) -> Count:

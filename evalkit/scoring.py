@@ -18,10 +18,12 @@ from evalkit.metrics import Encoder, Metric
 from evalkit.plan import Plan
 from evalkit.slices import Group
 from evalkit.store import digest, identity
-from evalkit.types import Clip, Features, Measured, Prompt, PromptSet, Score
+from evalkit.types import Clip, Features, Measured, PromptSet, Score
 
 RESAMPLED = 1  # version of the draws and of what is computed from them
 MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGGish
+
+Pair = tuple[Features, Features | None]  # what a metric compares: clips, with references or captions or nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,9 @@ def measure(
     reference is. These pairs are cut to their common length, as in audiocraft; a metric that compares
     with captions hears the whole clip. Where a metric has no number for a row of calibration, as the
     stereo width of silence, the score is NaN and its note says why.
+
+    `generated` holds one clip per prompt, or several, as `prompts.sampled` orders them: these are
+    scored as so many sets of one clip per prompt, see `score_of`.
     """
     rate = plan.config.protocol.sample_rate
     extractor = plan.extractor()
@@ -84,74 +89,113 @@ def measure(
     if plan.paired:
         references = checked
         require_references(plan, references)
+
+    def compared(
+        title: str, clips: list[Clip], own_references: list[Clip], cut: bool
+    ) -> tuple[list[Clip], dict[str, Pair]]:
+        """The clips as decoding shows them, and what each metric compares."""
+        cut_clips, cut_references = clips, own_references
+        if cut and plan.config.protocol.pair_length == "common":
+            cut_clips, cut_references = common_length(clips, own_references, rate)
+        same = cut_clips == clips  # the usual case, in which every clip is decoded once
+        whole, checked = of_generated(clips, plan.metrics.values() if same else alone, title)
+        pairs = whole if same else of_generated(cut_clips, paired, f"{title}, cut as its references")[0]
+        against = whole_references
+        if cut_references != references:
+            # the beginning of a recording may be silent, and is then compared as it is
+            against, _ = of_references(cut_references, f"references, cut as {title}", refuse_silence=False)
+
+        def pair(name: str, metric: Metric) -> Pair:
+            ours, theirs = (pairs, against) if name in plan.paired else (whole, captions)
+            other = theirs[extractor.key(metric.reference_encoder)] if metric.reference_encoder else None
+            return ours[extractor.key(metric.encoder)], other
+
+        return checked, {name: pair(name, metric) for name, metric in plan.metrics.items()}
+
     scores, frames, checked_clips, rows = [], [], {}, []
     models = {name: Row(prompts.prompts, clips) for name, clips in generated.items()}
     for name, row in {**models, **(calibration or {})}.items():
-        clips, own_references = row.clips, references if row.references is None else row.references
-        cut_clips, cut_references = list(clips), own_references
-        if plan.config.protocol.pair_length == "common" and row.paired:
-            cut_clips, cut_references = common_length(clips, own_references, rate)
-        same = cut_clips == clips  # the usual case, in which every clip is decoded once
-        whole, checked = of_generated(clips, plan.metrics.values() if same else alone, name)
-        pairs = whole if same else of_generated(cut_clips, paired, f"{name}, cut as its references")[0]
-        compared = whole_references
-        if cut_references != references:
-            # the beginning of a recording may be silent, and is then compared as it is
-            compared, _ = of_references(cut_references, f"references, cut as {name}", refuse_silence=False)
-        checked_clips[name] = mark(clips, checked)
+        own_references = references if row.references is None else row.references
+        sets = one_per_prompt(row)
+        titles = [name, *(f"{name}, clip {number} of each prompt" for number in range(2, len(sets) + 1))]
+        seen = [compared(t, clips, own_references, row.paired) for t, clips in zip(titles, sets, strict=True)]
+        checked_clips[name] = mark(row.clips, [clip for checked, _ in seen for clip in checked])
         require_generated(plan, name, checked_clips[name])
-        per_clip = {}
+        values: list[dict[str, dict[str, float]]] = [{} for _ in sets]
         for metric_name, metric in plan.metrics.items():
-            ours, theirs = (pairs, compared) if metric_name in plan.paired else (whole, captions)
-            against = theirs[extractor.key(metric.reference_encoder)] if metric.reference_encoder else None
-            features = ours[extractor.key(metric.encoder)]
+            samples = [pairs[metric_name] for _, pairs in seen]
+            per_clip: list[dict[str, float]] = []
             if name in models:
-                score, per_clip[metric_name] = score_of(plan, name, metric_name, features, against)
-                rows += [slice_row(plan, name, metric_name, features, against, group) for group in slices]
+                score, per_clip = score_of(plan, name, metric_name, samples)
+                rows += [slice_row(plan, name, metric_name, samples, group) for group in slices]
             elif not row.paired and getattr(metric, "clip_by_clip", False):
                 score = no_score(plan, name, metric_name, "no clip has a reference of its own here")
             else:
-                score, per_clip[metric_name] = score_if_any(plan, name, metric_name, features, against)
+                score, per_clip = score_if_any(plan, name, metric_name, samples)
             scores.append(score)
-        frames.append(clip_frame(name, row.prompts, checked_clips[name], own_references, per_clip))
+            for of_sample, found in zip(values, per_clip, strict=False):
+                of_sample[metric_name] = found
+        frames.append(clip_frame(name, row, checked_clips[name], own_references, values))
     clip_table = pd.concat(frames, ignore_index=True)
+    if (clip_table["sample"] == 1).all():
+        clip_table = clip_table.drop(columns="sample")
     return Measurement(scores, references, checked_clips, clip_table, pd.DataFrame(rows))
 
 
+def one_per_prompt(row: Row) -> list[list[Clip]]:
+    """Split the clips into sets of one clip per prompt, each clip with its prompt's id."""
+    ids = [prompt.id for prompt in row.prompts]
+    starts = range(0, len(row.clips), len(ids))
+    return [
+        [dataclasses.replace(clip, id=i) for i, clip in zip(ids, row.clips[start : start + len(ids)], strict=True)]
+        for start in starts
+    ]
+
+
 def score_of(
-    plan: Plan, model: str, name: str, ours: Features, theirs: Features | None, only: Collection[str] | None = None
-) -> tuple[Score, dict[str, float]]:
+    plan: Plan, model: str, name: str, samples: Sequence[Pair], only: Collection[str] | None = None
+) -> tuple[Score, list[dict[str, float]]]:
     """Apply a metric to the ids that both sides have, of some `only`: the score, and each clip's own value.
+
+    Several samples, which are sets of one clip per prompt, are measured each by itself and their
+    values averaged: so FAD and the like stay comparable with numbers of one clip per prompt, as they
+    would not if all clips were one larger set. A prompt counts if each of its clips does. Resamples
+    draw prompts with all their clips, and `n` counts prompts (where samples differ, in the smallest).
 
     Raises EvalkitError if that gives no number.
     """
     metric, options = plan.metrics[name], plan.config.uncertainty
-    usable = set(ours.ids if theirs is None else theirs.ids)
-    ids = [i for i in ours.ids if i in usable and (only is None or i in only)]
+    sides = [side for pair in samples for side in pair if side is not None]
+    usable = set.intersection(*(set(side.ids) for side in sides))
+    ids = [i for i in samples[0][0].ids if i in usable and (only is None or i in only)]
     if not ids:
         raise EvalkitError(f"{model}: {name}: no prompt has both a usable clip and a usable reference")
-    ours, theirs = ours.select(ids), theirs and theirs.select(ids)
-    measured = metric(ours, theirs)
-    if not math.isfinite(measured.value):
-        raise EvalkitError(f"{model}: {name} is {measured.value}: the clips are too short or too few")
+    chosen = [(ours.select(ids), theirs and theirs.select(ids)) for ours, theirs in samples]
+    measured = [metric(ours, theirs) for ours, theirs in chosen]
+    value = float(np.mean([m.value for m in measured]))
+    if not math.isfinite(value):
+        raise EvalkitError(f"{model}: {name} is {value}: the clips are too short or too few")
     low = high = math.nan
-    if options.resamples and measured.resampled and len(ours.ids) > 1:
-        resampled = resampled_values(plan, name, measured, ours, theirs)
-        low, high = interval(
-            measured.value, resampled, options.level, len(ours.ids), getattr(metric, "bounds", (-math.inf, math.inf))
-        )
+    if options.resamples and all(m.resampled for m in measured) and len(ids) > 1:
+        # the draws are a function of the number of prompts, so the same for all samples
+        resampled = [resampled_values(plan, name, m, *pair) for m, pair in zip(measured, chosen, strict=True)]
+        bounds = getattr(metric, "bounds", (-math.inf, math.inf))
+        low, high = interval(value, np.mean(resampled, axis=0), options.level, len(ids), bounds)
+    notes = [m.note for m in measured]
+    if len(set(notes)) > 1:
+        notes = [f"clip {number} of each prompt: {note}" for number, note in enumerate(notes, 1) if note]
     score = Score(
         model=model,
         metric=name,
-        value=measured.value,
-        n=measured.n,
+        value=value,
+        n=min(m.n for m in measured),
         protocol=plan.protocols[name],
         higher_is_better=metric.higher_is_better,
         low=low,
         high=high,
-        note=measured.note,
+        note="\n".join(dict.fromkeys(notes)),
     )
-    return score, measured.per_clip
+    return score, [m.per_clip for m in measured]
 
 
 def resampled_values(plan: Plan, name: str, measured: Measured, ours: Features, theirs: Features | None) -> np.ndarray:
@@ -171,26 +215,24 @@ def resampled_values(plan: Plan, name: str, measured: Measured, ours: Features, 
     return found
 
 
-def slice_row(
-    plan: Plan, model: str, metric: str, ours: Features, theirs: Features | None, group: Group
-) -> dict[str, Any]:
+def slice_row(plan: Plan, model: str, metric: str, samples: Sequence[Pair], group: Group) -> dict[str, Any]:
     """One score of one group of prompts; a group too small for the metric has no value, and a note says why.
 
-    Keys: slice, group, those of Score.row(), and small (fewer clips than `small_slice`).
+    Keys: slice, group, those of Score.row(), and small (n less than `small_slice`).
     """
     about = {"slice": group.kind, "group": group.name}
-    score, _ = score_if_any(plan, model, metric, ours, theirs, group.ids)
+    score, _ = score_if_any(plan, model, metric, samples, group.ids)
     return {**about, **score.row(), "small": score.n < plan.config.small_slice}
 
 
 def score_if_any(
-    plan: Plan, model: str, name: str, ours: Features, theirs: Features | None, only: Collection[str] | None = None
-) -> tuple[Score, dict[str, float]]:
+    plan: Plan, model: str, name: str, samples: Sequence[Pair], only: Collection[str] | None = None
+) -> tuple[Score, list[dict[str, float]]]:
     """Like `score_of`, but where that gives no number, the score is NaN and says why."""
     try:
-        return score_of(plan, model, name, ours, theirs, only)
+        return score_of(plan, model, name, samples, only)
     except EvalkitError as error:
-        return no_score(plan, model, name, str(error)), {}
+        return no_score(plan, model, name, str(error)), []
 
 
 def no_score(plan: Plan, model: str, name: str, reason: str) -> Score:
@@ -250,18 +292,22 @@ def mark(clips: Sequence[Clip], checked: Sequence[Clip]) -> list[Clip]:
 
 def clip_frame(
     model: str,
-    prompts: Sequence[Prompt],
+    row: Row,
     clips: Sequence[Clip],
     references: Sequence[Clip],
-    per_clip: Mapping[str, Mapping[str, float]],
+    values: Sequence[Mapping[str, Mapping[str, float]]],
 ) -> pd.DataFrame:
-    """The per-clip table of one model."""
+    """The per-clip table of one model; `values` are those of each metric, by the prompt's id, for each sample."""
+    size = len(row.prompts)
     rows = []
-    for prompt, clip, reference in zip(prompts, clips, references, strict=True):
+    for i, clip in enumerate(clips):
+        sample, place = divmod(i, size)
+        prompt, reference = row.prompts[place], references[place]
         rows.append(
             {
                 "model": model,
                 "id": prompt.id,
+                "sample": sample + 1,
                 "caption": prompt.text,
                 "tags": list(prompt.tags),
                 "labels": list(prompt.labels),
@@ -278,7 +324,7 @@ def clip_frame(
                 "reference_note": reference.note,
                 "reference_path": str(reference.path) if reference.path else None,
                 "reference_sha256": reference.sha256,
-                **{name: values.get(prompt.id) for name, values in per_clip.items() if values},
+                **{name: found.get(prompt.id) for name, found in values[sample].items() if found},
             }
         )
     return pd.DataFrame(rows)

@@ -135,8 +135,9 @@ def write_json(path: Path, value: Any) -> None:
 class Cache:
     """The folder of everything that can be made again: weights, clips, features.
 
-    Layout: weights/ (fetched files), checkpoints/ (made here), clips/KEY/ (generated audio and its
-    manifests), features/ENCODER/AB/KEY (arrays) and features/ENCODER/packs/ (many of them in one file),
+    Layout: weights/ (fetched files), checkpoints/ (made here), codes/KEY/ (generated codes and their
+    manifests), clips/KEY/ (generated audio and its manifests), features/ENCODER/AB/KEY (arrays) and
+    features/ENCODER/packs/ (many of them in one file),
     digests.json (of files, see `known_digests`).
     """
 
@@ -144,6 +145,7 @@ class Cache:
         self.root = Path(root or platformdirs.user_cache_dir("evalkit")).expanduser().absolute()
         self.weights = self.root / "weights"
         self.checkpoints = self.root / "checkpoints"
+        self.codes = self.root / "codes"
         self.clips = self.root / "clips"
 
     def _feature(self, encoder: str, key: str) -> Path:

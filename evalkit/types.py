@@ -23,6 +23,7 @@ class Prompt:
         text: the caption.
         reference: a recording that the caption describes, where the prompt set names one.
         melody: audio whose melody conditions the generation, where there is one.
+        continuation: audio that the generated clip continues, where there is one.
         tags: aspects, for subsets and slices.
         labels: names of AudioSet classes, for slices.
         seconds: how much of the reference the caption is about; None for all of it.
@@ -33,6 +34,7 @@ class Prompt:
     text: str
     reference: Path | None = None
     melody: Path | None = None
+    continuation: Path | None = None
     tags: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     seconds: float | None = None

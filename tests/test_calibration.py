@@ -31,6 +31,7 @@ from evalkit.result import Result
 from evalkit.scoring import measure
 from evalkit.store import Cache
 from evalkit.types import Clip, Features, Measured, Prompt
+from tests.engines import CPU, cpu
 from tests import parity, test_scoring
 
 RATE = 32000
@@ -63,8 +64,8 @@ def test_no_shuffled_reference_is_its_own_prompt_s(n: int) -> None:
 
 def test_noise_and_silence() -> None:
     prompts, sampling = [Prompt("a", "x"), Prompt("b", "x")], Sampling(duration=2.0)
-    first, second = Noise().load(Cache("unused"), "cpu", "float32")(prompts, sampling)
-    (again,) = Noise().load(Cache("unused"), "cpu", "float16")(prompts[1:], sampling)
+    first, second = Noise().load(Cache("unused"), CPU)(prompts, sampling)
+    (again,) = Noise().load(Cache("unused"), cpu("float16"))(prompts[1:], sampling)
     np.testing.assert_array_equal(second.samples, again.samples)
     assert first.samples.shape == (2, 2 * RATE) and first.rate == RATE
     level = 10 * np.log10(np.square(first.samples, dtype=np.float64).mean(axis=1))
@@ -74,7 +75,7 @@ def test_noise_and_silence() -> None:
     np.testing.assert_array_equal(first.samples * 2**15, np.round(first.samples * 2**15))
     spectrum = np.abs(np.fft.rfft(first.samples[0].reshape(100, -1))) ** 2
     np.testing.assert_allclose(spectrum.mean(axis=0)[1:-1] / spectrum.mean(), 1, atol=0.5)  # white
-    for clip in Silence().load(Cache("unused"), "cpu", "float32")(prompts, sampling):
+    for clip in Silence().load(Cache("unused"), CPU)(prompts, sampling):
         assert clip.samples.shape == (2, 2 * RATE) and not clip.samples.any()
 
 
@@ -84,9 +85,9 @@ def stereo() -> Audio:
 
 
 def network(folder: Path) -> Any:
-    from evalkit.models.musicgen import _load_network
+    from evalkit.models.checkpoint import load_network
 
-    return _load_network("x", folder, "cpu", "float32").audio_encoder
+    return load_network("x", folder).audio_encoder
 
 
 def coded_by(codec: Any, channel: np.ndarray) -> np.ndarray:
@@ -338,7 +339,7 @@ def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stere
     part = Clip(**{**vars(whole), "start": 0.3, "seconds": 0.5})
     cache = parity.cache()
     made = {
-        clip: ThroughCodec(TinyStereo(), {"a": clip}).load(cache, "cpu", "float32")([Prompt("a", "")], Sampling())[0]
+        clip: ThroughCodec(TinyStereo(), {"a": clip}).load(cache, CPU)([Prompt("a", "")], Sampling())[0]
         for clip in (whole, part)
     }
     assert made[whole].samples.shape == stereo.samples.shape and made[part].samples.shape == (2, RATE // 2)

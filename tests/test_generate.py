@@ -17,11 +17,12 @@ import soundfile
 
 from evalkit import audio, generate
 from evalkit.audio import Audio
-from evalkit.config import Sampling
+from evalkit.config import Engine, Sampling
 from evalkit.errors import EvalkitError
 from evalkit.generate import clips_of
 from evalkit.store import Cache, digest, sha256_file
 from evalkit.types import Clip, Prompt
+from tests.engines import CPU, cpu
 
 PROMPTS = [Prompt(f"id{i}", f"caption {i}") for i in range(7)]
 CALLS: list[list[str]] = []
@@ -36,7 +37,7 @@ class Noise:
 
     def check(self, sampling: Sampling) -> None: ...
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Callable[[Sequence[Prompt], Sampling], list[Audio]]:
+    def load(self, cache: Cache, engine: Engine) -> Callable[[Sequence[Prompt], Sampling], list[Audio]]:
         def run(prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
             CALLS.append([p.id for p in prompts])
             out = []
@@ -53,9 +54,7 @@ def make(
     model: Any, cache: Cache, prompts: Sequence[Prompt] = PROMPTS, batch_size: int = 3, **sampling: Any
 ) -> list[Clip]:
     CALLS.clear()
-    return clips_of(
-        model, prompts, Sampling(**sampling), cache, device="cpu", dtype="float32", batch_size=batch_size, title="x"
-    )
+    return clips_of(model, prompts, Sampling(**sampling), cache, cpu(batch_size=batch_size), "x")
 
 
 def test_clips_are_stereo_flac_of_the_models_samples(tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ def test_clips_are_stereo_flac_of_the_models_samples(tmp_path: Path) -> None:
     assert clip.path is not None
     info = soundfile.info(str(clip.path))
     assert (info.format, info.subtype, info.samplerate, info.channels) == ("FLAC", "PCM_24", 32000, 2)
-    expected = Noise().load(Cache(tmp_path), "cpu", "float32")(PROMPTS[:1], Sampling())[0]
+    expected = Noise().load(Cache(tmp_path), CPU)(PROMPTS[:1], Sampling())[0]
     np.testing.assert_allclose(audio.read(clip.path).samples, expected.samples, atol=2**-23)
     assert (clip.frames, clip.channels, clip.sha256) == (3200, 2, sha256_file(clip.path))
 
@@ -184,7 +183,7 @@ def test_a_clip_made_twice_is_found_by_the_entry_that_fits(tmp_path: Path) -> No
 
 def test_loud_clips_keep_their_samples(tmp_path: Path) -> None:
     (clip,) = make(Noise(level=2.0), Cache(tmp_path), PROMPTS[:1])
-    expected = Noise(2.0).load(Cache(tmp_path), "cpu", "float32")(PROMPTS[:1], Sampling())[0]
+    expected = Noise(2.0).load(Cache(tmp_path), CPU)(PROMPTS[:1], Sampling())[0]
     assert clip.path is not None and clip.gain < 1
     np.testing.assert_allclose(audio.read(clip.path).samples / clip.gain, expected.samples, atol=2**-20)
 
@@ -213,3 +212,144 @@ def test_ids_never_become_paths(tmp_path: Path) -> None:
     (clip,) = make(Noise(), Cache(tmp_path), [Prompt("../../../escape", "x")])
     assert clip.path is not None and tmp_path in clip.path.resolve().parents
     assert json.loads((clip.path.parent / "key.json").read_text())["sampling"]["top_k"] == 250
+
+
+# -- models that have codes first -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Codes of one codebook that depend on the prompt and the seed, and clips that say them; `memory` clips at most."""
+
+    memory: int = 100
+    version: ClassVar[int] = 1
+
+    def check(self, sampling: Sampling) -> None: ...
+
+    def load(self, cache: Cache, engine: Engine) -> Any:
+        return LoadedTokens(self.memory, engine)
+
+
+@dataclass
+class LoadedTokens:
+    memory: int
+    engine: Engine
+
+    def batch_size(self, sampling: Sampling, prompts: int) -> int:
+        assert self.engine.batch_size
+        return self.engine.batch_size
+
+    def group(self, prompt: Prompt) -> int:
+        return int(prompt.id[-1]) % 2
+
+    def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
+        assert len({self.group(p) for p in prompts}) == 1
+        if rows > self.memory:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        CALLS.append([p.id for p in prompts])
+        made = [np.random.default_rng([sampling.seed, *p.id.encode()]).integers(2048, size=(1, 5)) for p in prompts]
+        return [None if p.text == "bad" else m.astype(np.int16) for p, m in zip(prompts, made, strict=True)]
+
+    def audio(self, codes: Sequence[np.ndarray | None], sampling: Sampling) -> list[Audio]:
+        return [
+            Audio(np.full((1, 640), np.nan, np.float32), 32000)
+            if one is None
+            else Audio((one.repeat(640, axis=1) / 4096).astype(np.float32), 32000)
+            for one in codes
+        ]
+
+
+def test_groups_go_together_in_batches(tmp_path: Path) -> None:
+    clips = make(Tokens(), Cache(tmp_path), batch_size=3)
+    assert CALLS == [["id0", "id2", "id4"], ["id6"], ["id1", "id3", "id5"]]
+    assert [clip.id for clip in clips] == [p.id for p in PROMPTS]
+    assert make(Tokens(), Cache(tmp_path), batch_size=1) == clips
+    assert CALLS == []
+
+
+def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path)
+    clips = make(Tokens(), cache)
+    shards = sorted(cache.codes.glob("*/codes-*.npz"))
+    assert len(shards) == 3
+    with np.load(shards[0]) as file:
+        assert {file[key].dtype for key in file.files} == {np.dtype(np.int16)}
+    manifest = json.loads(shards[0].with_suffix(".json").read_text())
+    assert manifest["batch_size"] == 3 and manifest["versions"]["torch"]
+    for folder in cache.clips.iterdir():
+        for path in folder.iterdir():
+            path.unlink()
+    assert make(Tokens(), cache) == clips
+    assert CALLS == []  # nothing was generated again
+    path = clips[2].path
+    assert path is not None
+    path.unlink()
+    shards[0].write_bytes(shards[0].read_bytes()[:-5])
+    with np.load(shards[1]) as file:
+        whole = set(file.files)
+    assert make(Tokens(), cache) == clips
+    assert CALLS == ([] if path.stem in whole else [["id2"]])
+
+
+def test_a_damaged_shard_is_generated_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path)
+    clips = make(Tokens(), cache)
+    for path in [*cache.clips.glob("*/*.flac"), *cache.clips.glob("*/batch-*")]:
+        path.unlink()
+    for shard in cache.codes.glob("*/codes-*.npz"):
+        shard.write_bytes(shard.read_bytes()[:-5])
+    assert make(Tokens(), cache) == clips
+    assert len(CALLS) == 3
+    assert caplog.text.count("damaged codes") == 3
+
+
+def test_clips_do_not_depend_on_what_was_there_already(tmp_path: Path) -> None:
+    whole = make(Tokens(), Cache(tmp_path / "whole"))
+    make(Tokens(), Cache(tmp_path / "parts"), PROMPTS[2:5], batch_size=1)
+    parts = make(Tokens(), Cache(tmp_path / "parts"), PROMPTS[::-1], batch_size=2)[::-1]
+    assert [clip.sha256 for clip in parts] == [clip.sha256 for clip in whole]
+
+
+def test_out_of_memory_lowers_the_batch_size_and_loses_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = make(Tokens(memory=1), Cache(tmp_path), batch_size=4)
+    assert [len(call) for call in CALLS] == [1] * 7
+    assert all(clip.ok for clip in clips)
+    assert "going on with 2 clips" in caplog.text and "going on with 1 clips" in caplog.text
+    with pytest.raises(EvalkitError, match=r"out of memory with 1 clip at once: use a larger device"):
+        make(Tokens(memory=0), Cache(tmp_path), batch_size=4)
+
+
+def test_a_lost_gpu_keeps_the_finished_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = LoadedTokens.codes, iter(range(100))
+
+    def lost(self: LoadedTokens, *arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+        return original(self, *arguments)
+
+    monkeypatch.setattr(LoadedTokens, "codes", lost)
+    with pytest.raises(EvalkitError, match=r"the GPU failed \(CUDA error: unspecified.*run the same command again"):
+        make(Tokens(), Cache(tmp_path))
+    assert all(clip.ok for clip in make(Tokens(), Cache(tmp_path)))
+    assert CALLS == [["id1", "id3", "id5"]]
+
+
+def test_a_clip_that_failed_stays_failed(tmp_path: Path) -> None:
+    prompts = [PROMPTS[0], dataclasses.replace(PROMPTS[2], text="bad")]
+    for _ in range(2):
+        good, bad = make(Tokens(), Cache(tmp_path), prompts)
+        assert good.ok and (bad.status, bad.path) == ("failed", None)
+    assert CALLS == []
+
+
+def test_several_samples_are_more_keys(tmp_path: Path) -> None:
+    one = make(Tokens(), Cache(tmp_path), PROMPTS[:2])
+    assert make(Tokens(), Cache(tmp_path), PROMPTS[:2], samples_per_prompt=4) == one
+    assert CALLS == []
+    assert make(Tokens(), Cache(tmp_path), PROMPTS[:2], extend_stride=10.0) == one
+    assert CALLS == []
+    make(Tokens(), Cache(tmp_path), PROMPTS[:2], extend_stride=10.0, duration=40.0)
+    make(Tokens(), Cache(tmp_path), PROMPTS[:2], extend_stride=12.0, duration=40.0)
+    assert len(CALLS) == 2

@@ -11,13 +11,14 @@ import pytest
 
 from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.config import Sampling, build, compose
+from evalkit.config import Engine, Sampling, build, compose
 from evalkit.encoders.levels import FULL_SCALE, Frames, Levels, in_runs
 from evalkit.errors import EvalkitError
 from evalkit.features import Extractor, condition
 from evalkit.generate import clips_of
 from evalkit.store import Cache
 from evalkit.types import Prompt
+from tests.engines import CPU
 
 RATE = 32000
 
@@ -82,15 +83,13 @@ class Loud:
 
     def check(self, sampling: Sampling) -> None: ...
 
-    def load(self, cache: Cache, device: str, dtype: str):
+    def load(self, cache: Cache, engine: Engine):
         return lambda prompts, sampling: [Audio(noise(1.0, 0.9), RATE) for _ in prompts]
 
 
 def test_a_stored_clip_is_heard_as_the_model_made_it(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    clips = clips_of(
-        Loud(), [Prompt("a", "x")], Sampling(), cache, device="cpu", dtype="float32", batch_size=1, title="loud"
-    )
+    clips = clips_of(Loud(), [Prompt("a", "x")], Sampling(), cache, CPU, "loud")
     assert clips[0].gain < 1
     extractor, encoder = Extractor(cache, "cpu", 1, RATE), Levels()
     key = extractor.key(encoder)

@@ -18,6 +18,7 @@ from evalkit.models.synth_composer import DEFAULTS, INSTRUMENTS, Part, compose, 
 from evalkit.models.synth_voices import VOICES, tone
 from evalkit.store import Cache
 from evalkit.types import Prompt
+from tests.engines import CPU
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,7 +31,7 @@ def generate(prompts: list[Prompt], seconds: float = 2.0, sampling_seed: int = 0
     model = Synth(**knobs)  # type: ignore[arg-type]
     sampling = Sampling(duration=seconds, seed=sampling_seed)
     model.check(sampling)
-    outputs = model.load(Cache("unused"), "cpu", "float32")(prompts, sampling)
+    outputs = model.load(Cache("unused"), CPU)(prompts, sampling)
     assert all(audio.rate == 32000 for audio in outputs)
     return [audio.samples for audio in outputs]
 

@@ -10,7 +10,7 @@ import numpy as np
 from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.errors import EvalkitError
-from evalkit.models.musicgen import missing_weights, quiet_transformers
+from evalkit.models.checkpoint import missing_weights, quiet_transformers
 
 Code = Callable[[Audio], Audio]
 

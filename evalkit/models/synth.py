@@ -23,8 +23,8 @@ from evalkit.store import Cache
 from evalkit.types import Prompt
 
 if TYPE_CHECKING:
-    from evalkit.config import Sampling
-    from evalkit.models.musicgen import Generate
+    from evalkit.config import Engine, Sampling
+    from evalkit.generate import Generate
 
 PEAK = 0.95  # full scale is 1
 # early reflections for the left and the right ear: delay in seconds, level
@@ -97,7 +97,7 @@ class Synth:
         if round(sampling.duration * RATE) < 1:
             raise EvalkitError(f"sampling.duration={sampling.duration:g}: shorter than one sample")
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Generate:
+    def load(self, cache: Cache, engine: Engine) -> Generate:
         """Return what turns prompts into Audio (2, samples) at 32 kHz; it runs on the CPU, in float32."""
         return self._generate
 

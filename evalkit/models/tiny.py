@@ -10,15 +10,19 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import Sampling
+from evalkit.config import Engine, Sampling
 from evalkit.encoders import seeded
 from evalkit.errors import EvalkitError
-from evalkit.models.musicgen import MADE_UP, Generate, MusicGen, quiet_transformers
+from evalkit.models.checkpoint import MADE_UP, quiet_transformers
+from evalkit.models.musicgen import MusicGen
 from evalkit.store import Cache, cannot_write, sha256_tree, write_bytes
+
+if TYPE_CHECKING:
+    from evalkit.decoding.model import Model
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +49,9 @@ class TinyStereo:
             raise EvalkitError(f"tiny_stereo: seed={self.seed}: must be a whole number from 0 to 2^32 - 1")
         self._model("").check(sampling)
 
-    def load(self, cache: Cache, device: str, dtype: str) -> Generate:
+    def load(self, cache: Cache, engine: Engine) -> Model:
         """Make the checkpoint where it does not exist yet, and load it as `MusicGen` does."""
-        return self._model(str(self.checkpoint(cache))).load(cache, device, dtype)
+        return self._model(str(self.checkpoint(cache))).load(cache, engine)
 
     def codec(self, cache: Cache, device: str) -> Callable[[Audio], Audio]:
         """Load the codec alone, as `MusicGen` does."""

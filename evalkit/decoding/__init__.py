@@ -1,0 +1,1 @@
+"""The generation loop: tokens from a MusicGen network, position by position."""

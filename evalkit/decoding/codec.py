@@ -1,0 +1,65 @@
+"""Codes to audio, and audio to codes, with the EnCodec of a MusicGen checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from evalkit import audio
+from evalkit.audio import Audio
+from evalkit.encoders import on_threads
+
+BYTES = 27 << 20  # that decoding one second of one channel takes, measured in float32
+BUDGET = 4 << 30  # bytes for what is decoded at once on a GPU
+
+
+class Codec:
+    """EnCodec for clips of one or two channels; the codebooks of a stereo model are left and right in turn.
+
+    Attributes:
+        network: transformers' EncodecModel, in float32.
+        channels: of the clips.
+    """
+
+    def __init__(self, network: Any, channels: int):
+        self.network, self.channels = network, channels
+        self.rate, self.hop = network.config.sampling_rate, network.config.hop_length
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[Audio]:
+        """Decode codes (codebooks, frames) of equal length: on a CPU each clip alone, so that no other one matters."""
+        if not codes:
+            return []
+        if self.network.device.type == "cpu":
+            waves = on_threads(lambda one: self._decode([one])[0], codes)
+        else:
+            seconds = codes[0].shape[1] * self.hop / self.rate
+            together = max(1, int(BUDGET / (BYTES * seconds * self.channels)))
+            waves = [w for i in range(0, len(codes), together) for w in self._decode(codes[i : i + together])]
+        return [Audio(wave, self.rate) for wave in waves]
+
+    def _decode(self, codes: Sequence[np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():  # which holds for one thread only
+            stacked = torch.from_numpy(np.stack(codes).astype(np.int64)).to(self.network.device)
+            clips, codebooks, frames = stacked.shape
+            # the channels of a clip as clips of their own
+            single = stacked.view(clips, codebooks // self.channels, self.channels, frames).transpose(1, 2)
+            waves = self.network.decode(single.flatten(0, 1)[None], [None]).audio_values
+            result: np.ndarray = waves.view(clips, self.channels, -1).float().cpu().numpy()
+            return result
+
+    def encode(self, clip: Audio) -> np.ndarray:
+        """Encode a clip, resampled and in the model's channels: codes (codebooks, frames), int16."""
+        clip = audio.resample(clip, self.rate)
+        samples = clip.samples
+        if samples.shape[0] > self.channels:
+            samples = audio.downmix(clip).samples
+        if samples.shape[0] < self.channels:
+            samples = np.repeat(samples, self.channels, axis=0)
+        with torch.inference_mode():
+            waves = torch.from_numpy(np.ascontiguousarray(samples))[:, None].to(self.network.device)
+            codes = self.network.encode(waves).audio_codes[0]  # (channels, codebooks, frames)
+            result: np.ndarray = codes.transpose(0, 1).flatten(0, 1).to(torch.int16).cpu().numpy()
+            return result

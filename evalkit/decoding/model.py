@@ -1,0 +1,210 @@
+"""A loaded MusicGen: prompts to codes, codes to clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evalkit import audio
+from evalkit.audio import Audio
+from evalkit.config import WINDOW, Decode, Engine, Sampling
+from evalkit.decoding.codec import BUDGET, Codec
+from evalkit.decoding.conditions import Conditioner
+from evalkit.decoding.loop import CUDA_BUCKET, Loop
+from evalkit.decoding.melody import Features
+from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, sequence
+from evalkit.decoding.reference import Reference
+from evalkit.decoding.sampler import Sampler
+from evalkit.errors import EvalkitError
+from evalkit.types import Prompt
+
+log = logging.getLogger(__name__)
+
+CPU_BATCH = 8
+LARGEST_BATCH = 128  # beyond it a GPU makes hardly more clips a second
+SHORTEST_TEXT = 32  # tokens to which captions are padded at least
+
+
+class Model:
+    """Turns prompts into clips, each a function of its own prompt and of the sampling parameters.
+
+    Clips of one `group` go together. In a batch of a given size each clip's bits are its own on a CPU,
+    whatever the others are; another batch size may change the last bits of the logits, and through
+    them, rarely, a token.
+    """
+
+    def __init__(self, name: str, network: Any, tokenizer: Any, engine: Engine, features: Features | None):
+        self.name, self.network, self.tokenizer, self.engine = name, network, tokenizer, engine
+        decoder = network.config.decoder
+        self.delays, self.special = delays_of(decoder), decoder.vocab_size
+        self.codec = Codec(network.audio_encoder, decoder.audio_channels)
+        self.features = features
+        cuda = torch.device(engine.device).type == "cuda"
+        self.reference = Reference(network) if engine.decode is Decode.transformers else None
+        if self.reference is None:
+            self.conditioner = Conditioner(network)
+            self.loop = Loop(network.decoder, CUDA_BUCKET if cuda else 1, graphs=cuda and engine.cuda_graphs)
+        self._sampler: tuple[Any, Sampler] | None = None
+        self._given_codes: dict[Path, np.ndarray] = {}
+
+    def __call__(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
+        """Make one clip per prompt, (channels, samples) float32; one whose logits were not finite is NaN."""
+        groups: dict[Hashable, list[int]] = {}
+        for i, prompt in enumerate(prompts):
+            groups.setdefault(self.group(prompt), []).append(i)
+        size = self.batch_size(sampling, len(prompts))
+        clips: dict[int, Audio] = {}
+        for group in groups.values():
+            for start in range(0, len(group), size):
+                batch = group[start : start + size]
+                codes = self.codes([prompts[i] for i in batch], sampling, size)
+                clips.update(zip(batch, self.audio(codes, sampling), strict=True))
+        return [clips[i] for i in range(len(prompts))]
+
+    def batch_size(self, sampling: Sampling, prompts: int) -> int:
+        """How many clips to make at once: what the engine says, or as many as the memory that is free holds."""
+        if self.engine.batch_size is not None:
+            return self.engine.batch_size
+        if torch.device(self.engine.device).type == "cpu":
+            return CPU_BATCH
+        free, _ = torch.cuda.mem_get_info(self.engine.device)
+        return min(fitting(free, self._bytes_per_clip(sampling)), max(1, prompts))
+
+    def group(self, prompt: Prompt) -> Hashable:
+        """What prompts that go together have in common: the padded length of the caption, the frames given."""
+        tokens = len(self._tokens(prompt))
+        # generate() does not mask the padding of a melody model's captions
+        exact = self.reference is not None and self.network.config.model_type == "musicgen_melody"
+        given = self._given(prompt)
+        return (tokens if exact else padded_length(tokens), 0 if given is None else given.shape[1])
+
+    def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
+        """Choose the codes of prompts of one group, in a batch that is filled up to `rows` clips.
+
+        Returns:
+            int16 (codebooks, frames) per prompt; None where the logits were not finite, as where
+            float16 overflows.
+
+        Raises:
+            EvalkitError: the clips are longer than the checkpoint's positions last, or hardly longer
+                than the audio that they continue.
+        """
+        self._check_positions(sampling)
+        batch = [*prompts, *[dataclasses.replace(prompts[0], id="")] * (rows - len(prompts))]
+        sampler = self._sampler_of(batch, sampling)
+        with torch.inference_mode():
+            made = self._windows(batch, sampling, sampler).to(torch.int16).cpu().numpy()
+        finite = sampler.finite.cpu().numpy()
+        return [codes if fine else None for codes, fine, _ in zip(made, finite, prompts, strict=False)]
+
+    def audio(self, codes: Sequence[np.ndarray | None], sampling: Sampling) -> list[Audio]:
+        """Decode codes to clips of the sampling's duration; None becomes a clip of NaN."""
+        samples = round(sampling.duration * self.codec.rate)
+        decoded = iter(self.codec.decode([one for one in codes if one is not None]))
+        failed = Audio(np.full((self.codec.channels, samples), math.nan, np.float32), self.codec.rate)
+        clips = [failed if one is None else next(decoded) for one in codes]
+        return [Audio(clip.samples[:, :samples], clip.rate) for clip in clips]
+
+    def _windows(self, prompts: Sequence[Prompt], sampling: Sampling, sampler: Sampler) -> torch.Tensor:
+        """Fill window after window, each starting with the end of the one before, as audiocraft extends clips."""
+        total, window = self._frames(sampling.duration), self._frames(min(sampling.duration, WINDOW))
+        stride = int(sampling.extend_stride * self.codec.rate / self.codec.hop)
+        device = self.network.device
+        codes = torch.full((len(prompts), len(self.delays), total), UNKNOWN, device=device)
+        given = [self._given(prompt) for prompt in prompts]
+        known = 0
+        if given[0] is not None:
+            known = given[0].shape[1]
+            if known >= total:
+                raise EvalkitError(
+                    f"{self.name}: prompt '{prompts[0].id}' continues {known * self.codec.hop / self.codec.rate:.2f} s "
+                    f"of audio, and sampling.duration={sampling.duration:g} is no longer: raise it"
+                )
+            codes[:, :, :known] = torch.from_numpy(np.stack(given).astype(np.int64)).to(device)  # type: ignore[arg-type]
+        captions = [self._tokens(prompt) for prompt in prompts]
+        padded = padded_length(max(map(len, captions)))
+        states = None if self.reference else self.conditioner.encode(captions, padded)
+        start = 0
+        while known < total:
+            # a prompt of more than a window is read from its last part on
+            while start + window <= known:
+                start += stride
+            end = min(start + window, total)
+            # in a clip of several windows each hears its own part of the melody
+            seconds = start * self.codec.hop / self.codec.rate if sampling.duration > WINDOW else None
+            melodies = [self.features(prompt, seconds) if self.features else None for prompt in prompts]
+            part = codes[:, :, start:end]
+            if self.reference is not None:
+                codes[:, :, start:end] = self.reference(part, captions, melodies, sampler, start)
+            else:
+                conditions = self.conditioner(states, [*map(len, captions)], melodies, sampling.guidance_scale > 1)
+                laid = self.loop(sequence(part, self.delays, self.special), conditions, sampler, start)
+                codes[:, :, start:end] = codes_of(laid, self.delays)
+            known, start = end, start + stride
+        return codes
+
+    def _frames(self, seconds: float) -> int:
+        frames = math.ceil(round(seconds * self.codec.rate) / self.codec.hop)
+        # transformers drops the delay pattern from very short sequences
+        return max(frames, len(self.delays) // self.codec.channels)
+
+    def _check_positions(self, sampling: Sampling) -> None:
+        """Raise EvalkitError for a window that is longer than the checkpoint's positions last."""
+        known = self.network.config.decoder.max_position_embeddings
+        if self._frames(min(sampling.duration, WINDOW)) + max(self.delays) + 1 > known:
+            seconds = (known - max(self.delays) - 1) * self.codec.hop / self.codec.rate
+            raise EvalkitError(
+                f"sampling.duration={sampling.duration:g}: {self.name} has {known} positions, which last {seconds:g} s"
+            )
+
+    def _sampler_of(self, prompts: Sequence[Prompt], sampling: Sampling) -> Sampler:
+        """The sampler of the last batch, if it was of the same kind: recorded graphs hold on to it."""
+        ids = [prompt.id for prompt in prompts]
+        kind = (len(ids), sampling)
+        if self._sampler is None or self._sampler[0] != kind:
+            self._sampler = kind, Sampler(ids, len(self.delays), sampling, self.network.device)
+        self._sampler[1].reset(ids)
+        return self._sampler[1]
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        """The caption's tokens. T5 has no limit, and neither audiocraft nor transformers cut a caption."""
+        tokens: list[int] = self.tokenizer(prompt.text).input_ids
+        return tokens
+
+    def _given(self, prompt: Prompt) -> np.ndarray | None:
+        """The codes of what the clip continues."""
+        if prompt.continuation is None:
+            return None
+        if prompt.continuation not in self._given_codes:
+            self._given_codes[prompt.continuation] = self.codec.encode(audio.read(prompt.continuation))
+        return self._given_codes[prompt.continuation]
+
+    def _bytes_per_clip(self, sampling: Sampling) -> int:
+        """What one clip needs on the device, by and large."""
+        decoder = self.network.config.decoder
+        size = self.network.decoder.lm_heads[0].weight.element_size()
+        rows = 2 if sampling.guidance_scale > 1 else 1
+        positions = self._frames(min(sampling.duration, WINDOW)) + CUDA_BUCKET
+        if self.network.config.model_type == "musicgen_melody":
+            positions += self.network.config.chroma_length
+        vectors = 2 * decoder.num_hidden_layers * (rows * positions + 4 * SHORTEST_TEXT)
+        logits = rows * decoder.num_codebooks * decoder.vocab_size * 32  # in float32, with noise and sorting
+        return int(vectors * decoder.hidden_size * size + logits)
+
+
+def padded_length(tokens: int) -> int:
+    """To how many tokens a caption is padded: a power of two, so that few lengths occur."""
+    return max(SHORTEST_TEXT, 1 << (tokens - 1).bit_length())
+
+
+def fitting(free: int, per_clip: int) -> int:
+    """The number of clips, of a few round ones, that fit into `free` bytes with room for the codec and the kernels."""
+    most = (0.9 * free - BUDGET) / per_clip
+    return max([size for size in (1, 2, 4, 8, 16, 32, 48, 64, 96, LARGEST_BATCH) if size <= most], default=1)

@@ -1,0 +1,120 @@
+"""From logits to tokens: guidance, temperature, filters and keyed noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from evalkit.config import Sampling
+from evalkit.decoding.noise import clip_keys, gumbel, gumbel_of
+
+
+class Sampler:
+    """Chooses tokens with noise that depends on a clip's own key, the codebook and the step alone.
+
+    The largest of log p + Gumbel noise has the distribution p. All state is in tensors made here and
+    nothing is read back from a GPU, so that calls can be recorded in a CUDA graph; a recorded graph
+    serves other clips after `reset`.
+
+    Attributes:
+        finite: (clips,) bool: whether a clip's logits were finite at every step.
+        guidance_scale: that of the sampling.
+    """
+
+    def __init__(self, ids: Sequence[str], codebooks: int, sampling: Sampling, device: Any, greedy: bool = False):
+        """`ids` are the clips' prompt ids; `greedy` leaves temperature, filters and noise out."""
+        self.sampling, self.greedy = sampling, greedy
+        self.guidance_scale = sampling.guidance_scale
+        self.codebooks = codebooks
+        self.keys = clip_keys(sampling.seed, ids, device)
+        self.finite = torch.ones(len(ids), dtype=torch.bool, device=device)
+
+    def reset(self, ids: Sequence[str]) -> None:
+        """Begin with as many other clips."""
+        self.keys.copy_(clip_keys(self.sampling.seed, ids, "cpu"))
+        self.finite.fill_(True)
+
+    def __call__(self, logits: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """Choose one token per clip and codebook, (clips, codebooks) int64.
+
+        Args:
+            logits: (halves, clips, codebooks, tokens) of any dtype; the conditional half comes first,
+                and there is another one where there is guidance.
+            step: int64 tensor without dimensions; 0 for the first position after the start token.
+        """
+        scores = guide(logits, self.guidance_scale)
+        self.finite &= (scores * 0).flatten(1).sum(dim=1) == 0  # NaN for what is not finite
+        if self.greedy:
+            return scores.argmax(dim=2)
+        top_k, top_p, temperature = self.sampling.top_k, self.sampling.top_p, self.sampling.temperature
+        if temperature != 1:
+            scores = scores / temperature
+        if scores.device.type == "cpu" and 0 < top_k < scores.shape[2] and top_p <= 0:
+            chosen = self._choose_of_top(scores, step)
+            if chosen is not None:
+                return chosen
+        return gumbel(self.keys, step, *scores.shape[1:]).add_(keep(scores, top_k, top_p)).argmax(dim=2)
+
+    def _choose_of_top(self, scores: torch.Tensor, step: torch.Tensor) -> torch.Tensor | None:
+        """The same choice with noise for the kept tokens alone, half the work; None where more than k are kept."""
+        values, tokens = scores.topk(self.sampling.top_k + 1, dim=2, sorted=False)
+        last = values == values.amin(dim=2, keepdim=True)
+        if (last.sum(dim=2) != 1).any():  # a tie for the last place, or NaN
+            return None
+        noisy = gumbel_of(self.keys, step, tokens).add_(values.masked_fill_(last, -math.inf))
+        # of equal ones the first in the vocabulary, as argmax does
+        return tokens.masked_fill_(noisy < noisy.amax(dim=2, keepdim=True), scores.shape[2]).amin(dim=2)
+
+
+class Processor:
+    """A transformers LogitsProcessor that lets a `Sampler` choose within `generate()`.
+
+    It guides, filters and samples by itself, and returns scores that leave a greedy search one choice.
+    `offset` is added to the step.
+    """
+
+    def __init__(self, sampler: Sampler, offset: int = 0):
+        self.sampler, self.offset = sampler, offset
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Map logits (halves * clips * codebooks, tokens) to scores of the same shape.
+
+        Both halves are returned equal, so that the guidance that transformers applies after this
+        leaves them as they are.
+        """
+        clips, codebooks = len(self.sampler.keys), self.sampler.codebooks
+        step = torch.tensor(self.offset + input_ids.shape[1] - 1, device=scores.device)
+        chosen = self.sampler(scores.view(-1, clips, codebooks, scores.shape[1]), step).view(-1, 1)
+        # moderate numbers: their guided difference must stay finite
+        choice = scores.new_full((len(chosen), scores.shape[1]), -1e4).scatter_(1, chosen, 0.0)
+        return choice.repeat(scores.shape[0] // len(chosen), 1)
+
+
+def guide(logits: torch.Tensor, scale: float) -> torch.Tensor:
+    """Apply classifier-free guidance (Ho & Salimans 2022) to (halves, ...), as audiocraft and transformers do.
+
+    That is uncond + scale (cond - uncond), in float32; logits of one half are returned as they are.
+    """
+    if len(logits) == 1:
+        return logits[0].float()
+    conditional, unconditional = logits.float()
+    return (conditional - unconditional).mul_(scale).add_(unconditional)
+
+
+def keep(logits: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
+    """Set to -inf what top-p (where top_p > 0) or else top-k (where top_k > 0) leaves out of the last dimension.
+
+    The rule of audiocraft's `sample_top_p` and `sample_top_k`, ties included.
+    """
+    if top_p > 0:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        probabilities = ordered.softmax(dim=-1)
+        before = probabilities.cumsum(dim=-1) - probabilities
+        return logits.scatter(-1, order, ordered.masked_fill(before > top_p, -math.inf))
+    if top_k > 0:
+        smallest = logits.topk(min(top_k, logits.shape[-1]), dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+        return logits.masked_fill(logits < smallest, -math.inf)
+    return logits

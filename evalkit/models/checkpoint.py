@@ -1,0 +1,137 @@
+"""Checkpoints in the layout of the hub's facebook/musicgen-*, read and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import EvalkitError
+
+# the key in config.json, and its value, of a checkpoint whose weights mean nothing
+MADE_UP = ("evalkit", "seeded random weights")
+
+
+def read_config(name: str, folder: Path) -> dict[str, Any]:
+    """Read config.json. Raises EvalkitError where there is none, or a damaged one."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvalkitError(
+            f"{name}: '{folder}' is not a checkpoint: it needs config.json, model.safetensors and a tokenizer, "
+            "as the folder of facebook/musicgen-small has them"
+        ) from error
+    except ValueError as error:
+        raise EvalkitError(f"{name}: '{path}' is damaged ({error}): get it again") from error
+    return config if isinstance(config, dict) else {}
+
+
+def load_network(name: str, folder: Path) -> Any:
+    """Load a checkpoint with transformers, in float32 on the CPU; `name` is for messages.
+
+    Raises EvalkitError for one that is damaged, incomplete or of another architecture.
+    """
+    from evalkit import compat
+
+    compat.prepare()
+    import torch
+    import transformers
+
+    kinds = {
+        "musicgen": transformers.MusicgenForConditionalGeneration,
+        "musicgen_melody": transformers.MusicgenMelodyForConditionalGeneration,
+    }
+    kind = read_config(name, folder).get("model_type")
+    if kind not in kinds:
+        raise EvalkitError(f"{name}: '{folder}' holds a model of type '{kind}', not one of {', '.join(kinds)}")
+    safe = any(folder.glob("*.safetensors"))
+    if not safe and not any(folder.glob("pytorch_model*.bin")):
+        raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
+    try:
+        with quiet_transformers():
+            network, info = kinds[kind].from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=safe,
+                weights_only=True,  # musicgen-medium and -large are published as pickles: tensors only
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
+                output_loading_info=True,
+            )
+    except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EvalkitError(f"{name}: '{folder}' cannot be loaded, get it again ({reason})") from error
+    # transformers fills with random numbers what is missing or does not fit
+    if misfits := sorted(key for key, *_ in info["mismatched_keys"]):
+        raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{misfits[0]}'")
+    if missing := missing_weights(network, info["missing_keys"]):
+        raise EvalkitError(
+            f"{name}: '{folder}' lacks {len(missing)} of the model's weights, such as '{missing[0]}': get it again"
+        )
+    return network
+
+
+def prepare(name: str, network: Any, device: str, dtype: str) -> None:
+    """Put a loaded network on the device, its language model in `dtype`, the text encoder and the codec in float32.
+
+    Raises EvalkitError for weights that are not finite there, as where float16 overflows.
+    """
+    import torch
+    import transformers
+
+    network.decoder.to(getattr(torch, dtype))
+    network.to(device).eval()
+    # the checkpoint's defaults (30 s, no top-k) must not fill what is not set here
+    special = network.config.decoder.vocab_size  # the one token above the codebook's: start and padding
+    network.generation_config = transformers.GenerationConfig(
+        bos_token_id=special, pad_token_id=special, decoder_start_token_id=special
+    )
+    for key, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise EvalkitError(f"{name}: the checkpoint holds NaN or infinite weights in {dtype}, such as '{key}'")
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from progress bars, and from warnings that every MusicGen raises."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def missing_weights(network: Any, keys: set[str]) -> list[str]:
+    """Of the absent weights, those that are needed: all parameters, and the codebooks."""
+    needed = {key for key, _ in network.named_parameters()}
+    return sorted(key for key in keys if key in needed or key.endswith("codebook.embed"))
+
+
+def load_tokenizer(name: str, folder: Path, vocabulary: int) -> Any:
+    """Load a T5 tokenizer. Raises EvalkitError for one that is missing, damaged or of another vocabulary."""
+    import transformers
+
+    try:
+        with quiet_transformers():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise EvalkitError(f"{name}: '{folder}' has no usable tokenizer: get its tokenizer files again") from error
+    # without its files, transformers makes a tokenizer of a few special tokens and says nothing;
+    # T5's embedding has a few entries more than its tokenizer
+    if not 0.9 * vocabulary <= len(tokenizer) <= vocabulary:
+        raise EvalkitError(
+            f"{name}: the tokenizer in '{folder}' has {len(tokenizer)} entries and the text encoder {vocabulary}: "
+            "get its tokenizer files again"
+        )
+    return tokenizer
+
+

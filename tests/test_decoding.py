@@ -1,0 +1,266 @@
+"""The generation loop against transformers' own generate(), on the same seeded random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evalkit.decoding.conditions import Conditioner
+from evalkit.decoding.loop import Loop
+from evalkit.decoding.network import Decoder
+from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, first_unknown, sequence
+from tests.networks import SPECIAL, captions, network
+
+KINDS = ["mono", "stereo", "melody", "stereo melody"]
+TIE = 1e-5  # rounding may decide between two logits that are closer than this; they have a spread of about 1
+
+
+class Greedy:
+    """Takes the largest logit, and notes by how much it is the largest."""
+
+    def __init__(self, scale: float):
+        self.scale = scale
+        self.lead: list[torch.Tensor] = []
+
+    def __call__(self, logits: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        guided = logits.float()
+        guided = guided[1] + (guided[0] - guided[1]) * self.scale if len(guided) == 2 else guided[0]
+        largest = guided.topk(2, dim=-1)
+        self.lead.append(largest.values[..., 0] - largest.values[..., 1])
+        return largest.indices[..., 0]
+
+
+def theirs(
+    net: Any, texts: Sequence[Sequence[int]], frames: int, scale: float, given: torch.Tensor | None = None, **extra: Any
+) -> torch.Tensor:
+    """The codes that generate() hands to the codec."""
+    import transformers
+
+    ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)], mask[row, : len(text)] = torch.tensor(text), 1
+    made: list[torch.Tensor] = []
+
+    def keep(codes: torch.Tensor, *_: Any, **__: Any) -> Any:
+        made.append(codes[0])
+        return SimpleNamespace(audio_values=torch.zeros(len(texts), 1, 1))
+
+    if given is not None:
+        extra["decoder_input_ids"] = given.flatten(0, 1)
+    steps = frames - (0 if given is None else given.shape[2]) + max(delays_of(net.config.decoder))
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(net.audio_encoder, "decode", keep)
+        config = transformers.GenerationConfig(max_new_tokens=steps, do_sample=False, guidance_scale=scale)
+        net.generate(input_ids=ids, attention_mask=mask, generation_config=config, **extra)
+    return torch.stack(made, 2).flatten(1, 2) if len(made) == 2 else made[0]
+
+
+def ours(
+    net: Any,
+    texts: Sequence[Sequence[int]],
+    frames: int,
+    sampler: Any,
+    given: torch.Tensor | None = None,
+    padded: int | None = None,
+    melodies: Sequence[np.ndarray | None] | None = None,
+    loop: Loop | None = None,
+) -> torch.Tensor:
+    delays = delays_of(net.config.decoder)
+    codes = torch.full((len(texts), len(delays), frames), UNKNOWN)
+    if given is not None:
+        codes[:, :, : given.shape[2]] = given
+    with torch.inference_mode():
+        melodies = melodies or [None] * len(texts)
+        conditioner, lengths = Conditioner(net), [len(text) for text in texts]
+        states = conditioner.encode(texts, padded or max(lengths))
+        conditions = conditioner(states, lengths, melodies, sampler.scale > 1)
+        return codes_of((loop or Loop(net.decoder))(sequence(codes, delays, SPECIAL), conditions, sampler), delays)
+
+
+def assert_equal(mine: torch.Tensor, other: torch.Tensor, sampler: Greedy, delays: list[int], known: int = 0) -> None:
+    """Equal, except after a tie, which may be decided either way; most clips have none."""
+    lead = torch.stack(sampler.lead, dim=2)
+    same = 0
+    for clip, (a, b) in enumerate(zip(mine, other, strict=True)):
+        different = (a != b).nonzero().tolist()
+        same += not different
+        if different:
+            step, codebook = min((frame + delays[k] - known, k) for k, frame in different)
+            assert lead[clip, codebook, step] < TIE
+    assert same > len(mine) / 2
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_tokens_are_those_of_generate(kind: str, scale: float) -> None:
+    net = network(kind)
+    # transformers does not mask the padding of a melody model's captions
+    texts = captions([9, 9, 9] if "melody" in kind else [7, 13, 4])
+    expected = theirs(net, texts, 60, scale)
+    for bucket, padded in ((1, None), (16, 32)):  # exactly as far as filled; as on CUDA, with padded captions
+        sampler = Greedy(scale)
+        got = ours(net, texts, 60, sampler, padded=padded, loop=Loop(net.decoder, bucket))
+        assert_equal(got, expected, sampler, delays_of(net.config.decoder))
+
+
+@pytest.mark.parametrize("clips", [1, 2, 8])
+def test_any_batch_size(clips: int) -> None:
+    net, texts, sampler = network("stereo"), captions(list(range(3, 3 + clips))), Greedy(3.0)
+    expected = theirs(net, texts, 50, 3.0)
+    assert_equal(ours(net, texts, 50, sampler, padded=32), expected, sampler, delays_of(net.config.decoder))
+
+
+def test_thirty_seconds() -> None:
+    net, texts, sampler = network("stereo"), captions([20, 5]), Greedy(3.0)
+    expected = theirs(net, texts, 1500, 3.0)
+    assert expected.shape == (2, 8, 1500)
+    loop = Loop(net.decoder, bucket=64)
+    assert_equal(
+        ours(net, texts, 1500, sampler, padded=32, loop=loop), expected, sampler, delays_of(net.config.decoder)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_continuation_is_that_of_generate(kind: str) -> None:
+    net, texts = network(kind), captions([6, 6])
+    delays = delays_of(net.config.decoder)
+    given = torch.randint(2048, (2, len(delays), 17), generator=torch.Generator().manual_seed(0))
+    sampler = Greedy(3.0)
+    got = ours(net, texts, 40, sampler, given)
+    torch.testing.assert_close(got[:, :, :17], given, rtol=0, atol=0)
+    assert_equal(got, theirs(net, texts, 40, 3.0, given), sampler, delays, known=17)
+
+
+@pytest.mark.parametrize("frames", [7, 20, 33])
+def test_melodies_are_read_as_generate_reads_them(frames: int) -> None:
+    """Shorter, as long as and longer than the model's chroma_length, which is 20 here."""
+    net, texts = network("melody"), captions([8, 8])
+    rng = np.random.default_rng(0)
+    melodies = [np.eye(12, dtype=np.float32)[rng.integers(12, size=frames)] for _ in texts]
+    sampler = Greedy(3.0)
+    got = ours(net, texts, 40, sampler, melodies=melodies)
+    expected = theirs(net, texts, 40, 3.0, input_features=torch.from_numpy(np.stack(melodies)))
+    assert_equal(got, expected, sampler, delays_of(net.config.decoder))
+    assert (got != ours(net, texts, 40, Greedy(3.0))).any()  # than with the null melody
+
+
+def test_captions_of_a_melody_model_do_not_depend_on_the_longest_one() -> None:
+    """Here the loop does better than generate(), which does not mask their padding."""
+    net, texts = network("stereo melody"), captions([9, 3, 14])
+    rng = np.random.default_rng(0)
+    melodies = [np.eye(12, dtype=np.float32)[rng.integers(12, size=20)], None, None]
+    sampler = Greedy(3.0)
+    got = ours(net, texts, 40, sampler, padded=32, melodies=melodies)
+    alone = [
+        theirs(net, [text], 40, 3.0, **({} if melody is None else {"input_features": torch.from_numpy(melody)[None]}))
+        for text, melody in zip(texts, melodies, strict=True)
+    ]
+    assert_equal(got, torch.cat(alone), sampler, delays_of(net.config.decoder))
+
+
+def logits(net: Any, texts: list[list[int]], tokens: torch.Tensor, prefill: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (2, clips, codebooks, 2048) after `tokens`: of the loop's decoder, and of transformers."""
+    clips, codebooks, positions = tokens.shape
+    with torch.inference_mode():
+        conditioner = Conditioner(net)
+        states = conditioner.encode(texts, 16)
+        conditions = conditioner(states, [len(text) for text in texts], [None] * clips, True)
+        decoder = Decoder(net.decoder)
+        memory = decoder.memory(2 * clips, clips, positions, 16)
+        memory.read_text(decoder.text(conditions.text), conditions.mask)
+        table, places = decoder.positions(positions), torch.arange(positions)
+        x = decoder.embed(tokens).repeat(2, 1, 1) + table
+        if prefill:
+            causal = torch.zeros(prefill, prefill, dtype=decoder.dtype)
+            causal = causal.masked_fill(places[:prefill] > places[:prefill, None], -torch.inf)
+            decoder.forward(x[:, :prefill], memory, places[:prefill], prefill, causal)
+        for i in range(prefill, positions):
+            states = decoder.forward(x[:, i : i + 1], memory, places[i : i + 1], i + 1, None)
+        mine = decoder.logits(states)
+
+        lengths = torch.tensor([len(text) for text in texts])
+        mask = (torch.arange(16) < lengths[:, None]).long()
+        ids = torch.zeros(clips, 16, dtype=torch.long)
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = torch.tensor(text)
+        states = net.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        states = torch.cat(
+            [net.enc_to_dec_proj(states) * mask[..., None], torch.zeros(clips, 16, net.config.decoder.hidden_size)]
+        )
+        other = net.decoder(
+            input_ids=tokens.flatten(0, 1).repeat(2, 1),
+            encoder_hidden_states=states.to(decoder.dtype),
+            encoder_attention_mask=torch.cat([mask, torch.zeros_like(mask)]),
+        ).logits[:, -1]
+    return mine.view(2, clips, codebooks, -1).float(), other.view(2, clips, codebooks, -1).float()
+
+
+# of the spread of the logits, which is about 1
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.1), ("float16", 0.015)])
+@pytest.mark.parametrize("prefill", [0, 11])
+def test_logits_are_those_of_transformers(dtype: str, tolerance: float, prefill: int) -> None:
+    net, texts = network("stereo", dtype), captions([5, 16, 9])
+    tokens = torch.randint(2049, (3, 8, 24), generator=torch.Generator().manual_seed(0))
+    mine, other = logits(net, texts, tokens, prefill)
+    assert 0.2 < other.std() < 20
+    assert float((mine - other).abs().max() / other.std()) < tolerance
+
+
+def test_guidance_without_cross_attention_is_exact() -> None:
+    """What transformers' cross-attention adds without a caption is zero: leaving it out changes nothing."""
+    net = network("stereo")
+    attention = net.decoder.model.decoder.layers[0].encoder_attn
+    with torch.inference_mode():
+        added, _ = attention(torch.randn(2, 1, 32), key_value_states=torch.zeros(2, 5, 32))
+    assert not added.any()
+
+
+def test_fused_weights_take_no_more_memory_and_stay_those_of_the_modules() -> None:
+    net = network("stereo")
+    tokens = torch.randint(2048, (8, 4), generator=torch.Generator().manual_seed(0))
+    states = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = net.decoder(input_ids=tokens, encoder_hidden_states=states).logits
+        decoder = Decoder(net.decoder)
+        torch.testing.assert_close(
+            net.decoder(input_ids=tokens, encoder_hidden_states=states).logits, before, rtol=0, atol=0
+        )
+    attention = net.decoder.model.decoder.layers[0].self_attn
+    assert attention.k_proj.weight.data_ptr() == decoder.layers[0].qkv[32:].data_ptr()
+
+
+# -- the delay pattern ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "codebooks", "delays"), [(1, 4, [0, 1, 2, 3]), (2, 8, [0, 0, 1, 1, 2, 2, 3, 3])])
+def test_delays_are_those_of_transformers(channels: int, codebooks: int, delays: list[int]) -> None:
+    net = network("stereo" if channels == 2 else "mono")
+    assert delays_of(net.config.decoder) == delays
+    codes = torch.randint(2048, (2, codebooks, 9), generator=torch.Generator().manual_seed(0))
+    start = torch.full((2 * codebooks, 1), SPECIAL)
+    _, mask = net.decoder.build_delay_pattern_mask(torch.cat([start, codes.flatten(0, 1)], 1), SPECIAL, 9 + 4)
+    assert torch.equal(sequence(codes, delays, SPECIAL), mask.view(2, codebooks, 13))
+    assert torch.equal(codes_of(sequence(codes, delays, SPECIAL), delays), codes)
+
+
+def test_delays_of_a_checkpoint_of_its_own() -> None:
+    config = SimpleNamespace(num_codebooks=3, audio_channels=1, codebook_delays=[0, 2, 5])
+    assert delays_of(config) == [0, 2, 5]
+    laid = sequence(torch.arange(6).view(1, 3, 2), [0, 2, 5], 99)
+    assert laid.tolist() == [
+        [[99, 0, 1, 99, 99, 99, 99, 99], [99, 99, 99, 2, 3, 99, 99, 99], [99, 99, 99, 99, 99, 99, 4, 5]]
+    ]
+
+
+def test_first_unknown_position() -> None:
+    codes = torch.full((1, 4, 5), UNKNOWN)
+    assert first_unknown(sequence(codes, [0, 1, 2, 3], SPECIAL)) == 1
+    codes[:, :, :3] = 7
+    assert first_unknown(sequence(codes, [0, 1, 2, 3], SPECIAL)) == 4
+    assert first_unknown(sequence(torch.zeros_like(codes), [0, 1, 2, 3], SPECIAL)) == 9
