@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -102,7 +101,7 @@ def clips_of(
                 batches = [todo[start : start + size] for start in range(0, len(todo), size)]
                 made = ((batch, _run(run, batch, sampling)) for batch in batches)
             # writing goes on beside the next batch, and on a GPU so does decoding its codes
-            with contextlib.closing(made), ThreadPoolExecutor(1) as writer:
+            with ThreadPoolExecutor(1) as writer:
                 waiting: list[Future[dict[str, dict[str, Any]]]] = []
                 for batch, clips in made:
                     waiting.append(writer.submit(_write_batch, batch, clips, folder))

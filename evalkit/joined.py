@@ -110,13 +110,14 @@ def _read(folder: Path) -> dict[str, Any]:
     read = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("table", "provenance")}
     if "protocol" not in read["provenance"]:
         raise EvalkitError(f"'{folder}' was made by an earlier version of evalkit: run it again, which costs little")
-    return read | {"clips": pd.read_parquet(folder / "clips.parquet", columns=["model", "id", "sha256"])}
+    clips = pd.read_parquet(folder / "clips.parquet")
+    return read | {"clips": clips.reindex(columns=["model", "id", "sample", "sha256"]).fillna({"sample": 1})}
 
 
 def _same_clips(results: Sequence[dict[str, Any]]) -> str:
     """Say whether a model's clips are the same ones in all results that have it."""
     clips = pd.concat(result["clips"] for result in results)
-    differ = clips.groupby(["model", "id"])["sha256"].nunique().gt(1).groupby("model").any()
+    differ = clips.groupby(["model", "id", "sample"])["sha256"].nunique().gt(1).groupby("model").any()
     names = [str(name) for name in differ[differ].index]
     return (
         f"{', '.join(names)}: other clips in each result" if names else "each model's clips are the same in all results"

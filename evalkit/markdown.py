@@ -58,7 +58,7 @@ def _markdown_rows(summary: Summary) -> pd.DataFrame:
     rows = []
     for row in records(frame):
         name = _escape(row["model"]) + (" (calibration)" if row["calibration"] else "")
-        cells = {"model": name, "clips": f"{row['clips']:,} of {row['prompts']:,}"}
+        cells = {"model": name, "clips": f"{row['clips']:,} of {summary.generated[row['model']].total:,}"}
         for metric in summary.metrics:
             name = _escape(name_of(summary, metric))
             n = f" (n {row[f'{metric}_n']:,})" if show_n and not pd.isna(row[f"{metric}_n"]) else ""

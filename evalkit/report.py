@@ -50,6 +50,7 @@ class Summary:
         metrics: title and higher_is_better of each metric, in the order of the columns.
         selected, total: number of prompts used, and in the dataset.
         generated: clips of each model, in the order of the rows.
+        samples: clips of each prompt that the models made; rows of calibration have one.
         references: reference clips; None where the metrics needed none.
         rendered_by: the model that rendered the references; empty where they are recordings.
         cut, cut_to: number of references that were cut, and to how many seconds.
@@ -70,6 +71,7 @@ class Summary:
     total: int
     protocol: str
     generated: Mapping[str, Count]
+    samples: int = 1
     references: Count | None = None
     rendered_by: str = ""
     cut: int = 0
@@ -87,14 +89,14 @@ class Summary:
 def table(summary: Summary) -> pd.DataFrame:
     """Make the wide table: one row per model.
 
-    Columns: model, clips and prompts (generated and usable, of how many); for each metric M the
+    Columns: model, clips (generated and usable) and prompts (how many there are); for each metric M the
     columns M, M_low, M_high, M_n, M_published, M_difference and M_comparable; then calibration,
     dataset, subset, protocol, random_weights (names, separated by commas) and note.
     """
     cells = {(cell["model"], cell["metric"]): cell for cell in records(summary.comparison)}
     rows = []
     for model, count in summary.generated.items():
-        row: dict[str, Any] = {"model": model, "clips": count.ok, "prompts": count.total}
+        row: dict[str, Any] = {"model": model, "clips": count.ok, "prompts": count.total // each(summary, model)}
         notes: dict[str, None] = {}
         for metric in summary.metrics:
             cell = cells.get((model, metric), NO_SCORE)
@@ -108,6 +110,11 @@ def table(summary: Summary) -> pd.DataFrame:
         rows.append(row)
     frame = pd.DataFrame(rows)
     return frame.astype({f"{metric}_n": "Int64" for metric in summary.metrics})
+
+
+def each(summary: Summary, model: str) -> int:
+    """How many clips of each prompt a row is made of."""
+    return 1 if model in summary.calibration else summary.samples
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -128,8 +135,9 @@ def warning(weights: Sequence[str]) -> str:
 
 def heading(summary: Summary) -> str:
     """Say what was measured, in one line."""
+    clips = f"{summary.samples} clips each, " if summary.samples > 1 else ""
     return (
-        f"{summary.dataset}, subset {summary.subset}: {summary.selected:,} of {summary.total:,} prompts, "
+        f"{summary.dataset}, subset {summary.subset}: {summary.selected:,} of {summary.total:,} prompts, {clips}"
         f"protocol {summary.protocol}"
     )
 
@@ -207,8 +215,9 @@ def title_of(summary: Summary, metric: str) -> str:
 
 
 def n_matters(frame: pd.DataFrame, summary: Summary) -> bool:
-    """Whether a metric was measured on another number of clips than the model has."""
-    return any((frame[f"{m}_n"].replace(0, pd.NA) != frame["clips"]).any() for m in summary.metrics)
+    """Whether a metric was measured on another number of prompts than the model has usable clips of."""
+    full = frame["clips"] / [each(summary, model) for model in frame["model"]]
+    return any((frame[f"{m}_n"].replace(0, pd.NA) != full).any() for m in summary.metrics)
 
 
 def to_csv(summary: Summary) -> str:

@@ -123,7 +123,7 @@ def _rich_table(summary: Summary, frame: pd.DataFrame, metrics: Sequence[str]) -
     for i, row in enumerate(records(frame)):
         name = Text(f"{row['model']}\n")
         kind = "calibration, " if row["calibration"] else ""
-        name.append(f"{kind}{row['clips']:,} of {row['prompts']:,} clips", style="dim")
+        name.append(f"{kind}{row['clips']:,} of {summary.generated[row['model']].total:,} clips", style="dim")
         labels = columns[0][i] if columns else {}
         values = [Text("\n".join(column[i].values())) for column in columns]
         shown.add_row(name, Text("\n".join(labels)), *values, end_section=True)

@@ -9,6 +9,7 @@ import torch
 from evalkit import compat
 from evalkit.encoders import seeded
 from evalkit.models.checkpoint import prepare, quiet_transformers
+from evalkit.models.tiny import make_audible
 
 SPECIAL = 2048
 
@@ -19,7 +20,7 @@ def network(kind: str = "stereo", dtype: str = "float32", seed: int = 0, **sizes
     import transformers
 
     melody, stereo = "melody" in kind, "stereo" in kind
-    text = transformers.T5Config(vocab_size=900, d_model=24, d_kv=24, d_ff=48, num_layers=1, num_heads=1)
+    text = transformers.T5Config(vocab_size=800, d_model=24, d_kv=24, d_ff=48, num_layers=1, num_heads=1)
     codec = transformers.EncodecConfig(
         sampling_rate=32000,
         audio_channels=1,
@@ -40,9 +41,8 @@ def network(kind: str = "stereo", dtype: str = "float32", seed: int = 0, **sizes
     config = getattr(transformers, f"{prefix}Config")(text_encoder=text, audio_encoder=codec, decoder=decoder, **extra)
     with seeded(seed), quiet_transformers():
         made = getattr(transformers, f"{prefix}ForConditionalGeneration")(config)
-        with torch.no_grad():
-            for layer in made.audio_encoder.quantizer.layers:
-                layer.codebook.embed.normal_()
+        with torch.inference_mode():
+            make_audible(made.audio_encoder)
     prepare("test", made, "cpu", dtype)
     return made
 
@@ -50,4 +50,4 @@ def network(kind: str = "stereo", dtype: str = "float32", seed: int = 0, **sizes
 def captions(lengths: list[int], seed: int = 1) -> list[list[int]]:
     """Random tokens of captions."""
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(3, 900, (length,), generator=generator).tolist() for length in lengths]
+    return [torch.randint(3, 800, (length,), generator=generator).tolist() for length in lengths]

@@ -198,13 +198,16 @@ class TestTable:
 
     def test_other_columns_and_their_aliases(self, tmp_path: Path) -> None:
         (tmp_path / "m.wav").touch()
+        (tmp_path / "c.wav").touch()
         text = (
-            f'ytid,caption,tags,reference,melody\na, A ,jazz; slow,sub/a.wav,m.wav\nb,B,"[""x;y""]",{tmp_path}/b.wav,\n'
+            "ytid,caption,tags,reference,melody,continuation\na, A ,jazz; slow,sub/a.wav,m.wav,\n"
+            f'b,B,"[""x;y""]",{tmp_path}/b.wav,,{tmp_path}/c.wav\n'
         )
         first, second = table(tmp_path / "x.CSV", "\ufeff" + text, dataset="mine").prompts
         assert (first.text, first.tags, first.seconds, first.start) == ("A", ("jazz", "slow"), None, None)
         assert (first.reference, first.melody) == (tmp_path / "sub/a.wav", tmp_path / "m.wav")
         assert (second.reference, second.melody, second.tags) == (tmp_path / "b.wav", None, ("x;y",))
+        assert (first.continuation, second.continuation) == (None, tmp_path / "c.wav")
 
     def test_tsv_and_json_values(self, tmp_path: Path) -> None:
         (prompt,) = table(tmp_path / "x.tsv", "id\ttext\n1\ta, b\n").prompts
@@ -244,6 +247,7 @@ class TestTable:
             ("x.csv", "id,text,tags\na,b,[1]\n", "line 2: tags is neither"),
             ("x.csv", "id,text,tags\na,b,[jazz]\n", "line 2: tags is neither"),
             ("x.csv", "id,text,melody\na,b,none.wav\n", "the melody of 'a' does not exist: '"),
+            ("x.csv", "id,text,continuation\na,b,.\n", "the continuation of 'a' does not exist: '"),
             ("x.jsonl", '{"id": "a", "text": "b"}\n[1]\n', "line 2: not a JSON object"),
             ("x.jsonl", '{"id": "a", "text": "b"}\n{"id":\n', "line 2: not JSON ("),
             ("x.jsonl", "[" * 100_000, "line 1: not JSON ("),

@@ -20,6 +20,7 @@ from evalkit.plan import Plan, make_plan
 from evalkit.scoring import common_length, measure, resampled_values
 from evalkit.store import Cache, sha256_file
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
+from tests.engines import CPU
 
 RATE = 32000
 
@@ -94,8 +95,7 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
         prompts=OmegaConf.create({"references": None}),
         metrics=metrics,
         sampling=Sampling(),
-        device="cpu",
-        dtype="float32",
+        engine=CPU,
         protocols=dict.fromkeys(metrics, "musicgen"),
         changes=[],
     )

@@ -22,17 +22,19 @@ class Codec:
     Attributes:
         network: transformers' EncodecModel, in float32.
         channels: of the clips.
+        alone: whether each clip is decoded by itself, so that no other one changes its bits: on a CPU.
     """
 
     def __init__(self, network: Any, channels: int):
         self.network, self.channels = network, channels
         self.rate, self.hop = network.config.sampling_rate, network.config.hop_length
+        self.alone = network.device.type == "cpu"
 
     def decode(self, codes: Sequence[np.ndarray]) -> list[Audio]:
-        """Decode codes (codebooks, frames) of equal length: on a CPU each clip alone, so that no other one matters."""
+        """Decode codes (codebooks, frames) of equal length to clips (channels, samples), in order."""
         if not codes:
             return []
-        if self.network.device.type == "cpu":
+        if self.alone:
             waves = on_threads(lambda one: self._decode([one])[0], codes)
         else:
             seconds = codes[0].shape[1] * self.hop / self.rate

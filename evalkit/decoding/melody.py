@@ -67,7 +67,7 @@ def melody_features(name: str, folder: Path | None, separate: Separate | None = 
         features: np.ndarray = extractor(samples, sampling_rate=rate, return_tensors="np").input_features[0]
         return features
 
-    def features(prompt: Prompt, start: float | None = None) -> np.ndarray | None:
+    def features(prompt: Prompt, start: float | None) -> np.ndarray | None:
         if prompt.melody is None:
             return None
         try:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from evalkit import audio
-from evalkit.audio import Audio
+from evalkit.audio import Audio, AudioError
 from evalkit.config import WINDOW, Decode, Engine, Sampling
 from evalkit.decoding.codec import BUDGET, Codec
 from evalkit.decoding.conditions import Conditioner
@@ -80,10 +80,15 @@ class Model:
     def group(self, prompt: Prompt) -> Hashable:
         """What prompts that go together have in common: the padded length of the caption, the frames given."""
         tokens = len(self._tokens(prompt))
-        # generate() does not mask the padding of a melody model's captions
-        exact = self.reference is not None and self.network.config.model_type == "musicgen_melody"
         given = self._given(prompt)
-        return (tokens if exact else padded_length(tokens), 0 if given is None else given.shape[1])
+        frames = 0 if given is None else given.shape[1]
+        if self.features is None:
+            return padded_length(tokens), frames
+        self.features(prompt, None)  # a melody that cannot be used is found before anything is generated
+        if self.reference is None:
+            return padded_length(tokens), frames
+        # generate() does not mask the padding of captions here, and takes melodies for all clips or none
+        return tokens, frames, prompt.melody is None
 
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
         """Choose the codes of prompts of one group, in a batch that is filled up to `rows` clips.
@@ -183,7 +188,12 @@ class Model:
         if prompt.continuation is None:
             return None
         if prompt.continuation not in self._given_codes:
-            self._given_codes[prompt.continuation] = self.codec.encode(audio.read(prompt.continuation))
+            try:
+                self._given_codes[prompt.continuation] = self.codec.encode(audio.read(prompt.continuation))
+            except AudioError as error:
+                raise EvalkitError(
+                    f"{self.name}: prompt '{prompt.id}' cannot continue '{prompt.continuation}': {error}"
+                ) from error
         return self._given_codes[prompt.continuation]
 
     def _bytes_per_clip(self, sampling: Sampling) -> int:

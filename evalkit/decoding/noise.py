@@ -59,25 +59,33 @@ def gumbel(keys: torch.Tensor, step: torch.Tensor, codebooks: int, vocabulary: i
     """
     if keys.device.type != "cpu":
         return _gumbel(_fused(keys, step, codebooks, vocabulary))
-    blocks = -(-vocabulary // 4)
-    counter = np.arange(blocks, dtype=np.uint64), np.arange(codebooks, dtype=np.uint64)[:, None]
-    out = np.empty((len(keys), codebooks, blocks, 4), np.float32)
-    for clip, key in zip(out, keys.tolist(), strict=True):
-        for i, word in enumerate(_philox_numpy(*counter, int(step), key)):
-            clip[..., i] = word.view(np.int64)
+    blocks, books = np.arange(-(-vocabulary // 4), dtype=np.uint64), _books(codebooks)
+    out = np.empty((len(keys), codebooks, len(blocks), 4), np.float32)
+    for clips in _parts(len(keys)):
+        for i, word in enumerate(_philox_numpy(blocks, books, step, keys[clips])):
+            out[clips, ..., i] = word.view(np.int64)
     return _gumbel(to_uniform(torch.from_numpy(out).flatten(2)))[..., :vocabulary]
 
 
 def gumbel_of(keys: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """The values that `gumbel` has at `tokens`, (clips, codebooks, some): all on a CPU, and cheaper for a few."""
-    blocks, odd, high = (tokens >> 2).numpy().view(np.uint64), (tokens & 1 > 0).numpy(), (tokens & 2 > 0).numpy()
-    books = np.arange(tokens.shape[1], dtype=np.uint64)[:, None]
+    blocks, odd, high = (tokens >> 2).numpy().view(np.uint64), ((tokens & 1) > 0).numpy(), ((tokens & 2) > 0).numpy()
+    books = _books(tokens.shape[1])
     out = np.empty(tokens.shape, np.float32)
-    for i, key in enumerate(keys.tolist()):
-        words = _philox_numpy(blocks[i], books, int(step), key)
-        lower, upper = np.where(odd[i], words[1], words[0]), np.where(odd[i], words[3], words[2])
-        out[i] = np.where(high[i], upper, lower).view(np.int64)  # several times as fast as np.choose
+    for clips in _parts(len(keys)):
+        words = _philox_numpy(blocks[clips], books, step, keys[clips])
+        lower, upper = np.where(odd[clips], words[1], words[0]), np.where(odd[clips], words[3], words[2])
+        out[clips] = np.where(high[clips], upper, lower).view(np.int64)  # several times as fast as np.choose
     return _gumbel(to_uniform(torch.from_numpy(out)))
+
+
+def _books(codebooks: int) -> np.ndarray:
+    return np.arange(codebooks, dtype=np.uint64)[:, None]
+
+
+def _parts(clips: int) -> list[slice]:
+    """A few clips at a time: enough to make calls rare, and few enough for the cache of a core."""
+    return [slice(start, start + 4) for start in range(0, clips, 4)]
 
 
 def uniform(keys: torch.Tensor, step: torch.Tensor, codebooks: int, vocabulary: int) -> torch.Tensor:
@@ -97,37 +105,36 @@ def to_uniform(words: torch.Tensor) -> torch.Tensor:
 
 
 def _gumbel(uniform: torch.Tensor) -> torch.Tensor:
-    # Small numbers keep all their bits in float32, and log1p makes the right tail of them, the one that
-    # wins: it is exact to the last word, 2^-33. What is lost is the left tail: it ends at -2.8, which
-    # Gumbel noise falls below once in 10^7 times, and is coarse before. Such noise never wins.
+    # Small numbers keep all their bits in float32, and log1p makes of them the right tail, which is what wins:
+    # it is exact down to the last word, 2^-33. The left tail is coarse at its end, and ends at -2.8, below
+    # which there is one draw in 10^7.
     return uniform.neg_().log1p_().neg_().log_().neg_()
 
 
-def _philox_numpy(x0: np.ndarray, x2: np.ndarray, step: int, key: Sequence[int]) -> list[np.ndarray]:
+def _philox_numpy(x0: np.ndarray, x2: np.ndarray, step: torch.Tensor, keys: torch.Tensor) -> list[np.ndarray]:
     """The four words of the counter (x0, step, x2, TOKENS) in uint64: `philox`, several times as fast on one core."""
-    key = np.array(key, np.uint64)[:, None]
-    # words 0 and 2 side by side, and so 1 and 3: half as many calls, whose cost is what counts
+    first, second, *others = (keys.numpy().view(np.uint64).T[:, :, None, None] + _WEYL) & _LOW
     p, q = x0 * _M[1, 0], x2 * _M[0, 0]
-    x0, x1, x2, x3 = q >> _HALF ^ np.uint64(step) ^ key[0], q & _LOW, p >> _HALF ^ np.uint64(TOKENS) ^ key[1], p & _LOW
-    key = key + _WEYL & _LOW
+    x0, x1 = (q >> _HALF) ^ np.uint64(int(step)) ^ first[0], q & _LOW
+    x2, x3 = (p >> _HALF) ^ np.uint64(TOKENS) ^ first[1], p & _LOW
     p, q = x0 * _M[1, 0], x2 * _M[0, 0]
-    shape = np.broadcast_shapes(p.shape, q.shape)
+    shape = np.broadcast_shapes(p.shape, q.shape)  # until here no word depended on everything
+    # words 0 and 2 side by side, and so 1 and 3: half as many calls, which cost as much as the work
     product, even, odd = np.empty((3, 2, *shape), np.uint64)
-    even[0], odd[0], even[1], odd[1] = q >> _HALF ^ x1 ^ key[0], q & _LOW, p >> _HALF ^ x3 ^ key[1], p & _LOW
-    product, even, odd = (x.reshape(2, -1) for x in (product, even, odd))
+    even[0], odd[0] = (q >> _HALF) ^ x1 ^ second[0], q & _LOW
+    even[1], odd[1] = (p >> _HALF) ^ x3 ^ second[1], p & _LOW
     swapped = even[::-1]
-    for _ in range(8):
-        key = key + _WEYL & _LOW
+    for key in others:
         np.multiply(swapped, _M, out=product)
         np.right_shift(product, _HALF, out=even)
         np.bitwise_xor(even, odd, out=even)
         np.bitwise_xor(even, key, out=even)
         np.bitwise_and(product, _LOW, out=odd)
-    return [x.reshape(shape) for x in (even[0], odd[0], even[1], odd[1])]
+    return [even[0], odd[0], even[1], odd[1]]
 
 
-_M = np.array(MULTIPLIERS[::-1], np.uint64)[:, None]
-_WEYL = np.array(WEYL, np.uint64)[:, None]
+_M = np.array(MULTIPLIERS[::-1], np.uint64).reshape(2, 1, 1, 1)
+_WEYL = np.array([[w * turn for w in WEYL] for turn in range(10)], np.uint64).reshape(10, 2, 1, 1, 1)
 _HALF, _LOW = np.array(32, np.uint64), np.array(WORD, np.uint64)
 
 

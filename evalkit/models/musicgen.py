@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.config import Engine, Sampling
+from evalkit.decoding.melody import Demucs, melody_features
 from evalkit.models.checkpoint import MADE_UP, load_network, load_tokenizer, prepare, read_config
 from evalkit.store import Cache
 
@@ -32,13 +33,15 @@ class MusicGen:
 
     checkpoint: Asset
     published: str | None = field(default=None, metadata={"identity": False})
-    stems: Any = None
+    stems: Demucs | None = None
 
     version: ClassVar[int] = 2
 
     @property
     def random(self) -> bool:
-        """Whether the checkpoint is one of evalkit's made-up ones, so that its numbers mean nothing."""
+        """Whether weights are made up, the checkpoint's or those that separate stems, so that numbers mean nothing."""
+        if self.stems and self.stems.weights.random:
+            return True
         if not self.checkpoint.path:
             return False
         config = Path(self.checkpoint.path).expanduser() / "config.json"
@@ -61,6 +64,12 @@ class MusicGen:
         separate = self.stems.load(cache, engine.device) if self.stems else None
         return runner(self.checkpoint.name, network, tokenizer, engine, folder, separate)
 
+    def conditions(self, cache: Cache) -> tuple[str, ...]:
+        """What a clip is made from besides the caption, where a prompt has it. The checkpoint must be there."""
+        folder = self.checkpoint.locate(cache)
+        melody = read_config(self.checkpoint.name, folder).get("model_type") == "musicgen_melody"
+        return ("continuation", "melody") if melody else ("continuation",)
+
     def codec(self, cache: Cache, device: str) -> Callable[[Audio], Audio]:
         """Load the codec alone, and return what encodes and decodes a clip; see `evalkit.models.codec`."""
         from evalkit.models.codec import load_codec
@@ -79,7 +88,6 @@ def runner(
         network: MusicgenForConditionalGeneration or MusicgenMelodyForConditionalGeneration; its
             `config.decoder.codebook_delays`, where set, replaces the usual delays.
     """
-    from evalkit.decoding.melody import melody_features
     from evalkit.decoding.model import Model
 
     prepare(name, network, engine.device, engine.dtype.value)

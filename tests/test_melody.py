@@ -1,0 +1,237 @@
+"""Melodies to chromagrams, and the separation of stems before."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from evalkit import audio, compat
+from evalkit.assets import Asset
+from evalkit.audio import Audio
+from evalkit.decoding.melody import STEMS, Demucs, melody_features
+from evalkit.errors import EvalkitError
+from evalkit.models.synth import Synth
+from evalkit.result import remarks
+from evalkit.store import Cache
+from evalkit.types import Prompt, PromptSet
+from tests.test_scoring import plan
+
+compat.prepare()
+from transformers import MusicgenMelodyFeatureExtractor  # noqa: E402
+
+RATE = 32000
+FILES = ["bach.mp3", "bolero_ravel.mp3", "electro_1.mp3", "electro_2.mp3", "electronic.mp3", "salience_1.wav"]
+ORIGINAL = MusicgenMelodyFeatureExtractor()
+
+
+def original(samples: Any, rate: int) -> np.ndarray:
+    features: np.ndarray = ORIGINAL(samples, sampling_rate=rate, return_tensors="np").input_features[0]
+    return features
+
+
+def tones(*midi: int, rate: int = RATE, seconds: float = 1.5) -> np.ndarray:
+    """One tone after the other, (samples,)."""
+    t = np.arange(round(seconds * rate)) / rate
+    parts = [0.3 * np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * t) for note in midi]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def melody(path: Path, samples: np.ndarray, rate: int = RATE) -> Prompt:
+    soundfile.write(path, samples.T, rate, subtype="FLOAT")
+    return Prompt("p1", "a song", melody=path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_real_music_gives_transformers_features(shared_data: Path, name: str) -> None:
+    path = shared_data / "audio" / name
+    features = melody_features("m", None)(Prompt("a", "x", melody=path), None)
+    given = audio.read(path)
+    resampled = audio.resample(given, RATE)
+    assert features is not None and features.dtype == np.float32
+    np.testing.assert_array_equal(features, original([resampled.samples], RATE))
+    # with its own resampling too, which is another implementation of the same filter
+    np.testing.assert_array_equal(features, original(torch.from_numpy(given.samples.mean(axis=0)), given.rate))
+    assert len(np.unique(features.argmax(axis=1))) > 2
+
+
+def test_the_strongest_pitch_class_is_marked(tmp_path: Path) -> None:
+    features = melody_features("m", None)(melody(tmp_path / "x.wav", tones(60, 64, 69)), None)
+    assert features is not None and features.shape == (4.5 * RATE // 4096 + 1, 12)
+    assert (features.sum(axis=1) == 1).all() and set(np.unique(features)) == {0, 1}
+    heard = features.argmax(axis=1)
+    assert list(dict.fromkeys(heard.tolist())) == [0, 4, 9]  # C, E, A
+
+
+def test_no_melody_no_features() -> None:
+    assert melody_features("m", None)(Prompt("a", "x"), None) is None
+
+
+def test_the_first_30_seconds_count(tmp_path: Path) -> None:
+    long = tones(*[60, 64, 67, 72, 69] * 5)
+    features = melody_features("m", None)(melody(tmp_path / "x.wav", long), None)
+    assert features is not None and features.shape == (235, 12)
+    np.testing.assert_array_equal(features, original(long[: 30 * RATE], RATE))
+
+
+def test_windows_read_a_repeated_melody(tmp_path: Path) -> None:
+    wave = tones(60, 64, 67, 72, 69)
+    features, prompt = melody_features("m", None), melody(tmp_path / "x.wav", wave)
+    for start in (0.0, 18.0, 36.02):
+        repeated = np.tile(wave, 12)[int(start * RATE) :][: 30 * RATE]
+        window = features(prompt, start)
+        assert window is not None and window.shape == (235, 12)
+        np.testing.assert_array_equal(window, original(repeated, RATE))
+
+
+def test_the_checkpoints_own_configuration_holds(tmp_path: Path) -> None:
+    prompt = melody(tmp_path / "x.wav", tones(60, 64, 67, 72))
+    MusicgenMelodyFeatureExtractor(chunk_length=2).save_pretrained(tmp_path)
+    features = melody_features("m", tmp_path)(prompt, None)
+    assert features is not None and len(features) == 2 * RATE // 4096 + 1
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    with pytest.raises(EvalkitError, match=r"^m: '.*' has an unusable preprocessor_config\.json \("):
+        melody_features("m", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros(RATE), "it is silent"),
+        (np.stack([tones(60), -tones(60)]), "it is silent"),
+        (2.0**-16 * np.ones(RATE), "it is silent"),
+        (tones(60, seconds=0.1), "it lasts 0.10 s, and one frame of the chromagram is of 0.51 s"),
+        (np.full(RATE, np.nan), "NaN or infinite samples"),
+        (np.zeros(0), "no samples"),
+    ],
+)
+def test_an_unusable_melody_is_one_clear_line(tmp_path: Path, samples: np.ndarray, message: str) -> None:
+    prompt = melody(tmp_path / "x.wav", samples)
+    with pytest.raises(EvalkitError) as error:
+        melody_features("MusicGen melody", None)(prompt, None)
+    text = f"MusicGen melody: the melody of prompt 'p1' cannot be used: {message} ('{prompt.melody}')"
+    assert str(error.value) == text
+
+
+def test_a_file_that_is_no_audio(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_text("not audio")
+    with pytest.raises(EvalkitError, match="melody of prompt 'a' cannot be used: cannot be decoded"):
+        melody_features("m", None)(Prompt("a", "x", melody=tmp_path / "x.wav"), None)
+
+
+def test_of_stems_vocals_and_other_are_heard(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    notes = {"drums": (62, 62), "bass": (61, 61), "other": (64, 67), "vocals": (76, 55)}
+    level = {"drums": 3.0, "bass": 2.0, "other": 0.5, "vocals": 0.6}
+    mono = np.stack([level[name] * tones(*notes[name], rate=44100) for name in STEMS])
+    stems = (mono[:, None] * np.array([[1.0], [0.5]]) + 0.01 * rng.standard_normal(2)[:, None]).astype(np.float32)
+    given: list[Audio] = []
+
+    def separate(mix: Audio) -> tuple[np.ndarray, int]:
+        given.append(mix)
+        return stems, 44100
+
+    features, prompt = melody_features("m", None, separate), melody(tmp_path / "x.wav", mono.sum(axis=0), 44100)
+    heard = features(prompt, None)
+    assert heard is not None
+    assert list(dict.fromkeys(heard.argmax(axis=1).tolist())) == [4, 7]
+    np.testing.assert_array_equal(heard, original(torch.from_numpy(stems[None]), 44100))
+    features(prompt, None)
+    features(prompt, 18.0)
+    assert len(given) == 1 and given[0].rate == 44100  # separated once
+
+
+def test_a_missing_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "demucs", None)
+    with pytest.raises(EvalkitError, match=r"stems: the package demucs is not installed: pip install 'evalkit\[melody"):
+        Demucs(Asset("stems", random_seed=0)).load(Cache(tmp_path), "cpu")
+
+
+def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:
+    class Melodic(Synth):
+        def conditions(self, cache: Cache) -> tuple[str, ...]:
+            return ("melody",)
+
+    given = (
+        Prompt("a", "x", melody=tmp_path, continuation=tmp_path),
+        Prompt("b", "y", melody=tmp_path),
+        Prompt("c", "z"),
+    )
+    prompts = PromptSet("x", "all", 3, given, "")
+    said = list(remarks(replace(plan(tmp_path), models={"m": Melodic(), "s": Synth()}), prompts, [], {}))
+    assert said[-3:] == [
+        "m: 2 of 3 prompts have a melody beside the caption, which published numbers need not have",
+        "the melody of 2 of 3 prompts is not used: s did without",
+        "the continuation of 1 of 3 prompts is not used: m, s did without",
+    ]
+    captions = replace(prompts, prompts=given[2:])
+    assert not list(remarks(replace(plan(tmp_path), models={"m": Melodic()}), captions, [], {}))
+
+
+class TestDemucs:
+    """Against the package, on seeded random weights in its own file format."""
+
+    @pytest.fixture()
+    def small(self) -> dict[str, Any]:
+        pytest.importorskip("demucs", reason="the extra 'melody' is not installed")
+        return {"channels": 16, "nfft": 512, "depth": 2, "t_layers": 1, "t_heads": 2, "segment": Fraction(1, 2)}
+
+    def write(self, path: Path, options: dict[str, Any], sources: list[str] = STEMS, klass: str = "") -> Any:
+        from demucs.htdemucs import HTDemucs
+        from safetensors.torch import save_file
+
+        torch.manual_seed(0)
+        network = HTDemucs(sources, **options).eval()
+        segment = options["segment"]
+        encoded = options | {
+            "segment": {"_type": "fraction", "numerator": segment.numerator, "denominator": segment.denominator}
+        }
+        metadata = {"klass": klass or "demucs.htdemucs.HTDemucs", "args": json.dumps([sources])}
+        save_file(
+            {key: tensor.contiguous() for key, tensor in network.state_dict().items()},
+            path,
+            metadata | {"kwargs": json.dumps(encoded)},
+        )
+        return network
+
+    @pytest.mark.parametrize("channels", [1, 2, 3])
+    def test_stems_are_the_packages(self, tmp_path: Path, small: dict[str, Any], channels: int) -> None:
+        from demucs.apply import apply_model
+        from demucs.audio import convert_audio
+
+        network = self.write(tmp_path / "955717e8.safetensors", small)
+        rng = np.random.default_rng(0)
+        given = Audio(0.1 * rng.standard_normal((channels, 48000)).astype(np.float32), RATE)
+        separate = Demucs(Asset("stems", path=str(tmp_path))).load(Cache(tmp_path), "cpu")
+        stems, rate = separate(given)
+        mix = convert_audio(torch.from_numpy(given.samples), RATE, 44100, 2)
+        expected = apply_model(network, mix[None], shifts=0)[0].numpy()
+        assert (rate, stems.shape) == (44100, (4, 2, 66150))
+        np.testing.assert_array_equal(stems, expected)
+        np.testing.assert_array_equal(separate(given)[0], stems)
+        assert np.abs(stems).max() > 1e-3
+
+    def test_bad_files_are_one_line(self, tmp_path: Path, small: dict[str, Any]) -> None:
+        def load(path: Path) -> None:
+            Demucs(Asset("stems", path=str(path))).load(Cache(tmp_path), "cpu")
+
+        self.write(tmp_path / "a.safetensors", small, klass="os.system")
+        with pytest.raises(EvalkitError, match=r"^stems: '.*a\.safetensors' holds no HT-Demucs: it is another file$"):
+            load(tmp_path / "a.safetensors")
+        self.write(tmp_path / "b.safetensors", small, sources=["vocals", "drums"])
+        with pytest.raises(EvalkitError, match=r"separates vocals, drums, not drums, bass, other, vocals$"):
+            load(tmp_path / "b.safetensors")
+        self.write(tmp_path / "c.safetensors", small)
+        whole = (tmp_path / "c.safetensors").read_bytes()
+        for damaged in (whole[:-1000], b"", whole.replace(b"freq_emb.embedding", b"freq_emb.embeddinG")):
+            (tmp_path / "c.safetensors").write_bytes(damaged)
+            with pytest.raises(EvalkitError, match=r"^stems: '.*' cannot be loaded, get it again \([^\n]+\)$"):
+                load(tmp_path / "c.safetensors")

@@ -1,0 +1,277 @@
+"""A loaded MusicGen: clips as functions of their own key, windows, continuations, melodies."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from evalkit.config import Decode, Sampling
+from evalkit.decoding import codec, model
+from evalkit.decoding.model import fitting, padded_length
+from evalkit.errors import EvalkitError
+from evalkit.models.musicgen import runner
+from evalkit.types import Prompt
+from tests.engines import cpu
+from tests.networks import network
+
+SHORT = Sampling(duration=0.4)
+PROMPTS = [Prompt(f"id{i}", text) for i, text in enumerate(["piano", "drums, bass", "a choir", "flute solo", "x"])]
+
+
+class Words:
+    """A tokenizer of letters."""
+
+    def __call__(self, text: str) -> Any:
+        return type("Encoding", (), {"input_ids": [3 + ord(c) % 700 for c in text] + [1]})
+
+
+def load(kind: str = "stereo", decode: str = "evalkit", **engine: Any) -> Any:
+    return runner("test", network(kind), Words(), cpu(decode=Decode(decode), **engine))
+
+
+def codes(run: Any, prompts: list[Prompt], sampling: Sampling = SHORT, rows: int | None = None) -> np.ndarray:
+    return np.stack(run.codes(prompts, sampling, rows or len(prompts)))
+
+
+def write(path: Path, seconds: float, channels: int = 2, rate: int = 32000, seed: int = 0) -> Path:
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (int(seconds * rate), channels))
+    soundfile.write(path, samples, rate)
+    return path
+
+
+# -- a function of its own key ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+def test_batch_mates_order_and_dummy_rows_change_no_bit(kind: str) -> None:
+    run = load(kind)
+    whole = codes(run, PROMPTS[:4], rows=4)
+    np.testing.assert_array_equal(codes(run, PROMPTS[3::-1], rows=4)[::-1], whole)
+    np.testing.assert_array_equal(codes(run, PROMPTS[1:3], rows=4), whole[1:3])
+    for prompt, expected in zip(PROMPTS, whole, strict=False):
+        mates = [prompt, dataclasses.replace(PROMPTS[4], text="y" * 30), PROMPTS[4]]
+        np.testing.assert_array_equal(codes(run, mates, rows=4)[0], expected)
+    # what was loaded anew, after other batches
+    np.testing.assert_array_equal(codes(load(kind), PROMPTS[:4], rows=4), whole)
+
+
+def test_logits_are_the_same_bits_beside_other_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the tokens: at a constant batch size no bit of a clip's logits changes."""
+    seen: list[torch.Tensor] = []
+    original = model.Sampler.__call__
+
+    def spy(self: Any, logits: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        seen.append(logits[:, 0].clone())
+        return original(self, logits, step)
+
+    monkeypatch.setattr(model.Sampler, "__call__", spy)
+    run = load()
+    codes(run, PROMPTS[:3], rows=8)
+    first, seen[:] = torch.stack(seen), []
+    codes(run, [PROMPTS[0], PROMPTS[4]], rows=8)
+    assert torch.equal(torch.stack(seen), first)
+
+
+def test_another_batch_size_seldom_changes_a_token() -> None:
+    run, sampling = load(), Sampling(duration=2.0)
+    same = [codes(run, PROMPTS, sampling, rows) == codes(run, PROMPTS, sampling, 5) for rows in (6, 8, 16)]
+    assert np.mean(same) > 0.99
+
+
+def test_a_prompts_group_does_not_depend_on_others() -> None:
+    assert [padded_length(n) for n in (1, 32, 33, 64, 65, 300)] == [32, 32, 64, 64, 128, 512]
+    run = load()
+    long = Prompt("long", "a" * 40)
+    assert run.group(PROMPTS[0]) == run.group(PROMPTS[1]) != run.group(long)
+    mixed = run([PROMPTS[0], long, PROMPTS[1]], SHORT)
+    for prompt, clip in zip([PROMPTS[0], long, PROMPTS[1]], mixed, strict=True):
+        np.testing.assert_array_equal(run([prompt], SHORT)[0].samples, clip.samples)
+
+
+def test_checkpoints_and_settings_share_noise() -> None:
+    """Flat logits leave nothing but noise: two networks, and two settings, choose the same tokens."""
+
+    def flat(seed: int) -> Any:
+        net = network("stereo", seed=seed)
+        for head in net.decoder.lm_heads:
+            head.weight.data.zero_()
+        return runner("test", net, Words(), cpu())
+
+    first = codes(flat(0), PROMPTS[:2], dataclasses.replace(SHORT, top_k=0))
+    np.testing.assert_array_equal(
+        first, codes(flat(1), PROMPTS[:2], dataclasses.replace(SHORT, top_k=0, temperature=2))
+    )
+    assert (first != codes(flat(0), PROMPTS[:2], dataclasses.replace(SHORT, top_k=0, seed=1))).mean() > 0.9
+    assert (first[0] != first[1]).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_generate_with_the_same_noise_chooses_the_same_tokens(kind: str, scale: float) -> None:
+    prompts = [dataclasses.replace(p, text="y" * 20) for p in PROMPTS[:3]]
+    sampling = Sampling(duration=1.0, guidance_scale=scale)
+    mine = codes(load(kind), prompts, sampling)
+    other = codes(load(kind, "transformers"), prompts, sampling)
+    assert (mine == other).mean() > 0.995
+
+
+def test_the_reference_takes_melody_captions_of_one_length_only() -> None:
+    run = load("melody", "transformers")
+    assert run.group(PROMPTS[0]) != run.group(PROMPTS[1])
+    assert load("stereo", "transformers").group(PROMPTS[0]) == load("stereo", "transformers").group(PROMPTS[1])
+
+
+def test_delays_of_its_own() -> None:
+    net = network("mono")
+    net.config.decoder.codebook_delays = [0, 2, 2, 5]
+    run = runner("test", net, Words(), cpu())
+    assert codes(run, PROMPTS[:2]).shape == (2, 4, 20)
+    with pytest.raises(EvalkitError, match="transformers cannot generate with the codebook delays"):
+        runner("test", net, Words(), cpu(decode=Decode.transformers))
+
+
+# -- longer, continued, with a melody ---------------------------------------------------------------
+
+
+@pytest.fixture
+def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "WINDOW", 1.0)
+
+
+@pytest.mark.usefixtures("short_window")
+@pytest.mark.parametrize("decode", ["evalkit", "transformers"])
+def test_long_clips_are_made_window_by_window(decode: str) -> None:
+    """As MusicGen._generate_tokens of audiocraft: each window continues the last part of the one before."""
+    run, sampling = load("stereo", decode), Sampling(duration=2.3, extend_stride=0.6)
+    whole = codes(run, PROMPTS[:2], sampling)
+    assert whole.shape == (2, 8, 115)
+    first = codes(run, PROMPTS[:2], Sampling(duration=1.0))
+    np.testing.assert_array_equal(whole[:, :, :50], first)
+    with torch.inference_mode():
+        for start in (30, 60, 90):  # windows of 50 frames, each 30 frames later
+            part = torch.full((2, 8, min(50, 115 - start)), -1)
+            part[:, :, :20] = torch.from_numpy(whole[:, :, start : start + 20].astype(np.int64))
+            sampler = model.Sampler([p.id for p in PROMPTS[:2]], 8, sampling, "cpu")
+            captions = [run._tokens(p) for p in PROMPTS[:2]]
+            if decode == "transformers":
+                made = run.reference(part, captions, [None, None], sampler, start)
+            else:
+                states = run.conditioner.encode(captions, 32)
+                conditions = run.conditioner(states, [*map(len, captions)], [None, None], True)
+                laid = run.loop(model.sequence(part, run.delays, 2048), conditions, sampler, start)
+                made = model.codes_of(laid, run.delays)
+            np.testing.assert_array_equal(made.numpy(), whole[:, :, start : start + made.shape[2]])
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo"])
+def test_a_continuation_begins_with_what_it_continues(kind: str, tmp_path: Path) -> None:
+    run, sampling = load(kind), Sampling(duration=1.0)
+    path = write(tmp_path / "a.wav", 0.4)
+    prompt = dataclasses.replace(PROMPTS[0], continuation=path)
+    (made,) = codes(run, [prompt], sampling)
+    given = run.codec.encode(model.audio.read(path))
+    assert given.shape == (8 if kind == "stereo" else 4, 20)
+    np.testing.assert_array_equal(made[:, :20], given)
+    (alone,) = codes(run, [PROMPTS[0]], sampling)
+    assert (made[:, 20:] != alone[:, 20:]).any()
+    assert run.group(prompt) != run.group(PROMPTS[0])
+    other = dataclasses.replace(prompt, continuation=write(tmp_path / "b.wav", 0.4, seed=1))
+    assert (codes(run, [other], sampling)[0][:, 20:] != made[:, 20:]).any()
+
+
+@pytest.mark.parametrize("kind", ["mono", "stereo"])
+def test_continuations_are_coded_as_transformers_does(kind: str, tmp_path: Path) -> None:
+    run = load(kind)
+    path = write(tmp_path / "a.wav", 0.5, channels=2 if kind == "stereo" else 1)
+    waves = torch.from_numpy(model.audio.read(path).samples)
+    with torch.inference_mode():
+        kwargs = run.network._prepare_audio_encoder_kwargs_for_generation(waves[None], {}) if kind == "stereo" else None
+        expected = (
+            kwargs["decoder_input_ids"]
+            if kwargs
+            else run.network.audio_encoder.encode(waves[None]).audio_codes[0].flatten(0, 1)
+        )
+    np.testing.assert_array_equal(run.codec.encode(model.audio.read(path)), expected.numpy())
+
+
+def test_a_continuation_as_long_as_the_clip_is_one_line(tmp_path: Path) -> None:
+    prompt = dataclasses.replace(PROMPTS[0], continuation=write(tmp_path / "a.wav", 1.0))
+    with pytest.raises(EvalkitError, match=r"'id0' continues 1.00 s of audio, and sampling.duration=1 is no longer"):
+        load()([prompt], Sampling(duration=1.0))
+
+
+@pytest.mark.parametrize("decode", ["evalkit", "transformers"])
+def test_melodies_change_the_music(decode: str, tmp_path: Path) -> None:
+    run = load("melody", decode)
+    melodies = [write(tmp_path / f"{i}.wav", 1.5, seed=i) for i in range(2)]
+    prompts = [PROMPTS[0], *(dataclasses.replace(PROMPTS[0], melody=path) for path in melodies)]
+    made = [codes(run, [prompt])[0] for prompt in prompts]
+    assert (made[0] != made[1]).any() and (made[1] != made[2]).any()
+    # generate() takes melodies for all clips of a batch or none
+    batch = prompts[1:] if decode == "transformers" else prompts
+    assert (codes(run, batch, rows=4) == np.stack(made[-len(batch) :])).mean() > 0.99
+    assert (run.group(prompts[0]) == run.group(prompts[1])) == (decode == "evalkit")
+
+
+# -- codec, memory ----------------------------------------------------------------------------------
+
+
+def test_clips_are_decoded_as_transformers_does() -> None:
+    run = load()
+    made = codes(run, PROMPTS[:3])
+    tokens = torch.from_numpy(made.astype(np.int64))[None]
+    with torch.inference_mode():
+        left, right = (run.network.audio_encoder.decode(tokens[:, :, i::2], [None]).audio_values for i in (0, 1))
+    expected = torch.cat([left, right], dim=1).numpy()
+    for clip, wave in zip(run.audio(list(made), SHORT), expected, strict=True):
+        np.testing.assert_allclose(clip.samples, wave[:, :12800], atol=1e-6)
+    alone = run.audio([made[1]], SHORT)[0]
+    np.testing.assert_array_equal(run.audio(list(made), SHORT)[1].samples, alone.samples)
+
+
+def test_on_a_gpu_codes_are_decoded_within_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = load()
+    made = list(codes(run, PROMPTS))
+    expected = run.codec.decode(made)
+    sizes: list[int] = []
+    original = codec.Codec._decode
+    monkeypatch.setattr(codec.Codec, "_decode", lambda self, part: sizes.append(len(part)) or original(self, part))
+    monkeypatch.setattr(codec, "BUDGET", 2 * 2 * 0.4 * codec.BYTES + 1)
+    monkeypatch.setattr(run.codec, "alone", False)
+    for clip, other in zip(run.codec.decode(made), expected, strict=True):
+        np.testing.assert_allclose(clip.samples, other.samples, atol=1e-6)
+    assert sizes == [2, 2, 1]
+
+
+def test_batch_sizes_are_round_and_fit() -> None:
+    gigabyte = 1 << 30
+    assert fitting(140 * gigabyte, gigabyte // 3) == 128
+    assert fitting(24 * gigabyte, gigabyte // 3) == 48
+    assert fitting(8 * gigabyte, gigabyte) == 2
+    assert fitting(gigabyte, gigabyte) == 1
+    assert load().batch_size(SHORT, 100) == 8
+    assert load(batch_size=3).batch_size(SHORT, 100) == 3
+
+
+def test_bytes_per_clip_are_those_of_the_buffers() -> None:
+    """Generation's largest part, keys and values, at the size that the reference in memory has."""
+    run = load()
+    codes(run, PROMPTS[:2], Sampling(duration=10.0), rows=2)
+    memory = run.loop._kept[1].memory
+    tensors = [*memory.keys, *memory.values, *(t for pair in memory.cross for t in pair)]
+    per_clip = sum(t.numel() * t.element_size() for t in tensors) / 2
+    assert per_clip < run._bytes_per_clip(Sampling(duration=10.0)) - 2 * 8 * 2048 * 32 < 1.4 * per_clip
+
+
+def test_a_caption_is_never_cut() -> None:
+    """T5 has no limit, and neither audiocraft nor transformers cut what MusicGen is told."""
+    run = load()
+    long = "word " * 200
+    ends = [codes(run, [Prompt("x", long + end)], Sampling(duration=2.0))[0] for end in ("flutes " * 9, "drums " * 9)]
+    assert (ends[0] != ends[1]).any()
