@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from evalkit.config import Sampling
 from evalkit.decoding.conditions import Conditioner
 from evalkit.decoding.loop import Loop
 from evalkit.decoding.network import Decoder
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, first_unknown, sequence
+from evalkit.decoding.sampler import Sampler
 from tests.networks import SPECIAL, captions, network
 
 KINDS = ["mono", "stereo", "melody", "stereo melody"]
@@ -233,6 +235,57 @@ def test_fused_weights_take_no_more_memory_and_stay_those_of_the_modules() -> No
         )
     attention = net.decoder.model.decoder.layers[0].self_attn
     assert attention.k_proj.weight.data_ptr() == decoder.layers[0].qkv[32:].data_ptr()
+
+
+# -- CUDA graphs ------------------------------------------------------------------------------------
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def test_a_step_reads_nothing_back_and_moves_nothing() -> None:
+    """What a CUDA graph needs: a step that is a function of tensors of fixed place alone."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            assert func._schema.name not in ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero"), func
+            return func(*args, **kwargs or {})
+
+    net, texts = network("stereo"), captions([5, 9])
+    loop, conditioner = Loop(net.decoder, bucket=16), Conditioner(net)
+    laid = sequence(torch.full((2, 8, 20), UNKNOWN), delays_of(net.config.decoder), SPECIAL)
+    with torch.inference_mode():
+        conditions = conditioner(conditioner.encode(texts, 16), [5, 9], [None, None], True)
+        expected = loop(laid, conditions, Greedy(3.0))
+        batch = loop._kept[1]
+        state = [batch.laid, batch.position, batch.step_number, *batch.memory.keys, *batch.memory.values]
+        places = [tensor.data_ptr() for tensor in state]
+        batch.laid.copy_(laid)
+        batch.position.zero_()
+        with Watch():
+            for position in range(laid.shape[2] - 1):
+                batch.step(16 * (position // 16 + 1))
+    assert torch.equal(batch.laid, expected)
+    assert [tensor.data_ptr() for tensor in state] == places
+
+
+@needs_gpu
+@pytest.mark.parametrize("kind", KINDS)
+def test_graphs_replay_what_steps_do(kind: str) -> None:
+    net = network(kind).to("cuda")
+    lengths, sampling = [5, 9], Sampling(top_k=50)
+    made = []
+    for graphs in (False, True, True):
+        sampler = Sampler(["a", "b"], len(delays_of(net.config.decoder)), sampling, "cuda")
+        loop, conditioner = Loop(net.decoder, 64, graphs), Conditioner(net)
+        codes = torch.full((2, sampler.codebooks, 150), UNKNOWN, device="cuda")
+        laid = sequence(codes, delays_of(net.config.decoder), SPECIAL)
+        with torch.inference_mode():
+            conditions = conditioner(conditioner.encode(captions(lengths), 32), lengths, [None, None], True)
+            for _ in range(2):  # the second batch replays the graphs of the first
+                sampler.reset(["a", "b"])
+                made.append(loop(laid, conditions, sampler).cpu())
+    assert all(torch.equal(one, made[0]) for one in made)
 
 
 # -- the delay pattern ------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ class Codec:
         self.network, self.channels = network, channels
         self.rate, self.hop = network.config.sampling_rate, network.config.hop_length
         self.alone = network.device.type == "cpu"
+        # of its own, so that codes are decoded while the next ones are made
+        self.stream = torch.cuda.Stream(network.device) if network.device.type == "cuda" else None
 
     def decode(self, codes: Sequence[np.ndarray]) -> list[Audio]:
         """Decode codes (codebooks, frames) of equal length to clips (channels, samples), in order."""
@@ -43,7 +45,7 @@ class Codec:
         return [Audio(wave, self.rate) for wave in waves]
 
     def _decode(self, codes: Sequence[np.ndarray]) -> np.ndarray:
-        with torch.inference_mode():  # which holds for one thread only
+        with torch.inference_mode(), torch.cuda.stream(self.stream):  # both hold for one thread only
             stacked = torch.from_numpy(np.stack(codes).astype(np.int64)).to(self.network.device)
             clips, codebooks, frames = stacked.shape
             # the channels of a clip as clips of their own
