@@ -25,7 +25,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from evalkit.errors import EvalkitError, unknown
 
 WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made window by window
-MAX_SECONDS = 600.0
+MAX_SECONDS = 600.0  # of a clip
 
 
 class Dtype(Enum):

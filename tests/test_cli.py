@@ -66,7 +66,7 @@ def test_help_answers_at_once() -> None:
         ([*BASE, "engine.dtype=float64"], "float64"),
         ([*BASE, "engine.batch_size=0"], "engine.batch_size=0: must be at least 1"),
         ([*BASE, "sampling.duration=0"], "sampling.duration=0: must be more than 0"),
-        ([*BASE, "sampling.duration=300"], "sampling.duration=300: must be more than 0 and at most 30 seconds"),
+        ([*BASE, "sampling.duration=601"], "sampling.duration=601: must be more than 0 and at most 600 seconds"),
         ([*BASE, "engine.device=cuda:7"], "engine.device=cuda:7"),
         ([*BASE, "engine.device=gpu"], "engine.device=gpu"),
         ([*BASE, "model.synth.sede=1"], "there is no option 'model.synth.sede'"),

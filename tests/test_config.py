@@ -27,7 +27,8 @@ def test_the_ten_checkpoints_are_there() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_built(name: str) -> None:
-    options = ["model.folder.path=."] if name == "folder" else []
+    needed = {"folder": "path=.", "audiocraft": "path=.", "hf_text_to_audio": "id=a/b", "diffusers": "id=a/b"}
+    options = [f"model.{name}.{needed[name]}"] if name in needed else []
     config = compose([f"model={name}", "prompts=demo", *options])
     assert list(config.model) == [name]
     build(config.model[name])
@@ -56,6 +57,7 @@ def test_the_default_is_the_model_cards_protocol() -> None:
     config = compose(["model=musicgen_small", "prompts=musiccaps"])
     assert dict(config.sampling) == {
         "top_k": 250, "top_p": 0.0, "temperature": 1.0, "guidance_scale": 3.0, "duration": 10.0, "seed": 0,
+        "extend_stride": 18.0, "samples_per_prompt": 1,
     }  # fmt: skip
     assert config.protocol.name == "musicgen"
     assert list(config.metric) == ["fad", "kld", "clap_score", "chroma"]
@@ -68,8 +70,10 @@ def test_the_default_is_the_model_cards_protocol() -> None:
     ("option", "message"),
     [
         ("engine.batch_size=0", "engine.batch_size=0: must be at least 1"),
-        ("sampling.duration=0", "sampling.duration=0: must be more than 0 and at most 30"),
-        ("sampling.duration=300", "sampling.duration=300"),
+        ("sampling.duration=0", "sampling.duration=0: must be more than 0 and at most 600"),
+        ("sampling.duration=601", "sampling.duration=601"),
+        ("sampling.extend_stride=30", "sampling.extend_stride=30: must be more than 0 and less than 30"),
+        ("sampling.samples_per_prompt=0", "sampling.samples_per_prompt=0"),
         ("sampling.duration=nan", "sampling.duration=nan"),
         ("sampling.top_k=-1", "must not be negative"),
         ("sampling.top_p=1.5", "between 0 and 1"),

@@ -1,0 +1,125 @@
+"""What the adapters for models of other libraries share: finding and checking a checkpoint, one seed for each clip."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit import store
+from evalkit.assets import Asset
+from evalkit.audio import Audio
+from evalkit.config import Sampling
+from evalkit.errors import EvalkitError
+from evalkit.models.checkpoint import MADE_UP, missing_weights
+from evalkit.types import Prompt
+
+log = logging.getLogger(__name__)
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.*", "spiece.model", "*.spm", "sentencepiece*.model")
+
+
+def checkpoint_of(model: str, example: str, id: str | None, revision: str | None, files: list[str] | None) -> Asset:
+    """Describe the checkpoint that `model.NAME.id` names: a folder, or else a hub repository."""
+    if not id:
+        raise EvalkitError(
+            f"the checkpoint is not set: give its hub id or folder, as in model={model} model.{model}.id={example}"
+        )
+    if id.startswith((".", "/", "~")) or Path(id).is_dir():
+        if revision:
+            raise EvalkitError(f"{model}: '{id}' is a folder, which has no revision '{revision}': leave it out")
+        return Asset(id, path=id)
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", id):
+        raise EvalkitError(f"{model}: id='{id}' is neither a folder nor a hub id such as {example}")
+    return Asset(id, licence="see its hub page", repo=id, revision=revision, files=files)
+
+
+def made_up(checkpoint: Asset, file: str) -> bool:
+    """Whether a JSON file of a local checkpoint says that the weights mean nothing."""
+    if not checkpoint.path:
+        return False
+    path = Path(checkpoint.path).expanduser() / file
+    return path.is_file() and read_json(checkpoint.name, path).get(MADE_UP[0]) == MADE_UP[1]
+
+
+def read_json(name: str, path: Path) -> dict[str, Any]:
+    """Read the configuration of a checkpoint. Raises EvalkitError for one that is missing or damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvalkitError(f"{name}: '{path.parent}' has no {path.name}: it is not such a checkpoint") from error
+    except ValueError as error:
+        raise EvalkitError(f"{name}: '{path}' is damaged ({error}): delete its folder and get it again") from error
+    return values if isinstance(values, dict) else {}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def noise_seed(seed: int, prompt_id: str) -> int:
+    """A seed for torch's generators, below 2^63, that depends on a clip's own key alone."""
+    digest = hashlib.sha256(store.canonical([seed, prompt_id]).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def require_weights(name: str, folder: Path, network: Any, missing: set[str], mismatched: Sequence[Any]) -> None:
+    """Raise EvalkitError for weights that are absent, which the libraries make up, or that are not finite."""
+    import torch
+
+    if mismatched:
+        key = sorted(str(key if isinstance(key, str) else key[0]) for key in mismatched)[0]
+        raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{key}'")
+    if absent := missing_weights(network, missing):
+        raise EvalkitError(
+            f"{name}: '{folder}' lacks {len(absent)} of the model's weights, such as '{absent[0]}': "
+            "delete it and get it again"
+        )
+    for key, tensor in network.named_parameters():
+        if not torch.isfinite(tensor).all():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise EvalkitError(f"{name}: '{folder}' holds NaN or infinite weights in {dtype}, such as '{key}'")
+
+
+def require_tokenizer(name: str, folder: Path) -> None:
+    """Raise EvalkitError where a tokenizer has lost its files: transformers would make an empty one, silently."""
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZERS):
+        raise EvalkitError(f"{name}: '{folder}' has no tokenizer files: delete it and get it again")
+
+
+def cut(samples: np.ndarray, rate: int, seconds: float) -> Audio:
+    """Make a clip of at most `seconds` from samples (samples,) or (channels, samples)."""
+    channels = np.atleast_2d(samples)[:, : round(seconds * rate)]
+    return Audio(np.ascontiguousarray(channels, dtype=np.float32), int(rate))
+
+
+class Truncations:
+    """Counts the prompts of a run of which a model reads only the beginning; the first one is a warning."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.count = 0
+
+    def add(self, prompt: Prompt, tokens: int, limit: int) -> None:
+        self.count += 1
+        log.log(
+            logging.WARNING if self.count == 1 else logging.INFO,
+            "%s: prompt '%s' has %d tokens, of which the model reads %d (%d truncated so far; the log counts on)",
+            *(self.name, prompt.id, tokens, limit, self.count),
+        )
+
+
+def warn_of_unused(name: str, sampling: Sampling, unused: Iterable[str], prompts: Sequence[Prompt]) -> None:
+    """Warn of what was asked for and the model cannot follow: changed sampling options, a melody or a beginning."""
+    standard = Sampling()
+    if changed := [key for key in unused if getattr(sampling, key) != getattr(standard, key)]:
+        log.warning("%s: sampling.%s means nothing to this model", name, ", sampling.".join(changed))
+    if any(prompt.melody or prompt.continuation for prompt in prompts):
+        log.warning("%s: this model gets captions only: melodies and continuations are not used", name)
