@@ -14,7 +14,7 @@ import numpy as np
 
 from evalkit.audio import Audio, encode_flac
 from evalkit.codes import CodeStore
-from evalkit.config import WINDOW, Engine, Sampling
+from evalkit.config import Engine, Sampling
 from evalkit.errors import EvalkitError
 from evalkit.progress import progress
 from evalkit.store import Cache, digest, identity, sha256_file, write_bytes, write_json
@@ -115,8 +115,7 @@ def clips_of(
 
 def _of_one_clip(sampling: Sampling) -> dict[str, Any]:
     """The parameters that a clip depends on."""
-    left_out = {"samples_per_prompt"} | ({"extend_stride"} if sampling.duration <= WINDOW else set())
-    return {name: value for name, value in asdict(sampling).items() if name not in left_out}
+    return {name: value for name, value in asdict(sampling).items() if name != "samples_per_prompt"}
 
 
 def prompt_key(prompt: Prompt) -> str:

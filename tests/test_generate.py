@@ -348,8 +348,3 @@ def test_several_samples_are_more_keys(tmp_path: Path) -> None:
     one = make(Tokens(), Cache(tmp_path), PROMPTS[:2])
     assert make(Tokens(), Cache(tmp_path), PROMPTS[:2], samples_per_prompt=4) == one
     assert CALLS == []
-    assert make(Tokens(), Cache(tmp_path), PROMPTS[:2], extend_stride=10.0) == one
-    assert CALLS == []
-    make(Tokens(), Cache(tmp_path), PROMPTS[:2], extend_stride=10.0, duration=40.0)
-    make(Tokens(), Cache(tmp_path), PROMPTS[:2], extend_stride=12.0, duration=40.0)
-    assert len(CALLS) == 2

@@ -139,16 +139,13 @@ def test_delays_of_its_own() -> None:
 # -- longer, continued, with a melody ---------------------------------------------------------------
 
 
-@pytest.fixture
-def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "WINDOW", 1.0)
-
-
-@pytest.mark.usefixtures("short_window")
 @pytest.mark.parametrize("decode", ["evalkit", "transformers"])
 def test_long_clips_are_made_window_by_window(decode: str) -> None:
     """As MusicGen._generate_tokens of audiocraft: each window continues the last part of the one before."""
-    run, sampling = load("stereo", decode), Sampling(duration=2.3, extend_stride=0.6)
+    net = network("stereo")
+    net.config.decoder.segment_duration = 1.0
+    run = runner("test", net, Words(), cpu(decode=Decode(decode)))
+    sampling = Sampling(duration=2.3, extend_stride=0.6)
     whole = codes(run, PROMPTS[:2], sampling)
     assert whole.shape == (2, 8, 115)
     first = codes(run, PROMPTS[:2], Sampling(duration=1.0))
@@ -167,6 +164,8 @@ def test_long_clips_are_made_window_by_window(decode: str) -> None:
                 laid = run.loop(model.sequence(part, run.delays, 2048), conditions, sampler, start)
                 made = model.codes_of(laid, run.delays)
             np.testing.assert_array_equal(made.numpy(), whole[:, :, start : start + made.shape[2]])
+    with pytest.raises(EvalkitError, match="extend_stride=1: test makes windows of 1 s"):
+        codes(run, PROMPTS[:2], dataclasses.replace(sampling, extend_stride=1.0))
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])

@@ -44,6 +44,8 @@ class Model:
         self.name, self.network, self.tokenizer, self.engine = name, network, tokenizer, engine
         decoder = network.config.decoder
         self.delays, self.special = delays_of(decoder), decoder.vocab_size
+        # seconds of the clips that it was trained on
+        self.window = float(getattr(decoder, "segment_duration", WINDOW))
         self.codec = Codec(network.audio_encoder, decoder.audio_channels)
         self.features = features
         cuda = torch.device(engine.device).type == "cuda"
@@ -119,7 +121,7 @@ class Model:
 
     def _windows(self, prompts: Sequence[Prompt], sampling: Sampling, sampler: Sampler) -> torch.Tensor:
         """Fill window after window, each starting with the end of the one before, as audiocraft extends clips."""
-        total, window = self._frames(sampling.duration), self._frames(min(sampling.duration, WINDOW))
+        total, window = self._frames(sampling.duration), self._frames(min(sampling.duration, self.window))
         stride = int(sampling.extend_stride * self.codec.rate / self.codec.hop)
         device = self.network.device
         codes = torch.full((len(prompts), len(self.delays), total), UNKNOWN, device=device)
@@ -143,7 +145,7 @@ class Model:
                 start += stride
             end = min(start + window, total)
             # in a clip of several windows each hears its own part of the melody
-            seconds = start * self.codec.hop / self.codec.rate if sampling.duration > WINDOW else None
+            seconds = start * self.codec.hop / self.codec.rate if sampling.duration > self.window else None
             melodies = [self.features(prompt, seconds) if self.features else None for prompt in prompts]
             part = codes[:, :, start:end]
             if self.reference is not None:
@@ -161,9 +163,14 @@ class Model:
         return max(frames, len(self.delays) // self.codec.channels)
 
     def _check_positions(self, sampling: Sampling) -> None:
-        """Raise EvalkitError for a window that is longer than the checkpoint's positions last."""
+        """Raise EvalkitError for a window that is longer than the checkpoint's positions last, or a wrong stride."""
+        if sampling.duration > self.window <= sampling.extend_stride:
+            raise EvalkitError(
+                f"sampling.extend_stride={sampling.extend_stride:g}: {self.name} makes windows of {self.window:g} s, "
+                "and they must overlap: set less"
+            )
         known = self.network.config.decoder.max_position_embeddings
-        if self._frames(min(sampling.duration, WINDOW)) + max(self.delays) + 1 > known:
+        if self._frames(min(sampling.duration, self.window)) + max(self.delays) + 1 > known:
             seconds = (known - max(self.delays) - 1) * self.codec.hop / self.codec.rate
             raise EvalkitError(
                 f"sampling.duration={sampling.duration:g}: {self.name} has {known} positions, which last {seconds:g} s"
@@ -201,7 +208,7 @@ class Model:
         decoder = self.network.config.decoder
         size = self.network.decoder.lm_heads[0].weight.element_size()
         rows = 2 if sampling.guidance_scale > 1 else 1
-        positions = self._frames(min(sampling.duration, WINDOW)) + CUDA_BUCKET
+        positions = self._frames(min(sampling.duration, self.window)) + CUDA_BUCKET
         if self.network.config.model_type == "musicgen_melody":
             positions += self.network.config.chroma_length
         vectors = 2 * decoder.num_hidden_layers * (rows * positions + 4 * SHORTEST_TEXT)
