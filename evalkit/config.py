@@ -260,9 +260,8 @@ def check(config: Any) -> None:
         0 < sampling.extend_stride < WINDOW,
         f"sampling.extend_stride={sampling.extend_stride:g}: must be more than 0 and less than {WINDOW:g} seconds",
     )
-    require(
-        sampling.samples_per_prompt >= 1, f"sampling.samples_per_prompt={sampling.samples_per_prompt}: must be at least 1"
-    )
+    samples = sampling.samples_per_prompt
+    require(samples >= 1, f"sampling.samples_per_prompt={samples}: must be at least 1")
     require(sampling.top_k >= 0, f"sampling.top_k={sampling.top_k}: must not be negative")
     require(0 <= sampling.top_p <= 1, f"sampling.top_p={sampling.top_p:g}: must be between 0 and 1")
     require(

@@ -31,8 +31,8 @@ from evalkit.result import Result
 from evalkit.scoring import measure
 from evalkit.store import Cache
 from evalkit.types import Clip, Features, Measured, Prompt
-from tests.engines import CPU, cpu
 from tests import parity, test_scoring
+from tests.engines import CPU, cpu
 
 RATE = 32000
 

@@ -288,7 +288,7 @@ def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog:
     with np.load(shards[1]) as file:
         whole = set(file.files)
     assert make(Tokens(), cache) == clips
-    assert CALLS == ([] if path.stem in whole else [["id2"]])
+    assert ([] if path.stem in whole else [["id2"]]) == CALLS
 
 
 def test_a_damaged_shard_is_generated_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
