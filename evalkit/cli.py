@@ -18,6 +18,7 @@ usage:
   evalkit run model=NAME prompts=NAME [OPTION=VALUE ...]     generate, measure, print the table
   evalkit fetch [--list] model=NAME prompts=NAME [...]       bring every file that run needs into the cache
   evalkit table RESULT RESULT ... [--across-protocols]       several results in one table
+  evalkit convert CHECKPOINT FOLDER [OPTION=VALUE ...]       a checkpoint of audiocraft in transformers' layout
   evalkit --help | --version
 
 examples:
@@ -213,7 +214,28 @@ def fetch(arguments: list[str]) -> None:
     console.print(table)
 
 
-COMMANDS = {"run": run, "fetch": fetch, "table": table}
+def convert(arguments: list[str]) -> None:
+    """`evalkit convert`: save a checkpoint of audiocraft in the layout of transformers."""
+    import dataclasses
+
+    from evalkit.config import build, compose
+    from evalkit.convert import convert as write
+    from evalkit.store import Cache
+
+    parser = argparse.ArgumentParser("evalkit convert", description=convert.__doc__)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="what audiocraft wrote: a folder or a file")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="a new folder, for transformers and model.NAME.checkpoint.path"
+    )
+    parser.add_argument("options", nargs="*", help="the options of evalkit run, such as model.audiocraft.encodec=null")
+    parsed = parse(parser, arguments, "convert")
+    config = compose(["model=audiocraft", "prompts=demo", *parsed.options])  # prompts: compose wants some
+    model = build(config.model.audiocraft, list(config.allow_targets))
+    write(dataclasses.replace(model, path=parsed.checkpoint), Path(parsed.folder), Cache(config.cache_dir))
+    print(f"written: evalkit run model=musicgen_small model.musicgen_small.checkpoint.path='{parsed.folder}'")
+
+
+COMMANDS = {"run": run, "fetch": fetch, "table": table, "convert": convert}
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,8 +48,15 @@ def load_codec(name: str, folder: Path, device: str) -> Code:
     # transformers fills with random numbers what is missing
     if missing := missing_weights(network, info["missing_keys"]):
         raise EvalkitError(f"{name}: '{folder}' lacks weights of the codec, such as '{missing[0]}': get it again")
+    return coder(network, config.decoder.audio_channels, device)
+
+
+def coder(network: Any, channels: int, device: str) -> Code:
+    """Make the function that `load_codec` gives of an EncodecModel and the channels of the model it is a part of."""
+    import torch
+
     network.to(device).eval()
-    rate, channels = network.config.sampling_rate, config.decoder.audio_channels
+    rate = network.config.sampling_rate
 
     def code(clip: Audio) -> Audio:
         clip = audio.resample(clip, rate)
