@@ -13,11 +13,12 @@ demo: $(DONE)
 	$(BIN)/evalkit run experiment=demo
 
 # On busy machines one thread is much faster than several that wait for each other.
+# Two files at once; each of the processes needs up to 6 GB.
 test: $(DONE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(DONE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 # The tests against the original implementations, and docs/parity.md from what they measure.
 parity: $(DONE)

@@ -44,7 +44,7 @@ class Coded(Protocol):
 
     def batch_size(self, sampling: Sampling, prompts: int) -> int: ...
 
-    def group(self, prompt: Prompt) -> Hashable: ...
+    def group(self, prompt: Prompt, sampling: Sampling) -> Hashable: ...
 
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]: ...
 
@@ -148,7 +148,7 @@ def _from_codes(
     groups: dict[Hashable, list[Prompt]] = {}
     for prompt in prompts:
         if prompt_key(prompt) not in known:
-            groups.setdefault(run.group(prompt), []).append(prompt)
+            groups.setdefault(run.group(prompt, sampling), []).append(prompt)
     for waiting in groups.values():
         while waiting:
             batch = waiting[:size]

@@ -239,11 +239,11 @@ class LoadedTokens:
         assert self.engine.batch_size
         return self.engine.batch_size
 
-    def group(self, prompt: Prompt) -> int:
+    def group(self, prompt: Prompt, sampling: Sampling) -> int:
         return int(prompt.id[-1]) % 2
 
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
-        assert len({self.group(p) for p in prompts}) == 1
+        assert len({self.group(p, sampling) for p in prompts}) == 1
         if rows > self.memory:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         CALLS.append([p.id for p in prompts])

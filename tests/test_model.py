@@ -88,7 +88,7 @@ def test_a_prompts_group_does_not_depend_on_others() -> None:
     assert [padded_length(n) for n in (1, 32, 33, 64, 65, 300)] == [32, 32, 64, 64, 128, 512]
     run = load()
     long = Prompt("long", "a" * 40)
-    assert run.group(PROMPTS[0]) == run.group(PROMPTS[1]) != run.group(long)
+    assert run.group(PROMPTS[0], SHORT) == run.group(PROMPTS[1], SHORT) != run.group(long, SHORT)
     mixed = run([PROMPTS[0], long, PROMPTS[1]], SHORT)
     for prompt, clip in zip([PROMPTS[0], long, PROMPTS[1]], mixed, strict=True):
         np.testing.assert_array_equal(run([prompt], SHORT)[0].samples, clip.samples)
@@ -123,8 +123,10 @@ def test_generate_with_the_same_noise_chooses_the_same_tokens(kind: str, scale: 
 
 def test_the_reference_takes_melody_captions_of_one_length_only() -> None:
     run = load("melody", "transformers")
-    assert run.group(PROMPTS[0]) != run.group(PROMPTS[1])
-    assert load("stereo", "transformers").group(PROMPTS[0]) == load("stereo", "transformers").group(PROMPTS[1])
+    assert run.group(PROMPTS[0], SHORT) != run.group(PROMPTS[1], SHORT)
+    assert load("stereo", "transformers").group(PROMPTS[0], SHORT) == load("stereo", "transformers").group(
+        PROMPTS[1], SHORT
+    )
 
 
 def test_delays_of_its_own() -> None:
@@ -165,7 +167,7 @@ def test_long_clips_are_made_window_by_window(decode: str) -> None:
                 made = model.codes_of(laid, run.delays)
             np.testing.assert_array_equal(made.numpy(), whole[:, :, start : start + made.shape[2]])
     with pytest.raises(EvalkitError, match="extend_stride=1: test makes windows of 1 s"):
-        codes(run, PROMPTS[:2], dataclasses.replace(sampling, extend_stride=1.0))
+        run(PROMPTS[:2], dataclasses.replace(sampling, extend_stride=1.0))
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo"])
@@ -179,7 +181,7 @@ def test_a_continuation_begins_with_what_it_continues(kind: str, tmp_path: Path)
     np.testing.assert_array_equal(made[:, :20], given)
     (alone,) = codes(run, [PROMPTS[0]], sampling)
     assert (made[:, 20:] != alone[:, 20:]).any()
-    assert run.group(prompt) != run.group(PROMPTS[0])
+    assert run.group(prompt, sampling) != run.group(PROMPTS[0], sampling)
     other = dataclasses.replace(prompt, continuation=write(tmp_path / "b.wav", 0.4, seed=1))
     assert (codes(run, [other], sampling)[0][:, 20:] != made[:, 20:]).any()
 
@@ -215,7 +217,7 @@ def test_melodies_change_the_music(decode: str, tmp_path: Path) -> None:
     # generate() takes melodies for all clips of a batch or none
     batch = prompts[1:] if decode == "transformers" else prompts
     assert (codes(run, batch, rows=4) == np.stack(made[-len(batch) :])).mean() > 0.99
-    assert (run.group(prompts[0]) == run.group(prompts[1])) == (decode == "evalkit")
+    assert (run.group(prompts[0], SHORT) == run.group(prompts[1], SHORT)) == (decode == "evalkit")
 
 
 # -- codec, memory ----------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class Model:
         """Make one clip per prompt, (channels, samples) float32; one whose logits were not finite is NaN."""
         groups: dict[Hashable, list[int]] = {}
         for i, prompt in enumerate(prompts):
-            groups.setdefault(self.group(prompt), []).append(i)
+            groups.setdefault(self.group(prompt, sampling), []).append(i)
         size = self.batch_size(sampling, len(prompts))
         clips: dict[int, Audio] = {}
         for group in groups.values():
@@ -79,11 +79,23 @@ class Model:
         free, _ = torch.cuda.mem_get_info(self.engine.device)
         return min(fitting(free, self._bytes_per_clip(sampling)), max(1, prompts))
 
-    def group(self, prompt: Prompt) -> Hashable:
-        """What prompts that go together have in common: the padded length of the caption, the frames given."""
+    def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
+        """What prompts that go together have in common: the padded length of the caption, the frames given.
+
+        Raises EvalkitError for a prompt that no clip can be made for: its melody or the audio that it
+        continues cannot be used, or the clips are hardly longer than that, or longer than the
+        checkpoint's positions last.
+        """
+        self._check_positions(sampling)
         tokens = len(self._tokens(prompt))
         given = self._given(prompt)
         frames = 0 if given is None else given.shape[1]
+        if frames >= self._frames(sampling.duration):
+            seconds = frames * self.codec.hop / self.codec.rate
+            raise EvalkitError(
+                f"{self.name}: prompt '{prompt.id}' continues {seconds:.2f} s of audio, "
+                f"and sampling.duration={sampling.duration:g} is no longer: raise it"
+            )
         if self.features is None:
             return padded_length(tokens), frames
         self.features(prompt, None)  # a melody that cannot be used is found before anything is generated
@@ -98,12 +110,7 @@ class Model:
         Returns:
             int16 (codebooks, frames) per prompt; None where the logits were not finite, as where
             float16 overflows.
-
-        Raises:
-            EvalkitError: the clips are longer than the checkpoint's positions last, or hardly longer
-                than the audio that they continue.
         """
-        self._check_positions(sampling)
         batch = [*prompts, *[dataclasses.replace(prompts[0], id="")] * (rows - len(prompts))]
         sampler = self._sampler_of(batch, sampling)
         with torch.inference_mode():
@@ -129,11 +136,6 @@ class Model:
         known = 0
         if given[0] is not None:
             known = given[0].shape[1]
-            if known >= total:
-                raise EvalkitError(
-                    f"{self.name}: prompt '{prompts[0].id}' continues {known * self.codec.hop / self.codec.rate:.2f} s "
-                    f"of audio, and sampling.duration={sampling.duration:g} is no longer: raise it"
-                )
             codes[:, :, :known] = torch.from_numpy(np.stack(given).astype(np.int64)).to(device)  # type: ignore[arg-type]
         captions = [self._tokens(prompt) for prompt in prompts]
         padded = padded_length(max(map(len, captions)))

@@ -197,7 +197,7 @@ def record(kind: str, lm: Any) -> dict[str, np.ndarray]:
 
 
 def windows(kind: str, lm: Any) -> dict[str, np.ndarray]:
-    """Greedy tokens of a clip of several windows, with audiocraft's own way to extend clips, and of one that goes on."""
+    """Greedy tokens of a clip that audiocraft extends window by window, from nothing and from given codes."""
     import torch
     from audiocraft.models.musicgen import MusicGen
 

@@ -110,7 +110,7 @@ def test_greedy_tokens_of_transformers_own_loop(kind: str, melody_file: Path) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_windows_of_a_long_clip(kind: str, melody_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clips longer than those of the training, and what continues given codes, as MusicGen._generate_tokens makes them."""
+    """Clips longer than those of the training, from nothing and from given codes, as audiocraft extends them."""
     model = checkpoint(kind).load(parity.cache(), CPU)
     assert model.window == recorded.SECONDS
     sampling = Sampling(duration=recorded.LONG, extend_stride=recorded.STRIDE, temperature=1e-6)
