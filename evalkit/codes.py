@@ -47,5 +47,6 @@ class CodeStore:
                     found |= {key: file[key] for key in file.files}
                 found |= dict.fromkeys(about["failed"])
             except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
-                log.warning("damaged codes %s: their clips will be generated again", manifest)
+                log.warning("damaged codes %s: what is missing of their clips will be generated again", manifest)
+                manifest.unlink(missing_ok=True)
         return found

@@ -25,7 +25,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from evalkit.errors import EvalkitError, unknown
 
 WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made window by window
-MAX_SECONDS = 600.0  # of a clip
+MIN_SECONDS = 1.0  # of a clip: audiocraft's evaluate.min_audio_duration; one window of VGGish
+MAX_SECONDS = 600.0
 
 
 class Dtype(Enum):
@@ -253,8 +254,8 @@ def check(config: Any) -> None:
         require(engine[name] is None or engine[name] >= 1, f"engine.{name}={engine[name]}: must be at least 1")
     duration = sampling.duration
     require(
-        math.isfinite(duration) and 0 < duration <= MAX_SECONDS,
-        f"sampling.duration={duration:g}: must be more than 0 and at most {MAX_SECONDS:g} seconds",
+        MIN_SECONDS <= duration <= MAX_SECONDS,
+        f"sampling.duration={duration:g}: must be between {MIN_SECONDS:g} and {MAX_SECONDS:g} seconds",
     )
     require(
         0 < sampling.extend_stride < WINDOW,
@@ -265,12 +266,12 @@ def check(config: Any) -> None:
     require(sampling.top_k >= 0, f"sampling.top_k={sampling.top_k}: must not be negative")
     require(0 <= sampling.top_p <= 1, f"sampling.top_p={sampling.top_p:g}: must be between 0 and 1")
     require(
-        math.isfinite(sampling.temperature) and sampling.temperature > 0,
-        f"sampling.temperature={sampling.temperature:g}: must be more than 0",
+        1e-6 <= sampling.temperature <= 1e6,
+        f"sampling.temperature={sampling.temperature:g}: must be more than 0, between 1e-6 and 1e6",
     )
     require(
-        math.isfinite(sampling.guidance_scale) and sampling.guidance_scale >= 1,
-        f"sampling.guidance_scale={sampling.guidance_scale:g}: must be at least 1 (1 means no guidance)",
+        1 <= sampling.guidance_scale <= 1000,
+        f"sampling.guidance_scale={sampling.guidance_scale:g}: must be at least 1 (no guidance) and at most 1000",
     )
     require(config.small_slice >= 2, f"small_slice={config.small_slice}: must be at least 2")
     require(0 <= config.min_references <= 1, "min_references must be between 0 and 1")

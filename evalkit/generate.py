@@ -85,23 +85,25 @@ def clips_of(
     }
     folder = cache.clips / digest({**key, "decoded": DECODED})[:32]
     stored = _stored(folder)
+    refused: dict[str, str] = {}
     todo = [p for p in prompts if prompt_key(p) not in stored]
     if todo:
         if len(todo) < len(prompts):
             log.info("%s: %d of %d clips are there already", title, len(prompts) - len(todo), len(prompts))
         write_json(folder / "key.json", key)
-        run = model.load(cache, engine)
-        with progress(f"generating {title}", len(todo), "clips") as advance:
+        size = engine.batch_size or TOGETHER
+        try:
+            run = model.load(cache, engine)
             if isinstance(run, Coded):
+                size = run.batch_size(sampling, len(prompts))
                 store = CodeStore(cache.codes / digest(key)[:32])
                 write_json(store.folder / "key.json", key)
-                made = _from_codes(run, todo, sampling, store, engine)
+                made = _from_codes(run, todo, sampling, store, engine, size, refused)
             else:
-                size = engine.batch_size or TOGETHER
                 batches = [todo[start : start + size] for start in range(0, len(todo), size)]
                 made = ((batch, _run(run, batch, sampling)) for batch in batches)
             # writing goes on beside the next batch, and on a GPU so does decoding its codes
-            with ThreadPoolExecutor(1) as writer:
+            with progress(f"generating {title}", len(todo), "clips") as advance, ThreadPoolExecutor(1) as writer:
                 waiting: list[Future[dict[str, dict[str, Any]]]] = []
                 for batch, clips in made:
                     waiting.append(writer.submit(_write_batch, batch, clips, folder))
@@ -110,6 +112,12 @@ def clips_of(
                     advance(len(batch))
                 for last in waiting:
                     stored |= last.result()
+        except (RuntimeError, MemoryError) as error:
+            if (known := _explained(error, size)) is error:
+                raise
+            raise known from error
+    # not stored: another file, or another setting, may do
+    stored |= {key: {"status": "failed", "reason": reason} for key, reason in refused.items()}
     return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
 
 
@@ -128,11 +136,19 @@ Clips = Callable[[], list[Audio]]
 
 
 def _from_codes(
-    run: Coded, prompts: Sequence[Prompt], sampling: Sampling, store: CodeStore, engine: Engine
+    run: Coded,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    store: CodeStore,
+    engine: Engine,
+    size: int,
+    refused: dict[str, str],
 ) -> Iterator[tuple[Sequence[Prompt], Clips]]:
-    """Yield batches of prompts with what makes their clips, after their codes were stored."""
+    """Yield batches of prompts with what makes their clips, after their codes were stored.
+
+    Where the engine is to keep going, prompts that nothing can be made for are noted in `refused`.
+    """
     overlapped = not engine.device.startswith("cpu")
-    size = run.batch_size(sampling, len(prompts))
 
     def clips(codes: list[np.ndarray | None]) -> Clips:
         if overlapped:
@@ -148,41 +164,45 @@ def _from_codes(
     groups: dict[Hashable, list[Prompt]] = {}
     for prompt in prompts:
         if prompt_key(prompt) not in known:
-            groups.setdefault(run.group(prompt, sampling), []).append(prompt)
-    for waiting in groups.values():
-        while waiting:
-            batch = waiting[:size]
             try:
-                codes = run.codes(batch, sampling, size)
-            except RuntimeError as error:
-                if not _out_of_memory(error) or size == 1:
-                    raise _explained(error, size) from error
-                size //= 2
-                log.warning("out of memory: going on with %d clips at once", size)
+                groups.setdefault(run.group(prompt, sampling), []).append(prompt)
+            except EvalkitError as error:
+                if not engine.keep_going:
+                    raise
+                refused[prompt_key(prompt)] = str(error)
+    for waiting in groups.values():
+        rows = size  # one group of long captions may need less
+        while waiting:
+            batch = waiting[:rows]
+            try:
+                codes = run.codes(batch, sampling, rows)
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or rows == 1:
+                    raise
+                rows //= 2
+                log.warning("out of memory: going on with %d clips at once", rows)
                 continue
-            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, rows=size)
+            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, rows=rows)
             del waiting[: len(batch)]
             yield batch, clips(codes)
 
 
 def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:
-    try:
-        made = run(batch, sampling)
-    except RuntimeError as error:
-        raise _explained(error, len(batch)) from error
+    made = run(batch, sampling)
     return lambda: made
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return any(words in str(error).lower() for words in ("out of memory", "can't allocate memory"))
+def _out_of_memory(error: Exception) -> bool:
+    words = ("out of memory", "can't allocate memory", "alloc_failed")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
-def _explained(error: RuntimeError, clips: int) -> Exception:
+def _explained(error: Exception, clips: int) -> Exception:
     """An EvalkitError for a failure of memory or of the GPU, which are not bugs; others as they are."""
     if _out_of_memory(error):
-        what = "lower engine.batch_size" if clips > 1 else "use a larger device, or a shorter sampling.duration"
         return EvalkitError(
-            f"out of memory with {clips} clip{'s'[: clips > 1]} at once: {what}; finished clips are kept"
+            f"out of memory with {clips} clips at once: lower engine.batch_size, or, if it is 1 already, use a larger "
+            "device or a shorter sampling.duration; finished clips are kept"
         )
     if "cuda error" in str(error).lower():
         reason = str(error).splitlines()[0]
@@ -191,10 +211,7 @@ def _explained(error: RuntimeError, clips: int) -> Exception:
 
 
 def _write_batch(batch: Sequence[Prompt], clips: Clips, folder: Path) -> dict[str, dict[str, Any]]:
-    try:
-        outputs = clips()
-    except RuntimeError as error:
-        raise _explained(error, len(batch)) from error
+    outputs = clips()
     entries = {}
     for prompt, audio in zip(batch, outputs, strict=True):
         key = prompt_key(prompt)
@@ -244,7 +261,7 @@ def _stored(folder: Path) -> dict[str, dict[str, Any]]:
         # a clip that was made twice has two entries, of which at most one is still true
         good = dict(item for item, fits in zip(entries, pool.map(intact, entries), strict=True) if fits)
     for key in {key for key, _ in entries} - set(good):
-        log.warning("damaged or missing clip %s/%s.flac: will be generated again", folder, key)
+        log.warning("damaged or missing clip %s/%s.flac: will be made again", folder, key)
     return good
 
 

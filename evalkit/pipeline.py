@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from omegaconf import DictConfig
 
 from evalkit import calibration
+from evalkit.config import MIN_SECONDS
 from evalkit.errors import EvalkitError
 from evalkit.features import usable_seconds
 from evalkit.generate import Existing, Generator, clips_of
@@ -18,7 +19,7 @@ from evalkit.plan import Plan, make_plan, require_files
 from evalkit.prompts import sampled
 from evalkit.references import find_references
 from evalkit.result import Result, save
-from evalkit.scoring import MIN_SECONDS, measure, require_generated, require_references
+from evalkit.scoring import measure, require_generated, require_references
 from evalkit.slices import groups
 from evalkit.store import Cache, RunFolder, known_digests
 from evalkit.types import Clip, Prompt, PromptSet

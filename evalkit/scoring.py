@@ -21,7 +21,6 @@ from evalkit.store import digest, identity
 from evalkit.types import Clip, Features, Measured, PromptSet, Score
 
 RESAMPLED = 1  # version of the draws and of what is computed from them
-MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; one window of VGGish
 
 Pair = tuple[Features, Features | None]  # what a metric compares: clips, with references or captions or nothing
 

@@ -50,7 +50,7 @@ def test_help_answers_at_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["rnu"], "unknown command 'rnu': did you mean 'run'? available: fetch, run"),
+        (["rnu"], "unknown command 'rnu': did you mean 'run'? available: convert, fetch, run"),
         (["run"], " is selected for "),
         (["run", "model=synth"], "nothing is selected for prompts: set prompts=NAME"),
         (["run", "model=musicgen_smal", "prompts=demo"], "unknown model 'musicgen_smal': did you mean 'musicgen_"),
@@ -65,8 +65,8 @@ def test_help_answers_at_once() -> None:
         ([*BASE, "sampling.top_k=many"], "Value 'many' of type 'str' could not be converted to Integer"),
         ([*BASE, "engine.dtype=float64"], "float64"),
         ([*BASE, "engine.batch_size=0"], "engine.batch_size=0: must be at least 1"),
-        ([*BASE, "sampling.duration=0"], "sampling.duration=0: must be more than 0"),
-        ([*BASE, "sampling.duration=601"], "sampling.duration=601: must be more than 0 and at most 600 seconds"),
+        ([*BASE, "sampling.duration=0"], "sampling.duration=0: must be between 1 and 600 seconds"),
+        ([*BASE, "sampling.duration=601"], "sampling.duration=601: must be between 1 and 600 seconds"),
         ([*BASE, "engine.device=cuda:7"], "engine.device=cuda:7"),
         ([*BASE, "engine.device=gpu"], "engine.device=gpu"),
         ([*BASE, "model.synth.sede=1"], "there is no option 'model.synth.sede'"),
@@ -89,7 +89,7 @@ def test_help_answers_at_once() -> None:
         (["fetch", "--nope"], "--nope: see 'evalkit fetch --help'"),
         ([*BASE, "engine.device=meta"], "engine.device=meta: use cpu, cuda"),
         ([*BASE, "metric.fad.ddof=x", "metric=fad"], "FAD: ddof='x': must be int"),
-        ([*BASE, "sampling.duration=0.1", "metric=kld"], "0.10 s: at least 1 s are needed"),
+        ([*BASE, "sampling.duration=0.1", "metric=kld"], "sampling.duration=0.1: must be between 1 and 600"),
         (["run", "model=tiny_stereo", "prompts=demo", "model.tiny_stereo.seed=x"], "seed='x': must be int"),
         (["run", "model=synth", "prompts=musiccaps", f"prompts.path={'x' * 300}"], "xxx"),
         ([*BASE, "--config-dir", "/absent"], "/absent"),

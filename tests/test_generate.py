@@ -317,7 +317,7 @@ def test_out_of_memory_lowers_the_batch_size_and_loses_nothing(
     assert [len(call) for call in CALLS] == [1] * 7
     assert all(clip.ok for clip in clips)
     assert "going on with 2 clips" in caplog.text and "going on with 1 clips" in caplog.text
-    with pytest.raises(EvalkitError, match=r"out of memory with 1 clip at once: use a larger device"):
+    with pytest.raises(EvalkitError, match=r"out of memory with 4 clips at once: lower .*use a larger device"):
         make(Tokens(memory=0), Cache(tmp_path), batch_size=4)
 
 
@@ -334,6 +334,25 @@ def test_a_lost_gpu_keeps_the_finished_clips(tmp_path: Path, monkeypatch: pytest
         make(Tokens(), Cache(tmp_path))
     assert all(clip.ok for clip in make(Tokens(), Cache(tmp_path)))
     assert CALLS == [["id1", "id3", "id5"]]
+
+
+def test_what_nothing_can_be_made_for_is_one_line_or_a_failed_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def group(self: LoadedTokens, prompt: Prompt, sampling: Sampling) -> int:
+        if prompt.id == "id2":
+            raise EvalkitError("the melody is silent")
+        return 0
+
+    monkeypatch.setattr(LoadedTokens, "group", group)
+    with pytest.raises(EvalkitError, match="the melody is silent"):
+        make(Tokens(), Cache(tmp_path))
+    assert CALLS == []  # before anything is generated
+    clips = clips_of(Tokens(), PROMPTS, Sampling(), Cache(tmp_path), cpu(batch_size=3, keep_going=True), "x")
+    assert [clip.id for clip in clips if not clip.ok] == ["id2"]
+    assert (clips[2].status, clips[2].reason) == ("failed", "the melody is silent")
+    monkeypatch.undo()
+    assert make(Tokens(), Cache(tmp_path))[2].ok  # it was not stored
 
 
 def test_a_clip_that_failed_stays_failed(tmp_path: Path) -> None:

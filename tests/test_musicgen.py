@@ -312,7 +312,7 @@ def test_pickled_weights_are_read_as_tensors_only(run: Any, broken: Path, cache:
     for save in (lambda file: torch.save({"a": Attack()}, file), lambda file: pickle.dump({"a": Attack()}, file, 2)):
         with (broken / "pytorch_model.bin").open("wb") as file:
             save(file)
-        with pytest.raises(EvalkitError, match="cannot be loaded"):
+        with pytest.raises(EvalkitError, match=r"cannot be loaded.*\(it holds more than tensors, and is not read\)"):
             local(broken).load(cache, CPU)
         assert not (tmp_path / "attacked").exists()
 
@@ -341,6 +341,11 @@ def reshape(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def change_decoder(folder: Path, **changes: Any) -> None:
+    decoder = json.loads((folder / "config.json").read_text())["decoder"]
+    change_config(folder, decoder=decoder | changes)
+
+
 def forget(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).unlink()
@@ -355,6 +360,16 @@ def forget(folder: Path, *names: str) -> None:
         (lambda f: change_config(f, model_type="bart"), "model of type 'bart'"),
         (lambda f: change_config(f, decoder=7), "cannot be loaded"),
         (reshape, "do not fit its config.json, such as 'decoder"),
+        (lambda f: change_decoder(f, num_hidden_layers=1), r"weights that its config.json has no place for.*layers\.1"),
+        (lambda f: change_decoder(f, num_codebooks=4), r"has no place for, such as '.*lm_heads\.4"),
+        (lambda f: change_decoder(f, audio_channels=1), "has 8 codebooks for 1 channels, and the codec has 4 for each"),
+        (
+            lambda f: change_decoder(f, codebook_delays=[0, 1]),
+            r"codebook_delays are \[0, 1\]: there must be one for each",
+        ),
+        (lambda f: change_decoder(f, codebook_delays=[-1] * 8), "codebook_delays are"),
+        (lambda f: change_decoder(f, codebook_delays="abc"), "codebook_delays are 'abc'"),
+        (lambda f: change_decoder(f, segment_duration=0), "segment_duration=0: must be 1 to 3600 seconds"),
         (lambda f: forget(f, "model.safetensors"), "has no weights"),
         (lambda f: cut(f / "model.safetensors", 0.9), "cannot be loaded"),
         (lambda f: cut(f / "model.safetensors", 0.001), "cannot be loaded"),

@@ -36,12 +36,17 @@ class Codec:
         """Decode codes (codebooks, frames) of equal length to clips (channels, samples), in order."""
         if not codes:
             return []
-        if self.alone:
-            waves = on_threads(lambda one: self._decode([one])[0], codes)
-        else:
-            seconds = codes[0].shape[1] * self.hop / self.rate
-            together = max(1, int(BUDGET / (BYTES * seconds * self.channels)))
-            waves = [w for i in range(0, len(codes), together) for w in self._decode(codes[i : i + together])]
+        seconds = codes[0].shape[1] * self.hop / self.rate
+        together = max(1, int(BUDGET / (BYTES * seconds * self.channels)))
+        waves: list[np.ndarray] = []
+        while len(waves) < len(codes):
+            part = codes[len(waves) : len(waves) + together]
+            try:
+                waves.extend(on_threads(lambda one: self._decode([one])[0], part) if self.alone else self._decode(part))
+            except torch.OutOfMemoryError:
+                if together == 1:
+                    raise
+                together //= 2
         return [Audio(wave, self.rate) for wave in waves]
 
     def _decode(self, codes: Sequence[np.ndarray]) -> np.ndarray:

@@ -45,7 +45,7 @@ class Conditioner:
         """
         if self.network.device.type != "cpu":
             return self._encode(captions, padded)
-        different = {tuple(caption): self._encode([caption], len(caption)) for caption in captions}
+        different = {caption: self._encode([caption], len(caption)) for caption in {*map(tuple, captions)}}
         states = [different[tuple(caption)] for caption in captions]
         return torch.cat([functional.pad(one, (0, 0, 0, padded - one.shape[1])) for one in states])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import math
 from typing import Any
 
@@ -13,15 +13,13 @@ from evalkit.decoding.network import Decoder
 from evalkit.decoding.pattern import first_unknown
 from evalkit.decoding.sampler import Sampler
 
-log = logging.getLogger(__name__)
-
 CUDA_BUCKET = 64  # positions by which the part of memory that is read grows; each length is a CUDA graph
 
 
 class Loop:
     """Fills in the unknown tokens of a batch.
 
-    Buffers, and on CUDA the recorded graphs, are kept for the next batch of the same shape.
+    Buffers, and on CUDA the recorded graphs, are kept for the next batch of the same shape, or a shorter one.
 
     Attributes:
         bucket: memory is read up to the next multiple of it, where 1 is exactly as far as it is filled.
@@ -40,12 +38,15 @@ class Loop:
         """
         text = 0 if conditions.text is None else conditions.text.shape[1]
         prefix = 0 if conditions.prefix is None else conditions.prefix.shape[1]
-        shape = (laid.shape, len(conditions.lengths), text, prefix, id(sampler))
-        if self._kept is None or self._kept[0] != shape:
-            self._kept = None  # before the new one needs the memory
-            self._kept = shape, _Batch(self, laid.shape, len(conditions.lengths), text, prefix, sampler)
+        shape = (laid.shape[:2], len(conditions.lengths), text, prefix, id(sampler))
+        device = self.decoder.device
         try:
-            return self._kept[1].run(laid, conditions, offset)
+            # what is recorded goes to the current device, whatever device its tensors are on
+            with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+                if self._kept is None or self._kept[0] != shape or self._kept[1].laid.shape[2] < laid.shape[2]:
+                    self._kept = None  # before the new one needs the memory
+                    self._kept = shape, _Batch(self, laid.shape, len(conditions.lengths), text, prefix, sampler)
+                return self._kept[1].run(laid, conditions, offset)
         except BaseException:
             self._kept = None
             raise
@@ -72,12 +73,13 @@ class _Batch:
         self.recorded: dict[int, Any] = {}
         self.seen: set[int] = set()
         self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
+        self.stream = torch.cuda.Stream(device) if self.graphs else None
 
     def run(self, laid: torch.Tensor, conditions: Conditions, offset: int) -> torch.Tensor:
-        known = first_unknown(laid)
-        if known == laid.shape[2]:
+        known, positions = first_unknown(laid), laid.shape[2]
+        if known == positions:
             return laid
-        self.laid.copy_(laid)
+        self.laid[:, :, :positions].copy_(laid)
         self.lengths.copy_(conditions.lengths)
         if conditions.text is not None:
             self.memory.read_text(self.decoder.text(conditions.text), conditions.mask)
@@ -86,10 +88,10 @@ class _Batch:
         self.prefill(conditions.prefix, known - 1)
         self.position.fill_(known - 1)
         self.step_number.fill_(offset + known - 1)
-        for position in range(known - 1, laid.shape[2] - 1):
+        for position in range(known - 1, positions - 1):
             filled = self.prefix + position + 1
             self.advance(math.ceil(filled / self.bucket) * self.bucket)
-        return self.laid.clone()
+        return self.laid[:, :, :positions].clone()
 
     def prefill(self, prefix: torch.Tensor | None, known: int) -> None:
         """Read the prefix and the first `known` tokens into memory, all positions at once."""
@@ -119,7 +121,7 @@ class _Batch:
         else:
             graph = torch.cuda.CUDAGraph()
             # other threads go on using the GPU
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 self.step(filled)
             self.recorded[filled] = graph
             graph.replay()

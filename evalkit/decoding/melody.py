@@ -46,7 +46,7 @@ def melody_features(name: str, folder: Path | None, separate: Separate | None = 
     extractor = _extractor(name, folder)
     rate = extractor.sampling_rate
 
-    @functools.lru_cache(maxsize=64)  # a melody serves several windows and several clips of one prompt
+    @functools.lru_cache(maxsize=2)  # the windows of one clip are asked for one after the other
     def wave(path: Path) -> np.ndarray:
         given = audio.read(path)
         seconds, least = given.samples.shape[1] / given.rate, extractor.n_fft / rate
@@ -62,7 +62,10 @@ def melody_features(name: str, folder: Path | None, separate: Separate | None = 
     @functools.cache
     def chromagram(path: Path, start: float | None) -> np.ndarray:
         samples = wave(path)
-        if start is not None:
+        if start is None:
+            if np.abs(samples[: extractor.n_samples]).max() < SILENCE:
+                raise AudioError("what is read of it is silent")
+        else:
             samples = np.take(samples, int(start * rate) + np.arange(extractor.n_samples), mode="wrap")
         features: np.ndarray = extractor(samples, sampling_rate=rate, return_tensors="np").input_features[0]
         return features

@@ -28,24 +28,32 @@ from evalkit.types import Prompt
 log = logging.getLogger(__name__)
 
 CPU_BATCH = 8
-LARGEST_BATCH = 128  # beyond it a GPU makes hardly more clips a second
+SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # beyond the last a GPU makes hardly more clips a second
 SHORTEST_TEXT = 32  # tokens to which captions are padded at least
 
 
 class Model:
     """Turns prompts into clips, each a function of its own prompt and of the sampling parameters.
 
-    Clips of one `group` go together. In a batch of a given size each clip's bits are its own on a CPU,
-    whatever the others are; another batch size may change the last bits of the logits, and through
-    them, rarely, a token.
+    Clips of one `group` go together. In a batch of a given size each clip's bits are its own on one
+    thread of a CPU, whatever the others are; more threads, and another batch size, may change the last
+    bits of the logits, and through them, rarely, a token.
     """
 
     def __init__(self, name: str, network: Any, tokenizer: Any, engine: Engine, features: Features | None):
         self.name, self.network, self.tokenizer, self.engine = name, network, tokenizer, engine
         decoder = network.config.decoder
         self.delays, self.special = delays_of(decoder), decoder.vocab_size
+        channels, known = decoder.audio_channels, network.audio_encoder.quantizer.num_quantizers
+        if decoder.num_codebooks % channels or decoder.num_codebooks > channels * known:
+            raise EvalkitError(
+                f"{name}: config.json has {decoder.num_codebooks} codebooks for {channels} channels, and the codec has "
+                f"{known} for each"
+            )
         # seconds of the clips that it was trained on
-        self.window = float(getattr(decoder, "segment_duration", WINDOW))
+        self.window = getattr(decoder, "segment_duration", WINDOW)
+        if type(self.window) not in (int, float) or not 1 <= self.window <= 3600:
+            raise EvalkitError(f"{name}: config.json has segment_duration={self.window!r}: must be 1 to 3600 seconds")
         self.codec = Codec(network.audio_encoder, decoder.audio_channels)
         self.features = features
         cuda = torch.device(engine.device).type == "cuda"
@@ -76,8 +84,10 @@ class Model:
             return self.engine.batch_size
         if torch.device(self.engine.device).type == "cpu":
             return CPU_BATCH
+        torch.cuda.empty_cache()  # what other models left there counts as free only then
         free, _ = torch.cuda.mem_get_info(self.engine.device)
-        return min(fitting(free, self._bytes_per_clip(sampling)), max(1, prompts))
+        fit = fitting(free, self._bytes_per_clip(sampling))
+        return next(size for size in SIZES if size >= min(fit, prompts))
 
     def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
         """What prompts that go together have in common: the padded length of the caption, the frames given.
@@ -98,11 +108,11 @@ class Model:
             )
         if self.features is None:
             return padded_length(tokens), frames
-        self.features(prompt, None)  # a melody that cannot be used is found before anything is generated
+        melody = self.features(prompt, None)  # one that cannot be used is found before anything is generated
         if self.reference is None:
             return padded_length(tokens), frames
-        # generate() does not mask the padding of captions here, and takes melodies for all clips or none
-        return tokens, frames, prompt.melody is None
+        # generate() does not mask the padding of captions here, and takes melodies of one length only
+        return tokens, frames, None if melody is None else len(melody)
 
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
         """Choose the codes of prompts of one group, in a batch that is filled up to `rows` clips.
@@ -115,6 +125,7 @@ class Model:
         sampler = self._sampler_of(batch, sampling)
         with torch.inference_mode():
             made = self._windows(batch, sampling, sampler).to(torch.int16).cpu().numpy()
+        assert made.min() >= 0, "the loop left tokens open"
         finite = sampler.finite.cpu().numpy()
         return [codes if fine else None for codes, fine, _ in zip(made, finite, prompts, strict=False)]
 
@@ -140,15 +151,14 @@ class Model:
         captions = [self._tokens(prompt) for prompt in prompts]
         padded = padded_length(max(map(len, captions)))
         states = None if self.reference else self.conditioner.encode(captions, padded)
-        start = 0
-        while known < total:
-            # a prompt of more than a window is read from its last part on
-            while start + window <= known:
-                start += stride
+        # what is given, of more than a window, is read from its last part on; else there is one window, at 0
+        first = next(s for s in range(0, total, max(1, stride)) if s + window > known)
+        starts = [s for s in range(first, total, max(1, stride)) if s == first or s + window - stride < total]
+        # in a clip of several windows each hears its own part of the melody
+        places = [s * self.codec.hop / self.codec.rate if sampling.duration > self.window else None for s in starts]
+        heard = [[self.features(p, place) if self.features else None for place in places] for p in prompts]
+        for start, *melodies in zip(starts, *heard, strict=True):
             end = min(start + window, total)
-            # in a clip of several windows each hears its own part of the melody
-            seconds = start * self.codec.hop / self.codec.rate if sampling.duration > self.window else None
-            melodies = [self.features(prompt, seconds) if self.features else None for prompt in prompts]
             part = codes[:, :, start:end]
             if self.reference is not None:
                 codes[:, :, start:end] = self.reference(part, captions, melodies, sampler, start)
@@ -156,7 +166,6 @@ class Model:
                 conditions = self.conditioner(states, [*map(len, captions)], melodies, sampling.guidance_scale > 1)
                 laid = self.loop(sequence(part, self.delays, self.special), conditions, sampler, start)
                 codes[:, :, start:end] = codes_of(laid, self.delays)
-            known, start = end, start + stride
         return codes
 
     def _frames(self, seconds: float) -> int:
@@ -166,10 +175,11 @@ class Model:
 
     def _check_positions(self, sampling: Sampling) -> None:
         """Raise EvalkitError for a window that is longer than the checkpoint's positions last, or a wrong stride."""
-        if sampling.duration > self.window <= sampling.extend_stride:
+        frame = self.codec.hop / self.codec.rate
+        if sampling.duration > self.window and not frame <= sampling.extend_stride < self.window:
             raise EvalkitError(
                 f"sampling.extend_stride={sampling.extend_stride:g}: {self.name} makes windows of {self.window:g} s, "
-                "and they must overlap: set less"
+                f"which must overlap and move on: set less than that, and at least {frame:g}"
             )
         known = self.network.config.decoder.max_position_embeddings
         if self._frames(min(sampling.duration, self.window)) + max(self.delays) + 1 > known:
@@ -189,7 +199,7 @@ class Model:
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         """The caption's tokens. T5 has no limit, and neither audiocraft nor transformers cut a caption."""
-        tokens: list[int] = self.tokenizer(prompt.text).input_ids
+        tokens: list[int] = self.tokenizer(prompt.text, verbose=False).input_ids  # it would warn of 512 tokens
         return tokens
 
     def _given(self, prompt: Prompt) -> np.ndarray | None:
@@ -226,4 +236,4 @@ def padded_length(tokens: int) -> int:
 def fitting(free: int, per_clip: int) -> int:
     """The number of clips, of a few round ones, that fit into `free` bytes with room for the codec and the kernels."""
     most = (0.9 * free - BUDGET) / per_clip
-    return max([size for size in (1, 2, 4, 8, 16, 32, 48, 64, 96, LARGEST_BATCH) if size <= most], default=1)
+    return max([size for size in SIZES if size <= most], default=1)

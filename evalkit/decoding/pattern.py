@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalkit.errors import EvalkitError
+
 if TYPE_CHECKING:
     import torch
 
@@ -20,10 +22,22 @@ def delays_of(decoder: Any) -> list[int]:
     """The delay of each codebook, in frames, from the configuration of a MusicGen decoder.
 
     One more for each codebook of a channel; left and right of a stereo model are interleaved. A
-    checkpoint that was trained with others says so in `codebook_delays`.
+    checkpoint that was trained with others says so in `codebook_delays`. Raises EvalkitError for
+    delays that are none.
     """
     own = getattr(decoder, "codebook_delays", None)
-    return list(own) if own else [k // decoder.audio_channels for k in range(decoder.num_codebooks)]
+    if own is None:
+        return [k // decoder.audio_channels for k in range(decoder.num_codebooks)]
+    if not (
+        isinstance(own, (list, tuple))
+        and len(own) == decoder.num_codebooks
+        and all(type(delay) is int and delay >= 0 for delay in own)
+    ):
+        raise EvalkitError(
+            f"the checkpoint's codebook_delays are {own!r}: there must be one for each of its "
+            f"{decoder.num_codebooks} codebooks, a whole number of frames"
+        )
+    return list(own)
 
 
 def sequence(codes: torch.Tensor, delays: Sequence[int], special: int) -> torch.Tensor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from evalkit.errors import EvalkitError
 
@@ -51,7 +53,11 @@ def load_network(name: str, folder: Path) -> Any:
     if not safe and not any(folder.glob("pytorch_model*.bin")):
         raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
     try:
-        with quiet_transformers():
+        # the text encoder has transformers overlook every surplus weight with "decoder" in its name
+        with (
+            quiet_transformers(),
+            patch.object(transformers.T5EncoderModel, "_keys_to_ignore_on_load_unexpected", None),
+        ):
             network, info = kinds[kind].from_pretrained(
                 folder,
                 local_files_only=True,
@@ -62,14 +68,18 @@ def load_network(name: str, folder: Path) -> Any:
                 output_loading_info=True,
             )
     except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EvalkitError(f"{name}: '{folder}' cannot be loaded, get it again ({reason})") from error
+        raise EvalkitError(f"{name}: '{folder}' cannot be loaded, get it again ({reason(error)})") from error
     # transformers fills with random numbers what is missing or does not fit
     if misfits := sorted(key for key, *_ in info["mismatched_keys"]):
         raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{misfits[0]}'")
     if missing := missing_weights(network, info["missing_keys"]):
         raise EvalkitError(
             f"{name}: '{folder}' lacks {len(missing)} of the model's weights, such as '{missing[0]}': get it again"
+        )
+    if surplus := surplus_weights(info["unexpected_keys"]):
+        raise EvalkitError(
+            f"{name}: '{folder}' has {len(surplus)} weights that its config.json has no place for, such as "
+            f"'{surplus[0]}': one of the two is of another model"
         )
     return network
 
@@ -110,6 +120,22 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def surplus_weights(keys: set[str]) -> list[str]:
+    """Of the weights that found no place, those of layers, codebooks and heads: without them it is another model.
+
+    Others are harmless, such as tables that older versions of transformers stored.
+    """
+    return sorted(key for key in keys if re.search(r"\.(layers|block|embed_tokens|lm_heads)\.\d+\.", key))
+
+
+def reason(error: Exception) -> str:
+    """What an error of transformers, torch or safetensors says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith("Weights only load failed"):  # torch goes on with advice to load it nonetheless
+        return "it holds more than tensors, and is not read"
+    return " ".join(lines[:2]) if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+
+
 def missing_weights(network: Any, keys: set[str]) -> list[str]:
     """Of the absent weights, those that are needed: all parameters, and the codebooks."""
     needed = {key for key, _ in network.named_parameters()}
@@ -133,5 +159,3 @@ def load_tokenizer(name: str, folder: Path, vocabulary: int) -> Any:
             "get its tokenizer files again"
         )
     return tokenizer
-
-

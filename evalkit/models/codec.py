@@ -11,7 +11,7 @@ import numpy as np
 from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import missing_weights, quiet_transformers
+from evalkit.models.checkpoint import missing_weights, quiet_transformers, reason
 
 Code = Callable[[Audio], Audio]
 
@@ -43,8 +43,9 @@ def load_codec(name: str, folder: Path, device: str) -> Code:
                 output_loading_info=True,
             )
     except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EvalkitError(f"{name}: the codec in '{folder}' cannot be loaded, get it again ({reason})") from error
+        raise EvalkitError(
+            f"{name}: the codec in '{folder}' cannot be loaded, get it again ({reason(error)})"
+        ) from error
     # transformers fills with random numbers what is missing
     if missing := missing_weights(network, info["missing_keys"]):
         raise EvalkitError(f"{name}: '{folder}' lacks weights of the codec, such as '{missing[0]}': get it again")

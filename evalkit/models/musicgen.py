@@ -49,7 +49,7 @@ class MusicGen:
         return config.is_file() and read_config(self.checkpoint.name, config.parent).get(key) == value
 
     def check(self, sampling: Sampling) -> None:
-        """Any sampling will do; what one checkpoint cannot do shows when it is loaded."""
+        """Any sampling will do; what one checkpoint cannot do shows when it is loaded, before it generates."""
 
     def load(self, cache: Cache, engine: Engine) -> Model:
         """Load the checkpoint: what turns prompts into codes, and codes into Audio (channels, samples) at 32 kHz.

@@ -57,6 +57,10 @@ class TinyStereo:
         """Load the codec alone, as `MusicGen` does."""
         return self._model(str(self.checkpoint(cache))).codec(cache, device)
 
+    def conditions(self, cache: Cache) -> tuple[str, ...]:
+        """What a clip is made from besides the caption, as `MusicGen` says it."""
+        return self._model(str(self.checkpoint(cache))).conditions(cache)
+
     def _model(self, path: str) -> MusicGen:
         return MusicGen(Asset("tiny_stereo (seeded random weights)", licence="none", path=path))
 
