@@ -13,7 +13,7 @@ import torch
 from evalkit.config import Sampling
 from evalkit.decoding.conditions import Conditioner
 from evalkit.decoding.loop import Loop
-from evalkit.decoding.network import Decoder
+from evalkit.decoding.network import LARGE, Decoder, linear
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, first_unknown, sequence
 from evalkit.decoding.sampler import Sampler
 from tests.networks import SPECIAL, captions, network
@@ -221,6 +221,18 @@ def test_guidance_without_cross_attention_is_exact() -> None:
     with torch.inference_mode():
         added, _ = attention(torch.randn(2, 1, 32), key_value_states=torch.zeros(2, 5, 32))
     assert not added.any()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 16])
+def test_products_in_parts_are_the_whole_product(rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(1024, 512, generator=generator), torch.randn(rows, 512, generator=generator)
+    assert weight.numel() >= LARGE
+    made = linear(x, weight)
+    torch.testing.assert_close(made, x @ weight.T, rtol=0, atol=1e-4)  # of values of about 20
+    assert made.is_contiguous()
+    odd = weight[:1001]
+    assert torch.equal(linear(x, odd), torch.nn.functional.linear(x, odd))
 
 
 def test_fused_weights_take_no_more_memory_and_stay_those_of_the_modules() -> None:

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+LARGE = 1 << 18  # numbers in a weight, from which on parts are worth their overhead
+MANY = 256  # rows, which MKL divides by itself
+PARTS = 8
+
 
 def fused(parts: Iterable[Any]) -> torch.Tensor:
     """Put the weights of modules one below the other, (rows, columns); the modules keep views of them, not copies."""
@@ -17,6 +21,19 @@ def fused(parts: Iterable[Any]) -> torch.Tensor:
     for module, part in zip(modules, whole.split([len(module.weight) for module in modules]), strict=True):
         module.weight.data = part
     return whole
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Multiply x (rows, in) by the transpose of weight (out, in).
+
+    On a CPU a large weight is taken in parts: MKL leaves a product of few rows to one thread, and with
+    parts each thread has its own. Memory is read at up to 2.5 times the speed.
+    """
+    small = weight.numel() < LARGE or len(x) > MANY
+    if small or x.device.type != "cpu" or x.dtype != torch.float32 or len(weight) % PARTS:
+        return functional.linear(x, weight)
+    parts = weight.view(PARTS, len(weight) // PARTS, -1).transpose(1, 2)
+    return torch.bmm(x.expand(PARTS, *x.shape), parts).transpose(0, 1).reshape(len(x), -1)
 
 
 @dataclass
@@ -149,28 +166,28 @@ class Decoder:
         for i, layer in enumerate(self.layers):
             keys, values = memory.keys[i], memory.values[i]
             query, key, value = (
-                functional.linear(layer.norm(x), layer.qkv).view(rows, new, 3, self.heads, -1).transpose(1, 3).unbind(2)
+                linear(layer.norm(x), layer.qkv).view(rows, new, 3, self.heads, -1).transpose(1, 3).unbind(2)
             )
             keys.index_copy_(2, at, key)
             values.index_copy_(2, at, value)
             seen = functional.scaled_dot_product_attention(
                 query, keys[:, :, :filled], values[:, :, :filled], attn_mask=mask
             )
-            x = x + functional.linear(seen.transpose(1, 2).reshape(rows * new, hidden), layer.out)
+            x = x + linear(seen.transpose(1, 2).reshape(rows * new, hidden), layer.out)
             if memory.cross is not None:
                 key, value = memory.cross[i]
                 clips = len(key)
                 with_text = x[: clips * new]
-                query = functional.linear(layer.cross_norm(with_text), layer.cross_q)
+                query = linear(layer.cross_norm(with_text), layer.cross_q)
                 query = query.view(clips, new, self.heads, -1).transpose(1, 2)
                 seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=memory.cross_mask)
-                with_text += functional.linear(seen.transpose(1, 2).reshape(clips * new, hidden), layer.cross_out)
-            x = x + functional.linear(self.activation(functional.linear(layer.mlp_norm(x), layer.up)), layer.down)
+                with_text += linear(seen.transpose(1, 2).reshape(clips * new, hidden), layer.cross_out)
+            x = x + linear(self.activation(linear(layer.mlp_norm(x), layer.up)), layer.down)
         return self.final_norm(x.view(rows, new, hidden)[:, -1])
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Map states (rows, hidden) to logits (rows, codebooks, tokens)."""
-        return functional.linear(states, self.logits_weight).view(len(states), self.codebooks, self.vocabulary)
+        return linear(states, self.logits_weight).view(len(states), self.codebooks, self.vocabulary)
 
 
 def _layer(layer: Any) -> Layer:
