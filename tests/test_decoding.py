@@ -111,6 +111,20 @@ def test_greedy_tokens_are_those_of_generate(kind: str, scale: float) -> None:
         assert_equal(got, expected, sampler, delays_of(net.config.decoder))
 
 
+@pytest.mark.parametrize("bucket", [1, 16])
+def test_a_batch_that_overflowed_leaves_nothing_behind(bucket: int) -> None:
+    net, texts, sampler = network("stereo"), captions([7, 13]), Greedy(3.0)
+    loop = Loop(net.decoder, bucket)
+    expected = ours(net, texts, 40, sampler, padded=16, loop=loop)
+    memory = loop._kept[1].memory
+    with torch.inference_mode():
+        for tensor in (*memory.keys, *memory.values):
+            tensor.fill_(torch.nan)
+    # the loop keeps its buffers for the same sampler only
+    assert torch.equal(ours(net, texts, 40, sampler, padded=16, loop=loop), expected)
+    assert loop._kept[1].memory is memory
+
+
 @pytest.mark.parametrize("clips", [1, 2, 8])
 def test_any_batch_size(clips: int) -> None:
     net, texts, sampler = network("stereo"), captions(list(range(3, 3 + clips))), Greedy(3.0)

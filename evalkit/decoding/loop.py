@@ -83,6 +83,9 @@ class _Batch:
         self.lengths.copy_(conditions.lengths)
         if conditions.text is not None:
             self.memory.read_text(self.decoder.text(conditions.text), conditions.mask)
+        if self.bucket > 1:  # what is masked is read, and NaN that another batch left would come through
+            for remembered in (*self.memory.keys, *self.memory.values):
+                remembered.zero_()
         self.padding.zero_()
         self.padding.masked_fill_(self.places < (self.prefix - self.lengths)[:, None, None, None], -math.inf)
         self.prefill(conditions.prefix, known - 1)
