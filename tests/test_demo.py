@@ -138,7 +138,7 @@ def test_a_damaged_clip_of_the_cache_is_generated_again(demo: Result, folder: Pa
     path.write_bytes(path.read_bytes()[:1000])
     again = run(folder)
     pd.testing.assert_frame_equal(again.scores, demo.scores)
-    assert "will be generated again" in (again.path / "run.log").read_text()
+    assert "will be made again" in (again.path / "run.log").read_text()
 
 
 def test_a_clip_that_is_missing_fails_the_run_unless_allowed(demo: Result, folder: Path, tmp_path: Path) -> None:
