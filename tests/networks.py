@@ -9,7 +9,7 @@ import torch
 from evalkit import compat
 from evalkit.encoders import seeded
 from evalkit.models.checkpoint import prepare, quiet_transformers
-from evalkit.models.tiny import make_audible
+from evalkit.models.tiny import codec_config, make_audible
 
 SPECIAL = 2048
 
@@ -21,24 +21,14 @@ def network(kind: str = "stereo", dtype: str = "float32", seed: int = 0, **sizes
 
     melody, stereo = "melody" in kind, "stereo" in kind
     text = transformers.T5Config(vocab_size=800, d_model=24, d_kv=24, d_ff=48, num_layers=1, num_heads=1)
-    codec = transformers.EncodecConfig(
-        sampling_rate=32000,
-        audio_channels=1,
-        upsampling_ratios=[8, 5, 4, 4],
-        target_bandwidths=[2.2],
-        codebook_size=2048,
-        codebook_dim=16,
-        hidden_size=16,
-        num_filters=4,
-        use_causal_conv=False,
-        use_conv_shortcut=False,
-    )
     shape = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     shape |= {"num_codebooks": 8 if stereo else 4, "audio_channels": 2 if stereo else 1, "initializer_factor": 0.3}
     prefix = "MusicgenMelody" if melody else "Musicgen"
     decoder = getattr(transformers, f"{prefix}DecoderConfig")(**shape | sizes)
     extra = {"chroma_length": 20} if melody else {}
-    config = getattr(transformers, f"{prefix}Config")(text_encoder=text, audio_encoder=codec, decoder=decoder, **extra)
+    config = getattr(transformers, f"{prefix}Config")(
+        text_encoder=text, audio_encoder=codec_config(), decoder=decoder, **extra
+    )
     with seeded(seed), quiet_transformers():
         made = getattr(transformers, f"{prefix}ForConditionalGeneration")(config)
         with torch.inference_mode():

@@ -13,7 +13,7 @@ from evalkit.assets import Asset
 from evalkit.audiocraft import codec, lm, reading
 from evalkit.audiocraft.layout import assign
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import MADE_UP, load_tokenizer, missing_weights, quiet_transformers
+from evalkit.models.checkpoint import MADE_UP, load_tokenizer, missing_weights, quiet_transformers, reason
 from evalkit.store import Cache
 
 PRETRAINED = "//pretrained/"  # what audiocraft writes before the hub id of a codec
@@ -131,8 +131,7 @@ def _from_pretrained(name: str, kind: Any, folder: Path) -> Any:
                 dtype=torch.float32,
             )
     except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EvalkitError(f"{name} in '{folder}' cannot be loaded, get it again ({reason})") from error
+        raise EvalkitError(f"{name} in '{folder}' cannot be loaded, get it again ({reason(error)})") from error
     wrong = missing_weights(network, info["missing_keys"]) + sorted(key for key, *_ in info["mismatched_keys"])
     if wrong:
         raise EvalkitError(f"{name} in '{folder}' lacks {len(wrong)} weights, such as '{wrong[0]}': get it again")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EvalkitError
+from evalkit.models.checkpoint import reason
 
 EXPORTED, SOLVER, CODEC = "state_dict.bin", "checkpoint.th", "compression_state_dict.bin"
 CONFIG = Path(".hydra") / "config.yaml"  # of a Dora experiment
@@ -59,7 +60,7 @@ def load(name: str, path: Path) -> dict[str, Any]:
         package = torch.load(path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipped)
     except Exception as error:  # a damaged pickle can raise anything
         raise EvalkitError(
-            f"{name}: '{path}' cannot be read as a checkpoint ({_first_line(error)}): it is incomplete or another file"
+            f"{name}: '{path}' cannot be read as a checkpoint ({reason(error)}): it is incomplete or another file"
         ) from error
     if not isinstance(package, dict):
         raise EvalkitError(f"{name}: '{path}' is not a checkpoint of audiocraft: it holds no dictionary")
@@ -136,7 +137,7 @@ def config_of(name: str, package: Mapping[str, Any], file: Path | None = None) -
             resolved: dict[str, Any] = _resolve(values, values)
             return resolved
     except (yaml.YAMLError, RecursionError) as error:
-        raise EvalkitError(f"{name}: the checkpoint's configuration is damaged ({_first_line(error)})") from error
+        raise EvalkitError(f"{name}: the checkpoint's configuration is damaged ({reason(error)})") from error
     raise EvalkitError(f"{name}: the checkpoint has no configuration ('xp.cfg'): it is not one of audiocraft's")
 
 
@@ -183,7 +184,3 @@ def weights_of(name: str, package: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(state, Mapping) and state and all(isinstance(x, torch.Tensor) for x in state.values()):
             return dict(state)
     raise EvalkitError(f"{name}: the checkpoint has no weights: neither 'best_state' nor 'ema' nor 'model'")
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

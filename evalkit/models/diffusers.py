@@ -16,12 +16,11 @@ from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.config import Engine, Sampling
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import quiet_transformers
+from evalkit.models.checkpoint import quiet_transformers, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
     cut,
-    first_line,
     made_up,
     noise_seed,
     read_json,
@@ -152,7 +151,7 @@ def _load_pipeline(name: str, folder: Path, engine: Engine) -> Any:
             pipeline = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **networks)
         except Exception as error:  # schedulers, tokenizers and diffusers raise their own
             raise EvalkitError(
-                f"{name}: '{folder}' cannot be loaded: delete it and get it again ({first_line(error)})"
+                f"{name}: '{folder}' cannot be loaded: delete it and get it again ({reason(error)})"
             ) from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(engine.device)
@@ -191,7 +190,7 @@ def _load_network(name: str, folder: Path, part: str, kind: Any, engine: Engine)
         )
     except Exception as error:  # safetensors, torch.load and the configurations raise their own
         raise EvalkitError(
-            f"{name}: {part}: '{folder}' cannot be loaded: delete it and get it again ({first_line(error)})"
+            f"{name}: {part}: '{folder}' cannot be loaded: delete it and get it again ({reason(error)})"
         ) from error
     require_weights(f"{name}: {part}", folder, network, set(info["missing_keys"]), info["mismatched_keys"])
     return network
@@ -259,7 +258,7 @@ class _Generator:
                 prompt.text, generator=torch.Generator("cpu").manual_seed(seed), **{**arguments, **self.given}
             ).audios[0]
         except (TypeError, ValueError) as error:
-            raise EvalkitError(f"{self.name}: '{prompt.id}' cannot be generated: {first_line(error)}") from error
+            raise EvalkitError(f"{self.name}: '{prompt.id}' cannot be generated: {reason(error)}") from error
         return cut(torch.as_tensor(made).float().cpu().numpy(), self.rate, sampling.duration)
 
     def _count_truncated(self, prompt: Prompt) -> None:

@@ -14,12 +14,11 @@ from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.config import Engine, Sampling
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import quiet_transformers
+from evalkit.models.checkpoint import quiet_transformers, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
     cut,
-    first_line,
     made_up,
     noise_seed,
     read_json,
@@ -133,7 +132,7 @@ def _load_pipeline(name: str, folder: Path, engine: Engine) -> Any:
             )
     except Exception as error:  # safetensors, torch.load, tokenizers and the configurations raise their own
         raise EvalkitError(
-            f"{name}: '{folder}' cannot be loaded: delete it and get it again ({first_line(error)})"
+            f"{name}: '{folder}' cannot be loaded: delete it and get it again ({reason(error)})"
         ) from error
     require_weights(name, folder, network, info["missing_keys"], info["mismatched_keys"])
     if not pipeline.sampling_rate:
@@ -181,7 +180,7 @@ class _Generator:
                 torch.manual_seed(noise_seed(sampling.seed, prompt.id))
                 made = pipeline(prompt.text, preprocess_params=preprocess, forward_params=dict(arguments))
         except (TypeError, ValueError, IndexError, ImportError) as error:
-            raise EvalkitError(f"{self.name}: '{prompt.id}' cannot be generated: {first_line(error)}") from error
+            raise EvalkitError(f"{self.name}: '{prompt.id}' cannot be generated: {reason(error)}") from error
         except RuntimeError as error:
             if "probability tensor contains" not in str(error):  # what torch.multinomial says of NaN
                 raise

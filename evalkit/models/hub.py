@@ -59,11 +59,6 @@ def read_json(name: str, path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-
-
 def noise_seed(seed: int, prompt_id: str) -> int:
     """A seed for torch's generators, below 2^63, that depends on a clip's own key alone."""
     digest = hashlib.sha256(store.canonical([seed, prompt_id]).encode()).digest()

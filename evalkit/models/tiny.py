@@ -103,19 +103,7 @@ def write_checkpoint(folder: Path, seed: int) -> None:
         text_encoder=transformers.T5Config(
             vocab_size=len(tokenizer), d_model=24, d_kv=24, d_ff=48, num_layers=1, num_heads=1
         ),
-        # as facebook/encodec_32khz, which is mono and codes each channel of a stereo clip by itself
-        audio_encoder=transformers.EncodecConfig(
-            sampling_rate=32000,
-            audio_channels=1,
-            upsampling_ratios=[8, 5, 4, 4],
-            target_bandwidths=[2.2],
-            codebook_size=2048,
-            codebook_dim=16,
-            hidden_size=16,
-            num_filters=4,
-            use_causal_conv=False,
-            use_conv_shortcut=False,
-        ),
+        audio_encoder=codec_config(),
         decoder=transformers.MusicgenDecoderConfig(
             num_codebooks=8,
             audio_channels=2,
@@ -145,6 +133,24 @@ def write_checkpoint(folder: Path, seed: int) -> None:
     tokenizer.save_pretrained(folder)
     features = transformers.EncodecFeatureExtractor(feature_size=2, sampling_rate=32000, padding_side="left")
     features.save_pretrained(folder)
+
+
+def codec_config() -> Any:
+    """As facebook/encodec_32khz, which is mono and codes each channel of a stereo clip by itself, but tiny."""
+    import transformers
+
+    return transformers.EncodecConfig(
+        sampling_rate=32000,
+        audio_channels=1,
+        upsampling_ratios=[8, 5, 4, 4],
+        target_bandwidths=[2.2],
+        codebook_size=2048,
+        codebook_dim=16,
+        hidden_size=16,
+        num_filters=4,
+        use_causal_conv=False,
+        use_conv_shortcut=False,
+    )
 
 
 def make_audible(codec: Any, rms: float = 0.1) -> None:
