@@ -167,6 +167,7 @@ class ThroughCodec:
 
     model: Any
     clips: Mapping[str, Clip] = field(metadata={"identity": False})
+    kind: ClassVar[str] = "through_codec"
     version: ClassVar[int] = 1
 
     def check(self, sampling: Sampling) -> None:
@@ -189,6 +190,7 @@ class Noise:
     """
 
     level: float = LEVEL
+    kind: ClassVar[str] = "white_noise"
     version: ClassVar[int] = 1
 
     def check(self, sampling: Sampling) -> None:
@@ -208,6 +210,7 @@ class Noise:
 class Silence:
     """Digital silence, stereo at 32 kHz."""
 
+    kind: ClassVar[str] = "digital_silence"
     version: ClassVar[int] = 1
 
     def check(self, sampling: Sampling) -> None:

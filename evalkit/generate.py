@@ -74,15 +74,7 @@ def clips_of(
     """
     if isinstance(model, Existing):
         return model.find(prompts)
-    key = {
-        "version": VERSION,
-        "model": identity(model, cache),
-        "sampling": _of_one_clip(sampling),
-        # last bits differ between kinds of device and ways of decoding; the batch size stays out
-        "device": engine.device.split(":")[0],
-        "dtype": engine.dtype.value,
-        "decode": engine.decode.value,
-    }
+    key = generation_key(model, sampling, cache, engine)
     folder = cache.clips / digest({**key, "decoded": DECODED})[:32]
     stored = _stored(folder)
     refused: dict[str, str] = {}
@@ -121,9 +113,17 @@ def clips_of(
     return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
 
 
-def _of_one_clip(sampling: Sampling) -> dict[str, Any]:
-    """The parameters that a clip depends on."""
-    return {name: value for name, value in asdict(sampling).items() if name != "samples_per_prompt"}
+def generation_key(model: Generator, sampling: Sampling, cache: Cache, engine: Engine) -> dict[str, Any]:
+    """Everything but its prompt that a clip depends on, as a JSON-like value."""
+    return {
+        "version": VERSION,
+        "model": identity(model, cache),
+        "sampling": {name: value for name, value in asdict(sampling).items() if name != "samples_per_prompt"},
+        # last bits differ between kinds of device and ways of decoding; the batch size stays out
+        "device": engine.device.split(":")[0],
+        "dtype": engine.dtype.value,
+        "decode": engine.decode.value,
+    }
 
 
 def prompt_key(prompt: Prompt) -> str:

@@ -353,6 +353,8 @@ def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stere
 class Sets(test_scoring.Pairs):
     """The seconds of all clips and of all references."""
 
+    kind: ClassVar[str] = "sets"
+
     def __call__(self, generated: Features, reference: Features) -> Measured:
         seconds = sum(v.item() / RATE for v in [*generated.values, *reference.values])
         return Measured(seconds, n=len(generated.ids))
@@ -361,6 +363,7 @@ class Sets(test_scoring.Pairs):
 def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class OneByOne(test_scoring.Pairs):
+        kind: ClassVar[str] = "one by one"
         clip_by_clip: ClassVar[bool] = True
 
     clips = test_scoring.clips(tmp_path / "r", 2, 3, 4)

@@ -27,6 +27,7 @@ class Levels:
     """Length, RMS and first sample: enough to see what an encoder was given."""
 
     sample_rate: int = RATE
+    kind: ClassVar[str] = "statistics"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
     calls: ClassVar[list[int]] = []
@@ -45,6 +46,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Lengths:
+    kind: ClassVar[str] = "lengths"
     reads: ClassVar[str] = "text"
     version: ClassVar[int] = 1
     calls: ClassVar[list[int]] = []
@@ -229,6 +231,7 @@ def test_what_an_encoder_hears_is_in_the_key(tmp_path: Path) -> None:
         channels: Literal["mean", "first", "side"] = "mean"
         level: Literal["protocol", "stored"] = "protocol"
         remove_dc: bool = False
+        kind: ClassVar[str] = "hears"
 
         @property
         def hears(self) -> Input:

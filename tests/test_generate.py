@@ -33,6 +33,7 @@ class Noise:
     """Stereo noise that depends on the prompt and the seed; NaN at a negative level."""
 
     level: float = 0.1
+    kind: ClassVar[str] = "made 1"
     version: ClassVar[int] = 1
 
     def check(self, sampling: Sampling) -> None: ...
@@ -222,6 +223,7 @@ class Tokens:
     """Codes of one codebook that depend on the prompt and the seed, and clips that say them; `memory` clips at most."""
 
     memory: int = 100
+    kind: ClassVar[str] = "made 2"
     version: ClassVar[int] = 1
 
     def check(self, sampling: Sampling) -> None: ...

@@ -33,6 +33,7 @@ class Mean:
     """The mean of all items of all clips."""
 
     encoder: Levels = field(default_factory=Levels)
+    kind: ClassVar[str] = "mean"
     title: ClassVar[str] = "mean"
     higher_is_better: ClassVar[bool] = True
     reference_encoder: ClassVar[None] = None
@@ -153,6 +154,8 @@ def test_a_prompt_with_an_unusable_clip_does_not_count(tmp_path: Path) -> None:
 def test_notes_that_differ_name_their_sample(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Noted(Mean):
+        kind: ClassVar[str] = "noted mean"
+
         def __call__(self, generated: Features, reference: Features | None) -> Measured:
             return dataclasses.replace(super().__call__(generated, reference), note=f"{generated.values[0][0, 0]:.2f}")
 

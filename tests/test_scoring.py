@@ -30,6 +30,7 @@ class Length:
     """The number of samples, or of characters."""
 
     reads: str = "audio"
+    kind: ClassVar[str] = "length"
     version: ClassVar[int] = 1
 
     @property
@@ -45,6 +46,7 @@ class Pairs:
     """Seconds of the generated clips, after checking that their references are as long."""
 
     encoder: Length = field(default_factory=Length)
+    kind: ClassVar[str] = "pairs"
     title: ClassVar[str] = "pairs"
     higher_is_better: ClassVar[bool] = True
 
@@ -63,6 +65,8 @@ class Pairs:
 @dataclass(frozen=True)
 class Words(Pairs):
     """Seconds of the generated clips, next to captions."""
+
+    kind: ClassVar[str] = "words"
 
     @property
     def reference_encoder(self) -> Length:
@@ -167,6 +171,8 @@ def test_an_unreadable_clip_fails_the_run_unless_allowed(tmp_path: Path) -> None
 
 def test_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
     class NoNumber(Words):
+        kind: ClassVar[str] = "no number"
+
         def __call__(self, generated: Features, reference: Features) -> Measured:
             return Measured(float("nan"), n=3)
 

@@ -159,6 +159,7 @@ def test_identity_holds_version_and_fields_but_no_labels(tmp_path: Path) -> None
     class Part:
         size: int
         label: str = field(default="", metadata={"identity": False})
+        kind: ClassVar[str] = "part"
         version: ClassVar[int] = 3
 
     cache = Cache(tmp_path)

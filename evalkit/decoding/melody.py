@@ -109,6 +109,7 @@ class Demucs:
 
     weights: Asset
 
+    kind: ClassVar[str] = "demucs"
     version: ClassVar[int] = 1
 
     def load(self, cache: Cache, device: str) -> Separate:

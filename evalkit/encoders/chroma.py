@@ -30,6 +30,7 @@ class Chroma:
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     remove_dc: bool = False
+    kind: ClassVar[str] = "chromagram"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 

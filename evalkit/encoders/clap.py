@@ -57,6 +57,7 @@ class CLAPAudio:
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     remove_dc: bool = False
+    kind: ClassVar[str] = "clap_audio"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 2
 
@@ -120,6 +121,7 @@ class CLAPText:
     max_tokens: int = 77
     architecture: Architecture = "HTSAT-base"
     fusion: bool = False
+    kind: ClassVar[str] = "clap_text"
     reads: ClassVar[str] = "text"
     version: ClassVar[int] = 2
 

@@ -38,6 +38,7 @@ class EnCodec:
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     remove_dc: bool = False
+    kind: ClassVar[str] = "encodec"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 

@@ -16,6 +16,7 @@ from evalkit.voices import asks_for_no_voice
 class Instrumental:
     """Whether a prompt asks for no voice, by the rule of evalkit.voices (raise `version` with it)."""
 
+    kind: ClassVar[str] = "instrumental"
     reads: ClassVar[str] = "prompt"
     version: ClassVar[int] = 1
 

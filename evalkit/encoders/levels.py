@@ -61,6 +61,7 @@ class Levels:
     frame: float = 0.1
     sample_rate: int = 32000
     resampler: str = "julius"
+    kind: ClassVar[str] = "levels"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 

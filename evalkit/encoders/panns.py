@@ -36,6 +36,7 @@ class PANNs:
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     remove_dc: bool = False
+    kind: ClassVar[str] = "panns"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 

@@ -56,6 +56,7 @@ class PaSST:
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     remove_dc: bool = False
+    kind: ClassVar[str] = "passt"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 2
 

@@ -29,6 +29,7 @@ class PaSSTEmbedding:
     """
 
     classifier: PaSST
+    kind: ClassVar[str] = "passt_embedding"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 1
 

@@ -57,6 +57,7 @@ class VGGish:
     sample_rate: int = RATE
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
+    kind: ClassVar[str] = "vggish"
     reads: ClassVar[str] = "audio"
     version: ClassVar[int] = 2
 

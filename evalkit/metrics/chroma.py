@@ -20,6 +20,7 @@ class ChromaSimilarity:
     """
 
     encoder: Encoder
+    kind: ClassVar[str] = "chroma_similarity"
     title: ClassVar[str] = "Chroma cosine similarity"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

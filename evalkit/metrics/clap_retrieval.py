@@ -31,6 +31,7 @@ class RetrievalRecall:
     encoder: Encoder
     text_encoder: Encoder
     k: int
+    kind: ClassVar[str] = "retrieval_recall"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -70,6 +71,7 @@ class CaptionMargin:
     encoder: Encoder
     text_encoder: Encoder
     seed: int = 0
+    kind: ClassVar[str] = "caption_margin"
     title: ClassVar[str] = "CLAP margin"
     higher_is_better: ClassVar[bool] = True
 

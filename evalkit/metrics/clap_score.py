@@ -20,6 +20,7 @@ class CLAPScore:
 
     encoder: Encoder
     text_encoder: Encoder
+    kind: ClassVar[str] = "clap_score"
     title: ClassVar[str] = "CLAP score"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)

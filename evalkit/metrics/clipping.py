@@ -23,6 +23,7 @@ class ClippedSamples:
     """
 
     encoder: Encoder
+    kind: ClassVar[str] = "clipped_samples"
     title: ClassVar[str] = "Clipped samples (%)"
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
     higher_is_better: ClassVar[bool] = False
@@ -39,6 +40,7 @@ class ClippedClips:
     """Share of clips with at least one flat top: three samples in a row, of one channel, at full scale or beyond."""
 
     encoder: Encoder
+    kind: ClassVar[str] = "clipped_clips"
     title: ClassVar[str] = "Clipped clips"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
@@ -54,6 +56,7 @@ class DCOffset:
     """Mean over clips of the DC offset: the mean sample of the channel where it is larger, in percent of full scale."""
 
     encoder: Encoder
+    kind: ClassVar[str] = "dc_offset"
     title: ClassVar[str] = "DC offset (%)"
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     higher_is_better: ClassVar[bool] = False

@@ -37,6 +37,7 @@ class DensityCoverage:
     encoder: Encoder
     part: Literal["density", "coverage"]
     k: int = 5
+    kind: ClassVar[str] = "density_coverage"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 

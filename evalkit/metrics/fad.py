@@ -24,6 +24,7 @@ class FAD:
     encoder: Encoder
     ddof: int = 1
     title: str = "FAD"
+    kind: ClassVar[str] = "fad"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 

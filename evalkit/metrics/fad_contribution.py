@@ -35,6 +35,7 @@ class FADContribution:
     encoder: Encoder
     ddof: int = 1
     worst: float = 0.05
+    kind: ClassVar[str] = "fad_contribution"
     title: ClassVar[str] = "FAD outlier share"
     higher_is_better: ClassVar[bool] = False
 

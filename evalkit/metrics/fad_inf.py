@@ -47,6 +47,7 @@ class FADInfinity:
     sizes: int = 15
     subsets: int = 20
     seed: int = 0
+    kind: ClassVar[str] = "fad_infinity"
     title: ClassVar[str] = "FAD∞"
     higher_is_better: ClassVar[bool] = False
 

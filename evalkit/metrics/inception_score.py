@@ -34,6 +34,7 @@ class InceptionScore:
     encoder: Encoder
     splits: int = 1
     seed: int = 0
+    kind: ClassVar[str] = "inception_score"
     reference_encoder: ClassVar[None] = None
     title: ClassVar[str] = "Inception score"
     higher_is_better: ClassVar[bool] = True

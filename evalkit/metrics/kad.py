@@ -36,6 +36,7 @@ class KAD:
     bandwidth: float | None = None
     bandwidth_frames: int = 4000
     seed: int = 0
+    kind: ClassVar[str] = "kad"
     title: ClassVar[str] = "KAD"
     higher_is_better: ClassVar[bool] = False
 

@@ -33,6 +33,7 @@ class KLD:
     direction: Direction = "reference_generated"
     epsilon: float = 1e-6
     title: str = "KLD"
+    kind: ClassVar[str] = "kld"
     higher_is_better: ClassVar[bool] = False
     clip_by_clip: ClassVar[bool] = True
 

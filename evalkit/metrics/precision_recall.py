@@ -35,6 +35,7 @@ class PrecisionRecall:
     encoder: Encoder
     part: Literal["precision", "recall"]
     k: int = 3
+    kind: ClassVar[str] = "precision_recall"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 

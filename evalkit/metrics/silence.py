@@ -58,6 +58,7 @@ class _Collapse:
 class SilenceShare(_Collapse):
     """Share of clips that collapse to silence."""
 
+    kind: ClassVar[str] = "silence_share"
     title: ClassVar[str] = "Collapsed to silence"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -70,6 +71,7 @@ class SilenceShare(_Collapse):
 class SilenceStart(_Collapse):
     """Mean time in seconds at which clips collapse to silence; for a clip that does not, its length."""
 
+    kind: ClassVar[str] = "silence_start"
     title: ClassVar[str] = "Silent from (s)"
     higher_is_better: ClassVar[bool] = True
 
@@ -82,6 +84,7 @@ class SilenceStart(_Collapse):
 class SilenceLength(_Collapse):
     """Mean seconds of silence that clips collapse to; 0 for a clip that does not."""
 
+    kind: ClassVar[str] = "silence_length"
     title: ClassVar[str] = "Silence (s)"
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:

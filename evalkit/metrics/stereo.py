@@ -57,6 +57,7 @@ class ChannelCorrelation:
     """
 
     encoder: Encoder
+    kind: ClassVar[str] = "channel_correlation"
     title: ClassVar[str] = "Channel correlation"
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     higher_is_better: ClassVar[None] = None
@@ -75,6 +76,7 @@ class SideToMid:
     """
 
     encoder: Encoder
+    kind: ClassVar[str] = "side_to_mid"
     title: ClassVar[str] = "Side-to-mid ratio (dB)"
     bounds: ClassVar[tuple[float, float]] = (FLOOR, -FLOOR)
     higher_is_better: ClassVar[None] = None
@@ -100,6 +102,7 @@ class MonoShare:
 
     encoder: Encoder
     below: float = -40.0
+    kind: ClassVar[str] = "mono_share"
     title: ClassVar[str] = "Collapsed to mono"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False

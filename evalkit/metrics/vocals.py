@@ -62,6 +62,7 @@ class VocalsShare:
     encoder: Encoder
     prompt_encoder: Encoder
     threshold: float = 0.5
+    kind: ClassVar[str] = "vocals_share"
     title: ClassVar[str] = "Vocals in instrumental"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -91,6 +92,7 @@ class VocalsProbability:
 
     encoder: Encoder
     prompt_encoder: Encoder
+    kind: ClassVar[str] = "vocals_probability"
     title: ClassVar[str] = "Voice probability in instrumental"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

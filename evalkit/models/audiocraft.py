@@ -42,6 +42,7 @@ class Audiocraft:
     encodec: Asset | None = None
     stems: Demucs | None = None
 
+    kind: ClassVar[str] = "audiocraft"
     version: ClassVar[int] = 1 + MusicGen.version
     published: ClassVar[str | None] = None
 

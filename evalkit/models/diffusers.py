@@ -79,6 +79,7 @@ class Diffusers:
     published: str | None = field(default=None, metadata={"identity": False})
     checkpoint: Asset = field(init=False)
 
+    kind: ClassVar[str] = "diffusers"
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

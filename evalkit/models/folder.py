@@ -31,6 +31,7 @@ class Folder:
     manifest: str | None = None
     published: str | None = None
 
+    kind: ClassVar[str] = "folder"
     random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -63,6 +63,7 @@ class HFTextToAudio:
     published: str | None = field(default=None, metadata={"identity": False})
     checkpoint: Asset = field(init=False)
 
+    kind: ClassVar[str] = "hf_text_to_audio"
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

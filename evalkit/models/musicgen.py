@@ -35,6 +35,7 @@ class MusicGen:
     published: str | None = field(default=None, metadata={"identity": False})
     stems: Demucs | None = None
 
+    kind: ClassVar[str] = "musicgen"
     version: ClassVar[int] = 2
 
     @property

@@ -69,6 +69,7 @@ class Synth:
     mono: bool = False
     wrong_caption: bool = False
 
+    kind: ClassVar[str] = "synth"
     version: ClassVar[int] = 1
     published: ClassVar[str | None] = None
     random: ClassVar[bool] = False

@@ -39,6 +39,7 @@ class TinyStereo:
 
     seed: int = 0
 
+    kind: ClassVar[str] = "tiny_stereo"
     version: ClassVar[int] = LAYOUT + MusicGen.version
     random: ClassVar[bool] = True
     published: ClassVar[str | None] = None

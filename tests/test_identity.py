@@ -1,0 +1,176 @@
+"""What caches are keyed by: names that stay when code moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import evalkit
+from evalkit.config import Sampling, build, compose
+from evalkit.errors import EvalkitError
+from evalkit.features import Extractor
+from evalkit.generate import Generator, generation_key
+from evalkit.store import Cache, digest, identity
+from tests.engines import CPU
+
+# A move of code changes none of these. A change of what is computed raises a `version`, and changes those it concerns.
+GOLDEN = {
+    "experiment=demo: synth": "f50ed76091329d63",
+    "experiment=demo: second_rendering": "33bb23d057a87709",
+    "experiment=demo: noise": "c8aa853665b3a0d5",
+    "experiment=demo: low_pass": "8da2dbe48eab4a3b",
+    "experiment=demo: detuned": "0559ba193dfbeceb",
+    "experiment=demo: half_silent": "52afa06c2aa3f3ca",
+    "experiment=demo: left_only": "dcf39786b896ef52",
+    "experiment=demo: wrong_caption": "a2d9cb7e11d235a9",
+    "experiment=demo: tiny_stereo": "12c1aa4692479b67",
+    "experiment=demo: fad": "55ebbfec7da191d1",
+    "experiment=demo: kld": "dd492e4331f3440a",
+    "experiment=demo: clap_score": "b7419aba56a3ab66",
+    "experiment=demo: chroma": "93e7442985e5656b",
+    "protocol=audiogen: fad": "55ebbfec7da191d1",
+    "protocol=audiogen: kld": "00919377fa7e5cbd",
+    "protocol=audiogen: clap_score": "b7419aba56a3ab66",
+    "protocol=audiogen: chroma": "93e7442985e5656b",
+    "protocol=audioldm_eval: fad": "678a48d70f461b67",
+    "protocol=audioldm_eval: kld": "f30d30b5d36ffae0",
+    "protocol=audioldm_eval: clap_score": "7e802ccf00d676c6",
+    "protocol=audioldm_eval: chroma": "cb03bb1165e8ed74",
+    "protocol=fadtk: fad": "2b77210cb2c2e443",
+    "protocol=fadtk: kld": "3d04371ee1aebdcf",
+    "protocol=fadtk: clap_score": "59d99a4746bd4fa0",
+    "protocol=fadtk: chroma": "4ffd4d1fbecdf450",
+    "protocol=frechet_audio_distance: fad": "14bcc54629391421",
+    "protocol=frechet_audio_distance: kld": "fe9c1044ab314109",
+    "protocol=frechet_audio_distance: clap_score": "461f54fda1243a16",
+    "protocol=frechet_audio_distance: chroma": "24add4da7cf7f9c7",
+    "protocol=stable_audio: fad": "e0992f7870d8b972",
+    "protocol=stable_audio: kld": "0b5c54f561d79fcd",
+    "protocol=stable_audio: clap_score": "1128bbaae4d577c7",
+    "protocol=stable_audio: chroma": "3f1d1a1b75f4837e",
+    "metrics of references: fad_mid": "caa842d36fbcd881",
+    "metrics of references: fad_side": "ed169e11a5ef2e32",
+    "metrics of references: fad_clap": "1a04f66ddf8babba",
+    "metrics of references: fad_passt": "bb4fa68bdda3ab96",
+    "metrics of references: fad_encodec": "81f0c5a7eec030cc",
+    "metrics of references: fad_inf": "71064292da2a5458",
+    "metrics of references: fad_contribution": "16ee5a5d9f668cc7",
+    "metrics of references: kad": "ff63f28eef9da060",
+    "metrics of references: kld_panns": "907eb935e445329b",
+    "metrics of references: kld_panns_sigmoid": "010b69bc3d70f275",
+    "metrics of references: kld_sigmoid": "0414d6b468664a8f",
+    "metrics of references: precision": "800cf4bd36fd9c74",
+    "metrics of references: recall": "1c519844863d4a5d",
+    "metrics of references: density": "7d53b46bc4299a13",
+    "metrics of references: coverage": "b0412599c0bd1218",
+    "other metrics: inception_score": "0a462c356876ac8e",
+    "other metrics: clap_r1": "e01b7a0cad76442e",
+    "other metrics: clap_r10": "3595a2eb1e15f1a7",
+    "other metrics: clap_margin": "d9c73a49493ad186",
+    "other metrics: channel_correlation": "048cf70159db8dcd",
+    "other metrics: side_to_mid": "60683e3ded34f6ff",
+    "other metrics: mono_share": "6b65a7c7d856d68b",
+    "other metrics: silence_share": "033c7b44fc37b707",
+    "other metrics: silence_start": "c2e43b0d8a2292d7",
+    "other metrics: silence_length": "d86642b5905677df",
+    "other metrics: clipped_samples": "8e575c778c15b4cf",
+    "other metrics: clipped_clips": "f615456e740c6fe3",
+    "other metrics: dc_offset": "102263a5cc4e52f9",
+    "other metrics: vocals_share": "09b0c1aafe153219",
+    "other metrics: vocals_probability": "7a3f521b74335cfc",
+    "model=musicgen_small: musicgen_small": "92f861cc0e755159",
+    "model=musicgen_stereo_melody: musicgen_stereo_melody": "92f861cc0e755159",
+    "model=hf_text_to_audio: hf_text_to_audio": "f24f89e6db44f7a5",
+    "model=diffusers: diffusers": "e7f1ffb02d33667c",
+}
+
+
+def digests(cache: Cache, checkpoint: Path) -> dict[str, str]:
+    """The key of each component of some runs, on seeded random weights, by option and name."""
+    found = {}
+
+    def add(option: str, *more: str, title: str = "") -> None:
+        config = compose(["prompts=demo", "random_weights=0", "model=synth", option, *more])
+        extractor = Extractor(cache, "cpu", 1, config.protocol.sample_rate)
+        for name, node in config.model.items() if "model" in option or "experiment" in option else ():
+            key = generation_key(build(node), Sampling(**config.sampling), cache, CPU)
+            found[f"{title or option}: {name}"] = digest(key)[:16]
+        for name, node in config.metric.items() if "model" not in option else ():
+            metric = build(node)
+            parts = [metric.encoder, *([metric.reference_encoder] if metric.reference_encoder else [])]
+            keys = [identity(metric, cache), *(extractor.key(part) for part in parts)]
+            found[f"{title or option}: {name}"] = digest(keys)[:16]
+
+    add("experiment=demo")
+    for protocol in ("audiogen", "audioldm_eval", "fadtk", "frechet_audio_distance", "stable_audio"):
+        add(f"protocol={protocol}")
+    compared = "fad_stereo,fad_clap,fad_passt,fad_encodec,fad_inf,fad_contribution,kad,kld_panns"
+    add(f"metric=[{compared},precision_recall,density_coverage]", title="metrics of references")
+    add("metric=[inception_score,clap_retrieval,stereo,silence,clipping,vocals]", title="other metrics")
+    for name in ("musicgen_small", "musicgen_stereo_melody"):
+        add(f"model={name}", f"model.{name}.checkpoint.path={checkpoint}")
+    for name in ("hf_text_to_audio", "diffusers"):
+        add(f"model={name}", f"model.{name}.id={checkpoint}")
+    return found
+
+
+def test_the_keys_of_components_stay(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text('{"model_type": "musicgen"}')
+    assert digests(Cache(tmp_path / "cache"), checkpoint) == GOLDEN
+
+
+def components() -> list[type]:
+    """All classes of evalkit that name themselves."""
+    found = []
+    for module in pkgutil.walk_packages(evalkit.__path__, "evalkit."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and value.__module__ == module.name and "kind" in vars(value):
+                found.append(value)
+    return found
+
+
+def test_no_two_components_have_one_name() -> None:
+    kinds = Counter(component.kind for component in components() if dataclasses.is_dataclass(component))
+    assert len(kinds) > 30
+    assert [kind for kind, count in kinds.items() if count > 1] == []
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    value: int
+    kind: ClassVar[str] = "named"
+
+
+@dataclasses.dataclass(frozen=True)
+class Heir(Named):
+    """Other code, under the name of what it was derived from."""
+
+
+def test_a_component_of_another_package_is_never_taken_for_one_of_evalkit(tmp_path: Path) -> None:
+    assert identity(Named(1), Cache(tmp_path)) == {"kind": "named", "package": "tests", "version": 0, "value": 1}
+
+
+@pytest.mark.parametrize("nameless", [Heir(1)])
+def test_a_component_without_a_name_of_its_own_is_refused(nameless: Any, tmp_path: Path) -> None:
+    with pytest.raises(EvalkitError, match=r"tests\.test_identity\.Heir has no name .* kind: ClassVar\[str\] = 'heir'"):
+        identity(nameless, Cache(tmp_path))
+
+
+def test_a_generator_s_key_holds_all_that_a_clip_depends_on(tmp_path: Path) -> None:
+    model = build(compose(["model=synth", "prompts=demo"]).model.synth)
+    assert isinstance(model, Generator)
+    cache = Cache(tmp_path)
+    first = digest(generation_key(model, Sampling(), cache, CPU))
+    assert digest(generation_key(model, Sampling(samples_per_prompt=3), cache, CPU)) == first
+    for field in dataclasses.fields(Sampling):
+        if field.name != "samples_per_prompt":
+            other = dataclasses.replace(Sampling(), **{field.name: getattr(Sampling(), field.name) + 1})
+            assert digest(generation_key(model, other, cache, CPU)) != first
