@@ -21,8 +21,8 @@ import numpy as np
 import scipy.linalg
 import threadpoolctl
 
-from evalkit.bootstrap import draws
-from evalkit.stats import resampled_frechet_distances, resampled_gaussians
+from evalkit.stats.bootstrap import draws
+from evalkit.stats.frechet import resampled_frechet_distances, resampled_gaussians
 
 WINDOWS, DIMENSIONS = 19, 128
 NAIVE = 3  # resamples

@@ -39,16 +39,17 @@ from benchmarks.generation_sides import (
     text_in_the_decoders_precision,
 )
 from benchmarks.roofline import Machine, floor, measure
-from evalkit import provenance
 from evalkit.audio import encode_flac
-from evalkit.config import Dtype, Engine, Sampling
+from evalkit.checkpoints.transformers import quiet_transformers
 from evalkit.decoding.model import Model
 from evalkit.decoding.sampler import Sampler
-from evalkit.generate import clips_of
-from evalkit.models.checkpoint import quiet_transformers
+from evalkit.generation.clips import clips_of
 from evalkit.models.musicgen import runner
 from evalkit.models.tiny import TinyStereo
-from evalkit.store import Cache, write_bytes
+from evalkit.settings import Dtype, Engine, Sampling
+from evalkit.store import provenance
+from evalkit.store.cache import Cache
+from evalkit.store.files import write_bytes
 from evalkit.types import Prompt
 
 ROOT = Path(__file__).parent.parent

@@ -18,14 +18,14 @@ import torch
 
 from benchmarks.roofline import synchronize
 from evalkit import compat
+from evalkit.checkpoints.transformers import quiet_transformers
 from evalkit.decoding.model import Model, padded_length
 from evalkit.decoding.pattern import UNKNOWN, codes_of, sequence
-from evalkit.encoders import seeded
-from evalkit.models.checkpoint import quiet_transformers
 from evalkit.models.tiny import make_audible
-from evalkit.prompts import Demo
-from evalkit.store import Cache
+from evalkit.prompts.demo import Demo
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt
+from evalkit.weights import seeded
 
 # Copet et al. 2023, section 4.1, and the configurations on the hub: layers, dimensions, heads
 SIZES = {"small": (24, 1024, 16), "medium": (48, 1536, 24), "large": (48, 2048, 32)}

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.bootstrap import draws, interval
-from evalkit.stats import frechet_distance, gaussian, resampled_frechet_distances
+from evalkit.stats.bootstrap import draws, interval
+from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances
 
 LEVEL = 0.95
 WINDOWS = 19  # of a 10-s clip

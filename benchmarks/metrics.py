@@ -31,13 +31,15 @@ from evalkit import audio, compat
 from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.encoders import clap, passt, vggish
-from evalkit.features import Extractor, condition, heard
+from evalkit.features.conditioning import condition, heard
+from evalkit.features.extractor import Extractor
 from evalkit.metrics.clap_score import CLAPScore
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
-from evalkit.models.synth import Synth
-from evalkit.prompts import Demo
-from evalkit.store import Cache, sha256_file
+from evalkit.models.synth.synth import Synth
+from evalkit.prompts.demo import Demo
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt
 
 ROOT = Path(__file__).parent.parent

@@ -26,12 +26,12 @@ from benchmarks.metrics_report import write
 from evalkit import compat
 from evalkit.encoders import clap, passt, vggish
 from evalkit.encoders.chroma import Chroma
-from evalkit.features import Extractor
+from evalkit.features.extractor import Extractor
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
-from evalkit.prompts import Demo
-from evalkit.store import Cache
+from evalkit.prompts.demo import Demo
+from evalkit.store.cache import Cache
 from evalkit.types import Clip
 
 

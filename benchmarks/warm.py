@@ -46,10 +46,10 @@ def prepare(folder: Path, clips: int) -> list[str]:
     ]  # fmt: skip
 
     from evalkit.config import compose
-    from evalkit.features import PEAK, Extractor
+    from evalkit.features.extractor import PEAK, Extractor
     from evalkit.pipeline import generated_clips, reference_clips
     from evalkit.plan import make_plan
-    from evalkit.store import digest
+    from evalkit.store.digests import digest
 
     plan = make_plan(compose(options))
     prompts = plan.prompts.load(plan.cache)

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache, sha256_file, sha256_tree
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file, sha256_tree
 
 
 @dataclass(frozen=True)

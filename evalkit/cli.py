@@ -96,8 +96,10 @@ def options() -> str:
 
     from omegaconf import MISSING
 
-    from evalkit import calibration, slices
-    from evalkit.config import Config, Engine, Sampling, Uncertainty, conf_dir
+    from evalkit.calibration import rows as calibration
+    from evalkit.config import Config, conf_dir
+    from evalkit.prompts import slices
+    from evalkit.settings import Engine, Sampling, Uncertainty
 
     lines = ["evalkit run GROUP=NAME ... OPTION=VALUE ...   (Hydra syntax; -m sweeps over lists)", "", "groups:"]
     for folder in sorted(p for p in conf_dir().iterdir() if p.is_dir() and p.name not in ("published", "encoder")):
@@ -172,9 +174,9 @@ def table(arguments: list[str]) -> None:
 
 
 def _table(folders: list[Path], across_protocols: bool, markdown: bool) -> None:
-    from evalkit.joined import join
-    from evalkit.markdown import joined_to_markdown
-    from evalkit.terminal import joined_to_rich
+    from evalkit.report.joined import join
+    from evalkit.report.markdown import joined_to_markdown
+    from evalkit.report.terminal import joined_to_rich
 
     joined = join(folders, across_protocols)
     if markdown:
@@ -189,7 +191,7 @@ def fetch(arguments: list[str]) -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    from evalkit import fetch
+    from evalkit.commands import fetch
     from evalkit.config import compose
 
     parser = argparse.ArgumentParser("evalkit fetch", description=fetch.__doc__)
@@ -218,9 +220,9 @@ def convert(arguments: list[str]) -> None:
     """`evalkit convert`: save a checkpoint of audiocraft in the layout of transformers."""
     import dataclasses
 
+    from evalkit.commands.convert import convert as write
     from evalkit.config import build, compose
-    from evalkit.convert import convert as write
-    from evalkit.store import Cache
+    from evalkit.store.cache import Cache
 
     parser = argparse.ArgumentParser("evalkit convert", description=convert.__doc__)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="what audiocraft wrote: a folder or a file")

@@ -11,12 +11,10 @@ import functools
 import importlib
 import importlib.util
 import os
-import pickle
 import sys
 import threading
 import types
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +68,8 @@ def _prepare() -> None:
 
 
 _preparing = threading.Lock()
+
+
 _kept: list[Any] = []  # definitions of operators live as long as the object that made them
 
 
@@ -161,7 +161,7 @@ def roberta_tokenizer(folder: Path) -> Any:
         with quiet():
             tokenizer = RobertaTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # transformers and tokenizers raise many kinds for damaged files
-        raise EvalkitError(f"cannot load the RoBERTa tokenizer from '{folder}': {_first_line(error)}") from error
+        raise EvalkitError(f"cannot load the RoBERTa tokenizer from '{folder}': {first_line(error)}") from error
     if len(tokenizer) != ROBERTA_VOCABULARY:
         raise EvalkitError(
             f"the RoBERTa tokenizer in '{folder}' has {len(tokenizer)} entries instead of {ROBERTA_VOCABULARY}: "
@@ -218,61 +218,5 @@ def panns_cnn14_16k() -> Any:
         )
 
 
-def load_tensors(path: Path, name: str) -> Any:
-    """Read the tensors of a file that torch.save wrote, and run nothing that is in it.
-
-    Defect: laion_clap and hear21passt unpickle whatever the file says. torch's own answer,
-    `weights_only=True`, refuses CLAP's published files for their pickle protocol (4) and for the
-    NumPy numbers in their optimizer's state. Here only tensors and plain containers are made; all
-    else becomes a `_Ignored`. Raises EvalkitError for a file that cannot be read.
-    """
-    import torch
-
-    if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
-        raise EvalkitError(f"{name}: '{path}' is a TorchScript program, which could run anything: give a state dict")
-    module = types.ModuleType("tensors_only")
-    module.__dict__.update(Unpickler=_TensorUnpickler, load=lambda file, **kw: _TensorUnpickler(file, **kw).load())
-    try:
-        # mapped, because two thirds of CLAP's file are its optimizer's state
-        return torch.load(
-            path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipfile.is_zipfile(path)
-        )
-    except Exception as error:  # a damaged pickle can raise anything
-        raise EvalkitError(
-            f"{name}: '{path}' cannot be read as a checkpoint ({_first_line(error)}): it is incomplete or another file"
-        ) from error
-
-
-class _Ignored:
-    """Stands for everything in a checkpoint that is not a tensor."""
-
-    def __init__(self, *_: Any, **__: Any):
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-    def __setitem__(self, *_: Any) -> None:
-        pass
-
-    def append(self, _: Any) -> None:
-        pass
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    ALLOWED = frozenset(
-        {
-            ("collections", "OrderedDict"),
-            ("torch", "Size"),
-            ("torch._utils", "_rebuild_parameter"),
-            ("torch._utils", "_rebuild_tensor"),
-            ("torch._utils", "_rebuild_tensor_v2"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if (module, name) in self.ALLOWED else _Ignored
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,18 +10,21 @@ from contextlib import contextmanager, suppress
 
 from omegaconf import DictConfig
 
-from evalkit import calibration
-from evalkit.config import MIN_SECONDS
+from evalkit.calibration import rows as calibration
 from evalkit.errors import EvalkitError
-from evalkit.features import usable_seconds
-from evalkit.generate import Existing, Generator, clips_of
+from evalkit.features.conditioning import usable_seconds
+from evalkit.generation.clips import clips_of
+from evalkit.models import Existing, Generator
 from evalkit.plan import Plan, make_plan, require_files
-from evalkit.prompts import sampled
-from evalkit.references import find_references
-from evalkit.result import Result, save
-from evalkit.scoring import measure, require_generated, require_references
-from evalkit.slices import groups
-from evalkit.store import Cache, RunFolder, known_digests
+from evalkit.prompts.references import find_references
+from evalkit.prompts.selection import sampled
+from evalkit.prompts.slices import groups
+from evalkit.recording import Result, save
+from evalkit.scoring.scores import measure, require_generated, require_references
+from evalkit.settings import MIN_SECONDS
+from evalkit.store.cache import Cache
+from evalkit.store.digests import known_digests
+from evalkit.store.runs import RunFolder
 from evalkit.types import Clip, Prompt, PromptSet
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: DictConfig) -> Result:
     """Generate, embed, score and report. Raises EvalkitError for a mistake or a missing file."""
-    with known_digests(Cache(config.cache_dir)):
+    with known_digests(Cache(config.cache_dir).root):
         plan = make_plan(config)
         prompts: PromptSet = plan.prompts.load(plan.cache)
         slices = groups(prompts.prompts, plan.config.slices)

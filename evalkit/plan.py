@@ -9,14 +9,16 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from evalkit import calibration, slices
 from evalkit.assets import assets_of
-from evalkit.config import Dtype, Engine, Sampling, build, check, compose, conf_dir
+from evalkit.calibration import rows as calibration
+from evalkit.config import build, check, compose, conf_dir
 from evalkit.errors import EvalkitError
-from evalkit.features import Extractor
-from evalkit.generate import Existing, Generator
+from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
-from evalkit.store import Cache
+from evalkit.models import Existing, Generator
+from evalkit.prompts import slices
+from evalkit.settings import Dtype, Engine, Sampling
+from evalkit.store.cache import Cache
 
 
 @dataclass(frozen=True)

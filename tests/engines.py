@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalkit.config import Dtype, Engine
+from evalkit.settings import Dtype, Engine
 
 CPU = Engine(device="cpu", dtype=Dtype.float32)
 

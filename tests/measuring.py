@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.bootstrap import draws, interval
+from evalkit.stats.bootstrap import draws, interval
 from evalkit.types import Features
 
 ENCODER: Any = None  # metrics only pass it on

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from evalkit import compat
-from evalkit.encoders import seeded
-from evalkit.models.checkpoint import prepare, quiet_transformers
+from evalkit.checkpoints.transformers import prepare, quiet_transformers
 from evalkit.models.tiny import codec_config, make_audible
+from evalkit.weights import seeded
 
 SPECIAL = 2048
 

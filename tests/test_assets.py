@@ -14,7 +14,7 @@ import pytest
 
 from evalkit.assets import Asset, assets_of
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

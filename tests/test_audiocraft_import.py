@@ -16,13 +16,15 @@ import yaml
 from omegaconf import OmegaConf
 
 from evalkit.assets import Asset
-from evalkit.audiocraft import reading
-from evalkit.config import Sampling, build, compose
-from evalkit.convert import convert
+from evalkit.checkpoints.audiocraft import reading
+from evalkit.checkpoints.transformers import read_config
+from evalkit.commands.convert import convert
+from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.models.audiocraft import Audiocraft
-from evalkit.models.checkpoint import read_config
-from evalkit.store import Cache, identity
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.identity import identity
 from evalkit.types import Prompt
 from tests.engines import CPU
 from tests.parity.make_audiocraft_lm_fixtures import FIXTURES
@@ -102,7 +104,7 @@ def test_folders_and_files(path: str, cache: Cache) -> None:
 
 
 def test_all_weights_are_filled_in(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evalkit.audiocraft import network
+    from evalkit.checkpoints.audiocraft import network
 
     def filled(*arguments: Any) -> Any:
         made = empty(*arguments)

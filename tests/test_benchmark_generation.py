@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from benchmarks import generation, generation_sides, roofline
-from evalkit.config import Dtype, Engine
 from evalkit.decoding.model import Model, padded_length
 from evalkit.models.tiny import TinyStereo
-from evalkit.store import Cache
+from evalkit.settings import Dtype, Engine
+from evalkit.store.cache import Cache
 from tests.networks import network
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from evalkit.bootstrap import draws, interval, mean_over_items
-from evalkit.stats import resampled_frechet_distances
+from evalkit.metrics import mean_over_items
+from evalkit.stats.bootstrap import draws, interval
+from evalkit.stats.frechet import resampled_frechet_distances
 
 
 def test_draws_are_with_replacement_and_depend_on_the_seed_alone() -> None:

@@ -14,22 +14,24 @@ import pytest
 import soundfile
 
 import evalkit
-from evalkit import audio, calibration
+from evalkit import audio
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.calibration import Noise, Row, Silence, halves, shuffled
-from evalkit.config import Sampling, build
+from evalkit.calibration import rows as calibration
+from evalkit.calibration.rows import Noise, Row, Silence, halves, shuffled
+from evalkit.config import build
 from evalkit.errors import EvalkitError
-from evalkit.features import condition
+from evalkit.features.conditioning import condition
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
 from evalkit.models.musicgen import MusicGen
-from evalkit.models.synth import Synth
+from evalkit.models.synth.synth import Synth
 from evalkit.models.tiny import TinyStereo
-from evalkit.result import Result
-from evalkit.scoring import measure
-from evalkit.store import Cache
+from evalkit.recording import Result
+from evalkit.scoring.scores import measure
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
 from evalkit.types import Clip, Features, Measured, Prompt
 from tests import parity, test_scoring
 from tests.engines import CPU, cpu
@@ -85,7 +87,7 @@ def stereo() -> Audio:
 
 
 def network(folder: Path) -> Any:
-    from evalkit.models.checkpoint import load_network
+    from evalkit.checkpoints.transformers import load_network
 
     return load_network("x", folder).audio_encoder
 
@@ -330,8 +332,9 @@ def test_references_that_cannot_be_used_are_in_no_row(tmp_path: Path) -> None:
 
 def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stereo: Audio) -> None:
     """Two parts of one file are two clips, in the cache too."""
-    from evalkit.calibration import ThroughCodec
-    from evalkit.store import canonical, identity, sha256_file
+    from evalkit.calibration.rows import ThroughCodec
+    from evalkit.store.digests import canonical, sha256_file
+    from evalkit.store.identity import identity
 
     path = tmp_path / "a.wav"
     soundfile.write(path, stereo.samples.T, RATE, subtype="FLOAT")

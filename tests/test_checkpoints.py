@@ -12,10 +12,10 @@ import torch
 from omegaconf import OmegaConf
 
 from evalkit import compat, config
-from evalkit.config import Sampling
-from evalkit.models.checkpoint import quiet_transformers
+from evalkit.checkpoints.transformers import quiet_transformers
 from evalkit.models.tiny import TinyStereo
-from evalkit.store import Cache
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from tests.engines import cpu
 from tests.networks import network

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evalkit.compare import Published, compare, load_published, others
 from evalkit.errors import EvalkitError
+from evalkit.results.published import Published, compare, load_published, others
 from evalkit.types import Score
 
 FOLDER = Path(__file__).parent.parent / "conf" / "published"

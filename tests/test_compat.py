@@ -13,7 +13,8 @@ import torch
 from evalkit import compat
 from evalkit.encoders.clap import made_up_tokenizer
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
+from evalkit.weights import load_tensors
 from tests.conftest import ROOT
 
 BLOCKED = """
@@ -122,7 +123,7 @@ def test_tensors_are_read_from_every_format(tmp_path, options):
     path = tmp_path / "weights.pt"
     extra = {"lr": np.float64(1e-4), "shape": torch.Size([2]), "array": np.arange(3), "path": Path("x")}
     torch.save({"state_dict": STATE, "parameter": torch.nn.Parameter(STATE["bias"]), **extra}, path, **options)
-    loaded = compat.load_tensors(path, "test")
+    loaded = load_tensors(path, "test")
     assert loaded["state_dict"].keys() == STATE.keys()
     assert all(torch.equal(loaded["state_dict"][k], v) for k, v in STATE.items())
     assert torch.equal(loaded["parameter"], STATE["bias"])
@@ -141,11 +142,11 @@ class Attack:
 def test_what_a_checkpoint_says_is_not_run(tmp_path, legacy):
     path, target = tmp_path / "weights.pt", tmp_path / "made"
     torch.save({"state_dict": STATE, "attack": Attack(target)}, path, _use_new_zipfile_serialization=not legacy)
-    assert torch.equal(compat.load_tensors(path, "test")["state_dict"]["bias"], STATE["bias"])
+    assert torch.equal(load_tensors(path, "test")["state_dict"]["bias"], STATE["bias"])
     assert not target.exists()
     path.write_bytes(pickle.dumps(Attack(target)))  # not even the format of torch.save
     with pytest.raises(EvalkitError):
-        compat.load_tensors(path, "test")
+        load_tensors(path, "test")
     assert not target.exists()
 
 
@@ -156,7 +157,7 @@ def test_another_file_is_one_line(tmp_path, content):
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
     with pytest.raises(EvalkitError, match=r"CLAP weights: '.*weights\.pt' cannot be read as a checkpoint") as caught:
-        compat.load_tensors(path, "CLAP weights")
+        load_tensors(path, "CLAP weights")
     assert "\n" not in str(caught.value)
 
 
@@ -167,7 +168,7 @@ def test_a_truncated_checkpoint_is_one_line(tmp_path, legacy, share):
     torch.save({"weight": torch.randn(100, 100)}, path, _use_new_zipfile_serialization=not legacy)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(EvalkitError, match="incomplete or another file") as caught:
-        compat.load_tensors(path, "CLAP weights")
+        load_tensors(path, "CLAP weights")
     assert "\n" not in str(caught.value)
 
 
@@ -178,7 +179,7 @@ def test_a_torchscript_program_is_refused(tmp_path):
 
     torch.jit.save(torch.jit.script(Program()), tmp_path / "program.pt")
     with pytest.raises(EvalkitError, match="TorchScript program"):
-        compat.load_tensors(tmp_path / "program.pt", "net")
+        load_tensors(tmp_path / "program.pt", "net")
 
 
 def test_prepare_may_be_called_by_several_threads_at_once():

@@ -98,7 +98,12 @@ def test_only_dataclasses_of_evalkit_are_built(tmp_path: Path) -> None:
     assert build(node) == Asset("x")
     for target in (
         *("os.system", "evalkitten.x", "subprocess.run", "evalkit", "evalkit.absent.X"),
-        *("evalkit.store.np.load", "evalkit.result.pd.read_pickle", "evalkit.store.Path", "evalkit.store.write_bytes"),
+        *(
+            "evalkit.store.cache.np.load",
+            "evalkit.recording.pd.read_pickle",
+            "evalkit.store.cache.Path",
+            "evalkit.store.files.write_bytes",
+        ),
     ):
         with pytest.raises(EvalkitError, match=r"not part of evalkit|cannot be found"):
             build({"_target_": target})
@@ -126,7 +131,7 @@ def test_an_argument_that_the_target_refuses_is_one_line() -> None:
 
 def test_a_folder_of_own_yamls_is_found(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "mine.yaml").write_text("mine: {_target_: evalkit.models.synth.Synth, seed: 9}\n")
+    (tmp_path / "model" / "mine.yaml").write_text("mine: {_target_: evalkit.models.synth.synth.Synth, seed: 9}\n")
     assert compose(["model=mine", "prompts=demo"], str(tmp_path)).model.mine.seed == 9
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from evalkit.config import Sampling
 from evalkit.decoding.conditions import Conditioner
 from evalkit.decoding.loop import Loop
 from evalkit.decoding.network import LARGE, Decoder, linear
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, first_unknown, sequence
 from evalkit.decoding.sampler import Sampler
+from evalkit.settings import Sampling
 from tests.networks import SPECIAL, captions, network
 
 KINDS = ["mono", "stereo", "melody", "stereo melody"]

@@ -14,7 +14,7 @@ import yaml
 
 import evalkit
 from evalkit.errors import EvalkitError
-from evalkit.result import Result
+from evalkit.recording import Result
 
 DEGRADED = ["noise", "low_pass", "detuned", "half_silent", "left_only", "wrong_caption"]
 

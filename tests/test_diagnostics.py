@@ -13,14 +13,14 @@ from evalkit.encoders.instrumental import Instrumental
 from evalkit.encoders.levels import Levels
 from evalkit.encoders.passt import PaSST
 from evalkit.errors import EvalkitError
-from evalkit.features import Extractor
+from evalkit.features.extractor import Extractor
 from evalkit.metrics.clipping import ClippedClips, ClippedSamples, DCOffset
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.vocals import VOICES, VocalsProbability, VocalsShare, indices
-from evalkit.prompts import MusicCaps
-from evalkit.store import Cache
+from evalkit.prompts.instrumental import asks_for_no_voice
+from evalkit.prompts.musiccaps import MusicCaps
+from evalkit.store.cache import Cache
 from evalkit.types import Features, Prompt
-from evalkit.voices import asks_for_no_voice
 from tests import parity
 
 RATE = 32000

@@ -21,12 +21,12 @@ import torch
 
 from evalkit import audio, compat, config
 from evalkit.assets import assets_of
-from evalkit.config import Dtype, Engine, Sampling
 from evalkit.errors import EvalkitError
-from evalkit.generate import clips_of
+from evalkit.generation.clips import clips_of
 from evalkit.models import hub, tiny
 from evalkit.models.diffusers import PIPELINES, Diffusers
-from evalkit.store import Cache
+from evalkit.settings import Dtype, Engine, Sampling
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 
 compat.prepare()

@@ -8,14 +8,17 @@ import torch
 from omegaconf import OmegaConf
 
 from evalkit.assets import Asset, assets_of
+from evalkit.batching import by_length
 from evalkit.config import build, compose
-from evalkit.encoders import by_length, fill
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, state_dict
 from evalkit.encoders.passt import PaSST
 from evalkit.encoders.vggish import VGGish, network_of
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache, canonical, identity
+from evalkit.store.cache import Cache
+from evalkit.store.digests import canonical
+from evalkit.store.identity import identity
+from evalkit.weights import fill
 from tests import parity
 
 ENCODERS = {

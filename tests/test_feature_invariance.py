@@ -14,13 +14,14 @@ import pytest
 import soundfile
 import torch
 
-from evalkit.encoders import in_batches, on_threads
+from evalkit.batching import in_batches, on_threads
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText
 from evalkit.encoders.passt import PaSST
 from evalkit.encoders.vggish import VGGish
-from evalkit.features import Extractor
-from evalkit.store import Cache, sha256_file
+from evalkit.features.extractor import Extractor
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Features, Prompt
 from tests import parity
 

@@ -15,8 +15,10 @@ import soundfile
 from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.encoders import Input
-from evalkit.features import Extractor, condition, usable_samples
-from evalkit.store import Cache, sha256_file
+from evalkit.features.conditioning import condition, usable_samples
+from evalkit.features.extractor import Extractor
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt
 
 RATE = 32000
@@ -128,7 +130,7 @@ def test_features_are_cached_and_do_not_depend_on_batch_or_order(tmp_path: Path)
 def test_each_clip_is_decoded_once_for_all_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     original = audio.read
-    monkeypatch.setattr("evalkit.features.audio.read", lambda path: decoded.append(path) or original(path))
+    monkeypatch.setattr("evalkit.features.conditioning.audio.read", lambda path: decoded.append(path) or original(path))
     clips = [write(tmp_path / f"{i}.wav", tone(1 + i / 10)) for i in range(3)]
     (at_32k, at_16k), _ = extract(tmp_path, clips, Levels(), Levels(16000))
     assert len(decoded) == 3

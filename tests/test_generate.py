@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from evalkit import audio, generate
+from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.config import Engine, Sampling
 from evalkit.errors import EvalkitError
-from evalkit.generate import clips_of
-from evalkit.store import Cache, digest, sha256_file
+from evalkit.generation import clips as generate
+from evalkit.generation.clips import clips_of
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.digests import digest, sha256_file
 from evalkit.types import Clip, Prompt
 from tests.engines import CPU, cpu
 

@@ -19,12 +19,13 @@ import torch
 
 from evalkit import audio, compat, config
 from evalkit.assets import assets_of
-from evalkit.config import Dtype, Engine, Sampling
 from evalkit.errors import EvalkitError
-from evalkit.generate import clips_of
+from evalkit.generation.clips import clips_of
 from evalkit.models import hf_text_to_audio, hub, tiny
 from evalkit.models.hf_text_to_audio import HFTextToAudio
-from evalkit.store import Cache, identity
+from evalkit.settings import Dtype, Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.identity import identity
 from evalkit.types import Prompt
 
 compat.prepare()

@@ -12,11 +12,15 @@ from typing import Any, ClassVar
 import pytest
 
 import evalkit
-from evalkit.config import Sampling, build, compose
+from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
-from evalkit.features import Extractor
-from evalkit.generate import Generator, generation_key
-from evalkit.store import Cache, digest, identity
+from evalkit.features.extractor import Extractor
+from evalkit.generation.clips import generation_key
+from evalkit.models import Generator
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.digests import digest
+from evalkit.store.identity import identity
 from tests.engines import CPU
 
 # A move of code changes none of these. A change of what is computed raises a `version`, and changes those it concerns.

@@ -10,8 +10,8 @@ import pytest
 
 import evalkit
 from evalkit.errors import EvalkitError
-from evalkit.joined import join
-from evalkit.markdown import joined_to_markdown
+from evalkit.report.joined import join
+from evalkit.report.markdown import joined_to_markdown
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,14 @@ import pytest
 
 from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.config import Engine, Sampling, build, compose
+from evalkit.config import build, compose
 from evalkit.encoders.levels import FULL_SCALE, Frames, Levels, in_runs
 from evalkit.errors import EvalkitError
-from evalkit.features import Extractor, condition
-from evalkit.generate import clips_of
-from evalkit.store import Cache
+from evalkit.features.conditioning import condition
+from evalkit.features.extractor import Extractor
+from evalkit.generation.clips import clips_of
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from tests.engines import CPU
 
@@ -100,7 +102,7 @@ def test_a_stored_clip_is_heard_as_the_model_made_it(tmp_path: Path) -> None:
 
 def test_mono_is_on_both_sides(tmp_path: Path) -> None:
     from evalkit.encoders import Input
-    from evalkit.features import Sound, heard
+    from evalkit.features.conditioning import Sound, heard
 
     mono = Audio(noise(0.2)[:1], RATE)
     clip = heard(Sound(mono, mono), Levels().hears)

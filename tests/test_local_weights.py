@@ -14,7 +14,7 @@ import evalkit
 from evalkit.assets import Asset
 from evalkit.encoders import vggish
 from evalkit.models.tiny import TinyStereo
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 
 
 def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.decoding.melody import STEMS, Demucs, melody_features
 from evalkit.errors import EvalkitError
-from evalkit.models.synth import Synth
-from evalkit.result import remarks
-from evalkit.store import Cache
+from evalkit.models.synth.synth import Synth
+from evalkit.recording import remarks
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt, PromptSet
 from tests.test_scoring import plan
 

@@ -7,10 +7,10 @@ import pytest
 import scipy.linalg
 
 from evalkit.errors import EvalkitError
-from evalkit.influence import frechet_distances_without
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.fad_contribution import FADContribution
 from evalkit.metrics.fad_inf import FADInfinity
+from evalkit.stats.influence import frechet_distances_without
 from evalkit.types import Features
 from tests.measuring import ENCODER, assert_order_does_not_matter, features, gaussian_clips, repeated, width_of_interval
 
@@ -144,7 +144,7 @@ def test_contributions_do_not_depend_on_order_or_chunks(monkeypatch: pytest.Monk
     generated, reference = gaussian_clips(0, 30, 5, 4, shift=0.3), gaussian_clips(1, 30, 5, 4)
     assert_order_does_not_matter(FADContribution(ENCODER), generated, reference)
     whole, without = frechet_distances_without(generated.values, reference.values)
-    monkeypatch.setattr("evalkit.influence.CHUNK", 7)
+    monkeypatch.setattr("evalkit.stats.influence.CHUNK", 7)
     again, in_sevens = frechet_distances_without(generated.values, reference.values)
     assert again == whole
     np.testing.assert_allclose(in_sevens, without, rtol=1e-12)

@@ -10,8 +10,8 @@ import torch
 
 from evalkit import compat
 from evalkit.errors import EvalkitError
-from evalkit.kernel import median_distance, unbiased_mmd
 from evalkit.metrics.kad import KAD
+from evalkit.stats.kernel import median_distance, unbiased_mmd
 from evalkit.types import Features
 from tests.measuring import (
     ENCODER,
@@ -97,7 +97,7 @@ def test_a_resample_is_the_set_in_which_clips_stand_as_often_as_drawn() -> None:
 @pytest.mark.parametrize("frames", [1, 5, 9])
 def test_tiles_do_not_matter(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     whole = KAD(ENCODER)(GENERATED, REFERENCE).value
-    monkeypatch.setattr("evalkit.kernel.FRAMES", frames)
+    monkeypatch.setattr("evalkit.stats.kernel.FRAMES", frames)
     assert KAD(ENCODER)(GENERATED, REFERENCE).value == pytest.approx(whole, rel=1e-12)
 
 

@@ -12,7 +12,7 @@ from evalkit import compat
 from evalkit.errors import EvalkitError
 from evalkit.metrics.density_coverage import DensityCoverage
 from evalkit.metrics.precision_recall import PrecisionRecall
-from evalkit.neighbours import clip_means, nearest_distances
+from evalkit.stats.neighbours import clip_means, nearest_distances
 from evalkit.types import Features
 from tests.measuring import ENCODER, assert_order_does_not_matter, features, gaussian_clips, width_of_interval
 
@@ -95,7 +95,7 @@ def test_order_chunks_and_empty_clips_do_not_matter(part: str, monkeypatch: pyte
     ]
     assert metric(part)(*with_empty).value == whole.value
     assert metric(part)(*with_empty).n == 25
-    monkeypatch.setattr("evalkit.neighbours.ROWS", 4)
+    monkeypatch.setattr("evalkit.stats.neighbours.ROWS", 4)
     assert metric(part)(generated, reference).per_clip == whole.per_clip
 
 

@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from evalkit.config import Decode, Sampling
 from evalkit.decoding import codec, model
 from evalkit.decoding.model import fitting, padded_length
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import runner
+from evalkit.settings import Decode, Sampling
 from evalkit.types import Prompt
 from tests.engines import cpu
 from tests.networks import network

@@ -19,13 +19,14 @@ from omegaconf import OmegaConf
 
 from evalkit import compat, config
 from evalkit.assets import Asset
-from evalkit.config import Sampling
 from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
 from evalkit.models import tiny
 from evalkit.models.musicgen import MusicGen
 from evalkit.models.tiny import TinyStereo
-from evalkit.store import Cache, identity
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.identity import identity
 from evalkit.types import Prompt
 from tests.engines import CPU, cpu
 

@@ -15,10 +15,14 @@ import pytest
 from evalkit.assets import assets_of
 from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
-from evalkit.prompts import Demo, MusicCaps, Table, narrow
-from evalkit.store import Cache, sha256_file
+from evalkit.prompts.demo import Demo
+from evalkit.prompts.instrumental import is_instrumental
+from evalkit.prompts.musiccaps import MusicCaps
+from evalkit.prompts.selection import narrow
+from evalkit.prompts.table import Table
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Prompt, PromptSet
-from evalkit.voices import is_instrumental
 
 COLUMNS = [
     "ytid", "start_s", "end_s", "audioset_positive_labels", "aspect_list", "caption", "author_id",
@@ -382,7 +386,7 @@ class TestConfiguration:
     def test_demo(self, cache: Cache) -> None:
         prompts = Demo().load(cache)
         assert prompts.dataset == "demo" and prompts.subset == "all" and len(prompts) == prompts.total >= 8
-        assert prompts_node("prompts=demo").references._target_ == "evalkit.models.synth.Synth"
+        assert prompts_node("prompts=demo").references._target_ == "evalkit.models.synth.synth.Synth"
 
     def test_importing_is_cheap(self) -> None:
         code = "import sys, evalkit.prompts; print(sorted({'torch', 'pandas', 'hydra'} & set(sys.modules)))"

@@ -18,7 +18,7 @@ from evalkit.audio import Audio
 from evalkit.config import build, check, compose, conf_dir
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
-from evalkit.features import Sound, heard
+from evalkit.features.conditioning import Sound, heard
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.kld import KLD
 from evalkit.types import Features

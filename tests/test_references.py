@@ -11,9 +11,11 @@ import pytest
 import soundfile
 
 from evalkit.errors import EvalkitError
-from evalkit.prompts import MusicCaps, Table
-from evalkit.references import find_references
-from evalkit.store import Cache, sha256_file
+from evalkit.prompts.musiccaps import MusicCaps
+from evalkit.prompts.references import find_references
+from evalkit.prompts.table import Table
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt, PromptSet
 
 RATE = 8000

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from evalkit.compare import compare, load_published, others
-from evalkit.markdown import to_markdown
-from evalkit.report import Count, Summary, notes, table, to_csv, to_json
-from evalkit.terminal import to_rich
+from evalkit.report.markdown import to_markdown
+from evalkit.report.terminal import to_rich
+from evalkit.report.wording import Count, Summary, notes, table, to_csv, to_json
+from evalkit.results.published import compare, load_published, others
 from evalkit.types import Score
 
 PUBLISHED = load_published(Path(__file__).parent.parent / "conf" / "published")

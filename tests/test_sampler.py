@@ -11,9 +11,9 @@ import scipy.stats
 import torch
 
 from evalkit import compat
-from evalkit.config import Sampling
 from evalkit.decoding import noise
 from evalkit.decoding.sampler import Processor, Sampler, guide, keep
+from evalkit.settings import Sampling
 
 compat.prepare()
 

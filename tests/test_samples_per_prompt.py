@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 
 import evalkit
-from evalkit.bootstrap import draws, interval, mean_over_items
 from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
-from evalkit.joined import join
+from evalkit.metrics import mean_over_items
 from evalkit.metrics.fad import FAD
-from evalkit.prompts import sampled
-from evalkit.result import Result
-from evalkit.scoring import Pair, measure, score_of
-from evalkit.slices import Group
+from evalkit.prompts.selection import sampled
+from evalkit.prompts.slices import Group
+from evalkit.recording import Result
+from evalkit.report.joined import join
+from evalkit.scoring.scores import Pair, measure, score_of
+from evalkit.stats.bootstrap import draws, interval
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
 from tests.test_scoring import Length, plan, write
 

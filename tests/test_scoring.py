@@ -13,12 +13,14 @@ import pytest
 import soundfile
 from omegaconf import OmegaConf
 
-from evalkit.config import Sampling, compose
+from evalkit.config import compose
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.plan import Plan, make_plan
-from evalkit.scoring import common_length, measure, resampled_values
-from evalkit.store import Cache, sha256_file
+from evalkit.scoring.scores import common_length, measure, resampled_values
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
 from tests.engines import CPU
 

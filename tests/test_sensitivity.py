@@ -14,10 +14,11 @@ import pytest
 
 from evalkit import audio
 from evalkit.config import build, compose
-from evalkit.features import Sound, heard
-from evalkit.models.synth import Synth
-from evalkit.prompts import Demo
-from evalkit.store import canonical, identity
+from evalkit.features.conditioning import Sound, heard
+from evalkit.models.synth.synth import Synth
+from evalkit.prompts.demo import Demo
+from evalkit.store.digests import canonical
+from evalkit.store.identity import identity
 from evalkit.types import Features
 from tests import parity
 

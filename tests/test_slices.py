@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.prompts import MusicCaps
-from evalkit.slices import MOST, Group, check, groups
-from evalkit.store import Cache
+from evalkit.prompts.musiccaps import MusicCaps
+from evalkit.prompts.slices import MOST, Group, check, groups
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 
 PROMPTS = [

@@ -7,16 +7,10 @@ import pytest
 import scipy.linalg
 import torch
 
-from evalkit import stats
-from evalkit.bootstrap import draws
-from evalkit.stats import (
-    cosine_similarity,
-    frechet_distance,
-    gaussian,
-    kl_divergence,
-    resampled_frechet_distances,
-    resampled_gaussians,
-)
+from evalkit.stats import frechet as stats
+from evalkit.stats.bootstrap import draws
+from evalkit.stats.divergence import cosine_similarity, kl_divergence
+from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances, resampled_gaussians
 
 
 def random_covariance(rng: np.random.Generator, d: int, rank: int) -> np.ndarray:

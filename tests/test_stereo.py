@@ -11,7 +11,7 @@ from evalkit.config import build, compose
 from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
-from evalkit.models.synth import left_only
+from evalkit.models.synth.synth import left_only
 from evalkit.types import Features
 from tests import parity
 

@@ -12,9 +12,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from evalkit import store
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache, RunFolder, digest, identity, sha256_file, sha256_tree, write_atomic
+from evalkit.store import digests as store
+from evalkit.store.cache import Cache
+from evalkit.store.digests import digest, sha256_file, sha256_tree
+from evalkit.store.files import write_atomic
+from evalkit.store.identity import identity
+from evalkit.store.runs import RunFolder
 
 
 def test_digest_depends_on_values_and_not_on_order() -> None:
@@ -125,10 +129,10 @@ def test_a_digest_is_kept_while_nothing_shows_a_change(tmp_path: Path, monkeypat
     opened = []
     real = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda file, name: opened.append(file.name) or real(file, name))
-    with store.known_digests(cache):
+    with store.known_digests(cache.root):
         first = store.sha256_file(path)
     store._digests.clear()
-    with store.known_digests(cache):
+    with store.known_digests(cache.root):
         assert store.sha256_file(path) == first
         assert len(opened) == 1
         # another file of equal size in its place, with its time
@@ -150,7 +154,7 @@ def test_a_damaged_file_of_digests_is_as_none(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for text in ("{", "[1]", '{"a": 1}'):
         (tmp_path / "digests.json").write_text(text)
-        with store.known_digests(cache):
+        with store.known_digests(cache.root):
             pass
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from evalkit.config import Sampling
 from evalkit.errors import EvalkitError
-from evalkit.models.synth import OTHER_CAPTIONS, RATE, Synth, detuned, other_caption
-from evalkit.models.synth_composer import DEFAULTS, INSTRUMENTS, Part, compose, keyed, read_caption
-from evalkit.models.synth_voices import VOICES, tone
-from evalkit.store import Cache
+from evalkit.models.synth.composer import DEFAULTS, INSTRUMENTS, Part, compose, read_caption
+from evalkit.models.synth.instruments import VOICES, tone
+from evalkit.models.synth.synth import OTHER_CAPTIONS, RATE, Synth, detuned, other_caption
+from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.seeds import keyed
 from evalkit.types import Prompt
 from tests.engines import CPU
 

@@ -10,7 +10,7 @@ import torch
 
 from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.encoders import on_threads
+from evalkit.batching import on_threads
 
 BYTES = 27 << 20  # that decoding one second of one channel takes, measured in float32
 BUDGET = 4 << 30  # bytes for what is decoded at once on a GPU

@@ -13,10 +13,10 @@ import numpy as np
 from evalkit import audio, compat
 from evalkit.assets import Asset
 from evalkit.audio import Audio, AudioError
-from evalkit.encoders import seeded
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 from evalkit.types import Prompt
+from evalkit.weights import seeded
 
 SILENCE = 1e-4  # -80 dB of full scale: below it there is nothing but dither
 STEMS = ["drums", "bass", "other", "vocals"]

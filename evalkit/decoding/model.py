@@ -14,7 +14,6 @@ import torch
 
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
-from evalkit.config import WINDOW, Decode, Engine, Sampling
 from evalkit.decoding.codec import BUDGET, Codec
 from evalkit.decoding.conditions import Conditioner
 from evalkit.decoding.loop import CUDA_BUCKET, Loop
@@ -23,6 +22,7 @@ from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, sequence
 from evalkit.decoding.reference import Reference
 from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
+from evalkit.settings import WINDOW, Decode, Engine, Sampling
 from evalkit.types import Prompt
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evalkit import store
+from evalkit.store.digests import canonical
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def philox(counter: Sequence[torch.Tensor], key: Sequence[torch.Tensor]) -> tupl
 
 def clip_keys(seed: int, ids: Sequence[str], device: Any) -> torch.Tensor:
     """Key of each clip, (clips, 2) int64: two words of SHA-256 of the seed and the prompt's id."""
-    digests = [hashlib.sha256(store.canonical([seed, i]).encode()).digest()[:8] for i in ids]
+    digests = [hashlib.sha256(canonical([seed, i]).encode()).digest()[:8] for i in ids]
     words = np.frombuffer(b"".join(digests), dtype="<u4").reshape(-1, 2)
     return torch.from_numpy(words.astype(np.int64)).to(device)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from evalkit.config import Sampling
 from evalkit.decoding.noise import clip_keys, gumbel, gumbel_of
+from evalkit.settings import Sampling
 
 
 class Sampler:

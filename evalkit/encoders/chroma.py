@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.encoders import Input, mono_input
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,13 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, mono_input, on_threads, randomize, seeded
+from evalkit.batching import in_batches, on_threads
+from evalkit.encoders import Input, mono_input
 from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
-from evalkit.store import Cache, write_bytes, write_json
+from evalkit.store.cache import Cache
+from evalkit.store.files import write_bytes, write_json
+from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 48000  # Hz
 SECONDS = 10.0  # that the network reads at once
@@ -178,7 +181,7 @@ def _network(path: Path | None, name: str, seed: int | None, device: str, archit
         if path is None:
             _randomize(module.model)
     if path is not None:
-        fill(module.model, state_dict(compat.load_tensors(path, name)), name, path)
+        fill(module.model, state_dict(load_tensors(path, name)), name, path)
     speed_up_htsat(module.model.audio_branch)
     return module.to(device).eval()
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Channels, Input, by_length, seeded
+from evalkit.batching import by_length
+from evalkit.encoders import Channels, Input
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
+from evalkit.weights import seeded
 
 DIMENSIONS = 128
 TOGETHER = 60 * 24000  # samples in one forward

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evalkit.store import Cache
-from evalkit.voices import asks_for_no_voice
+from evalkit.prompts.instrumental import asks_for_no_voice
+from evalkit.store.cache import Cache
 
 
 @dataclass(frozen=True)

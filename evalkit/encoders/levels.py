@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 
 FULL_SCALE = 1 - 2.0**-15  # the largest value of 16 bits
 RUN = 3  # samples: a lone peak may happen to be at full scale, a flat top is clipped

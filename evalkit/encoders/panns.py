@@ -10,9 +10,11 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, mono_input, randomize, seeded
+from evalkit.batching import in_batches
+from evalkit.encoders import Input, mono_input
 from evalkit.errors import EvalkitError, unknown
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
+from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 16000  # Hz
 CLASSES = 527
@@ -79,6 +81,6 @@ def network_of(weights: Asset, cache: Cache) -> Any:
             network.bn0.running_var.fill_(20**2)
     if not weights.random:
         path = weights.locate(cache)
-        checkpoint = compat.load_tensors(path, weights.name)
+        checkpoint = load_tensors(path, weights.name)
         fill(network, checkpoint.get("model") if isinstance(checkpoint, dict) else checkpoint, weights.name, path)
     return network

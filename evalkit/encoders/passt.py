@@ -10,10 +10,12 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, mono_input, randomize, seeded
+from evalkit.batching import in_batches
+from evalkit.encoders import Input, mono_input
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
+from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 32000  # Hz
 LONGEST = 20.0  # seconds, the length of the longer network's time encoding
@@ -132,6 +134,6 @@ def network_of(weights: Asset, cache: Cache, seconds: int = 20) -> Any:
             randomize(model.net.head, gain=2.0)  # a KL divergence of about 2 between unlike sounds
     if not weights.random:
         path = weights.locate(cache)
-        fill(model.net, compat.load_tensors(path, weights.name), weights.name, path)
+        fill(model.net, load_tensors(path, weights.name), weights.name, path)
     speed_up_passt(model)
     return model

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evalkit import compat
-from evalkit.encoders import Input, in_batches
+from evalkit.batching import in_batches
+from evalkit.encoders import Input
 from evalkit.encoders.passt import TOGETHER, PaSST, network_of
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 
 DIMENSIONS = 768
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.encoders import Input, fill, in_batches, mono_input, on_threads, randomize, seeded
+from evalkit.batching import in_batches, on_threads
+from evalkit.encoders import Input, mono_input
 from evalkit.errors import EvalkitError
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
+from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 16000  # Hz
 STFT_WINDOW, STFT_HOP, FFT = 400, 160, 512  # samples
@@ -178,5 +180,5 @@ def network_of(weights: Asset, cache: Cache) -> Any:
             randomize(network, gain=2**0.5)
     if not weights.random:
         path = weights.locate(cache)
-        fill(network, compat.load_tensors(path, weights.name), weights.name, path)
+        fill(network, load_tensors(path, weights.name), weights.name, path)
     return compat.fad_vggish(network)

@@ -10,22 +10,32 @@ intervals end there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from evalkit.store import Cache
+from evalkit.encoders import Encoder
 from evalkit.types import Features, Measured
 
 
-class Encoder(Protocol):
-    """A network, or a transform, that turns clips, captions or whole prompts into features."""
+def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured:
+    """The mean over all items (frames, segments) of all clips, of which each may have several or none.
 
-    @property
-    def reads(self) -> Literal["audio", "text", "prompt"]: ...
+    Args:
+        items: one array (items,) per id.
+    """
+    sums = np.array([float(np.sum(x, dtype=np.float64)) for x in items])
+    counts = np.array([float(len(x)) for x in items])
 
-    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]: ...
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            values: np.ndarray = (weights @ sums) / (weights @ counts)
+        return values
+
+    (value,) = resampled(np.ones((1, len(items))))
+    per_clip = {i: s / c for i, s, c in zip(ids, sums.tolist(), counts.tolist(), strict=True) if c}
+    return Measured(float(value), n=len(per_clip), per_clip=per_clip, resampled=resampled)
 
 
 class Metric(Protocol):

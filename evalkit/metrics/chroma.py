@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evalkit.bootstrap import mean_over_items
-from evalkit.metrics import Encoder
-from evalkit.stats import cosine_similarity
+from evalkit.encoders import Encoder
+from evalkit.metrics import mean_over_items
+from evalkit.stats.divergence import cosine_similarity
 from evalkit.types import Features, Measured
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from evalkit.bootstrap import mean_over_items
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
-from evalkit.neighbours import clip_means
-from evalkit.stats import cosine_similarity
+from evalkit.metrics import mean_over_items
+from evalkit.stats.divergence import cosine_similarity
+from evalkit.stats.neighbours import clip_means
 from evalkit.types import Features, Measured
 
 ROWS = 256  # clips whose similarities to all captions are in memory at once

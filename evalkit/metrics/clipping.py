@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evalkit.bootstrap import mean_over_items
+from evalkit.encoders import Encoder
 from evalkit.encoders.levels import Frames
-from evalkit.metrics import Encoder
+from evalkit.metrics import mean_over_items
 from evalkit.types import Features, Measured
 
 

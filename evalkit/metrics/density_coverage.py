@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from evalkit.bootstrap import mean_over_items
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
-from evalkit.neighbours import balls_around, clip_means, nearest_distances
+from evalkit.metrics import mean_over_items
+from evalkit.stats.neighbours import balls_around, clip_means, nearest_distances
 from evalkit.types import Features, Measured
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
-from evalkit.stats import frechet_distance, gaussian, resampled_frechet_distances
+from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances
 from evalkit.types import Features, Measured
 
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.influence import frechet_distances_without
-from evalkit.metrics import Encoder
-from evalkit.stats import frechet_distance, gaussian
+from evalkit.stats.frechet import frechet_distance, gaussian
+from evalkit.stats.influence import frechet_distances_without
 from evalkit.types import Features, Measured
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.stats import linregress
 
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
-from evalkit.stats import frechet_distance, gaussian, resampled_frechet_distances, resampled_gaussians
+from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances, resampled_gaussians
 from evalkit.types import Features, Measured
 
 FEWEST, FEW = 5, 100  # clips: none is computed from fewer, and one from fewer is doubtful

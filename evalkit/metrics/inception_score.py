@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import xlogy
 
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
 from evalkit.types import Features, Measured
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.kernel import median_distance, unbiased_mmd
-from evalkit.metrics import Encoder
+from evalkit.stats.kernel import median_distance, unbiased_mmd
 from evalkit.types import Features, Measured
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from evalkit.bootstrap import mean_over_items
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError, unknown
-from evalkit.metrics import Encoder
-from evalkit.stats import kl_divergence
+from evalkit.metrics import mean_over_items
+from evalkit.stats.divergence import kl_divergence
 from evalkit.types import Features, Measured
 
 Direction = Literal["reference_generated", "generated_reference", "both"]

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from evalkit.bootstrap import mean_over_items
+from evalkit.encoders import Encoder
 from evalkit.encoders.levels import Frames
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
+from evalkit.metrics import mean_over_items
 from evalkit.types import Features, Measured
 
 FLOOR = -80.0  # dB; a ratio below it, or above its opposite, is written as this

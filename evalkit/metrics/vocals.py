@@ -14,9 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from evalkit.audioset import classes
-from evalkit.bootstrap import mean_over_items
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.metrics import Encoder
+from evalkit.metrics import mean_over_items
 from evalkit.types import Features, Measured
 
 # What evalkit.voices calls a voice, as far as AudioSet has it. Shouts, laughter, crying and crowds are

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
-from evalkit.audiocraft import network, reading
-from evalkit.config import Engine, Sampling
+from evalkit.checkpoints.audiocraft import network, reading
 from evalkit.decoding.melody import Demucs
 from evalkit.errors import EvalkitError
 from evalkit.models.codec import Code, coder
 from evalkit.models.musicgen import MusicGen, runner
-from evalkit.store import Cache, identity, sha256_file
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
+from evalkit.store.identity import identity
 
 if TYPE_CHECKING:
     from evalkit.decoding.model import Model

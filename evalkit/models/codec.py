@@ -10,8 +10,8 @@ import numpy as np
 
 from evalkit import audio
 from evalkit.audio import Audio
+from evalkit.checkpoints.transformers import missing_weights, quiet_transformers, reason
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import missing_weights, quiet_transformers, reason
 
 Code = Callable[[Audio], Audio]
 

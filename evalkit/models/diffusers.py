@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import Engine, Sampling
+from evalkit.checkpoints.transformers import quiet_transformers, reason
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import quiet_transformers, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
     cut,
     made_up,
-    noise_seed,
     read_json,
     require_tokenizer,
     require_weights,
     warn_of_unused,
 )
-from evalkit.store import Cache
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.seeds import noise_seed
 from evalkit.types import Prompt
 
 if TYPE_CHECKING:
-    from evalkit.generate import Generate
+    from evalkit.models import Generate
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from evalkit import audio
 from evalkit.errors import EvalkitError
-from evalkit.store import sha256_file
-from evalkit.tables import find_column, read_rows
+from evalkit.prompts.user_files import find_column, read_rows
+from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt
 
 

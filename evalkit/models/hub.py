@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -12,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from evalkit import store
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import Sampling
+from evalkit.checkpoints.transformers import MADE_UP, missing_weights
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import MADE_UP, missing_weights
+from evalkit.settings import Sampling
 from evalkit.types import Prompt
 
 log = logging.getLogger(__name__)
+
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.*", "spiece.model", "*.spm", "sentencepiece*.model")
 
@@ -57,12 +56,6 @@ def read_json(name: str, path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise EvalkitError(f"{name}: '{path}' is damaged ({error}): delete its folder and get it again") from error
     return values if isinstance(values, dict) else {}
-
-
-def noise_seed(seed: int, prompt_id: str) -> int:
-    """A seed for torch's generators, below 2^63, that depends on a clip's own key alone."""
-    digest = hashlib.sha256(store.canonical([seed, prompt_id]).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
 
 
 def require_weights(name: str, folder: Path, network: Any, missing: set[str], mismatched: Sequence[Any]) -> None:

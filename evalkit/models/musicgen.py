@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import Engine, Sampling
+from evalkit.checkpoints.transformers import MADE_UP, load_network, load_tokenizer, prepare, read_config
 from evalkit.decoding.melody import Demucs, melody_features
-from evalkit.models.checkpoint import MADE_UP, load_network, load_tokenizer, prepare, read_config
-from evalkit.store import Cache
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
 
 if TYPE_CHECKING:
     from evalkit.decoding.model import Model

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import Engine, Sampling
-from evalkit.encoders import seeded
+from evalkit.checkpoints.transformers import MADE_UP, quiet_transformers
 from evalkit.errors import EvalkitError
-from evalkit.models.checkpoint import MADE_UP, quiet_transformers
 from evalkit.models.musicgen import MusicGen
-from evalkit.store import Cache, cannot_write, sha256_tree, write_bytes
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_tree
+from evalkit.store.files import cannot_write, write_bytes
+from evalkit.weights import seeded
 
 if TYPE_CHECKING:
     from evalkit.decoding.model import Model

@@ -13,7 +13,7 @@ import numpy as np
 
 from evalkit import audio
 from evalkit.assets import Asset
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 
 SEED = 7
 

@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from evalkit.models.checkpoint import MADE_UP
+from evalkit.checkpoints.transformers import MADE_UP
 from tests import parity
 
 FIXTURES = Path(__file__).parent / "fixtures" / "audiocraft_lm"

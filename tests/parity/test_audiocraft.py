@@ -19,7 +19,7 @@ from evalkit import audio
 from evalkit.config import compose
 from evalkit.encoders import Input, clap, passt
 from evalkit.encoders.vggish import VGGish
-from evalkit.features import Sound, heard
+from evalkit.features.conditioning import Sound, heard
 from evalkit.pipeline import evaluate
 from tests import parity
 from tests.parity import make_audiocraft_fixtures as recorded

@@ -20,11 +20,11 @@ import torch
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import Sampling
-from evalkit.convert import convert
+from evalkit.commands.convert import convert
 from evalkit.decoding.pattern import delays_of, sequence
 from evalkit.models.audiocraft import Audiocraft
 from evalkit.models.musicgen import MusicGen
+from evalkit.settings import Sampling
 from evalkit.types import Prompt
 from tests import parity
 from tests.engines import CPU, cpu

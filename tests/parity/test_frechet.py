@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from evalkit.stats import frechet_distance, gaussian
+from evalkit.stats.frechet import frechet_distance, gaussian
 from tests import parity
 
 STAGE = "Fréchet distance"

@@ -21,7 +21,7 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.config import build, compose
 from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, network_of
-from evalkit.features import condition, heard
+from evalkit.features.conditioning import condition, heard
 from evalkit.models.folder import Folder
 from evalkit.types import Prompt
 from tests import parity

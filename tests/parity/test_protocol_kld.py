@@ -23,7 +23,7 @@ from evalkit.encoders.panns import PANNs
 from evalkit.encoders.panns import network_of as panns_of
 from evalkit.encoders.passt import PaSST
 from evalkit.encoders.passt import network_of as passt_of
-from evalkit.features import condition, heard
+from evalkit.features.conditioning import condition, heard
 from evalkit.metrics.kld import KLD
 from evalkit.models.folder import Folder
 from evalkit.types import Features, Prompt

@@ -1,0 +1,231 @@
+"""Prompts to clips, batch by batch: stored once, found again, resumed after a kill."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.audio import Audio, encode_flac
+from evalkit.errors import EvalkitError
+from evalkit.generation.memory import explained, out_of_memory
+from evalkit.models import Coded, Existing, Generate, Generator
+from evalkit.progress import progress
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.store.codes import CodeStore
+from evalkit.store.digests import digest, sha256_file
+from evalkit.store.files import write_bytes, write_json
+from evalkit.store.identity import identity
+from evalkit.types import Clip, Prompt
+
+log = logging.getLogger(__name__)
+
+
+VERSION = 2  # of what is generated here: raise it when the same key would give other codes or samples
+
+
+DECODED = 1  # of what becomes of codes: raise it when the same codes would give other clips
+
+
+TOGETHER = 8  # clips of a model that has no batch size of its own
+
+
+def clips_of(
+    model: Generator | Existing,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    cache: Cache,
+    engine: Engine,
+    title: str,
+) -> list[Clip]:
+    """Give one clip per prompt, in order, generating only what is not stored yet.
+
+    A finished batch is a manifest, written after its clips; a kill loses at most the batch in
+    flight. A clip that holds NaN has status "failed". Of a model that has codes, these are stored
+    first, and clips are made from them.
+    """
+    if isinstance(model, Existing):
+        return model.find(prompts)
+    key = generation_key(model, sampling, cache, engine)
+    folder = cache.clips / digest({**key, "decoded": DECODED})[:32]
+    stored = _stored(folder)
+    refused: dict[str, str] = {}
+    todo = [p for p in prompts if prompt_key(p) not in stored]
+    if todo:
+        if len(todo) < len(prompts):
+            log.info("%s: %d of %d clips are there already", title, len(prompts) - len(todo), len(prompts))
+        write_json(folder / "key.json", key)
+        size = engine.batch_size or TOGETHER
+        try:
+            run = model.load(cache, engine)
+            if isinstance(run, Coded):
+                size = run.batch_size(sampling, len(prompts))
+                store = CodeStore(cache.codes / digest(key)[:32])
+                write_json(store.folder / "key.json", key)
+                made = _from_codes(run, todo, sampling, store, engine, size, refused)
+            else:
+                batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+                made = ((batch, _run(run, batch, sampling)) for batch in batches)
+            # writing goes on beside the next batch, and on a GPU so does decoding its codes
+            with progress(f"generating {title}", len(todo), "clips") as advance, ThreadPoolExecutor(1) as writer:
+                waiting: list[Future[dict[str, dict[str, Any]]]] = []
+                for batch, clips in made:
+                    waiting.append(writer.submit(_write_batch, batch, clips, folder))
+                    if len(waiting) > 1:
+                        stored |= waiting.pop(0).result()
+                    advance(len(batch))
+                for last in waiting:
+                    stored |= last.result()
+        except (RuntimeError, MemoryError) as error:
+            if (known := explained(error, size)) is error:
+                raise
+            raise known from error
+    # not stored: another file, or another setting, may do
+    stored |= {key: {"status": "failed", "reason": reason} for key, reason in refused.items()}
+    return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
+
+
+def generation_key(model: Generator, sampling: Sampling, cache: Cache, engine: Engine) -> dict[str, Any]:
+    """Everything but its prompt that a clip depends on, as a JSON-like value."""
+    return {
+        "version": VERSION,
+        "model": identity(model, cache),
+        "sampling": {name: value for name, value in asdict(sampling).items() if name != "samples_per_prompt"},
+        # last bits differ between kinds of device and ways of decoding; the batch size stays out
+        "device": engine.device.split(":")[0],
+        "dtype": engine.dtype.value,
+        "decode": engine.decode.value,
+    }
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """What a clip of given sampling and model is found by: the prompt's id, caption and conditioning audio."""
+    melody, continuation = (sha256_file(p) if p else None for p in (prompt.melody, prompt.continuation))
+    return digest([prompt.id, prompt.text, melody, *([continuation] if continuation else [])])[:32]
+
+
+Clips = Callable[[], list[Audio]]
+
+
+def _from_codes(
+    run: Coded,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    store: CodeStore,
+    engine: Engine,
+    size: int,
+    refused: dict[str, str],
+) -> Iterator[tuple[Sequence[Prompt], Clips]]:
+    """Yield batches of prompts with what makes their clips, after their codes were stored.
+
+    Where the engine is to keep going, prompts that nothing can be made for are noted in `refused`.
+    """
+    overlapped = not engine.device.startswith("cpu")
+
+    def clips(codes: list[np.ndarray | None]) -> Clips:
+        if overlapped:
+            return lambda: run.audio(codes, sampling)
+        made = run.audio(codes, sampling)  # on a CPU two computations at once would only disturb each other
+        return lambda: made
+
+    known = store.read()
+    old = [p for p in prompts if prompt_key(p) in known]
+    for start in range(0, len(old), size):
+        batch = old[start : start + size]
+        yield batch, clips([known[prompt_key(p)] for p in batch])
+    groups: dict[Hashable, list[Prompt]] = {}
+    for prompt in prompts:
+        if prompt_key(prompt) not in known:
+            try:
+                groups.setdefault(run.group(prompt, sampling), []).append(prompt)
+            except EvalkitError as error:
+                if not engine.keep_going:
+                    raise
+                refused[prompt_key(prompt)] = str(error)
+    for waiting in groups.values():
+        rows = size  # one group of long captions may need less
+        while waiting:
+            batch = waiting[:rows]
+            try:
+                codes = run.codes(batch, sampling, rows)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or rows == 1:
+                    raise
+                rows //= 2
+                log.warning("out of memory: going on with %d clips at once", rows)
+                continue
+            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, rows=rows)
+            del waiting[: len(batch)]
+            yield batch, clips(codes)
+
+
+def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:
+    made = run(batch, sampling)
+    return lambda: made
+
+
+def _write_batch(batch: Sequence[Prompt], clips: Clips, folder: Path) -> dict[str, dict[str, Any]]:
+    outputs = clips()
+    entries = {}
+    for prompt, audio in zip(batch, outputs, strict=True):
+        key = prompt_key(prompt)
+        entry: dict[str, Any] = {"id": prompt.id, "status": "ok", "reason": ""}
+        if not audio.samples.size:
+            entry |= {"status": "failed", "reason": "the model made no samples"}
+        elif not np.isfinite(audio.samples).all():
+            entry |= {"status": "failed", "reason": "the model's output holds NaN or infinity"}
+        else:
+            # FLAC clips at full scale: halve the level until it fits, which is exact, and remember it
+            peak = float(np.abs(audio.samples).max(initial=0.0))
+            gain = 2.0 ** -max(0, int(np.ceil(np.log2(peak)))) if peak > 1 else 1.0
+            path = folder / f"{key}.flac"
+            write_bytes(path, encode_flac(Audio(audio.samples * np.float32(gain), audio.rate)))
+            entry |= {
+                "sha256": sha256_file(path),
+                "frames": audio.samples.shape[1],
+                "sample_rate": audio.rate,
+                "channels": audio.samples.shape[0],
+                "gain": gain,
+            }
+        entries[key] = entry
+    manifest = {"digest": digest(entries), "clips": entries}
+    write_json(folder / f"batch-{digest(sorted(entries))[:16]}.json", manifest)
+    return entries
+
+
+def _stored(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of all manifests whose clip is the one that they describe."""
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for manifest in sorted(folder.glob("batch-*.json")):
+        try:
+            read = json.loads(manifest.read_text("utf-8"))
+            if read["digest"] != digest(read["clips"]):
+                raise ValueError
+            entries += read["clips"].items()
+        except (ValueError, TypeError, KeyError):
+            log.warning("damaged cache entry %s: its clips will be generated again", manifest)
+            manifest.unlink(missing_ok=True)
+
+    def intact(item: tuple[str, dict[str, Any]]) -> bool:
+        key, entry = item
+        path = folder / f"{key}.flac"
+        return entry["status"] == "failed" or (path.is_file() and sha256_file(path) == entry["sha256"])
+
+    with ThreadPoolExecutor(4) as pool:
+        # a clip that was made twice has two entries, of which at most one is still true
+        good = dict(item for item, fits in zip(entries, pool.map(intact, entries), strict=True) if fits)
+    for key in {key for key, _ in entries} - set(good):
+        log.warning("damaged or missing clip %s/%s.flac: will be made again", folder, key)
+    return good
+
+
+def _clip(prompt: Prompt, folder: Path, entry: dict[str, Any]) -> Clip:
+    path = folder / f"{prompt_key(prompt)}.flac" if entry["status"] == "ok" else None
+    return Clip(path=path, **{**entry, "id": prompt.id})

@@ -1,0 +1,1 @@
+"""A synthesizer that follows captions."""

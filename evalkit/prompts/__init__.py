@@ -1,0 +1,1 @@
+"""Prompt sets, and the recordings that their captions describe."""

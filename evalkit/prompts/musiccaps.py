@@ -1,0 +1,111 @@
+"""MusicCaps and its subsets."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.assets import Asset
+from evalkit.audioset import classes
+from evalkit.errors import EvalkitError, unknown
+from evalkit.prompts.instrumental import is_instrumental
+from evalkit.prompts.references import check_options
+from evalkit.prompts.selection import check_narrowing, prompt_set, read_prompts
+from evalkit.prompts.user_files import Row, find_column, read_rows
+from evalkit.store.cache import Cache
+from evalkit.types import Prompt, PromptSet
+
+FLAGS = {"balanced": "is_balanced_subset", "audioset_eval": "is_audioset_eval"}
+
+
+def _flagged(column: str) -> Callable[[Prompt, Row], bool]:
+    def keep(_: Prompt, row: Row) -> bool:
+        value = row.text(column).casefold()
+        if value not in ("true", "false"):
+            raise row.error(f"{column} is '{value:.40}', not True or False")
+        return value == "true"
+
+    return keep
+
+
+SUBSETS: dict[str, Callable[[Prompt, Row], bool]] = {
+    "all": lambda prompt, row: True,
+    "instrumental": lambda prompt, row: is_instrumental(prompt.tags),
+    **{name: _flagged(column) for name, column in FLAGS.items()},
+}
+
+
+@dataclass(frozen=True)
+class MusicCaps:
+    """MusicCaps (Agostinelli et al. 2023), or another file with the columns of `musiccaps-public.csv`.
+
+    Attributes:
+        source: where the file comes from.
+        path: a local copy of it, or the folder that holds one; takes the place of `source`.
+        dataset: the name that published numbers are joined on.
+        subset: all, balanced (1,000 prompts with genres in balance), audioset_eval (2,858 prompts
+            from AudioSet's evaluation split) or instrumental (see evalkit.voices).
+        aspects, ids, random, random_seed, first: narrow the subset further; see `narrow`.
+        references: the clips that the captions describe.
+        cut, max_seconds: how references are cut, and when they are refused; see evalkit.references.
+    """
+
+    source: Asset | None = None
+    path: str | None = None
+    dataset: str = "musiccaps"
+    subset: str = "all"
+    aspects: list[str] | None = None
+    ids: list[str] | None = None
+    random: int | None = None
+    random_seed: int = 0
+    first: int | None = None
+    references: Any = None
+    cut: str = "end"
+    max_seconds: float | None = 21.0
+
+    def __post_init__(self) -> None:
+        if self.path:
+            object.__setattr__(self, "source", None)  # so that nothing is fetched
+        elif self.source is None:
+            raise EvalkitError("prompts.path is not set: give the file of captions")
+        if self.subset not in SUBSETS:
+            raise unknown("subset", self.subset, SUBSETS)
+        check_narrowing(self)
+        check_options(self)
+
+    def load(self, cache: Cache) -> PromptSet:
+        """Read and narrow the prompts, in file order.
+
+        Raises EvalkitError, with the line, for a file that is not as published, and for a selection
+        that is empty or larger than what there is.
+        """
+        path = self.source.locate(cache) if self.source else Path(str(self.path)).expanduser().absolute()
+        if path.is_dir():
+            path /= "musiccaps-public.csv"
+        rows = read_rows(path)
+        for column in ("ytid", "caption", "aspect_list", "start_s", "end_s", FLAGS.get(self.subset, "ytid")):
+            find_column(path, rows, column)
+        prompts = read_prompts(rows, "ytid", "caption", _of_musiccaps)
+        keep = SUBSETS[self.subset]
+        chosen = [prompt for prompt, row in zip(prompts, rows, strict=True) if keep(prompt, row)]
+        words = [self.subset] if self.subset != "all" else []
+        return prompt_set(self, self.dataset, path, chosen, words, total=len(rows))
+
+
+def _of_musiccaps(row: Row) -> dict[str, Any]:
+    """Tags, labels and times of a row of MusicCaps."""
+    try:
+        aspects = ast.literal_eval(row.text("aspect_list"))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        aspects = None
+    if not (isinstance(aspects, list) and all(isinstance(a, str) for a in aspects)):
+        raise row.error(f"aspect_list is not a list of quoted words: {row.text('aspect_list'):.40}")
+    start, end = row.number("start_s"), row.number("end_s")
+    if not 0 <= start < end:
+        raise row.error(f"start_s={start:g} and end_s={end:g} are not a stretch of time")
+    names = classes()
+    labels = tuple(names.get(m, m) for m in row.text("audioset_positive_labels").split(",") if m)
+    return {"tags": tuple(aspects), "labels": labels, "start": start, "seconds": end - start}

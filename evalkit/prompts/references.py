@@ -1,0 +1,229 @@
+"""Finding the recording that each caption describes, and saying which of them can be used, and why not.
+
+References are given as a folder of clips, as a pairing file (CSV, TSV or JSONL with columns `id` and
+`path`), or by a table's `reference` column. Only headers are read here: what decoding alone can show
+(truncated data, NaN, silence) is found by the feature stage.
+
+**Too long clips of MusicCaps.** A caption is about ten seconds of a video. `yt-dlp
+--download-sections` without `--force-keyframes-at-cuts` does not cut at the wanted start but at the
+keyframe before it, and does end at the wanted end (yt-dlp issues 4216 and 10970): clips come out at up
+to 20 s (download-musiccaps-dataset issue 3), and the ten seconds meant are the last ten. So
+`cut: end`, the default for MusicCaps, takes the end of a file that is longer than what its caption
+is about; `cut: start` takes the beginning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from evalkit import audio
+from evalkit.errors import EvalkitError, unknown
+from evalkit.progress import progress
+from evalkit.prompts.user_files import SUFFIXES, find_column, read_rows
+from evalkit.store.digests import sha256_file
+from evalkit.types import Clip, Prompt, PromptSet
+
+MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; VGGish's window
+
+
+TOLERANCE = 0.5  # seconds that a file may be longer than meant before it is cut, and times in a name may be off
+
+
+class Options(Protocol):
+    """What a prompt set says about its references.
+
+    Attributes:
+        references: a folder or a pairing file; None for those that the prompts name.
+        cut: the end of a too long file that counts: "start" or "end".
+        max_seconds: length from which a file is not taken for the clip; None for no limit.
+    """
+
+    @property
+    def references(self) -> Any: ...
+    @property
+    def cut(self) -> str: ...
+    @property
+    def max_seconds(self) -> float | None: ...
+
+
+def check_options(options: Options) -> None:
+    """Raise EvalkitError for values of `cut` and `max_seconds` that mean nothing."""
+    if options.cut not in ("start", "end"):
+        raise unknown("prompts.cut", str(options.cut), ("start", "end"))
+    limit = options.max_seconds
+    if limit is not None and not limit >= MIN_SECONDS:
+        raise EvalkitError(f"prompts.max_seconds={limit}: must be at least {MIN_SECONDS:g}, or null")
+
+
+def find_references(prompts: PromptSet, options: Options, duration: float) -> list[Clip]:
+    """Find one reference per prompt, in order, and classify it.
+
+    `duration` is the length in seconds of generated clips; infinity leaves files whole that are not
+    much longer than what the caption is about. A usable clip has the part of its file
+    that counts in `start` and `seconds`: as much as the caption is about, and at most `duration`.
+    Others are "missing", "unreadable", "too short" (under 1 s) or "too long", with a reason.
+    Raises EvalkitError for a folder or pairing file that is absent, holds nothing or fits no prompt,
+    and for two files that could both be the reference of one prompt.
+    """
+    found = _locate(prompts, options.references)
+    with progress("references", len(found), "files") as advance, ThreadPoolExecutor() as pool:
+        clips = []
+        for clip in pool.map(lambda p, f: _classify(p, f, options, duration), prompts.prompts, found):
+            clips.append(clip)
+            advance(1)
+    return clips
+
+
+class _Found(NamedTuple):
+    """Where a prompt's reference lies, or why it is missing."""
+
+    path: Path | None
+    reason: str = ""
+
+
+def _locate(prompts: PromptSet, references: Any) -> list[_Found]:
+    if not references:
+        return [
+            _Found(p.reference) if p.reference else _Found(None, "no reference is given: set prompts.references")
+            for p in prompts.prompts
+        ]
+    place = Path(str(references)).expanduser().absolute()
+    if place.is_dir():
+        return _in_folder(prompts.prompts, place)
+    if not place.exists():
+        raise EvalkitError(
+            f"prompts.references: '{place}' does not exist: give a folder, or a file with columns id and path"
+        )
+    if place.suffix.lower() in SUFFIXES:
+        return _in_pairing(prompts.prompts, place)
+    raise EvalkitError(f"prompts.references: '{place}' is neither a folder nor a {', '.join(SUFFIXES)} file")
+
+
+def _in_pairing(prompts: Sequence[Prompt], place: Path) -> list[_Found]:
+    rows = read_rows(place)
+    id_column, path_column = find_column(place, rows, "id", "ytid"), find_column(place, rows, "path", "reference")
+    paths: dict[str, Path] = {}
+    for row in rows:
+        name, path = row.text(id_column), row.text(path_column)
+        if not name or not path:
+            raise row.error(f"{path_column if name else id_column} is empty")
+        if name in paths:
+            raise row.error(f"a second {path_column} for '{name}': remove one")
+        paths[name] = place.parent / path
+    if not any(p.id in paths for p in prompts):
+        raise EvalkitError(
+            f"'{place}' has none of the {len(prompts):,} prompts: its first {id_column} is '{next(iter(paths))}', "
+            f"the first prompt's is '{prompts[0].id}'"
+        )
+    return [_Found(paths.get(p.id), f"not in '{place.name}'") for p in prompts]
+
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+
+
+# AudioSet's tools put a Y before an id; separators and ids share "-" and "_", but an id has 11 characters
+_NAME = re.compile(
+    rf"(?:Y?([\w-]{{11}})(?:[_-]{_NUMBER}(?:[_-]{_NUMBER})?)?|\[([\w-]{{11}})\](?:-\[{_NUMBER}-{_NUMBER}\])?)", re.ASCII
+)
+
+
+class _Named(NamedTuple):
+    """A file, and the times in its name."""
+
+    path: Path
+    times: tuple[float, ...]
+
+    def fit(self, prompt: Prompt) -> int:
+        """1 where the times are the prompt's, in seconds or milliseconds; -1 where they are not; 0 where none are."""
+        if not self.times or prompt.start is None:
+            return 0
+        meant = [prompt.start, prompt.start + (prompt.seconds or math.inf)][: len(self.times)]
+        fits = any(
+            all(abs(time / unit - m) < TOLERANCE for time, m in zip(self.times, meant, strict=True))
+            for unit in (1, 1000)
+        )
+        return 1 if fits else -1
+
+
+def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
+    """Match files below a folder by name: ids come from outside, so they are looked up, never joined to a path."""
+    paths = audio.files_below(folder)
+    by_stem: dict[str, list[_Named]] = {}
+    by_video: dict[str, list[_Named]] = {}
+    for path in paths:
+        stem = unicodedata.normalize("NFC", path.stem)
+        by_stem.setdefault(stem, []).append(_Named(path, ()))
+        match = _NAME.fullmatch(stem)
+        if match:
+            video, times = match[1] or match[4], (match[2], match[3], match[5], match[6])
+            by_video.setdefault(video, []).append(_Named(path, tuple(float(t) for t in times if t)))
+    found = []
+    for prompt in prompts:
+        # only a part of a video has other names than its id
+        index = by_stem if prompt.start is None else by_video
+        found.append(_best(prompt, index.get(unicodedata.normalize("NFC", prompt.id), []), folder))
+    if not any(f.path for f in found):
+        reason = next((f": {f.reason}" for f in found if "names" in f.reason), "")
+        raise EvalkitError(
+            f"'{folder}' has a reference for none of the {len(prompts):,} prompts: expected {_expected(prompts[0])}, "
+            f"found '{paths[0].name}'{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}{reason}"
+        )
+    return found
+
+
+def _best(prompt: Prompt, files: Sequence[_Named], folder: Path) -> _Found:
+    fitting = [file for file in files if file.fit(prompt) >= 0]
+    if not fitting:
+        if files:
+            part = f"{prompt.start:g} to {(prompt.start or 0) + (prompt.seconds or math.inf):g} s"
+            return _Found(None, f"'{files[0].path.name}' names another part of the video than {part}")
+        return _Found(None, f"not in '{folder}'")
+    best = max(file.fit(prompt) for file in fitting)
+    first, *others = [file.path for file in fitting if file.fit(prompt) == best]
+    if others:
+        raise EvalkitError(f"two references for '{prompt.id}': '{first}' and '{others[0]}': remove one")
+    return _Found(first)
+
+
+def _expected(prompt: Prompt) -> str:
+    if prompt.start is None or prompt.seconds is None:
+        return f"names such as '{prompt.id}.wav'"
+    return f"names such as '{prompt.id}.wav' or '{prompt.id}_{prompt.start:g}_{prompt.start + prompt.seconds:g}.wav'"
+
+
+def _classify(prompt: Prompt, found: _Found, options: Options, duration: float) -> Clip:
+    """Read a file's header and say whether it can be used, and which part."""
+    path = found.path
+    if path is None:
+        return Clip(prompt.id, status="missing", reason=found.reason)
+    if not os.path.isfile(path):
+        return Clip(prompt.id, path, "missing", f"'{path}' does not exist")
+    try:
+        frames, rate, channels = audio.probe(path)
+    except audio.AudioError as error:
+        return Clip(prompt.id, path, "unreadable", str(error))
+    clip = Clip(prompt.id, path, frames=frames, sample_rate=rate, channels=channels)
+    whole = frames / rate
+    if whole < MIN_SECONDS:
+        reason = f"{whole:.2f} s: at least {MIN_SECONDS:g} s are needed"
+        return dataclasses.replace(clip, status="too short", reason=reason)
+    if options.max_seconds is not None and whole > options.max_seconds:
+        reason = f"{whole:.1f} s: more than prompts.max_seconds={options.max_seconds:g}, so not the clip itself"
+        return dataclasses.replace(clip, status="too long", reason=reason)
+    meant = duration if prompt.seconds is None else prompt.seconds
+    start, note = 0.0, ""
+    if whole > meant + TOLERANCE:
+        start = whole - meant if options.cut == "end" else 0.0
+        note = f"cut from {whole:.1f} s to its {'last' if options.cut == 'end' else 'first'} {meant:g} s"
+    seconds: float | None = min(meant, duration, whole - start)
+    if math.isinf(duration) and not note:
+        seconds = None
+    return dataclasses.replace(clip, sha256=sha256_file(path), start=start, seconds=seconds, note=note)

@@ -1,0 +1,90 @@
+"""Prompts from a table of one's own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import EvalkitError
+from evalkit.prompts.references import check_options
+from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_prompts
+from evalkit.prompts.user_files import Row, find_column, read_rows
+from evalkit.store.cache import Cache
+from evalkit.types import PromptSet
+
+
+@dataclass(frozen=True)
+class Table:
+    """Prompts from a CSV, TSV or JSONL file of one's own.
+
+    Columns: `id` (or `ytid`), `text` (or `caption`), and if wanted `reference`, `melody` and
+    `continuation` (audio files, relative to the table's folder) and `tags` (a JSON list, or words
+    separated by `;`).
+
+    Attributes:
+        path: the file.
+        dataset: a name for it; the file's name without its suffix where None.
+        aspects, ids, random, random_seed, first: keep only some prompts; see `narrow`.
+        references: the clips that the captions describe, where they are not in the table; goes
+            before its `reference` column.
+        cut, max_seconds: how references are cut, and when they are refused; see evalkit.references.
+    """
+
+    path: str | None = None
+    dataset: str | None = None
+    aspects: list[str] | None = None
+    ids: list[str] | None = None
+    random: int | None = None
+    random_seed: int = 0
+    first: int | None = None
+    references: Any = None
+    cut: str = "start"
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise EvalkitError("prompts.path is not set: give a CSV or JSONL file with columns id and text")
+        check_narrowing(self)
+        check_options(self)
+
+    def load(self, cache: Cache) -> PromptSet:
+        """Read and narrow the prompts, in file order.
+
+        Raises EvalkitError, with the line, for a bad entry, for a melody or continuation that does
+        not exist, and for a selection that is empty or larger than what there is.
+        """
+        path = Path(str(self.path)).expanduser().absolute()
+        rows = read_rows(path)
+
+        def more(row: Row) -> dict[str, Any]:
+            files = {name: path.parent / row.text(name) for name in ("reference", *GIVEN) if row.text(name)}
+            return {**files, "tags": _tags(row)}
+
+        prompts = read_prompts(
+            rows, find_column(path, rows, "id", "ytid"), find_column(path, rows, "text", "caption"), more
+        )
+        result = prompt_set(self, self.dataset or path.stem, path, prompts, [], total=len(rows))
+        for prompt, name in itertools.product(result.prompts, GIVEN):
+            file = getattr(prompt, name)
+            if file and not os.path.isfile(file):
+                raise EvalkitError(f"'{path}': the {name} of '{prompt.id}' does not exist: '{file}'")
+        return result
+
+
+def _tags(row: Row) -> tuple[str, ...]:
+    value = row.values.get("tags")
+    if not isinstance(value, list):
+        text = row.text("tags")
+        if not text.startswith("["):
+            return tuple(tag.strip() for tag in text.split(";") if tag.strip())
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+    if not (isinstance(value, list) and all(isinstance(tag, str) for tag in value)):
+        raise row.error("tags is neither a JSON list of words nor words separated by ';'")
+    return tuple(value)

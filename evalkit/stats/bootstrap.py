@@ -1,0 +1,50 @@
+"""Confidence intervals from resampling prompts.
+
+A resample draws prompts with replacement, each with all that belongs to it (its clip of every model,
+its reference, its caption), so one set of draws serves paired and pooled metrics, and every model that
+has the same usable clips.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which takes a second to import
+
+
+def draws(clips: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each clip is drawn in each resample: (resamples, clips), float64, rows sum to `clips`."""
+    rng = np.random.default_rng([seed, clips])
+    counts = np.empty((resamples, clips))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(clips, size=clips), minlength=clips)
+    return counts
+
+
+def interval(
+    value: float,
+    resampled: np.ndarray,
+    level: float,
+    clips: int,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[float, float]:
+    """Bounds of the central share `level` of resampled values, moved so that their mean is `value`, and widened.
+
+    For a mean over clips this is the percentile interval (Efron and Tibshirani 1993, chapter 13). A
+    plug-in distance such as FAD is larger on a resample than on the sample, because a resample has
+    fewer different clips; moving takes this bias out, so the interval is about the value that other
+    clips of the same number would give. Resamples without a value (NaN) are left out; bounds are NaN
+    where more than a tenth have none.
+
+    Percentiles are narrow at few clips, by √(n/(n-1)) and the ratio of Student's to the normal
+    quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 3): hence the widening.
+    The interval ends at `bounds`, between which all values lie.
+    """
+    tail = (1 - level) / 2
+    known = resampled[np.isfinite(resampled)]
+    if len(known) < 0.9 * len(resampled):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [tail, 1 - tail]) - known.mean()
+    wider = math.sqrt(clips / (clips - 1)) * stdtrit(clips - 1, 1 - tail) / ndtri(1 - tail)
+    return max(bounds[0], float(value + wider * low)), min(bounds[1], float(value + wider * high))

@@ -1,0 +1,1 @@
+"""Paths, digests and atomic writes; nothing else touches the cache or the result tree."""

@@ -1,0 +1,61 @@
+"""Where a result comes from: code, packages, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("evalkit", "torch", "torchaudio", "transformers", "laion-clap", "frechet-audio-distance", "hear21passt"),
+    *("torchvggish", "hydra-core", "pandas", "numpy", "scipy", "soundfile", "julius", "librosa"),
+)
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """Describe the code's commit, the versions of packages, and the machine, as JSON-like values."""
+    return {
+        "command": sys.argv,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
+        "python": platform.python_version(),
+        "packages": versions(),
+        "platform": platform.platform(),
+        "device": device,
+        "device_name": _device_name(device),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """The installed versions of the packages that a result depends on."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the checkout that this code runs from; None where it runs from an installation."""
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
