@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints  # OmegaConf reads these at run time
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
@@ -42,6 +43,9 @@ class Config:
     output_dir: str = "results/runs"
     name: str | None = None  # of the run's folder
     allow_targets: list[str] = field(default_factory=list)
+
+
+ConfigStore.instance().store("schema", Config)
 
 
 def conf_dir() -> Path:

@@ -23,7 +23,7 @@ from evalkit.models.synth.synth import Synth
 from evalkit.recording import remarks
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt, PromptSet
-from tests.test_scoring import plan
+from tests.scoring.test_scoring import plan
 
 compat.prepare()
 from transformers import MusicgenMelodyFeatureExtractor  # noqa: E402

@@ -33,8 +33,9 @@ from evalkit.scoring.scores import measure
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, Features, Measured, Prompt
-from tests import parity, test_scoring
+from tests import parity
 from tests.engines import CPU, cpu
+from tests.scoring import test_scoring
 
 RATE = 32000
 

@@ -23,7 +23,7 @@ from evalkit.report.joined import join
 from evalkit.scoring.scores import Pair, measure, score_of
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
-from tests.test_scoring import Length, plan, write
+from tests.scoring.test_scoring import Length, plan, write
 
 IDS = tuple("abcdef")
 PROMPTS = PromptSet("x", "all", 6, tuple(Prompt(i, f"caption {i}") for i in IDS), "")

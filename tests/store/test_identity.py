@@ -164,7 +164,9 @@ def test_a_component_of_another_package_is_never_taken_for_one_of_evalkit(tmp_pa
 
 @pytest.mark.parametrize("nameless", [Heir(1)])
 def test_a_component_without_a_name_of_its_own_is_refused(nameless: Any, tmp_path: Path) -> None:
-    with pytest.raises(EvalkitError, match=r"tests\.test_identity\.Heir has no name .* kind: ClassVar\[str\] = 'heir'"):
+    with pytest.raises(
+        EvalkitError, match=r"tests\.store\.test_identity\.Heir has no name .*: ClassVar\[str\] = 'heir'"
+    ):
         identity(nameless, Cache(tmp_path))
 
 

@@ -18,7 +18,7 @@ from evalkit.report.wording import Count, Summary, notes, table, to_csv, to_json
 from evalkit.results.published import compare, load_published, others
 from evalkit.types import Score
 
-PUBLISHED = load_published(Path(__file__).parent.parent / "conf" / "published")
+PUBLISHED = load_published(Path(__file__).parents[2] / "conf" / "published")
 METRICS = {
     "fad": ("FAD", False),
     "kld": ("KLD", False),

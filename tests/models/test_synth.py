@@ -21,7 +21,7 @@ from evalkit.store.seeds import keyed
 from evalkit.types import Prompt
 from tests.engines import CPU
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 with (ROOT / "evalkit/data/demo.csv").open(encoding="utf-8", newline="") as _file:
     DEMO = [Prompt(row["ytid"], row["caption"]) for row in csv.DictReader(_file)]

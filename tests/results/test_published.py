@@ -12,7 +12,7 @@ from evalkit.errors import EvalkitError
 from evalkit.results.published import Published, compare, load_published, others
 from evalkit.types import Score
 
-FOLDER = Path(__file__).parent.parent / "conf" / "published"
+FOLDER = Path(__file__).parents[2] / "conf" / "published"
 STEREO = "no FAD, KLD or CLAP score was published on MusicCaps for this stereo checkpoint"
 
 
