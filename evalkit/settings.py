@@ -21,11 +21,6 @@ class Dtype(Enum):
     bfloat16 = "bfloat16"
 
 
-class Decode(Enum):
-    evalkit = "evalkit"  # evalkit.decoding.loop
-    transformers = "transformers"  # generate(), the reference
-
-
 @dataclass
 class Sampling:
     """How clips are sampled; the defaults are those behind MusicGen's model card."""
@@ -42,11 +37,10 @@ class Sampling:
 
 @dataclass
 class Engine:
-    """How the work is run. Of these only the device's type, the dtype and the way of decoding can change a clip."""
+    """How the work is run. Of these only the device's type and the dtype are part of a clip's key."""
 
     device: str = "auto"
     dtype: Dtype = Dtype.auto
-    decode: Decode = Decode.evalkit
     cuda_graphs: bool = True
     batch_size: int | None = None  # clips generated at once; None for what the device's memory holds
     feature_batch_size: int = 16  # clips embedded at once

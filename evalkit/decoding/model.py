@@ -19,10 +19,9 @@ from evalkit.decoding.conditions import Conditioner
 from evalkit.decoding.loop import CUDA_BUCKET, Loop
 from evalkit.decoding.melody import Features
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, sequence
-from evalkit.decoding.reference import Reference
 from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
-from evalkit.settings import WINDOW, Decode, Engine, Sampling
+from evalkit.settings import WINDOW, Engine, Sampling
 from evalkit.types import Prompt
 
 log = logging.getLogger(__name__)
@@ -57,10 +56,8 @@ class Model:
         self.codec = Codec(network.audio_encoder, decoder.audio_channels)
         self.features = features
         cuda = torch.device(engine.device).type == "cuda"
-        self.reference = Reference(network) if engine.decode is Decode.transformers else None
-        if self.reference is None:
-            self.conditioner = Conditioner(network)
-            self.loop = Loop(network.decoder, CUDA_BUCKET if cuda else 1, graphs=cuda and engine.cuda_graphs)
+        self.conditioner = Conditioner(network)
+        self.loop = Loop(network.decoder, CUDA_BUCKET if cuda else 1, graphs=cuda and engine.cuda_graphs)
         self._sampler: tuple[Any, Sampler] | None = None
         self._given_codes: dict[Path, np.ndarray] = {}
 
@@ -106,13 +103,9 @@ class Model:
                 f"{self.name}: prompt '{prompt.id}' continues {seconds:.2f} s of audio, "
                 f"and sampling.duration={sampling.duration:g} is no longer: raise it"
             )
-        if self.features is None:
-            return padded_length(tokens), frames
-        melody = self.features(prompt, None)  # one that cannot be used is found before anything is generated
-        if self.reference is None:
-            return padded_length(tokens), frames
-        # generate() does not mask the padding of captions here, and takes melodies of one length only
-        return tokens, frames, None if melody is None else len(melody)
+        if self.features is not None:
+            self.features(prompt, None)  # a melody that cannot be used is found before anything is generated
+        return padded_length(tokens), frames
 
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
         """Choose the codes of prompts of one group, in a batch that is filled up to `rows` clips.
@@ -150,7 +143,7 @@ class Model:
             codes[:, :, :known] = torch.from_numpy(np.stack(given).astype(np.int64)).to(device)  # type: ignore[arg-type]
         captions = [self._tokens(prompt) for prompt in prompts]
         padded = padded_length(max(map(len, captions)))
-        states = None if self.reference else self.conditioner.encode(captions, padded)
+        states = self.conditioner.encode(captions, padded)
         # what is given, of more than a window, is read from its last part on; else there is one window, at 0
         first = next(s for s in range(0, total, max(1, stride)) if s + window > known)
         starts = [s for s in range(first, total, max(1, stride)) if s == first or s + window - stride < total]
@@ -160,13 +153,30 @@ class Model:
         for start, *melodies in zip(starts, *heard, strict=True):
             end = min(start + window, total)
             part = codes[:, :, start:end]
-            if self.reference is not None:
-                codes[:, :, start:end] = self.reference(part, captions, melodies, sampler, start)
-            else:
-                conditions = self.conditioner(states, [*map(len, captions)], melodies, sampling.guidance_scale > 1)
-                laid = self.loop(sequence(part, self.delays, self.special), conditions, sampler, start)
-                codes[:, :, start:end] = codes_of(laid, self.delays)
+            codes[:, :, start:end] = self.window_codes(part, captions, states, melodies, sampler, start)
         return codes
+
+    def window_codes(
+        self,
+        codes: torch.Tensor,
+        captions: Sequence[Sequence[int]],
+        states: torch.Tensor,
+        melodies: Sequence[np.ndarray | None],
+        sampler: Sampler,
+        start: int,
+    ) -> torch.Tensor:
+        """Choose the unknown codes of one window of a batch.
+
+        Args:
+            codes: (clips, codebooks, frames), whose known ones come first.
+            captions: the tokens of each clip's caption.
+            states: of these captions, from `Conditioner.encode`.
+            melodies: the melody of each clip in this window, or None.
+            start: the window's first frame.
+        """
+        conditions = self.conditioner(states, [*map(len, captions)], melodies, sampler.guidance_scale > 1)
+        laid = self.loop(sequence(codes, self.delays, self.special), conditions, sampler, start)
+        return codes_of(laid, self.delays)
 
     def _frames(self, seconds: float) -> int:
         frames = math.ceil(round(seconds * self.codec.rate) / self.codec.hop)

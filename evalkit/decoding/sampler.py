@@ -69,30 +69,6 @@ class Sampler:
         return tokens.masked_fill_(noisy < noisy.amax(dim=2, keepdim=True), scores.shape[2]).amin(dim=2)
 
 
-class Processor:
-    """A transformers LogitsProcessor that lets a `Sampler` choose within `generate()`.
-
-    It guides, filters and samples by itself, and returns scores that leave a greedy search one choice.
-    `offset` is added to the step.
-    """
-
-    def __init__(self, sampler: Sampler, offset: int = 0):
-        self.sampler, self.offset = sampler, offset
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Map logits (halves * clips * codebooks, tokens) to scores of the same shape.
-
-        Both halves are returned equal, so that the guidance that transformers applies after this
-        leaves them as they are.
-        """
-        clips, codebooks = len(self.sampler.keys), self.sampler.codebooks
-        step = torch.tensor(self.offset + input_ids.shape[1] - 1, device=scores.device)
-        chosen = self.sampler(scores.view(-1, clips, codebooks, scores.shape[1]), step).view(-1, 1)
-        # moderate numbers: their guided difference must stay finite
-        choice = scores.new_full((len(chosen), scores.shape[1]), -1e4).scatter_(1, chosen, 0.0)
-        return choice.repeat(scores.shape[0] // len(chosen), 1)
-
-
 def guide(logits: torch.Tensor, scale: float) -> torch.Tensor:
     """Apply classifier-free guidance (Ho & Salimans 2022) to (halves, ...), as audiocraft and transformers do.
 

@@ -98,10 +98,9 @@ def generation_key(model: Generator, sampling: Sampling, cache: Cache, engine: E
         "version": VERSION,
         "model": identity(model, cache),
         "sampling": {name: value for name, value in asdict(sampling).items() if name != "samples_per_prompt"},
-        # last bits differ between kinds of device and ways of decoding; the batch size stays out
+        # last bits differ between kinds of device; the batch size stays out
         "device": engine.device.split(":")[0],
         "dtype": engine.dtype.value,
-        "decode": engine.decode.value,
     }
 
 

@@ -16,6 +16,7 @@ from evalkit.decoding.network import LARGE, Decoder, linear
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, first_unknown, sequence
 from evalkit.decoding.sampler import Sampler
 from evalkit.settings import Sampling
+from tests.decoding.reference import generate
 from tests.networks import SPECIAL, captions, network
 
 KINDS = ["mono", "stereo", "melody", "stereo melody"]
@@ -35,32 +36,6 @@ class Greedy:
         largest = guided.topk(2, dim=-1)
         self.lead.append(largest.values[..., 0] - largest.values[..., 1])
         return largest.indices[..., 0]
-
-
-def theirs(
-    net: Any, texts: Sequence[Sequence[int]], frames: int, scale: float, given: torch.Tensor | None = None, **extra: Any
-) -> torch.Tensor:
-    """The codes that generate() hands to the codec."""
-    import transformers
-
-    ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)], mask[row, : len(text)] = torch.tensor(text), 1
-    made: list[torch.Tensor] = []
-
-    def keep(codes: torch.Tensor, *_: Any, **__: Any) -> Any:
-        made.append(codes[0])
-        return SimpleNamespace(audio_values=torch.zeros(len(texts), 1, 1))
-
-    if given is not None:
-        extra["decoder_input_ids"] = given.flatten(0, 1)
-    steps = frames - (0 if given is None else given.shape[2]) + max(delays_of(net.config.decoder))
-    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(net.audio_encoder, "decode", keep)
-        config = transformers.GenerationConfig(max_new_tokens=steps, do_sample=False, guidance_scale=scale)
-        net.generate(input_ids=ids, attention_mask=mask, generation_config=config, **extra)
-    return torch.stack(made, 2).flatten(1, 2) if len(made) == 2 else made[0]
 
 
 def ours(
@@ -104,7 +79,7 @@ def test_greedy_tokens_are_those_of_generate(kind: str, scale: float) -> None:
     net = network(kind)
     # transformers does not mask the padding of a melody model's captions
     texts = captions([9, 9, 9] if "melody" in kind else [7, 13, 4])
-    expected = theirs(net, texts, 60, scale)
+    expected = generate(net, texts, 60, scale)
     for bucket, padded in ((1, None), (16, 32)):  # exactly as far as filled; as on CUDA, with padded captions
         sampler = Greedy(scale)
         got = ours(net, texts, 60, sampler, padded=padded, loop=Loop(net.decoder, bucket))
@@ -128,13 +103,13 @@ def test_a_batch_that_overflowed_leaves_nothing_behind(bucket: int) -> None:
 @pytest.mark.parametrize("clips", [1, 2, 8])
 def test_any_batch_size(clips: int) -> None:
     net, texts, sampler = network("stereo"), captions(list(range(3, 3 + clips))), Greedy(3.0)
-    expected = theirs(net, texts, 50, 3.0)
+    expected = generate(net, texts, 50, 3.0)
     assert_equal(ours(net, texts, 50, sampler, padded=32), expected, sampler, delays_of(net.config.decoder))
 
 
 def test_thirty_seconds() -> None:
     net, texts, sampler = network("stereo"), captions([20, 5]), Greedy(3.0)
-    expected = theirs(net, texts, 1500, 3.0)
+    expected = generate(net, texts, 1500, 3.0)
     assert expected.shape == (2, 8, 1500)
     loop = Loop(net.decoder, bucket=64)
     assert_equal(
@@ -150,7 +125,7 @@ def test_a_continuation_is_that_of_generate(kind: str) -> None:
     sampler = Greedy(3.0)
     got = ours(net, texts, 40, sampler, given)
     torch.testing.assert_close(got[:, :, :17], given, rtol=0, atol=0)
-    assert_equal(got, theirs(net, texts, 40, 3.0, given), sampler, delays, known=17)
+    assert_equal(got, generate(net, texts, 40, 3.0, given), sampler, delays, known=17)
 
 
 @pytest.mark.parametrize("frames", [7, 20, 33])
@@ -161,7 +136,7 @@ def test_melodies_are_read_as_generate_reads_them(frames: int) -> None:
     melodies = [np.eye(12, dtype=np.float32)[rng.integers(12, size=frames)] for _ in texts]
     sampler = Greedy(3.0)
     got = ours(net, texts, 40, sampler, melodies=melodies)
-    expected = theirs(net, texts, 40, 3.0, input_features=torch.from_numpy(np.stack(melodies)))
+    expected = generate(net, texts, 40, 3.0, input_features=torch.from_numpy(np.stack(melodies)))
     assert_equal(got, expected, sampler, delays_of(net.config.decoder))
     assert (got != ours(net, texts, 40, Greedy(3.0))).any()  # than with the null melody
 
@@ -174,7 +149,7 @@ def test_captions_of_a_melody_model_do_not_depend_on_the_longest_one() -> None:
     sampler = Greedy(3.0)
     got = ours(net, texts, 40, sampler, padded=32, melodies=melodies)
     alone = [
-        theirs(net, [text], 40, 3.0, **({} if melody is None else {"input_features": torch.from_numpy(melody)[None]}))
+        generate(net, [text], 40, 3.0, **({} if melody is None else {"input_features": torch.from_numpy(melody)[None]}))
         for text, melody in zip(texts, melodies, strict=True)
     ]
     assert_equal(got, torch.cat(alone), sampler, delays_of(net.config.decoder))

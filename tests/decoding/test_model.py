@@ -15,8 +15,9 @@ from evalkit.decoding import codec, model
 from evalkit.decoding.model import fitting, padded_length
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import runner
-from evalkit.settings import Decode, Sampling
+from evalkit.settings import Sampling
 from evalkit.types import Prompt
+from tests.decoding.reference import Reference
 from tests.engines import cpu
 from tests.networks import network
 
@@ -31,8 +32,8 @@ class Words:
         return type("Encoding", (), {"input_ids": [3 + ord(c) % 700 for c in text] + [1]})
 
 
-def load(kind: str = "stereo", decode: str = "evalkit", **engine: Any) -> Any:
-    return runner("test", network(kind), Words(), cpu(decode=Decode(decode), **engine))
+def load(kind: str = "stereo", **engine: Any) -> Any:
+    return runner("test", network(kind), Words(), cpu(**engine))
 
 
 def codes(run: Any, prompts: list[Prompt], sampling: Sampling = SHORT, rows: int | None = None) -> np.ndarray:
@@ -125,16 +126,8 @@ def test_generate_with_the_same_noise_chooses_the_same_tokens(kind: str, scale: 
     prompts = [dataclasses.replace(p, text="y" * 20) for p in PROMPTS[:3]]
     sampling = Sampling(duration=1.0, guidance_scale=scale)
     mine = codes(load(kind), prompts, sampling)
-    other = codes(load(kind, "transformers"), prompts, sampling)
+    other = codes(Reference(load(kind)), prompts, sampling)
     assert (mine == other).mean() > 0.995
-
-
-def test_the_reference_takes_melody_captions_of_one_length_only() -> None:
-    run = load("melody", "transformers")
-    assert run.group(PROMPTS[0], SHORT) != run.group(PROMPTS[1], SHORT)
-    assert load("stereo", "transformers").group(PROMPTS[0], SHORT) == load("stereo", "transformers").group(
-        PROMPTS[1], SHORT
-    )
 
 
 def test_delays_of_its_own() -> None:
@@ -142,21 +135,19 @@ def test_delays_of_its_own() -> None:
     net.config.decoder.codebook_delays = [0, 2, 2, 5]
     run = runner("test", net, Words(), cpu())
     assert codes(run, PROMPTS[:2]).shape == (2, 4, 20)
-    with pytest.raises(EvalkitError, match="transformers cannot generate with the codebook delays"):
-        runner("test", net, Words(), cpu(decode=Decode.transformers))
 
 
 # -- longer, continued, with a melody ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("decode", ["evalkit", "transformers"])
-def test_long_clips_are_made_window_by_window(decode: str) -> None:
+def test_long_clips_are_made_window_by_window() -> None:
     """As MusicGen._generate_tokens of audiocraft: each window continues the last part of the one before."""
     net = network("stereo")
     net.config.decoder.segment_duration = 1.0
-    run = runner("test", net, Words(), cpu(decode=Decode(decode)))
+    run = runner("test", net, Words(), cpu())
     sampling = Sampling(duration=2.3, extend_stride=0.6)
     whole = codes(run, PROMPTS[:2], sampling)
+    assert (whole == codes(Reference(run), PROMPTS[:2], sampling)).mean() > 0.99
     assert whole.shape == (2, 8, 115)
     first = codes(run, PROMPTS[:2], Sampling(duration=1.0))
     np.testing.assert_array_equal(whole[:, :, :50], first)
@@ -166,13 +157,8 @@ def test_long_clips_are_made_window_by_window(decode: str) -> None:
             part[:, :, :20] = torch.from_numpy(whole[:, :, start : start + 20].astype(np.int64))
             sampler = model.Sampler([p.id for p in PROMPTS[:2]], 8, sampling, "cpu")
             captions = [run._tokens(p) for p in PROMPTS[:2]]
-            if decode == "transformers":
-                made = run.reference(part, captions, [None, None], sampler, start)
-            else:
-                states = run.conditioner.encode(captions, 32)
-                conditions = run.conditioner(states, [*map(len, captions)], [None, None], True)
-                laid = run.loop(model.sequence(part, run.delays, 2048), conditions, sampler, start)
-                made = model.codes_of(laid, run.delays)
+            states = run.conditioner.encode(captions, 32)
+            made = run.window_codes(part, captions, states, [None, None], sampler, start)
             np.testing.assert_array_equal(made.numpy(), whole[:, :, start : start + made.shape[2]])
     for stride in (1.0, 0.01):
         with pytest.raises(EvalkitError, match=f"extend_stride={stride:g}: test makes windows of 1 s"):
@@ -216,17 +202,16 @@ def test_a_continuation_as_long_as_the_clip_is_one_line(tmp_path: Path) -> None:
         load()([prompt], Sampling(duration=1.0))
 
 
-@pytest.mark.parametrize("decode", ["evalkit", "transformers"])
-def test_melodies_change_the_music(decode: str, tmp_path: Path) -> None:
-    run = load("melody", decode)
-    melodies = [write(tmp_path / f"{i}.wav", 1.5 + (i if decode == "evalkit" else 0), seed=i) for i in range(2)]
+def test_melodies_change_the_music(tmp_path: Path) -> None:
+    run = load("melody")
+    melodies = [write(tmp_path / f"{i}.wav", 1.5 + i, seed=i) for i in range(2)]
     prompts = [PROMPTS[0], *(dataclasses.replace(PROMPTS[0], melody=path) for path in melodies)]
     made = [codes(run, [prompt])[0] for prompt in prompts]
     assert (made[0] != made[1]).any() and (made[1] != made[2]).any()
-    # generate() takes melodies for all clips of a batch or none
-    batch = prompts[1:] if decode == "transformers" else prompts
-    assert (codes(run, batch, rows=4) == np.stack(made[-len(batch) :])).mean() > 0.99
-    assert (run.group(prompts[0], SHORT) == run.group(prompts[1], SHORT)) == (decode == "evalkit")
+    assert (codes(run, prompts, rows=4) == np.stack(made)).mean() > 0.99
+    for prompt, one in zip(prompts[1:], made[1:], strict=True):  # generate() takes melodies of one length at once
+        assert (codes(Reference(run), [prompt])[0] == one).mean() > 0.99
+    assert run.group(prompts[0], SHORT) == run.group(prompts[1], SHORT)
 
 
 # -- codec, memory ----------------------------------------------------------------------------------

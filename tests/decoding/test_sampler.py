@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import torch
 
 from evalkit import compat
 from evalkit.decoding import noise
-from evalkit.decoding.sampler import Processor, Sampler, guide, keep
+from evalkit.decoding.sampler import Sampler, guide, keep
 from evalkit.settings import Sampling
 
 compat.prepare()
@@ -243,32 +242,6 @@ def test_greedy_takes_the_likeliest() -> None:
     logits = normal(2, 3, 4, 64)
     tokens = Sampler(["a", "b", "c"], 4, Sampling(top_k=3, temperature=9.0), "cpu", greedy=True)(logits, STEP)
     assert torch.equal(tokens, guide(logits, 3.0).argmax(dim=2))
-
-
-# -- within transformers ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scale", [1.0, 3.0])
-def test_processor_and_sampler_choose_the_same(scale: float) -> None:
-    from transformers import ClassifierFreeGuidanceLogitsProcessor
-
-    clips, codebooks = 3, 4
-    sampling = Sampling(guidance_scale=scale)
-    halves = 2 if scale > 1 else 1
-    ids = ["a", "b", "c"]
-    processor, sampler = (
-        Processor(Sampler(ids, codebooks, sampling, "cpu"), offset=50),
-        Sampler(ids, 4, sampling, "cpu"),
-    )
-    for length in (1, 2, 9):
-        logits = normal(halves, clips, codebooks, 2048, seed=length)
-        inputs = torch.zeros(clips * codebooks, length, dtype=torch.long)
-        scores: Any = processor(inputs, logits.flatten(0, 2))
-        if scale > 1:  # which transformers does after it
-            scores = ClassifierFreeGuidanceLogitsProcessor(scale)(inputs, scores)
-        expected = sampler(logits, torch.tensor(50 + length - 1))
-        assert torch.equal(scores.argmax(dim=1).view(clips, codebooks), expected)
-        assert scores.isfinite().all() and (scores.topk(2, dim=1).values.diff() < -1e3).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -27,7 +27,8 @@ from evalkit.models.musicgen import MusicGen
 from evalkit.settings import Sampling
 from evalkit.types import Prompt
 from tests import parity
-from tests.engines import CPU, cpu
+from tests.decoding.reference import Reference
+from tests.engines import CPU
 from tests.parity import make_audiocraft_lm_fixtures as recorded
 
 FIXTURES, KINDS = recorded.FIXTURES, recorded.KINDS
@@ -101,7 +102,7 @@ def test_greedy_tokens(kind: str, scale: float, melody_file: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
 def test_greedy_tokens_of_transformers_own_loop(kind: str, melody_file: Path) -> None:
-    model = checkpoint(kind).load(parity.cache(), cpu(decode="transformers"))
+    model = Reference(checkpoint(kind).load(parity.cache(), CPU))
     sampling = Sampling(duration=DURATION, temperature=1e-6)
     for i in range(len(recorded.CAPTIONS)):
         (codes,) = model.codes([prompt(kind, i, melody_file)], sampling, 1)

@@ -25,15 +25,15 @@ from tests.engines import CPU
 
 # A move of code changes none of these. A change of what is computed raises a `version`, and changes those it concerns.
 GOLDEN = {
-    "experiment=demo: synth": "f50ed76091329d63",
-    "experiment=demo: second_rendering": "33bb23d057a87709",
-    "experiment=demo: noise": "c8aa853665b3a0d5",
-    "experiment=demo: low_pass": "8da2dbe48eab4a3b",
-    "experiment=demo: detuned": "0559ba193dfbeceb",
-    "experiment=demo: half_silent": "52afa06c2aa3f3ca",
-    "experiment=demo: left_only": "dcf39786b896ef52",
-    "experiment=demo: wrong_caption": "a2d9cb7e11d235a9",
-    "experiment=demo: tiny_stereo": "12c1aa4692479b67",
+    "experiment=demo: synth": "3e357856efcfc006",
+    "experiment=demo: second_rendering": "613db2f4d6d892c5",
+    "experiment=demo: noise": "9b78b9f6c7f90e81",
+    "experiment=demo: low_pass": "323e7d71af187639",
+    "experiment=demo: detuned": "222db4147e9a47c5",
+    "experiment=demo: half_silent": "1e3b58d6b90bb64c",
+    "experiment=demo: left_only": "831924094f04a13e",
+    "experiment=demo: wrong_caption": "89d8a326d135b937",
+    "experiment=demo: tiny_stereo": "d3e84232240925f7",
     "experiment=demo: fad": "55ebbfec7da191d1",
     "experiment=demo: kld": "dd492e4331f3440a",
     "experiment=demo: clap_score": "b7419aba56a3ab66",
@@ -88,10 +88,10 @@ GOLDEN = {
     "other metrics: dc_offset": "102263a5cc4e52f9",
     "other metrics: vocals_share": "09b0c1aafe153219",
     "other metrics: vocals_probability": "7a3f521b74335cfc",
-    "model=musicgen_small: musicgen_small": "92f861cc0e755159",
-    "model=musicgen_stereo_melody: musicgen_stereo_melody": "92f861cc0e755159",
-    "model=hf_text_to_audio: hf_text_to_audio": "f24f89e6db44f7a5",
-    "model=diffusers: diffusers": "e7f1ffb02d33667c",
+    "model=musicgen_small: musicgen_small": "12fe66a2c1f5eaf4",
+    "model=musicgen_stereo_melody: musicgen_stereo_melody": "12fe66a2c1f5eaf4",
+    "model=hf_text_to_audio: hf_text_to_audio": "e5c1ab4b3c5170bf",
+    "model=diffusers: diffusers": "a5cf39eae73c62d0",
 }
 
 
