@@ -61,7 +61,7 @@ from pathlib import Path
 import torch
 from evalkit import compat
 from evalkit.encoders.clap import made_up_tokenizer
-from evalkit.store import Cache
+from evalkit.store.cache import Cache
 tokenizer = compat.roberta_tokenizer(made_up_tokenizer(Cache({str(tmp_path)!r})))
 assert len(tokenizer("a song")["input_ids"]) > 2
 model = compat.passt_model(20).eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -82,6 +83,8 @@ def test_full_scale_is_that_of_16_bits_and_runs_cross_frames() -> None:
 @dataclass(frozen=True)
 class Loud:
     """A model that goes beyond full scale."""
+
+    kind: ClassVar[str] = "loud"
 
     def check(self, sampling: Sampling) -> None: ...
 

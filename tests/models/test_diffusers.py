@@ -23,10 +23,11 @@ from evalkit import audio, compat, config
 from evalkit.assets import assets_of
 from evalkit.errors import EvalkitError
 from evalkit.generation.clips import clips_of
-from evalkit.models import hub, tiny
+from evalkit.models import tiny
 from evalkit.models.diffusers import PIPELINES, Diffusers
 from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
+from evalkit.store.seeds import noise_seed
 from evalkit.types import Prompt
 
 compat.prepare()
@@ -281,7 +282,7 @@ def test_clips_are_the_pipelines_own(
     expected: dict[str, Any],
 ) -> None:
     (clip,) = load(name, **fields)(PROMPTS[1:2], dataclasses.replace(SHORT, guidance_scale=4.0, seed=3))
-    generator = torch.Generator().manual_seed(hub.noise_seed(3, "b"))
+    generator = torch.Generator().manual_seed(noise_seed(3, "b"))
     theirs = made[name][1](
         PROMPTS[1].text,
         num_inference_steps=fields.get("steps", 3),

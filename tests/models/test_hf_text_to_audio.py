@@ -21,11 +21,12 @@ from evalkit import audio, compat, config
 from evalkit.assets import assets_of
 from evalkit.errors import EvalkitError
 from evalkit.generation.clips import clips_of
-from evalkit.models import hf_text_to_audio, hub, tiny
+from evalkit.models import hf_text_to_audio, tiny
 from evalkit.models.hf_text_to_audio import HFTextToAudio
 from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity
+from evalkit.store.seeds import noise_seed
 from evalkit.types import Prompt
 
 compat.prepare()
@@ -160,7 +161,7 @@ def test_sampled_musicgen_is_the_plain_generate(
     (clip,) = load("musicgen")(PROMPTS[1:2], sampling)
     network = transformers.MusicgenForConditionalGeneration.from_pretrained(folders["musicgen"]).eval()
     text = transformers.AutoTokenizer.from_pretrained(folders["musicgen"])(PROMPTS[1].text, return_tensors="pt")
-    torch.manual_seed(hub.noise_seed(sampling.seed, "b"))
+    torch.manual_seed(noise_seed(sampling.seed, "b"))
     wave = network.generate(**text, do_sample=True, guidance_scale=3.0, max_new_tokens=13, **warpers)[0]
     np.testing.assert_array_equal(clip.samples, wave.numpy())
 
@@ -171,7 +172,7 @@ def test_vits_is_the_plain_forward(folders: dict[str, Path], load: Callable[...,
     (clip,) = load("vits")(PROMPTS[:1], Sampling(duration=30.0))
     network = transformers.VitsModel.from_pretrained(folders["vits"]).eval()
     text = transformers.AutoTokenizer.from_pretrained(folders["vits"])(PROMPTS[0].text, return_tensors="pt")
-    torch.manual_seed(hub.noise_seed(0, "a"))
+    torch.manual_seed(noise_seed(0, "a"))
     with torch.no_grad():
         wave = network(**text).waveform
     assert clip.rate == 16000
@@ -191,7 +192,7 @@ def test_bark_is_the_plain_generate(folders: dict[str, Path], load: Callable[...
     assert text.input_ids.shape == (1, 256)
     both = {"do_sample": True, "top_k": 20, "top_p": 1.0, "temperature": 0.8}
     stages = {f"{stage}_{key}": value for stage in ("semantic", "coarse") for key, value in both.items()}
-    torch.manual_seed(hub.noise_seed(0, "a"))
+    torch.manual_seed(noise_seed(0, "a"))
     # 49.9 semantic tokens a second
     wave = network.generate(**text, **stages, semantic_max_new_tokens=10)
     assert clip.rate == 24000 and clip.samples.shape[0] == 1
