@@ -113,7 +113,7 @@ def options() -> str:
         ("uncertainty.", Uncertainty),
     ):
         for field in dataclasses.fields(schema):
-            if field.default not in (dataclasses.MISSING, MISSING):
+            if field.default not in (dataclasses.MISSING, MISSING) and field.name != "config_dir":
                 value = getattr(field.default, "value", field.default)
                 lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")
     lines += [
@@ -133,7 +133,7 @@ def run(arguments: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
     from omegaconf import DictConfig
 
-    from evalkit.config import compose, conf_dir, quoted
+    from evalkit.config import compose, conf_dir, own_folder, quoted
     from evalkit.errors import EvalkitError
 
     parsed = parse(get_args_parser(), arguments, "run")
@@ -141,6 +141,8 @@ def run(arguments: list[str]) -> None:
     parsed.overrides = [quoted(override) for override in parsed.overrides]
     if not parsed.multirun:  # a sweep has values that no single run can have
         compose(parsed.overrides, parsed.config_dir)
+    if parsed.config_dir:
+        parsed.overrides.append(own_folder(parsed.config_dir))
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["evalkit run", *flags, *parsed.overrides]

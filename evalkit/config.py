@@ -43,6 +43,7 @@ class Config:
     output_dir: str = "results/runs"
     name: str | None = None  # of the run's folder
     allow_targets: list[str] = field(default_factory=list)
+    config_dir: str | None = None  # a folder of your own YAMLs, as --config-dir gave it
 
 
 ConfigStore.instance().store("schema", Config)
@@ -54,25 +55,39 @@ def conf_dir() -> Path:
     return next(p for p in (package / "conf", package.parent / "conf") if p.is_dir())
 
 
+def yamls(config: DictConfig, group: str) -> dict[str, Path]:
+    """Find the YAMLs of a group by name: those in the user's folder, and evalkit's, which count first, as for Hydra."""
+    folders = [*([Path(config.config_dir)] if config.config_dir else []), conf_dir()]
+    return {path.stem: path for folder in folders for path in sorted((folder / group).glob("*.yaml"))}
+
+
 def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """Compose the configuration of a run, as the command line does, without running it.
 
     Raises EvalkitError for everything that is wrong with the options or the YAMLs.
     """
-    extra = []
+    if any(override.lstrip("+").startswith("config_dir=") for override in overrides):
+        raise EvalkitError("config_dir is no option: give the folder of your own YAMLs as --config-dir DIR")
+    options, searched = [quoted(override) for override in overrides], []
     if config_dir is not None:
         if not Path(config_dir).is_dir():
             raise EvalkitError(f"the folder of configurations '{config_dir}' does not exist")
-        extra = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
+        searched = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
+        options.append(own_folder(config_dir))
     try:
         if GlobalHydra.instance().is_initialized():  # inside a run
-            return hydra.compose("config", overrides=[quoted(o) for o in overrides])
+            return hydra.compose("config", overrides=options)
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra.compose("config", overrides=[*(quoted(o) for o in overrides), *extra])
+            config = hydra.compose("config", overrides=[*options, *searched])
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
             return config
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
         raise explain(error) from error
+
+
+def own_folder(config_dir: str) -> str:
+    """Make the override that tells a run where the user's own YAMLs are."""
+    return quoted(f"config_dir={Path(config_dir).absolute()}")
 
 
 def quoted(override: str) -> str:

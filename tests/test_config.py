@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from evalkit.assets import Asset
-from evalkit.config import build, check, compose, conf_dir
+from evalkit.config import build, check, compose, conf_dir, yamls
 from evalkit.errors import EvalkitError
 
 OPTIONS = ["model=synth", "prompts=demo"]
@@ -132,7 +132,16 @@ def test_an_argument_that_the_target_refuses_is_one_line() -> None:
 def test_a_folder_of_own_yamls_is_found(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("mine: {_target_: evalkit.models.synth.synth.Synth, seed: 9}\n")
-    assert compose(["model=mine", "prompts=demo"], str(tmp_path)).model.mine.seed == 9
+    (tmp_path / "model" / "synth.yaml").write_text("synth: {_target_: evalkit.models.synth.synth.Synth, seed: 9}\n")
+    config = compose(["model=[mine,synth]", "prompts=demo"], str(tmp_path))
+    assert config.model.mine.seed == 9
+    found = yamls(config, "model")
+    assert set(found) == {*MODELS, "mine"} and found["mine"] == tmp_path / "model" / "mine.yaml"
+    # of two with one name, evalkit's counts
+    assert config.model.synth.seed == 0 and found["synth"] == conf_dir() / "model" / "synth.yaml"
+    assert set(yamls(compose(OPTIONS), "model")) == set(MODELS)
+    with pytest.raises(EvalkitError, match="as --config-dir DIR"):
+        compose([*OPTIONS, f"config_dir={tmp_path}"])
 
 
 @pytest.mark.parametrize(
