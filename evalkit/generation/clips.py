@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.codes import CodeStore
 from evalkit.store.digests import digest, sha256_file
+from evalkit.store.entries import read_manifests, write_manifest
 from evalkit.store.files import write_bytes, write_json
 from evalkit.store.identity import identity
 from evalkit.types import Clip, Prompt
@@ -194,23 +194,14 @@ def _write_batch(batch: Sequence[Prompt], clips: Clips, folder: Path) -> dict[st
                 "gain": gain,
             }
         entries[key] = entry
-    manifest = {"digest": digest(entries), "clips": entries}
-    write_json(folder / f"batch-{digest(sorted(entries))[:16]}.json", manifest)
+    write_manifest(folder / f"batch-{digest(sorted(entries))[:16]}.json", {"clips": entries})
     return entries
 
 
 def _stored(folder: Path) -> dict[str, dict[str, Any]]:
     """The entries of all manifests whose clip is the one that they describe."""
-    entries: list[tuple[str, dict[str, Any]]] = []
-    for manifest in sorted(folder.glob("batch-*.json")):
-        try:
-            read = json.loads(manifest.read_text("utf-8"))
-            if read["digest"] != digest(read["clips"]):
-                raise ValueError
-            entries += read["clips"].items()
-        except (ValueError, TypeError, KeyError):
-            log.warning("damaged cache entry %s: its clips will be generated again", manifest)
-            manifest.unlink(missing_ok=True)
+    manifests = read_manifests(folder, "batch-*.json", lambda _, manifest: manifest["clips"].items())
+    entries: list[tuple[str, dict[str, Any]]] = [item for clips in manifests for item in clips]
 
     def intact(item: tuple[str, dict[str, Any]]) -> bool:
         key, entry = item

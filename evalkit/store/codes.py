@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from evalkit.store.digests import digest, sha256_file
-from evalkit.store.files import write_atomic, write_json
+from evalkit.store.entries import read_manifests, write_manifest
+from evalkit.store.files import write_atomic
 from evalkit.store.provenance import versions
-
-log = logging.getLogger(__name__)
 
 
 class CodeStore:
@@ -33,21 +30,19 @@ class CodeStore:
         write_atomic(path, lambda file: np.savez(file, **arrays))
         failed = sorted(codes.keys() - arrays.keys())
         about = {"sha256": sha256_file(path), "failed": failed, "batch_size": rows, "versions": versions()}
-        write_json(path.with_suffix(".json"), about)
+        write_manifest(path.with_suffix(".json"), about)
 
     def read(self) -> dict[str, np.ndarray | None]:
         """Read all codes that are stored whole; a damaged shard is warned of, and its codes are absent."""
         found: dict[str, np.ndarray | None] = {}
-        for manifest in sorted(self.folder.glob("codes-*.json")):
-            try:
-                about = json.loads(manifest.read_text("utf-8"))
-                shard = manifest.with_suffix(".npz")
-                if sha256_file(shard) != about["sha256"]:
-                    raise ValueError
-                with np.load(shard, allow_pickle=False) as file:
-                    found |= {key: file[key] for key in file.files}
-                found |= dict.fromkeys(about["failed"])
-            except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
-                log.warning("damaged codes %s: what is missing of their clips will be generated again", manifest)
-                manifest.unlink(missing_ok=True)
+        for shard in read_manifests(self.folder, "codes-*.json", _shard):
+            found |= shard
         return found
+
+
+def _shard(manifest: Path, about: dict[str, Any]) -> dict[str, np.ndarray | None]:
+    path = manifest.with_suffix(".npz")
+    if sha256_file(path) != about["sha256"]:
+        raise ValueError("not the shard that was written")
+    with np.load(path, allow_pickle=False) as file:
+        return {**{key: file[key] for key in file.files}, **dict.fromkeys(about["failed"])}

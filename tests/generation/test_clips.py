@@ -22,7 +22,8 @@ from evalkit.generation import clips as generate
 from evalkit.generation.clips import clips_of
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
-from evalkit.store.digests import digest, sha256_file
+from evalkit.store.digests import sha256_file
+from evalkit.store.entries import write_manifest
 from evalkit.types import Clip, Prompt
 from tests.engines import CPU, cpu
 
@@ -128,15 +129,15 @@ def test_a_kill_in_mid_batch_leaves_no_trace_in_the_result(tmp_path: Path, monke
     child = os.fork()
     if not child:
         manifests = []
-        original = generate.write_json
+        original = generate.write_manifest
 
         def deadly(path: Path, value: Any) -> None:
             manifests.append(path)
-            if len(manifests) == 3:  # the first is key.json
+            if len(manifests) == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
             original(path, value)
 
-        monkeypatch.setattr(generate, "write_json", deadly)
+        monkeypatch.setattr(generate, "write_manifest", deadly)
         make(Noise(), Cache(tmp_path / "killed"))
         os._exit(1)
     _, status = os.waitpid(child, 0)
@@ -177,9 +178,8 @@ def test_a_clip_made_twice_is_found_by_the_entry_that_fits(tmp_path: Path) -> No
     (old,) = (m for m in path.parent.glob("batch-*.json") if '"id1"' in m.read_text())
     stale = json.loads(old.read_text())
     stale["clips"][path.stem]["sha256"] = "0" * 64
-    stale["digest"] = digest(stale["clips"])
     for name in ("batch-0.json", "batch-z.json"):
-        (path.parent / name).write_text(json.dumps(stale))
+        write_manifest(path.parent / name, {"clips": stale["clips"]})
     assert make(Noise(), Cache(tmp_path)) == first
     assert CALLS == []
 
@@ -304,7 +304,7 @@ def test_a_damaged_shard_is_generated_again(tmp_path: Path, caplog: pytest.LogCa
         shard.write_bytes(shard.read_bytes()[:-5])
     assert make(Tokens(), cache) == clips
     assert len(CALLS) == 3
-    assert caplog.text.count("damaged codes") == 3
+    assert caplog.text.count("damaged cache entry") == 3
 
 
 def test_clips_do_not_depend_on_what_was_there_already(tmp_path: Path) -> None:
