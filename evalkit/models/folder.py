@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from evalkit import audio
 from evalkit.errors import EvalkitError
-from evalkit.prompts.user_files import find_column, read_rows
+from evalkit.prompts.audio_files import by_id, by_stem, normal, probed
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt
 
@@ -51,44 +50,18 @@ class Folder:
             problem = "is a file" if folder.is_file() else "does not exist"
             raise EvalkitError(f"the folder of clips '{folder}' {problem}: check the path")
         manifest = Path(str(self.manifest)).expanduser().absolute() if self.manifest else None
-        files = _listed(manifest, folder) if manifest else _below(folder)
-        return [_clip(p.id, files.get(unicodedata.normalize("NFC", p.id), []), manifest or folder) for p in prompts]
-
-
-def _below(folder: Path) -> dict[str, list[Path]]:
-    """Audio files below a folder, by stem. Ids come from outside, so they are looked up, never joined to a path."""
-    files: dict[str, list[Path]] = {}
-    for path in audio.files_below(folder):
-        files.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
-    return files
-
-
-def _listed(manifest: Path, folder: Path) -> dict[str, list[Path]]:
-    """The files that a manifest names, by id."""
-    rows = read_rows(manifest)
-    id_column, path_column = find_column(manifest, rows, "id", "ytid"), find_column(manifest, rows, "path")
-    files: dict[str, list[Path]] = {}
-    for row in rows:
-        name, path = row.text(id_column), row.text(path_column)
-        if not name or not path:
-            raise row.error(f"{path_column if name else id_column} is empty")
-        files.setdefault(unicodedata.normalize("NFC", name), []).append(folder / path)
-    return files
+        files = {name: [path] for name, path in by_id(manifest, folder).items()} if manifest else by_stem(folder)
+        return [_clip(prompt.id, files.get(normal(prompt.id), []), manifest or folder) for prompt in prompts]
 
 
 def _clip(prompt_id: str, paths: list[Path], source: Path) -> Clip:
     if len(paths) > 1:
-        names = " and ".join(f"'{path}'" for path in paths[:2])
-        raise EvalkitError(f"two clips for '{prompt_id}': {names}: remove one")
+        raise EvalkitError(f"two clips for '{prompt_id}': '{paths[0]}' and '{paths[1]}': remove one")
     if not paths:
         return Clip(prompt_id, status="missing", reason=f"no clip in '{source}'")
-    path = paths[0]
-    if not path.is_file():
-        return Clip(prompt_id, path, "missing", f"'{path}' does not exist")
-    try:
-        frames, rate, channels = audio.probe(path)
-    except audio.AudioError as error:
-        return Clip(prompt_id, path, "unreadable", str(error))
-    if frames == 0:
-        return Clip(prompt_id, path, "unreadable", "no samples")
-    return Clip(prompt_id, path, sha256=sha256_file(path), frames=frames, sample_rate=rate, channels=channels)
+    clip = probed(prompt_id, paths[0])
+    if not clip.ok:
+        return clip
+    if not clip.frames:
+        return Clip(prompt_id, clip.path, "unreadable", "no samples")
+    return dataclasses.replace(clip, sha256=sha256_file(paths[0]))

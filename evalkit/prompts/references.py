@@ -16,23 +16,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
-import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from evalkit import audio
 from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
-from evalkit.prompts.user_files import SUFFIXES, find_column, read_rows
+from evalkit.prompts.audio_files import by_id, by_stem, normal, probed
+from evalkit.prompts.user_files import SUFFIXES
+from evalkit.settings import MIN_SECONDS
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt, PromptSet
-
-MIN_SECONDS = 1.0  # audiocraft's evaluate.min_audio_duration; VGGish's window
-
 
 TOLERANCE = 0.5  # seconds that a file may be longer than meant before it is cut, and times in a name may be off
 
@@ -108,22 +104,13 @@ def _locate(prompts: PromptSet, references: Any) -> list[_Found]:
 
 
 def _in_pairing(prompts: Sequence[Prompt], place: Path) -> list[_Found]:
-    rows = read_rows(place)
-    id_column, path_column = find_column(place, rows, "id", "ytid"), find_column(place, rows, "path", "reference")
-    paths: dict[str, Path] = {}
-    for row in rows:
-        name, path = row.text(id_column), row.text(path_column)
-        if not name or not path:
-            raise row.error(f"{path_column if name else id_column} is empty")
-        if name in paths:
-            raise row.error(f"a second {path_column} for '{name}': remove one")
-        paths[name] = place.parent / path
-    if not any(p.id in paths for p in prompts):
+    paths = by_id(place, place.parent)
+    if not any(normal(p.id) in paths for p in prompts):
         raise EvalkitError(
-            f"'{place}' has none of the {len(prompts):,} prompts: its first {id_column} is '{next(iter(paths))}', "
+            f"'{place}' has none of the {len(prompts):,} prompts: its first id is '{next(iter(paths))}', "
             f"the first prompt's is '{prompts[0].id}'"
         )
-    return [_Found(paths.get(p.id), f"not in '{place.name}'") for p in prompts]
+    return [_Found(paths.get(normal(p.id)), f"not in '{place.name}'") for p in prompts]
 
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -154,27 +141,24 @@ class _Named(NamedTuple):
 
 
 def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
-    """Match files below a folder by name: ids come from outside, so they are looked up, never joined to a path."""
-    paths = audio.files_below(folder)
-    by_stem: dict[str, list[_Named]] = {}
-    by_video: dict[str, list[_Named]] = {}
-    for path in paths:
-        stem = unicodedata.normalize("NFC", path.stem)
-        by_stem.setdefault(stem, []).append(_Named(path, ()))
+    """Match files below a folder by name."""
+    stems = by_stem(folder)
+    whole = {stem: [_Named(path, ()) for path in paths] for stem, paths in stems.items()}
+    videos: dict[str, list[_Named]] = {}
+    for stem, paths in stems.items():
         match = _NAME.fullmatch(stem)
         if match:
             video, times = match[1] or match[4], (match[2], match[3], match[5], match[6])
-            by_video.setdefault(video, []).append(_Named(path, tuple(float(t) for t in times if t)))
-    found = []
-    for prompt in prompts:
-        # only a part of a video has other names than its id
-        index = by_stem if prompt.start is None else by_video
-        found.append(_best(prompt, index.get(unicodedata.normalize("NFC", prompt.id), []), folder))
+            named = tuple(float(t) for t in times if t)
+            videos.setdefault(video, []).extend(_Named(path, named) for path in paths)
+    # only a part of a video has other names than its id
+    found = [_best(p, (whole if p.start is None else videos).get(normal(p.id), []), folder) for p in prompts]
     if not any(f.path for f in found):
         reason = next((f": {f.reason}" for f in found if "names" in f.reason), "")
+        first, *more = sorted(path for paths in stems.values() for path in paths)
         raise EvalkitError(
             f"'{folder}' has a reference for none of the {len(prompts):,} prompts: expected {_expected(prompts[0])}, "
-            f"found '{paths[0].name}'{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}{reason}"
+            f"found '{first.name}'{f' and {len(more):,} more' if more else ''}{reason}"
         )
     return found
 
@@ -204,14 +188,10 @@ def _classify(prompt: Prompt, found: _Found, options: Options, duration: float) 
     path = found.path
     if path is None:
         return Clip(prompt.id, status="missing", reason=found.reason)
-    if not os.path.isfile(path):
-        return Clip(prompt.id, path, "missing", f"'{path}' does not exist")
-    try:
-        frames, rate, channels = audio.probe(path)
-    except audio.AudioError as error:
-        return Clip(prompt.id, path, "unreadable", str(error))
-    clip = Clip(prompt.id, path, frames=frames, sample_rate=rate, channels=channels)
-    whole = frames / rate
+    clip = probed(prompt.id, path)
+    if not clip.ok:
+        return clip
+    whole = clip.frames / clip.sample_rate
     if whole < MIN_SECONDS:
         reason = f"{whole:.2f} s: at least {MIN_SECONDS:g} s are needed"
         return dataclasses.replace(clip, status="too short", reason=reason)

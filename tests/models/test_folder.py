@@ -120,7 +120,7 @@ def test_manifest(tmp_path: Path, kind: str) -> None:
     [
         ("m.csv", "name,path\nx,x.wav\n", "has no column 'id' or 'ytid': it has name, path"),
         ("m.csv", "id,path\nx,x.wav\ny,\n", "line 3: path is empty"),
-        ("m.csv", "id,path\nx,x.wav\nx,x.flac\n", "two clips for 'x'"),
+        ("m.csv", "id,path\nx,x.wav\nx,x.flac\n", "line 3: a second path for 'x': remove one"),
         ("m.csv", "", "has no rows"),
         ("m.csv", b"\xff\xfe\x00", "not text in UTF-8"),
         ("m.jsonl", "{", "line 1: not JSON"),
