@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, reason
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file, sha256_tree
 
@@ -94,7 +94,7 @@ class Asset:
                 return destination
             return self._snapshot(local_files_only=False)
         except Exception as error:  # urllib, the hub client and torch.hub each raise their own
-            raise EvalkitError(f"cannot fetch {self.name} from {self.source}: {error}".splitlines()[0]) from error
+            raise EvalkitError(f"cannot fetch {self.name} from {self.source}: {reason(error)}") from error
 
     def identity(self, cache: Cache) -> Any:
         """What a result depends on: the content, or the pinned commit of a hub repository."""

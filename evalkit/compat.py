@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, loading
 
 ROBERTA_VOCABULARY = 50265
 
@@ -157,11 +157,8 @@ def roberta_tokenizer(folder: Path) -> Any:
     prepare()
     from transformers import RobertaTokenizer
 
-    try:
-        with quiet():
-            tokenizer = RobertaTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # transformers and tokenizers raise many kinds for damaged files
-        raise EvalkitError(f"cannot load the RoBERTa tokenizer from '{folder}': {first_line(error)}") from error
+    with loading(f"the RoBERTa tokenizer in '{folder}'"), quiet():
+        tokenizer = RobertaTokenizer.from_pretrained(str(folder), local_files_only=True)
     if len(tokenizer) != ROBERTA_VOCABULARY:
         raise EvalkitError(
             f"the RoBERTa tokenizer in '{folder}' has {len(tokenizer)} entries instead of {ROBERTA_VOCABULARY}: "
@@ -216,7 +213,3 @@ def panns_cnn14_16k() -> Any:
         return Cnn14_16k(
             sample_rate=16000, window_size=512, hop_size=160, mel_bins=64, fmin=50, fmax=8000, classes_num=527
         )
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

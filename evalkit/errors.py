@@ -1,9 +1,10 @@
-"""The one exception that a user sees as a single line."""
+"""The one exception that a user sees as a single line, and what other packages raise, in its form."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class EvalkitError(Exception):
@@ -16,3 +17,26 @@ def unknown(kind: str, name: str, available: Iterable[str]) -> EvalkitError:
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return EvalkitError(f"unknown {kind} '{name}': {hint}available: {', '.join(choices)}")
+
+
+def reason(error: Exception) -> str:
+    """What another package's error says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith("Weights only load failed"):  # torch goes on with advice to load it nonetheless
+        return "it holds more than tensors, and is not read"
+    return " ".join(lines[:2]) if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+
+
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Turn whatever is raised while files are loaded into one EvalkitError; `what` says which, such as "'FOLDER'".
+
+    The packages that load them raise errors of many kinds for damaged ones. EvalkitErrors, and those
+    of memory, pass as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (EvalkitError, MemoryError)) or "out of memory" in str(error).lower():
+            raise
+        raise EvalkitError(f"{what} cannot be loaded: delete it and get it again ({reason(error)})") from error

@@ -10,43 +10,46 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit.compat import first_line
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, reason
 
 
 def load_tensors(path: Path, name: str) -> Any:
-    """Read the tensors of a file that torch.save wrote, and run nothing that is in it.
+    """Read a file that torch.save wrote: tensors, plain values, and `Recorded` for every other object.
 
-    Defect: laion_clap and hear21passt unpickle whatever the file says. torch's own answer,
-    `weights_only=True`, refuses CLAP's published files for their pickle protocol (4) and for the
-    NumPy numbers in their optimizer's state. Here only tensors and plain containers are made; all
-    else becomes a `_Ignored`. Raises EvalkitError for a file that cannot be read.
+    Nothing in the file is run. Defect: laion_clap, hear21passt and audiocraft unpickle whatever the
+    file says. torch's own answer, `weights_only=True`, refuses CLAP's published files for their pickle
+    protocol (4) and for the NumPy numbers in their optimizer's state, and audiocraft's for their
+    configuration. Raises EvalkitError for a file that cannot be read; `name` is for messages.
     """
     import torch
 
-    if zipfile.is_zipfile(path) and any(n.endswith("/constants.pkl") for n in zipfile.ZipFile(path).namelist()):
+    zipped = zipfile.is_zipfile(path)
+    if zipped and any(member.endswith("/constants.pkl") for member in zipfile.ZipFile(path).namelist()):
         raise EvalkitError(f"{name}: '{path}' is a TorchScript program, which could run anything: give a state dict")
     module = types.ModuleType("tensors_only")
-    module.__dict__.update(Unpickler=_TensorUnpickler, load=lambda file, **kw: _TensorUnpickler(file, **kw).load())
+    module.__dict__.update(Unpickler=_Unpickler, load=lambda file, **options: _Unpickler(file, **options).load())
     try:
         # mapped, because two thirds of CLAP's file are its optimizer's state
-        return torch.load(
-            path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipfile.is_zipfile(path)
-        )
+        return torch.load(path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipped)
     except Exception as error:  # a damaged pickle can raise anything
         raise EvalkitError(
-            f"{name}: '{path}' cannot be read as a checkpoint ({first_line(error)}): it is incomplete or another file"
+            f"{name}: '{path}' cannot be read as a checkpoint ({reason(error)}): it is incomplete or another file"
         ) from error
 
 
-class _Ignored:
-    """Stands for everything in a checkpoint that is not a tensor."""
+class Recorded:
+    """Stands for an object of any class that is not made: it keeps the state it would have got, and does nothing."""
+
+    state: Any = None
 
     def __init__(self, *_: Any, **__: Any):
         pass
 
-    def __setstate__(self, _: Any) -> None:
-        pass
+    def __call__(self, *_: Any, **__: Any) -> Recorded:
+        return Recorded()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
     def __setitem__(self, *_: Any) -> None:
         pass
@@ -54,11 +57,16 @@ class _Ignored:
     def append(self, _: Any) -> None:
         pass
 
+    def extend(self, _: Any) -> None:
+        pass
 
-class _TensorUnpickler(pickle.Unpickler):
+
+class _Unpickler(pickle.Unpickler):
     ALLOWED = frozenset(
         {
+            ("builtins", "dict"),
             ("collections", "OrderedDict"),
+            ("collections", "defaultdict"),
             ("torch", "Size"),
             ("torch._utils", "_rebuild_parameter"),
             ("torch._utils", "_rebuild_tensor"),
@@ -67,7 +75,7 @@ class _TensorUnpickler(pickle.Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if (module, name) in self.ALLOWED else _Ignored
+        return super().find_class(module, name) if (module, name) in self.ALLOWED else Recorded
 
 
 def fill(network: Any, state: Any, name: str, path: Path) -> None:

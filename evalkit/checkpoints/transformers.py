@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, loading
 
 # the key in config.json, and its value, of a checkpoint whose weights mean nothing
 MADE_UP = ("evalkit", "seeded random weights")
@@ -52,23 +52,18 @@ def load_network(name: str, folder: Path) -> Any:
     safe = any(folder.glob("*.safetensors"))
     if not safe and not any(folder.glob("pytorch_model*.bin")):
         raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
-    try:
-        # the text encoder has transformers overlook every surplus weight with "decoder" in its name
-        with (
-            quiet_transformers(),
-            patch.object(transformers.T5EncoderModel, "_keys_to_ignore_on_load_unexpected", None),
-        ):
-            network, info = kinds[kind].from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=safe,
-                weights_only=True,  # musicgen-medium and -large are published as pickles: tensors only
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
-                output_loading_info=True,
-            )
-    except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
-        raise EvalkitError(f"{name}: '{folder}' cannot be loaded, get it again ({reason(error)})") from error
+    # the text encoder has transformers overlook every surplus weight with "decoder" in its name
+    everything = patch.object(transformers.T5EncoderModel, "_keys_to_ignore_on_load_unexpected", None)
+    with loading(f"{name}: '{folder}'"), quiet_transformers(), everything:
+        network, info = kinds[kind].from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=safe,
+            weights_only=True,  # musicgen-medium and -large are published as pickles: tensors only
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
+            output_loading_info=True,
+        )
     # transformers fills with random numbers what is missing or does not fit
     if misfits := sorted(key for key, *_ in info["mismatched_keys"]):
         raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{misfits[0]}'")
@@ -126,14 +121,6 @@ def surplus_weights(keys: set[str]) -> list[str]:
     Others are harmless, such as tables that older versions of transformers stored.
     """
     return sorted(key for key in keys if re.search(r"\.(layers|block|embed_tokens|lm_heads)\.\d+\.", key))
-
-
-def reason(error: Exception) -> str:
-    """What an error of transformers, torch or safetensors says, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if lines[0].startswith("Weights only load failed"):  # torch goes on with advice to load it nonetheless
-        return "it holds more than tensors, and is not read"
-    return " ".join(lines[:2]) if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
 def missing_weights(network: Any, keys: set[str]) -> list[str]:

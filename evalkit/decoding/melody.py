@@ -13,7 +13,7 @@ import numpy as np
 from evalkit import audio, compat
 from evalkit.assets import Asset
 from evalkit.audio import Audio, AudioError
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, loading
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from evalkit.weights import seeded
@@ -89,11 +89,8 @@ def _extractor(name: str, folder: Path | None) -> Any:
 
     if folder is None or not (folder / "preprocessor_config.json").is_file():
         return MusicgenMelodyFeatureExtractor()
-    try:
+    with loading(f"{name}: preprocessor_config.json in '{folder}'"):
         return MusicgenMelodyFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # json and transformers raise their own
-        reason = " ".join(str(error).split())[:200]
-        raise EvalkitError(f"{name}: '{folder}' has an unusable preprocessor_config.json ({reason})") from error
 
 
 @dataclass(frozen=True)
@@ -148,18 +145,13 @@ class Demucs:
         name, path = self.weights.name, self.weights.locate(cache)
         if path.is_dir():
             path = next(iter(sorted(path.glob("*.safetensors"))), path)
-        try:
+        with loading(f"{name}: '{path}'"):
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
             # the package imports whatever class the file names
             if metadata.get("klass") != "demucs.htdemucs.HTDemucs" or "structure" in metadata:
                 raise EvalkitError(f"{name}: '{path}' holds no HT-Demucs: it is another file")
             network = load_safetensors_model(path)
-        except EvalkitError:
-            raise
-        except Exception as error:  # safetensors, json and torch raise their own
-            reason = " ".join(str(error).split())[:200]
-            raise EvalkitError(f"{name}: '{path}' cannot be loaded, get it again ({reason})") from error
         if list(network.sources) != STEMS:
             raise EvalkitError(f"{name}: '{path}' separates {', '.join(network.sources)}, not {', '.join(STEMS)}")
         if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):

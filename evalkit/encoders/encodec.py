@@ -12,7 +12,7 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import by_length
 from evalkit.encoders import Channels, Input
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, loading
 from evalkit.store.cache import Cache
 from evalkit.weights import seeded
 
@@ -102,14 +102,10 @@ def network_of(weights: Asset, cache: Cache, sample_rate: int) -> Any:
             _randomize(network.encoder)
         return network
     folder = weights.locate(cache)
-    try:
-        with compat.quiet():
-            network, info = transformers.EncodecModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
-    except Exception as error:  # safetensors, transformers and its configurations raise their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EvalkitError(f"{weights.name}: '{folder}' cannot be loaded, get it again ({reason})") from error
+    with loading(f"{weights.name}: '{folder}'"), compat.quiet():
+        network, info = transformers.EncodecModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
     # transformers fills with random numbers what is missing
     if missing := sorted(key for key in info["missing_keys"] if key.startswith("encoder.")):
         raise EvalkitError(

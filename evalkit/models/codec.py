@@ -10,8 +10,8 @@ import numpy as np
 
 from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import missing_weights, quiet_transformers, reason
-from evalkit.errors import EvalkitError
+from evalkit.checkpoints.transformers import missing_weights, quiet_transformers
+from evalkit.errors import EvalkitError, loading
 
 Code = Callable[[Audio], Audio]
 
@@ -29,23 +29,18 @@ def load_codec(name: str, folder: Path, device: str) -> Code:
     import torch
     import transformers
 
-    try:
-        with quiet_transformers():
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            network, info = transformers.EncodecModel.from_pretrained(
-                folder,
-                config=config.audio_encoder,
-                key_mapping={r"^audio_encoder\.": ""},
-                local_files_only=True,
-                use_safetensors=any(folder.glob("*.safetensors")),
-                weights_only=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
-        raise EvalkitError(
-            f"{name}: the codec in '{folder}' cannot be loaded, get it again ({reason(error)})"
-        ) from error
+    with loading(f"{name}: the codec in '{folder}'"), quiet_transformers():
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        network, info = transformers.EncodecModel.from_pretrained(
+            folder,
+            config=config.audio_encoder,
+            key_mapping={r"^audio_encoder\.": ""},
+            local_files_only=True,
+            use_safetensors=any(folder.glob("*.safetensors")),
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
     # transformers fills with random numbers what is missing
     if missing := missing_weights(network, info["missing_keys"]):
         raise EvalkitError(f"{name}: '{folder}' lacks weights of the codec, such as '{missing[0]}': get it again")

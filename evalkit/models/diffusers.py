@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import quiet_transformers, reason
-from evalkit.errors import EvalkitError
+from evalkit.checkpoints.transformers import quiet_transformers
+from evalkit.errors import EvalkitError, loading, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
@@ -148,12 +148,8 @@ def _load_pipeline(name: str, folder: Path, engine: Engine) -> Any:
                 networks[part] = _load_network(name, folder, part, found, engine)
             elif issubclass(found, transformers.PreTrainedTokenizerBase):
                 require_tokenizer(f"{name}: {part}", folder / part)
-        try:
+        with loading(f"{name}: '{folder}'"):
             pipeline = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **networks)
-        except Exception as error:  # schedulers, tokenizers and diffusers raise their own
-            raise EvalkitError(
-                f"{name}: '{folder}' cannot be loaded: delete it and get it again ({reason(error)})"
-            ) from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(engine.device)
 
@@ -180,7 +176,7 @@ def _parts(name: str, folder: Path) -> dict[str, tuple[str, str]]:
 def _load_network(name: str, folder: Path, part: str, kind: Any, engine: Engine) -> Any:
     import torch
 
-    try:
+    with loading(f"{name}: {part}: '{folder}'"):
         network, info = kind.from_pretrained(
             folder / part,
             local_files_only=True,
@@ -189,10 +185,6 @@ def _load_network(name: str, folder: Path, part: str, kind: Any, engine: Engine)
             ignore_mismatched_sizes=True,  # the libraries log which they are: here they become an error
             output_loading_info=True,
         )
-    except Exception as error:  # safetensors, torch.load and the configurations raise their own
-        raise EvalkitError(
-            f"{name}: {part}: '{folder}' cannot be loaded: delete it and get it again ({reason(error)})"
-        ) from error
     require_weights(f"{name}: {part}", folder, network, set(info["missing_keys"]), info["mismatched_keys"])
     return network
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import quiet_transformers, reason
-from evalkit.errors import EvalkitError
+from evalkit.checkpoints.transformers import quiet_transformers
+from evalkit.errors import EvalkitError, loading, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
@@ -109,32 +109,27 @@ def _load_pipeline(name: str, folder: Path, engine: Engine) -> Any:
         raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
     require_tokenizer(name, folder)
     own = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            network, info = transformers.AutoModelForTextToWaveform.from_pretrained(
-                folder,
-                use_safetensors=safe,
-                weights_only=True,
-                dtype=getattr(torch, engine.dtype.value),
-                ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
-                output_loading_info=True,
-                **own,
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **own)
-            processor = None
-            if kind not in GUIDED:  # whose processor takes the text for audio
-                processor = transformers.AutoProcessor.from_pretrained(folder, **own)
-            pipeline = transformers.TextToAudioPipeline(
-                model=network.eval(),
-                tokenizer=tokenizer,
-                processor=processor if isinstance(processor, transformers.ProcessorMixin) else None,
-                device=torch.device(engine.device),
-                sampling_rate=network.config.audio_encoder.sampling_rate if kind in GUIDED else None,
-            )
-    except Exception as error:  # safetensors, torch.load, tokenizers and the configurations raise their own
-        raise EvalkitError(
-            f"{name}: '{folder}' cannot be loaded: delete it and get it again ({reason(error)})"
-        ) from error
+    with loading(f"{name}: '{folder}'"), quiet_transformers():
+        network, info = transformers.AutoModelForTextToWaveform.from_pretrained(
+            folder,
+            use_safetensors=safe,
+            weights_only=True,
+            dtype=getattr(torch, engine.dtype.value),
+            ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
+            output_loading_info=True,
+            **own,
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **own)
+        processor = None
+        if kind not in GUIDED:  # whose processor takes the text for audio
+            processor = transformers.AutoProcessor.from_pretrained(folder, **own)
+        pipeline = transformers.TextToAudioPipeline(
+            model=network.eval(),
+            tokenizer=tokenizer,
+            processor=processor if isinstance(processor, transformers.ProcessorMixin) else None,
+            device=torch.device(engine.device),
+            sampling_rate=network.config.audio_encoder.sampling_rate if kind in GUIDED else None,
+        )
     require_weights(name, folder, network, info["missing_keys"], info["mismatched_keys"])
     if not pipeline.sampling_rate:
         raise EvalkitError(f"{name}: '{folder}' names no sampling rate: its processor's files are missing")

@@ -26,6 +26,7 @@ from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity
 from evalkit.types import Prompt
+from evalkit.weights import Recorded
 from tests.engines import CPU
 from tests.parity.make_audiocraft_lm_fixtures import FIXTURES
 
@@ -142,7 +143,7 @@ def test_the_best_state_comes_first_then_the_average_then_the_last_step(tmp_path
 def test_pickled_and_written_configurations_are_the_same() -> None:
     package = reading.load("test", FIXTURES / "delays" / reading.SOLVER)
     pickled = reading.config_of("test", package)
-    assert isinstance(package["xp.cfg"], reading.Recorded)
+    assert isinstance(package["xp.cfg"], Recorded)
     assert pickled == reading.config_of("test", {}, FIXTURES / "delays" / reading.CONFIG)
     assert pickled["optim"]["ema"]["updates"] == 10  # a reference
     assert pickled["codebooks_pattern"]["delay"]["delays"] == [0, 2, 3, 7]

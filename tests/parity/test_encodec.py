@@ -110,7 +110,7 @@ def test_what_cannot_be_encoded_is_refused(mono, tmp_path):
         EnCodec(mono[0]).pieces(np.zeros(0, np.float32))
     with pytest.raises(EvalkitError, match="EnCodec for 24000 Hz"):
         EnCodec(mono[0], sample_rate=48000).load(parity.cache(), "cpu")
-    with pytest.raises(EvalkitError, match="cannot be loaded, get it again"):
+    with pytest.raises(EvalkitError, match="cannot be loaded: delete it and get it again"):
         EnCodec(Asset(name="EnCodec weights", path=str(tmp_path))).load(parity.cache(), "cpu")
 
 

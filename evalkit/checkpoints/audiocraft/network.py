@@ -12,8 +12,8 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.checkpoints.audiocraft import codec, lm, reading
 from evalkit.checkpoints.audiocraft.layout import assign
-from evalkit.checkpoints.transformers import MADE_UP, load_tokenizer, missing_weights, quiet_transformers, reason
-from evalkit.errors import EvalkitError
+from evalkit.checkpoints.transformers import MADE_UP, load_tokenizer, missing_weights, quiet_transformers
+from evalkit.errors import EvalkitError, loading
 from evalkit.store.cache import Cache
 
 PRETRAINED = "//pretrained/"  # what audiocraft writes before the hub id of a codec
@@ -119,19 +119,16 @@ def _from_pretrained(name: str, kind: Any, folder: Path) -> Any:
     """Load a model of transformers in float32. Raises EvalkitError for one that is damaged or incomplete."""
     import torch
 
-    try:
-        with quiet_transformers():
-            network, info = kind.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=any(folder.glob("*.safetensors")),
-                weights_only=True,
-                ignore_mismatched_sizes=True,  # below they become an error
-                output_loading_info=True,
-                dtype=torch.float32,
-            )
-    except Exception as error:  # safetensors, torch.load, transformers and its configurations raise their own
-        raise EvalkitError(f"{name} in '{folder}' cannot be loaded, get it again ({reason(error)})") from error
+    with loading(f"{name} in '{folder}'"), quiet_transformers():
+        network, info = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=any(folder.glob("*.safetensors")),
+            weights_only=True,
+            ignore_mismatched_sizes=True,  # below they become an error
+            output_loading_info=True,
+            dtype=torch.float32,
+        )
     wrong = missing_weights(network, info["missing_keys"]) + sorted(key for key, *_ in info["mismatched_keys"])
     if wrong:
         raise EvalkitError(f"{name} in '{folder}' lacks {len(wrong)} weights, such as '{wrong[0]}': get it again")

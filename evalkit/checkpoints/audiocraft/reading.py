@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import types
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.checkpoints.transformers import reason
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, reason
+from evalkit.weights import Recorded, load_tensors
 
 EXPORTED, SOLVER, CODEC = "state_dict.bin", "checkpoint.th", "compression_state_dict.bin"
 
@@ -46,68 +43,11 @@ def find(name: str, path: str) -> Files:
 
 
 def load(name: str, path: Path) -> dict[str, Any]:
-    """Read a file that torch.save wrote: tensors, plain values, and `Recorded` for every other object.
-
-    The idea of `evalkit.weights.load_tensors`, which ignores the other objects: here the configuration
-    is one of them. Raises EvalkitError for a file that is damaged or holds something else.
-    """
-    import torch
-
-    zipped = zipfile.is_zipfile(path)
-    if zipped and any(member.endswith("/constants.pkl") for member in zipfile.ZipFile(path).namelist()):
-        raise EvalkitError(f"{name}: '{path}' is a TorchScript program, which could run anything: give a state dict")
-    module = types.ModuleType("recorded")
-    module.__dict__.update(Unpickler=_Unpickler, load=lambda file, **options: _Unpickler(file, **options).load())
-    try:
-        package = torch.load(path, map_location="cpu", pickle_module=module, weights_only=False, mmap=zipped)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise EvalkitError(
-            f"{name}: '{path}' cannot be read as a checkpoint ({reason(error)}): it is incomplete or another file"
-        ) from error
+    """Read a checkpoint. Raises EvalkitError for a file that is damaged or holds something else."""
+    package = load_tensors(path, name)
     if not isinstance(package, dict):
         raise EvalkitError(f"{name}: '{path}' is not a checkpoint of audiocraft: it holds no dictionary")
     return package
-
-
-class Recorded:
-    """Stands for an object of any class that is not made: it keeps the state it would have got, and does nothing."""
-
-    state: Any = None
-
-    def __init__(self, *_: Any, **__: Any):
-        pass
-
-    def __call__(self, *_: Any, **__: Any) -> Recorded:
-        return Recorded()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, *_: Any) -> None:
-        pass
-
-    def append(self, _: Any) -> None:
-        pass
-
-    def extend(self, _: Any) -> None:
-        pass
-
-
-class _Unpickler(pickle.Unpickler):
-    ALLOWED = frozenset(
-        {
-            ("builtins", "dict"),
-            ("collections", "OrderedDict"),
-            ("collections", "defaultdict"),
-            ("torch", "Size"),
-            ("torch._utils", "_rebuild_parameter"),
-            ("torch._utils", "_rebuild_tensor"),
-            ("torch._utils", "_rebuild_tensor_v2"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if (module, name) in self.ALLOWED else Recorded
 
 
 def plain(value: Any) -> Any:
