@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from evalkit.assets import assets_of
 from evalkit.calibration import rows as calibration
 from evalkit.config import build, check, compose, conf_dir
+from evalkit.contracts import require
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
@@ -74,8 +75,9 @@ def make_plan(config: DictConfig) -> Plan:
             raise EvalkitError(f"model.{name} is {type(model).__name__}, which makes no clips: it needs load or find")
     calibration.check(config.calibration, models)
     for name, metric in metrics.items():
+        require(f"metric.{name}", metric, Metric)
         for part in ("encoder", "reference_encoder"):
-            absent = part == "reference_encoder" and getattr(metric, part, "") is None
+            absent = part == "reference_encoder" and metric.reference_encoder is None
             if not absent and not hasattr(getattr(metric, part, None), "load"):
                 raise EvalkitError(f"metric.{name} has no {part}: it needs one with a load method")
     protocols, changes = protocols_of(config, metrics, cache)

@@ -127,6 +127,8 @@ class Measured:
 
     Attributes:
         per_clip: each clip's own value, where it has one.
+        parts: for a mean over items (frames, segments) the sum and the number of each clip's items, of all
+            clips, those without items too. The value is the sum of the sums over the sum of the numbers.
         resampled: gives the value of each of many resamples from how often each clip is drawn
             (resamples, clips), in the order of the features; None where there is no interval.
         note: what a reader of the table must know about this value, such as the quality of a fit.
@@ -135,6 +137,7 @@ class Measured:
     value: float
     n: int
     per_clip: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, tuple[float, float]] = field(default_factory=dict)
     resampled: Callable[[np.ndarray], np.ndarray] | None = None
     note: str = ""
 

@@ -1,17 +1,9 @@
-"""Metrics: one file each, all with one signature.
-
-A metric is a frozen dataclass with `title`, `higher_is_better` (None where neither is better), the
-`encoder` of the generated clips, the `reference_encoder` of what they are compared with (reference
-clips, captions, or None for nothing), and `__call__(generated, reference) -> Measured` on features of
-the same ids in the same order. One that compares each clip with its own reference clip, not set with
-set, says so with `clip_by_clip = True`; one whose values have limits gives them as `bounds`, so that
-intervals end there.
-"""
+"""Metrics: one file each, all with one signature; here is what the pipeline asks of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +16,8 @@ def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured
 
     Args:
         items: one array (items,) per id.
+
+    Returns the value with `per_clip`, `parts` and `resampled`: all that an additive metric hands over.
     """
     sums = np.array([float(np.sum(x, dtype=np.float64)) for x in items])
     counts = np.array([float(len(x)) for x in items])
@@ -34,23 +28,60 @@ def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured
         return values
 
     (value,) = resampled(np.ones((1, len(items))))
-    per_clip = {i: s / c for i, s, c in zip(ids, sums.tolist(), counts.tolist(), strict=True) if c}
-    return Measured(float(value), n=len(per_clip), per_clip=per_clip, resampled=resampled)
+    parts = dict(zip(ids, zip(sums.tolist(), counts.tolist(), strict=True), strict=True))
+    per_clip = {i: total / count for i, (total, count) in parts.items() if count}
+    return Measured(float(value), n=len(per_clip), per_clip=per_clip, parts=parts, resampled=resampled)
 
 
 class Metric(Protocol):
-    """What the pipeline asks of a metric."""
+    """A number for a set of generated clips: a frozen dataclass that declares all of these.
+
+    There are no defaults, so that no metric is taken for what it does not say that it is.
+    """
 
     @property
-    def title(self) -> str: ...
+    def kind(self) -> str:
+        """What name its results are kept under; it stays when the class moves."""
 
     @property
-    def higher_is_better(self) -> bool | None: ...
+    def title(self) -> str:
+        """What the table calls it."""
 
     @property
-    def encoder(self) -> Encoder: ...
+    def higher_is_better(self) -> bool | None:
+        """Whether a higher value is better; None if neither a higher nor a lower one is."""
 
     @property
-    def reference_encoder(self) -> Encoder | None: ...
+    def bounds(self) -> tuple[float, float]:
+        """What all values lie between, where intervals end; -inf and inf where there are no limits."""
 
-    def __call__(self, generated: Features, reference: Features | None) -> Measured: ...
+    @property
+    def clip_by_clip(self) -> bool:
+        """Whether each clip is compared with its own reference clip, so that sets of unlike clips have no value."""
+
+    @property
+    def additive(self) -> bool:
+        """Whether the value is the sum of the clips' sums over the sum of their counts, for any set of prompts.
+
+        Each clip's sum and count, in `Measured.parts`, must depend on that clip and its own reference or
+        caption alone: they are stored, and the values of subsets are computed from them. False where a value
+        depends on the set as a whole, as that of FAD does, or a clip's on the others, as precision's does.
+        """
+
+    @property
+    def encoder(self) -> Encoder:
+        """What turns the generated clips into features."""
+
+    @property
+    def reference_encoder(self) -> Encoder | None:
+        """What turns what they are compared with into features: clips, captions or, with None, nothing."""
+
+    def __call__(self, generated: Features, reference: Any) -> Measured:
+        """Compute the value from features.
+
+        Args:
+            generated, reference: Features of the same ids in the same order; `reference` is None where
+                `reference_encoder` is.
+
+        Raises EvalkitError where there is none, as for too few clips.
+        """

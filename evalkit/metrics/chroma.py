@@ -25,6 +25,7 @@ class ChromaSimilarity:
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     clip_by_clip: ClassVar[bool] = True
+    additive: ClassVar[bool] = True
 
     @property
     def reference_encoder(self) -> Encoder:

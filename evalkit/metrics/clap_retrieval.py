@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -34,6 +35,8 @@ class RetrievalRecall:
     kind: ClassVar[str] = "retrieval_recall"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -74,6 +77,9 @@ class CaptionMargin:
     kind: ClassVar[str] = "caption_margin"
     title: ClassVar[str] = "CLAP margin"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     @property
     def reference_encoder(self) -> Encoder:

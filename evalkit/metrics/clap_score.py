@@ -24,6 +24,8 @@ class CLAPScore:
     title: ClassVar[str] = "CLAP score"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     @property
     def reference_encoder(self) -> Encoder:

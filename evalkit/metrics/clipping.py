@@ -28,6 +28,8 @@ class ClippedSamples:
     bounds: ClassVar[tuple[float, float]] = (0.0, 100.0)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
         """Average the share from levels (frames, 9), clip by clip."""
@@ -45,6 +47,8 @@ class ClippedClips:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
         """Count clips from levels (frames, 9): each is 1 or 0."""
@@ -61,6 +65,8 @@ class DCOffset:
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
         """Average the offset from levels (frames, 9), clip by clip."""

@@ -40,6 +40,8 @@ class DensityCoverage:
     kind: ClassVar[str] = "density_coverage"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.part not in ("density", "coverage") or self.k < 1:

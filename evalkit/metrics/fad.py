@@ -27,6 +27,8 @@ class FAD:
     kind: ClassVar[str] = "fad"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.ddof not in (0, 1):

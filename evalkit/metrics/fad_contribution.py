@@ -38,6 +38,9 @@ class FADContribution:
     kind: ClassVar[str] = "fad_contribution"
     title: ClassVar[str] = "FAD outlier share"
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.ddof not in (0, 1) or not 0 < self.worst < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -50,6 +51,9 @@ class FADInfinity:
     kind: ClassVar[str] = "fad_infinity"
     title: ClassVar[str] = "FAD∞"
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.ddof not in (0, 1) or self.of not in ("generated", "both"):

@@ -39,6 +39,8 @@ class InceptionScore:
     title: ClassVar[str] = "Inception score"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.splits < 1:

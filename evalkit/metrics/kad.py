@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,6 +40,9 @@ class KAD:
     kind: ClassVar[str] = "kad"
     title: ClassVar[str] = "KAD"
     higher_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.scale <= 0 or (self.bandwidth is not None and self.bandwidth <= 0) or self.bandwidth_frames < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -36,6 +37,8 @@ class KLD:
     kind: ClassVar[str] = "kld"
     higher_is_better: ClassVar[bool] = False
     clip_by_clip: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):

@@ -38,6 +38,8 @@ class PrecisionRecall:
     kind: ClassVar[str] = "precision_recall"
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.part not in ("precision", "recall") or self.k < 1:

@@ -36,6 +36,8 @@ class _Collapse:
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.threshold < 0 or not self.shortest > 0:

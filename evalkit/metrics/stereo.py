@@ -62,6 +62,8 @@ class ChannelCorrelation:
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     higher_is_better: ClassVar[None] = None
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
         """Correlate channels from levels (frames, 9), clip by clip. Raises EvalkitError if all are silent."""
@@ -81,6 +83,8 @@ class SideToMid:
     bounds: ClassVar[tuple[float, float]] = (FLOOR, -FLOOR)
     higher_is_better: ClassVar[None] = None
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
         """Compare energies from levels (frames, 9), clip by clip. Raises EvalkitError if all are silent."""
@@ -107,6 +111,8 @@ class MonoShare:
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = False
     reference_encoder: ClassVar[None] = None
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not FLOOR <= self.below <= 0:

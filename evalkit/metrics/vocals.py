@@ -66,6 +66,8 @@ class VocalsShare:
     title: ClassVar[str] = "Vocals in instrumental"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -96,6 +98,8 @@ class VocalsProbability:
     title: ClassVar[str] = "Voice probability in instrumental"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     @property
     def reference_encoder(self) -> Encoder:

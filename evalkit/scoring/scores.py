@@ -130,7 +130,7 @@ def measure(
             if name in models:
                 score, per_clip = score_of(plan, name, metric_name, samples)
                 rows += [slice_row(plan, name, metric_name, samples, group) for group in slices]
-            elif not row.paired and getattr(metric, "clip_by_clip", False):
+            elif not row.paired and metric.clip_by_clip:
                 score = no_score(plan, name, metric_name, "no clip has a reference of its own here")
             else:
                 score, per_clip = score_if_any(plan, name, metric_name, samples)
@@ -181,8 +181,7 @@ def score_of(
     if options.resamples and all(m.resampled for m in measured) and len(ids) > 1:
         # the draws are a function of the number of prompts, so the same for all samples
         resampled = [resampled_values(plan, name, m, *pair) for m, pair in zip(measured, chosen, strict=True)]
-        bounds = getattr(metric, "bounds", (-math.inf, math.inf))
-        low, high = interval(value, np.mean(resampled, axis=0), options.level, len(ids), bounds)
+        low, high = interval(value, np.mean(resampled, axis=0), options.level, len(ids), metric.bounds)
     notes = [m.note for m in measured]
     if len(set(notes)) > 1:
         notes = [f"clip {number} of each prompt: {note}" for number, note in enumerate(notes, 1) if note]

@@ -37,6 +37,9 @@ class Mean:
     kind: ClassVar[str] = "mean"
     title: ClassVar[str] = "mean"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
     reference_encoder: ClassVar[None] = None
 
     def __call__(self, generated: Features, reference: Features | None) -> Measured:
@@ -86,8 +89,7 @@ def test_a_score_is_the_mean_over_sets_of_one_clip_per_prompt(tmp_path: Path) ->
         # the same prompts are drawn in each of the sets
         metric, weights = run.metrics[name], draws(6, 1000, 0)
         drawn = np.mean([metric(*sample).resampled(weights) for sample in samples], axis=0)  # type: ignore[misc]
-        bounds = getattr(metric, "bounds", (-np.inf, np.inf))
-        assert (score.low, score.high) == interval(score.value, drawn, 0.95, 6, bounds)
+        assert (score.low, score.high) == interval(score.value, drawn, 0.95, 6, metric.bounds)
 
 
 def test_samples_narrow_the_interval_as_far_as_they_differ(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ class Pairs:
     kind: ClassVar[str] = "pairs"
     title: ClassVar[str] = "pairs"
     higher_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     @property
     def reference_encoder(self) -> Length:
