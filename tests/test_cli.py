@@ -1,41 +1,18 @@
-"""The command line: one line for every mistake, and what the commands print."""
+"""The command line finds its commands, and says what they are."""
 
 from __future__ import annotations
 
-import errno
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from evalkit import cli, evaluate
-from evalkit.errors import EvalkitError
+import evalkit as package
+from evalkit import commands
+from evalkit.cli import files
 
-Run = Callable[..., tuple[int, str, str]]
-BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
-
-
-@pytest.fixture
-def evalkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line inside this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["evalkit", *arguments])
-        code: Any = 0
-        try:
-            cli.main()
-        except SystemExit as exit:
-            code = exit.code
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
+from .conftest import Run
 
 
 def test_help_answers_at_once() -> None:
@@ -44,153 +21,43 @@ def test_help_answers_at_once() -> None:
     )
     assert "evalkit run model=NAME prompts=NAME" in done.stdout
     loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
-    assert not loaded & {"torch", "transformers", "pandas", "hydra", "numpy"}
+    assert "evalkit" in loaded
+    assert not loaded & {"torch", "transformers", "pandas", "hydra", "numpy", "rich"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["rnu"], "unknown command 'rnu': did you mean 'run'? available: convert, fetch, run"),
-        (["run"], " is selected for "),
-        (["run", "model=synth"], "nothing is selected for prompts: set prompts=NAME"),
-        (["run", "model=musicgen_smal", "prompts=demo"], "unknown model 'musicgen_smal': did you mean 'musicgen_"),
-        (["run", "model=[synth,musicgen_lage]", "prompts=demo"], "did you mean 'musicgen_large'?"),
-        (["run", "model=synth", "prompts=musicap"], "unknown prompts 'musicap': did you mean 'musiccaps'?"),
-        ([*BASE, "metric=fda"], "unknown metric 'fda': did you mean 'fad'? available: chroma, "),
-        ([*BASE, "metric=[fad,klt]"], "unknown metric 'klt': did you mean 'kld'?"),
-        ([*BASE, "protocol=musicgn"], "unknown protocol 'musicgn': did you mean 'musicgen'?"),
-        ([*BASE, "experiment=dmeo"], "unknown experiment 'dmeo': did you mean 'demo'?"),
-        ([*BASE, "prompts.subset=balancd"], "did you mean 'balanced'?"),
-        ([*BASE, "sampling.topk=3"], "there is no option 'sampling.topk': did you mean 'sampling.top_k'?"),
-        ([*BASE, "sampling.top_k=many"], "Value 'many' of type 'str' could not be converted to Integer"),
-        ([*BASE, "engine.dtype=float64"], "float64"),
-        ([*BASE, "engine.batch_size=0"], "engine.batch_size=0: must be at least 1"),
-        ([*BASE, "sampling.duration=0"], "sampling.duration=0: must be between 1 and 600 seconds"),
-        ([*BASE, "sampling.duration=601"], "sampling.duration=601: must be between 1 and 600 seconds"),
-        ([*BASE, "engine.device=cuda:7"], "engine.device=cuda:7"),
-        ([*BASE, "engine.device=gpu"], "engine.device=gpu"),
-        ([*BASE, "model.synth.sede=1"], "there is no option 'model.synth.sede'"),
-        ([*BASE, "model.synth._target_=os.system"], "not part of evalkit"),
-        (["run", "model=synth", "prompts=table"], "prompts"),
-        (["run", "model=synth", "prompts=table", "prompts.path=absent.csv"], "absent.csv"),
-        (["run", "model=synth", "prompts=[demo"], "cannot read the option 'prompts=[demo'"),
-        ([*BASE, "metric.fad.encoder.weights.random_seed=null", "metric=fad"], "run 'evalkit fetch'"),
-        (["run", "model=musicgen_small", "prompts=demo", "random_weights=0"], "MusicGen small is not on this machine"),
-        ([*BASE, "model.synth.seed=x"], "seed"),
-        ([*BASE, "model.synth=null"], "where a component with a _target_ is due"),
-        ([*BASE, "model.synth._target_=evalkit.assets.Asset"], "evalkit.assets.Asset"),
-        ([*BASE, "metric.chroma.encoder=null"], "metric.chroma has no encoder"),
-        ([*BASE, "metric.chroma._target_=evalkit.metrics.nope.X"], "'evalkit.metrics.nope.X', which cannot be found"),
-        ([*BASE, "sampling=null"], "must be a string or a list"),
-        ([*BASE, "name=${nope}"], "nope"),
-        (["run", "model=synth", "prompts=demo,table"], "several values: use 'prompts=[demo,table]'"),
-        ([*BASE, "output_dir="], "output_dir is empty"),
-        ([*BASE, "--nope"], "--nope: see 'evalkit run --help'"),
-        (["fetch", "--nope"], "--nope: see 'evalkit fetch --help'"),
-        ([*BASE, "engine.device=meta"], "engine.device=meta: use cpu, cuda"),
-        ([*BASE, "metric.fad.ddof=x", "metric=fad"], "FAD: ddof='x': must be int"),
-        ([*BASE, "sampling.duration=0.1", "metric=kld"], "sampling.duration=0.1: must be between 1 and 600"),
-        (["run", "model=tiny_stereo", "prompts=demo", "model.tiny_stereo.seed=x"], "seed='x': must be int"),
-        (["run", "model=synth", "prompts=musiccaps", f"prompts.path={'x' * 300}"], "xxx"),
-        ([*BASE, "--config-dir", "/absent"], "/absent"),
-        (["fetch", "--config-dir", "/absent", "model=synth", "prompts=demo"], "'/absent' does not exist"),
-        ([*BASE, "cache_dir=/dev/null", "metric=chroma"], "/dev/null"),
-        ([*BASE, "output_dir=/proc/nowhere"], "cannot write '/proc/nowhere"),
-    ],
-    ids=lambda value: " ".join(value[1:]) if isinstance(value, list) else "",
-)  # fmt: skip
-def test_a_mistake_is_one_line_and_status_2(evalkit: Run, arguments: list[str], expected: str) -> None:
-    code, out, err = evalkit(*arguments)
-    assert code == 2, (out, err)
-    assert expected in err
-    assert err.startswith("evalkit: ") and err.count("\n") == 1, err
-    assert out == ""
+@pytest.mark.parametrize("command", sorted(files()))
+def test_every_command_is_described_and_has_help_of_its_own(evalkit: Run, command: str) -> None:
+    _, overview, _ = evalkit("--help")
+    call, summary = commands.described(files()[command].read_text("utf-8").split('"""')[1])
+    assert call.startswith(f"evalkit {command} ")
+    assert f"  {call}\n      {summary}\n" in overview
+    code, out, err = evalkit(command, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: {call}") and summary in " ".join(out.split())
 
 
-def test_help_of_run_lists_groups_and_options(evalkit: Run) -> None:
-    code, out, _ = evalkit("run", "--help")
-    assert code == 0
-    for expected in (
-        "metric= chroma, clap_retrieval, clap_score, ",
-        "musicgen_stereo_melody_large",
-        "sampling.top_k=250",
-        "dtype=auto",
-    ):
-        assert expected in out
+def test_version(evalkit: Run) -> None:
+    assert evalkit("--version") == (0, f"evalkit {package.__version__}\n", "")
 
 
-@pytest.mark.parametrize("options", [["model=nonesuch", "prompts=demo"], ["model=synth", "sampling.topk=1"]])
-def test_python_gets_the_same_line(options: list[str]) -> None:
-    with pytest.raises(EvalkitError) as error:
-        evaluate(*options)
-    assert "\n" not in str(error.value)
-
-
-def test_paths_need_no_quotes_and_flags_may_stand_anywhere(evalkit: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "é (1) it's, a=b"
-    folder.mkdir()
-    code, _, err = evalkit(
-        "run", "model=synth", "--config-dir", str(tmp_path), *BASE[2:], f"prompts.references={folder}"
-    )
-    assert code == 2 and f"'{folder}' holds no audio" in err
-    code, _, err = evalkit("fetch", "--list", *BASE[1:], f"prompts.references={folder}")
-    assert code == 0, err
-
-
-def test_a_terminal_without_arrows_still_gets_the_table(tmp_path: Path) -> None:
-    options = [*BASE, "metric=chroma", "prompts.first=2", "sampling.duration=1", f"output_dir={tmp_path}"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "EVALKIT_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "evalkit.cli", *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert "similarity" in done.stdout and f"result: {tmp_path}" in done.stdout
-
-
-def test_a_full_disk_is_one_line(evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a full disk, the log cannot be written either."""
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr("logging.FileHandler.close", full)
-    monkeypatch.setattr("logging.StreamHandler.flush", full)
-    code, out, err = evalkit(*BASE, "metric=chroma", "sampling.duration=1")
+def test_an_unknown_command_is_one_line_with_the_nearest(evalkit: Run) -> None:
+    expected = "evalkit: unknown command 'rnu': did you mean 'run'? available: convert, fetch, run"
+    code, out, err = evalkit("rnu")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "no space left to write" in err
+    assert err.startswith(expected)
 
 
-def test_a_bug_is_a_traceback(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(config: Any) -> None:
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr("evalkit.pipeline.evaluate", broken)
-    with pytest.raises(ZeroDivisionError):
-        evalkit(*BASE)
-
-
-def test_fetch_lists_every_file_with_licence_and_place(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-    code, out, err = evalkit("fetch", "--list", "model=musicgen_stereo_medium", "prompts=musiccaps")
-    assert code == 0, err
-    for expected in (
-        "facebook/musicgen-stereo-medium", "CC-BY-NC", "google/MusicCaps", "CC-BY-SA", "vggish-10086976.pth",
-        "passt-s-f128-20sec-p16-s10-ap.474-swa.pt", "music_audioset_epoch_15_esc_90.14.pt", "roberta-base", "missing",
-    ):  # fmt: skip
-        assert expected in out, expected
-
-
-def test_fetch_with_random_weights_needs_nothing(evalkit: Run) -> None:
-    code, out, _ = evalkit("fetch", "experiment=demo")
-    assert (code, out.strip()) == (0, "nothing to fetch: this configuration needs no file from elsewhere")
-
-
-def test_fetch_without_a_network_is_one_line(evalkit: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-
-    def blocked(*_: Any) -> None:
-        raise OSError("network is unreachable")
-
-    monkeypatch.setattr("socket.socket.connect", blocked)
-    code, _, err = evalkit("fetch", "model=synth", "prompts=demo", "metric=fad")
-    assert code == 2
-    assert "cannot fetch" in err and err.count("\n") == 1
+def test_a_new_command_is_one_file(evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "greet.py").write_text(
+        '"""Greet somebody.\n\nevalkit greet NAME\n"""\n\n'
+        "from evalkit.errors import EvalkitError\n\n"
+        "def main(arguments):\n"
+        "    if not arguments:\n"
+        "        raise EvalkitError('nobody to greet: give a name')\n"
+        "    print('hello', *arguments)\n"
+    )
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "evalkit.commands.greet", raising=False)
+    assert "  evalkit greet NAME\n      Greet somebody.\n" in evalkit("--help")[1]
+    assert evalkit("greet", "Ada") == (0, "hello Ada\n", "")
+    assert evalkit("greet") == (2, "", "evalkit: nobody to greet: give a name\n")

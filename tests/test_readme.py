@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from evalkit.cli import USAGE
+from evalkit.cli import usage
 from evalkit.config import build, compose
 from evalkit.types import Features
 
@@ -37,7 +37,7 @@ def test_the_metric_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.Monk
     assert metric.encoder == build(composed.metric.fad.encoder)
 
 
-@pytest.mark.parametrize("text", ["\n".join(blocks("sh")), USAGE], ids=["README", "usage"])
+@pytest.mark.parametrize("text", ["\n".join(blocks("sh")), usage()], ids=["README", "usage"])
 def test_every_command_shown_composes(text: str) -> None:
     commands = [line.split("#")[0] for line in text.splitlines() if re.match(r"\s*evalkit (run|fetch) ", line)]
     assert len(commands) >= 4

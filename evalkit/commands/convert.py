@@ -1,17 +1,38 @@
-"""A checkpoint of audiocraft, saved in the layout of the hub's facebook/musicgen-*."""
+"""Save a checkpoint of audiocraft in transformers' layout, which is that of the hub's facebook/musicgen-*.
+
+evalkit convert CHECKPOINT FOLDER [OPTION=VALUE ...]
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from evalkit.checkpoints.transformers import quiet_transformers
+from evalkit.commands import parse, parser_for
+from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.models.audiocraft import Audiocraft
 from evalkit.store.cache import Cache
 from evalkit.store.files import cannot_write
+
+
+def main(arguments: list[str]) -> None:
+    """Run `evalkit convert`."""
+    parser = parser_for("convert", __doc__)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="what audiocraft wrote: a folder or a file")
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="a new folder, for transformers and model.NAME.checkpoint.path"
+    )
+    parser.add_argument("options", nargs="*", help="the options of evalkit run, such as model.audiocraft.encodec=null")
+    parsed = parse(parser, arguments)
+    config = compose(["model=audiocraft", "prompts=demo", *parsed.options])  # prompts: compose wants some
+    model = build(config.model.audiocraft, list(config.allow_targets))
+    convert(dataclasses.replace(model, path=parsed.checkpoint), Path(parsed.folder), Cache(config.cache_dir))
+    print(f"written: evalkit run model=musicgen_small model.musicgen_small.checkpoint.path='{parsed.folder}'")
 
 
 def convert(model: Audiocraft, folder: Path, cache: Cache) -> None:

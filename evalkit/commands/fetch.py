@@ -1,13 +1,44 @@
-"""What a configuration needs from elsewhere: listed, or brought into the cache."""
+"""Bring every file that a run needs into the cache, and list where it lies.
+
+evalkit fetch [--list] model=NAME prompts=NAME [OPTION=VALUE ...]
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
 
 from evalkit.assets import Asset, assets_of
-from evalkit.config import build
+from evalkit.commands import parse, parser_for
+from evalkit.config import build, compose
 from evalkit.store.cache import Cache
+
+
+def main(arguments: list[str]) -> None:
+    """Run `evalkit fetch`."""
+    parser = parser_for("fetch", __doc__)
+    parser.add_argument("--list", action="store_true", help="only say what is needed and where it lies")
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
+    parser.add_argument("options", nargs="*", help="the options of evalkit run")
+    parsed = parse(parser, arguments)
+    config = compose(parsed.options, parsed.config_dir)
+    if not parsed.list:
+        fetch(config)
+    frame = listing(config)
+    if frame.empty:
+        print("nothing to fetch: this configuration needs no file from elsewhere")
+        return
+    console = Console()
+    if not console.is_terminal:
+        print(frame.to_csv(sep="\t", index=False, na_rep="?"), end="")
+        return
+    table = Table(*(Column(name, overflow="fold") for name in frame.columns))
+    for row in frame.astype(object).where(frame.notna(), "?").itertuples(index=False):
+        table.add_row(*(escape(str(value)) for value in row))
+    console.print(table)
 
 
 def assets(config: DictConfig) -> list[Asset]:
