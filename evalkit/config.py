@@ -11,9 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints  # OmegaConf reads these at run time
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints  # OmegaConf reads these at run time
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -157,6 +159,15 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
         raise
 
 
+def build_from(path: Path, allow: list[str] | None = None) -> Any:
+    """Make the object that a YAML with a `_target_` describes by itself, as `build` does of a node."""
+    try:
+        node = OmegaConf.load(path)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise EvalkitError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+    return build(node, allow)
+
+
 def _check_values(target: type, given: Mapping[str, Any]) -> None:
     """Raise EvalkitError for a field that is given text where a number is due, and the like; YAML cannot tell."""
     try:
@@ -164,7 +175,8 @@ def _check_values(target: type, given: Mapping[str, Any]) -> None:
     except NameError:  # of a package whose annotations mean nothing at run time
         return
     for name, value in given.items():
-        kinds = get_args(hints.get(name)) or (hints.get(name),)
+        hint = hints.get(name)
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         if not {*kinds} <= {int, float, str, bool, type(None)}:
             continue
         fits = type(value) in kinds or (type(value) is int and float in kinds)

@@ -35,7 +35,7 @@ def evaluate(config: DictConfig) -> Result:
     with known_digests(Cache(config.cache_dir).root):
         plan = make_plan(config)
         prompts: PromptSet = plan.prompts.load(plan.cache)
-        slices = groups(prompts.prompts, plan.config.slices)
+        slices = groups(prompts.prompts, plan.slices)
         require_files(plan)
         folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
         with logging_to(folder):

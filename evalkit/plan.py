@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from evalkit.assets import assets_of
 from evalkit.calibration import rows as calibration
-from evalkit.config import build, check, compose, conf_dir
+from evalkit.config import build, build_from, check, compose, conf_dir, yamls
 from evalkit.contracts import require
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, unknown
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator
-from evalkit.prompts import slices
+from evalkit.prompts.slices import Grouping, Slice
 from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
 
@@ -36,6 +36,7 @@ class Plan:
     models: dict[str, Generator | Existing]
     prompts: Any
     metrics: dict[str, Metric]
+    slices: list[Slice]
     sampling: Sampling
     engine: Engine
     protocols: dict[str, str]
@@ -61,7 +62,6 @@ class Plan:
 def make_plan(config: DictConfig) -> Plan:
     """Build and check all components of a configuration. Raises EvalkitError for what cannot work."""
     check(config)
-    slices.check(config.slices)
     allow = list(config.allow_targets)
     engine = Engine(**{str(k): v for k, v in config.engine.items()})
     engine.device = pick_device(engine.device)
@@ -87,6 +87,7 @@ def make_plan(config: DictConfig) -> Plan:
         models=models,
         prompts=build(config.prompts, allow),
         metrics=metrics,
+        slices=slices_of(config),
         sampling=sampling,
         engine=engine,
         protocols=protocols,
@@ -96,6 +97,28 @@ def make_plan(config: DictConfig) -> Plan:
         if isinstance(model, Generator):
             model.check(sampling)
     return plan
+
+
+def slices_of(config: DictConfig) -> list[Slice]:
+    """Build what the entries of the option `slices`, KIND or KIND:NAME, group prompts by.
+
+    Each kind is a YAML in `slice`, a folder of evalkit's configuration or of the user's. Raises EvalkitError
+    for a kind that does not exist, and for a NAME where the kind takes none.
+    """
+    files = yamls(config, "slice")
+    found = []
+    for asked in config.slices:
+        kind, colon, name = asked.partition(":")
+        if kind not in files:
+            raise unknown("slice", kind, files)
+        grouping = build_from(files[kind], list(config.allow_targets))
+        require(f"slices={asked}", grouping, Grouping)
+        if colon and not grouping.named:
+            raise EvalkitError(f"slices={asked}: no single group of {kind} can be named: write slices=[{kind}]")
+        if colon and not name:
+            raise EvalkitError(f"slices={asked}: write {kind}:NAME for a single group, or {kind} for all")
+        found.append(Slice(kind, name, grouping))
+    return found
 
 
 def require_files(plan: Plan) -> None:

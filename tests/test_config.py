@@ -123,6 +123,14 @@ def test_an_own_package_is_built_from_where_it_is_allowed(tmp_path: Path, monkey
     assert build(node, allow=["own_metrics"]).x == 3
 
 
+def test_a_list_of_numbers_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_lists.py").write_text(
+        "from dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Mine:\n    x: list[int]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert build({"_target_": "own_lists.Mine", "x": [1, 2]}, allow=["own_lists"]).x == [1, 2]
+
+
 def test_an_argument_that_the_target_refuses_is_one_line() -> None:
     with pytest.raises(EvalkitError, match="sise") as error:
         build({"_target_": "evalkit.assets.Asset", "name": "x", "sise": 3})

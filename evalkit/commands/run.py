@@ -20,7 +20,6 @@ from evalkit.calibration import rows as calibration
 from evalkit.commands import described, one_line_errors, parse, table
 from evalkit.config import Config, compose, conf_dir, own_folder, quoted
 from evalkit.errors import EvalkitError
-from evalkit.prompts import slices
 from evalkit.settings import Engine, Sampling, Uncertainty
 
 
@@ -65,7 +64,8 @@ def options() -> str:
     call, summary = described(__doc__)
     lines = [f"usage: {call}   (Hydra syntax; -m sweeps over lists)", "", summary]
     lines += ["--config-dir DIR adds a folder of your own YAMLs.", "", "groups:"]
-    for folder in sorted(p for p in conf_dir().iterdir() if p.is_dir() and p.name not in ("published", "encoder")):
+    hidden = ("published", "encoder", "slice")  # no groups to select from
+    for folder in sorted(p for p in conf_dir().iterdir() if p.is_dir() and p.name not in hidden):
         names = sorted(p.stem for p in folder.glob("*.yaml"))
         lines.append(f"  {folder.name}= {', '.join(names)}")
     lines += ["", "options, with their defaults (the YAMLs hold those of each model, prompt set, metric):"]
@@ -80,7 +80,7 @@ def options() -> str:
                 value = getattr(field.default, "value", field.default)
                 lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")
     lines += [
-        f"  slices=[]   of {', '.join(slices.KINDS)}, tag:NAME, label:NAME",
+        f"  slices=[]   of {', '.join(sorted(p.stem for p in (conf_dir() / 'slice').glob('*.yaml')))}; or one tag:NAME",
         f"  calibration=[]   of {', '.join(calibration.ROWS)}",
         "  allow_targets=[]   packages of your own whose components may be built",
     ]

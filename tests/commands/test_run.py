@@ -104,6 +104,14 @@ def test_paths_need_no_quotes_and_flags_may_stand_anywhere(evalkit: Run, tmp_pat
     assert code == 2 and f"'{folder}' holds no audio" in err
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]])
+def test_a_run_finds_the_yamls_of_one_s_own_that_it_reads_later(evalkit: Run, tmp_path: Path, sweep: list[str]) -> None:
+    (tmp_path / "slice").mkdir()
+    (tmp_path / "slice" / "mine.yaml").write_text("_target_: evalkit.prompts.slices.tag.Tag\nmost: 1\n")
+    code, _, err = evalkit(*BASE, *sweep, "--config-dir", str(tmp_path), "slices=[mine:nonesuch]")
+    assert code == 2 and "no prompt has the mine 'nonesuch'" in err
+
+
 def test_a_terminal_without_arrows_still_gets_the_table(tmp_path: Path) -> None:
     options = [*BASE, "metric=chroma", "prompts.first=2", "sampling.duration=1", f"output_dir={tmp_path}"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "EVALKIT_CACHE": str(tmp_path / "cache")}

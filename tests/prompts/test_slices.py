@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import evalkit
+from evalkit.config import compose
 from evalkit.errors import EvalkitError
+from evalkit.plan import slices_of
 from evalkit.prompts.musiccaps import MusicCaps
-from evalkit.prompts.slices import MOST, Group, check, groups
+from evalkit.prompts.slices import Group, Slice, groups
+from evalkit.prompts.slices.caption_length import CaptionLength
+from evalkit.prompts.slices.label import Label
+from evalkit.prompts.slices.tag import Tag
+from evalkit.recording import Result
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 
@@ -17,42 +26,115 @@ PROMPTS = [
 ]
 
 
+def slices(*asked: str) -> list[Slice]:
+    """The entries of the option, built from the YAMLs of their kinds."""
+    return slices_of(compose(["model=synth", "prompts=demo", f"slices=[{','.join(asked)}]"]))
+
+
 def ids(found: list[Group]) -> dict[str, str]:
     return {group.name: "".join(sorted(group.ids)) for group in found}
 
 
 def test_tags_and_labels_are_groups_the_largest_first() -> None:
-    assert ids(groups(PROMPTS, ["tag"])) == {"piano": "ab", "no voices": "a", "male vocal": "b", "drums": "c"}
-    assert list(ids(groups(PROMPTS, ["label"])).items()) == [("music", "ab"), ("piano", "a")]
-    assert ids(groups(PROMPTS, ["tag:Drums", "tag:drums"])) == {"drums": "c"}
+    assert ids(groups(PROMPTS, slices("tag"))) == {"piano": "ab", "no voices": "a", "male vocal": "b", "drums": "c"}
+    assert list(ids(groups(PROMPTS, slices("label"))).items()) == [("music", "ab"), ("piano", "a")]
+    assert ids(groups(PROMPTS, slices("tag:Drums", "tag:drums"))) == {"drums": "c"}
 
 
 def test_only_the_largest_of_many() -> None:
-    many = [Prompt(str(i), "x", tags=tuple(f"t{j}" for j in range(i + 1))) for i in range(2 * MOST)]
-    found = groups(many, ["tag"])
-    assert [group.name for group in found] == [f"t{i}" for i in range(MOST)]
-    assert len(found[0].ids) == 2 * MOST
+    many = [Prompt(str(i), "x", tags=tuple(f"t{j}" for j in range(i + 1))) for i in range(40)]
+    found = groups(many, slices("tag"))
+    assert [group.name for group in found] == [f"t{i}" for i in range(20)]
+    assert len(found[0].ids) == 40
+    for kind in (Tag(most=3), Label(most=3)):
+        assert kind.order({"a": 1, "b": 2, "c": 1, "d": 5, "e": 1}) == ["d", "b", "a"]
 
 
 def test_caption_length_and_voice() -> None:
-    assert ids(groups(PROMPTS, ["caption_length"])) == {
+    assert ids(groups(PROMPTS, slices("caption_length"))) == {
         "1 to 25 words": "a", "26 to 50 words": "b", "over 75 words": "c",
     }  # fmt: skip
-    assert ids(groups(PROMPTS, ["voice"])) == {"instrumental": "ac", "vocal": "b"}
+    other = Slice("caption_length", "", CaptionLength([25]))
+    assert ids(groups(PROMPTS, [other])) == {"1 to 25 words": "a", "over 25 words": "bc"}
+    assert ids(groups(PROMPTS, slices("voice"))) == {"instrumental": "ac", "vocal": "b"}
 
 
 def test_what_is_wrong_is_said() -> None:
-    with pytest.raises(EvalkitError, match="did you mean 'voice'"):
-        check(["voices"])
-    with pytest.raises(EvalkitError, match="only tag:NAME and label:NAME"):
-        check(["voice:instrumental"])
+    with pytest.raises(EvalkitError, match="unknown slice 'voices': did you mean 'voice'"):
+        slices("voices")
+    with pytest.raises(EvalkitError, match=r"slices=voice:instrumental: no single group of voice can be named"):
+        slices("voice:instrumental")
+    with pytest.raises(EvalkitError, match=r"slices=tag:: write tag:NAME"):
+        slices("'tag:'")
     with pytest.raises(EvalkitError, match="no prompt has the tag 'pianoo': did you mean 'piano'"):
-        groups(PROMPTS, ["tag:pianoo"])
+        groups(PROMPTS, slices("tag:pianoo"))
+    with pytest.raises(EvalkitError, match="no prompt has a label: leave 'label' out"):
+        groups(PROMPTS[2:], slices("label"))
+    for kind in (Tag, Label):
+        with pytest.raises(EvalkitError, match="most=0: must be at least 1"):
+            kind(most=0)
+    for limits in ([], [0, 5], [50, 25], [25, 25], [2.5]):
+        with pytest.raises(EvalkitError, match="must be whole numbers of words that increase"):
+            CaptionLength(limits)  # type: ignore[arg-type]
 
 
-def test_groups_of_musiccaps(shared_data, tmp_path) -> None:
+def test_a_slice_is_not_taken_for_a_group_of_options() -> None:
+    with pytest.raises(EvalkitError, match="no option 'slice': did you mean 'slices'"):
+        compose(["model=synth", "prompts=demo", "slice=[tag]"])
+
+
+OWN = """
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from evalkit.types import Prompt
+
+
+@dataclass(frozen=True)
+class FirstLetter:
+    upper: bool = False
+    named: ClassVar[bool] = True
+
+    def groups_of(self, prompt: Prompt) -> Sequence[str]:
+        return [prompt.text[0].upper() if self.upper else prompt.text[0]]
+
+    def order(self, sizes: Mapping[str, int]) -> Sequence[str]:
+        return sorted(sizes)
+"""
+
+
+def test_a_kind_of_one_s_own_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_slices.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "slice").mkdir()
+    (tmp_path / "slice" / "letter.yaml").write_text("_target_: own_slices.FirstLetter\nupper: true\n")
+    (tmp_path / "slice" / "damaged.yaml").write_text("_target_: [")
+    (tmp_path / "slice" / "other.yaml").write_text("_target_: evalkit.models.synth.synth.Synth\n")
+    (tmp_path / "prompts.csv").write_text("id,text\n1,bells\n2,a piano\n3,Bass\n")
+    base = ["model=synth", "prompts=table", f"prompts.path={tmp_path / 'prompts.csv'}", "metric=[silence]"]
+    base += [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "sampling.duration=1"]
+
+    def run(slices: str, *options: str) -> Result:
+        return evalkit.evaluate(*base, f"slices=[{slices}]", *options, config_dir=str(tmp_path))
+
+    with pytest.raises(EvalkitError, match="add its package to allow_targets"):
+        run("letter")
+    with pytest.raises(EvalkitError, match=r"damaged\.yaml' cannot be read: "):
+        run("damaged")
+    with pytest.raises(EvalkitError, match=r"slices=other: Synth does not say whether .*: declare `named`"):
+        run("other")
+    with pytest.raises(EvalkitError, match="unknown slice 'leter': did you mean 'letter'"):
+        run("leter")
+    result = run("letter,letter:b", "allow_targets=[own_slices]")
+    found = result.slices[result.slices.metric == "silence_share"]
+    assert list(zip(found.slice, found.group, found.n, strict=True)) == [("letter", "A", 1), ("letter", "B", 2)]
+    assert "letter" in (result.path / "table.md").read_text()
+
+
+def test_groups_of_musiccaps(shared_data: Path, tmp_path: Path) -> None:
     prompts = MusicCaps(path=str(shared_data / "musiccaps-public.csv")).load(Cache(tmp_path)).prompts
-    found = {(g.kind, g.name): len(g.ids) for g in groups(prompts, ["label", "voice", "caption_length"])}
+    found = {(g.kind, g.name): len(g.ids) for g in groups(prompts, slices("label", "voice", "caption_length"))}
     assert found["label", "music"] == 4464  # /m/04rlf, counted in the file
     assert found["label", "guitar"] == 445
     assert (found["voice", "instrumental"], found["voice", "vocal"]) == (2669, 5521 - 2669)

@@ -103,6 +103,7 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
         models={},
         prompts=OmegaConf.create({"references": None}),
         metrics=metrics,
+        slices=[],
         sampling=Sampling(),
         engine=CPU,
         protocols=dict.fromkeys(metrics, "musicgen"),
