@@ -57,3 +57,12 @@ def in_batches(
     results = on_threads(forward, groups) if alone else [forward(group) for group in groups]
     found = {i: row for group, rows in zip(groups, results, strict=True) for i, row in zip(group, rows, strict=True)}
     return [found[i] for i in range(len(clips))]
+
+
+def of_parts(
+    network: Callable[[Any], Any], clips: Sequence[Sequence[np.ndarray]], device: str, together: int, dimensions: int
+) -> list[np.ndarray]:
+    """Apply a network to the parts of clips as `in_batches` does: for each clip an array (parts, dimensions)."""
+    rows = in_batches(network, [part for parts in clips for part in parts], device, together)
+    result = np.stack(rows) if rows else np.empty((0, dimensions), np.float32)
+    return np.split(result, np.cumsum([len(parts) for parts in clips])[:-1])

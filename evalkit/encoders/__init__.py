@@ -55,6 +55,12 @@ def mono_input(sample_rate: int, channels: str, resampler: str, remove_dc: bool)
     return Input(sample_rate, channels, resampler, remove_dc=remove_dc)  # type: ignore[arg-type]
 
 
+def to_peak(samples: np.ndarray, headroom: float | None) -> np.ndarray:
+    """Scale float32 samples so that their absolute peak is `headroom` decibels below full scale; None leaves them."""
+    peak = np.abs(samples).max(initial=0.0)
+    return samples if headroom is None or peak <= 0 else samples * np.float32(10 ** (-headroom / 20) / peak)
+
+
 class Encoder(Protocol):
     """A network, or a transform, that turns clips, captions or whole prompts into features."""
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import in_batches, on_threads
-from evalkit.encoders import Input, mono_input
+from evalkit.batching import of_parts, on_threads
+from evalkit.encoders import Input, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
@@ -25,6 +25,7 @@ from evalkit.weights import fill, load_tensors, randomize, seeded
 RATE = 48000  # Hz
 SECONDS = 10.0  # that the network reads at once
 TOGETHER = round(160 * RATE)  # samples in one forward
+DIMENSIONS = 512
 Architecture = Literal["HTSAT-tiny", "HTSAT-base"]
 
 
@@ -88,17 +89,13 @@ class CLAPAudio:
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.windows(clip) for clip in clips]
             with compat.quiet(), compat.clap_takes_first_parts():
-                rows = in_batches(forward, [window for windows in cut for window in windows], device, TOGETHER)
-            return np.split(np.stack(rows), np.cumsum([len(windows) for windows in cut])[:-1])
+                return of_parts(forward, cut, device, TOGETHER, DIMENSIONS)
 
         return encode
 
     def windows(self, clip: np.ndarray) -> list[np.ndarray]:
         """What the network is given of a clip (samples,), float32."""
-        samples = np.asarray(clip, np.float32)
-        peak = np.abs(samples).max(initial=0.0)
-        if self.peak_headroom is not None and peak > 0:
-            samples = samples * np.float32(10 ** (-self.peak_headroom / 20) / peak)
+        samples = to_peak(np.asarray(clip, np.float32), self.peak_headroom)
         if self.quantise:
             steps = (np.clip(samples, -1.0, 1.0) * np.float32(32767)).astype(np.int16)
             samples = steps.astype(np.float32) / np.float32(32767)

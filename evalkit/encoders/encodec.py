@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,7 +12,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import by_length
-from evalkit.encoders import Channels, Input
+from evalkit.encoders import Input, mono_input
 from evalkit.errors import EvalkitError, loading
 from evalkit.store.cache import Cache
 from evalkit.weights import seeded
@@ -46,8 +47,8 @@ class EnCodec:
 
     @property
     def hears(self) -> Input:
-        channels: Channels = "stereo" if self.sample_rate == 48000 else self.channels
-        return Input(self.sample_rate, channels, self.resampler, remove_dc=self.remove_dc)
+        mono = mono_input(self.sample_rate, self.channels, self.resampler, self.remove_dc)
+        return dataclasses.replace(mono, channels="stereo") if self.sample_rate == 48000 else mono
 
     def __post_init__(self) -> None:
         if self.sample_rate not in (24000, 48000):

@@ -10,8 +10,8 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import in_batches
-from evalkit.encoders import Input, mono_input
+from evalkit.batching import of_parts
+from evalkit.encoders import Input, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
@@ -95,19 +95,15 @@ class PaSST:
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.segments(clip) for clip in clips]
             with compat.quiet():
-                rows = in_batches(network, [segment for segments in cut for segment in segments], device, TOGETHER)
-            result = np.stack(rows) if rows else np.empty((0, CLASSES), np.float32)
-            ends = np.cumsum([len(segments) for segments in cut])[:-1]
-            return [self.probabilities(torch.from_numpy(logits)) for logits in np.split(result, ends)]
+                rows = of_parts(network, cut, device, TOGETHER, CLASSES)
+            return [self.probabilities(torch.from_numpy(logits)) for logits in rows]
 
         return encode
 
     def segments(self, clip: np.ndarray) -> list[np.ndarray]:
         """Cut a clip (samples,) into the segments that count."""
-        samples, length, shortest = np.asarray(clip, np.float32), int(self.segment * RATE), int(self.shortest * RATE)
-        peak = np.abs(samples).max(initial=0.0)
-        if self.peak_headroom is not None and peak > 0:
-            samples = samples * np.float32(10 ** (-self.peak_headroom / 20) / peak)
+        length, shortest = int(self.segment * RATE), int(self.shortest * RATE)
+        samples = to_peak(np.asarray(clip, np.float32), self.peak_headroom)
         step = length if self.step is None else int(self.step * RATE)
         # what a segment shares with the one before needs no segment of its own
         starts = range(0, max(step, len(samples) - (length - step)), step)[: self.most]

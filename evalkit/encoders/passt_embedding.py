@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evalkit import compat
-from evalkit.batching import in_batches
+from evalkit.batching import of_parts
 from evalkit.encoders import Input
 from evalkit.encoders.passt import TOGETHER, PaSST, network_of
 from evalkit.store.cache import Cache
@@ -45,10 +45,7 @@ class PaSSTEmbedding:
 
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.classifier.segments(clip) for clip in clips]
-            flat = [segment for segments in cut for segment in segments]
             with compat.quiet():
-                rows = in_batches(network, flat, device, TOGETHER)
-            result = np.stack(rows) if rows else np.empty((0, DIMENSIONS), np.float32)
-            return np.split(result, np.cumsum([len(segments) for segments in cut])[:-1])
+                return of_parts(network, cut, device, TOGETHER, DIMENSIONS)
 
         return encode

@@ -12,6 +12,8 @@ from evalkit.batching import by_length
 from evalkit.config import build, compose
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, state_dict
+from evalkit.encoders.encodec import EnCodec
+from evalkit.encoders.panns import PANNs
 from evalkit.encoders.passt import PaSST
 from evalkit.encoders.vggish import VGGish, network_of
 from evalkit.errors import EvalkitError
@@ -140,11 +142,21 @@ def test_vggish_does_not_care_about_level():
         lambda: PaSST(parity.random_asset(""), sample_rate=16000),
         lambda: CLAPAudio(parity.random_asset(""), seconds=20.0),
         lambda: CLAPAudio(parity.random_asset(""), sample_rate=44100),
+        lambda: EnCodec(parity.random_asset(""), sample_rate=32000),
     ],
 )
 def test_what_a_network_cannot_read_is_refused(make):
     with pytest.raises(EvalkitError):
         make()
+
+
+@pytest.mark.parametrize("kind", [VGGish, PaSST, CLAPAudio, PANNs, EnCodec])
+def test_one_channel_is_heard_by_a_network_that_reads_one(kind):
+    with pytest.raises(EvalkitError, match=r"unknown channels 'stereo'.*available: first, mean, side"):
+        kind(parity.random_asset(""), channels="stereo")
+    with pytest.raises(EvalkitError, match="unknown resampler 'sinc'"):
+        kind(parity.random_asset(""), resampler="sinc")
+    assert kind(parity.random_asset(""), channels="side", remove_dc=True).hears.channels == "side"
 
 
 def test_by_length_keeps_all_and_mixes_no_lengths():
