@@ -1,6 +1,6 @@
 """How long FAD's bootstrap takes: 5,521 clips of 19 windows of 128 numbers, 1,000 resamples.
 
-    python benchmarks/bootstrap.py [--clips 5521] [--resamples 1000]
+    python -m benchmarks.bootstrap [--clips 5521] [--resamples 1000]
 
 evalkit's `resampled_frechet_distances` against the naive loop (for each resample put the drawn clips together, take
 their covariances, and scipy's root of their product), of which a few resamples are run and the rest extrapolated. Both
@@ -48,7 +48,7 @@ def naive(generated: list[np.ndarray], reference: list[np.ndarray], weights: np.
 
 def main() -> None:
     """Measure, compare, record."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=5521)
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/bootstrap_cpu.json"))

@@ -1,7 +1,7 @@
 """How often the intervals hold what they should, and how FAD's bias falls with the number of clips.
 
     pip install -c constraints.txt -e '.[bench]'
-    python benchmarks/interval_coverage.py [--part fad|means|all]
+    python -m benchmarks.interval_coverage [--part fad|means|all]
 
 Clips are drawn from known distributions again and again; each time evalkit computes a value and its 95 % interval. The
 share of intervals that hold the true value is their coverage. Writes results/benchmarks/coverage.json,
@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,14 @@ def gaussians(d: int, unlike: float) -> tuple[Gaussian, Gaussian]:
     return (mean, (turned * variances * (1 + 0.3 * unlike)) @ turned.T), (np.zeros(d), (basis * variances) @ basis.T)
 
 
-def sample(rng: np.random.Generator, n: int, pair: tuple[Gaussian, Gaussian]) -> list[list[np.ndarray]]:
+def sample(rng: np.random.Generator, n: int, pair: tuple[Gaussian, Gaussian]) -> Iterator[list[np.ndarray]]:
     """n generated clips (windows, d) and their references."""
     d = len(pair[0][0])
     prompt = rng.standard_normal((n, 1, d))
-    sets = []
     for mean, cov in pair:
         clip = math.sqrt(ALIKE) * prompt + math.sqrt(1 - ALIKE) * rng.standard_normal((n, 1, d))
         frames = math.sqrt(ALIKE) * clip + math.sqrt(1 - ALIKE) * rng.standard_normal((n, WINDOWS, d))
-        sets.append(list((frames @ np.linalg.cholesky(cov).T + mean).astype(np.float32)))
-    return sets
+        yield list((frames @ np.linalg.cholesky(cov).T + mean).astype(np.float32))
 
 
 def share(bounds: np.ndarray, truth: float) -> float:
@@ -78,7 +76,8 @@ def fad(d: int, name: str, n: int, trials: int) -> dict[str, Any]:
     values, bounds, biases = [], [], []
     for trial in range(trials):
         weights = np.concatenate([alone, draws(n, RESAMPLES["fad"], trial)])
-        value, *resampled = resampled_frechet_distances(*sample(rng, n, pair), weights)
+        generated, reference = sample(rng, n, pair)
+        value, *resampled = resampled_frechet_distances(generated, reference, weights)
         values.append(value)
         bounds.append(interval(value, np.array(resampled), LEVEL, n))
         biases.append(np.mean(resampled) - value)
@@ -163,7 +162,7 @@ def text(record: dict[str, Any]) -> str:
     lines = [
         "# How sure a number is",
         "",
-        "`python benchmarks/interval_coverage.py` writes this file. Each score's interval comes from resampling",
+        "`python -m benchmarks.interval_coverage` writes this file. Each score's interval comes from resampling",
         "prompts, each with all that belongs to it (`evalkit/bootstrap.py`). Here clips are drawn from known",
         f"distributions many times, and it is counted how often the {LEVEL:.0%} interval holds what it should.",
         "",
@@ -232,7 +231,7 @@ def text(record: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, record, write the document."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("fad", "means", "all"), default="all")
     part = parser.parse_args().part
     record = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}

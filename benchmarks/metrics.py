@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from evalkit.audio import Audio
 from evalkit.encoders import clap, passt, vggish
 from evalkit.features.conditioning import condition, heard
 from evalkit.features.extractor import Extractor
+from evalkit.metrics import Metric
 from evalkit.metrics.clap_score import CLAPScore
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
@@ -40,7 +42,7 @@ from evalkit.models.synth.synth import Synth
 from evalkit.prompts.demo import Demo
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
-from evalkit.types import Clip, Prompt
+from evalkit.types import Clip, Features, Prompt
 
 ROOT = Path(__file__).parent.parent
 MUSIC = ROOT.parent / "shared" / "data" / "audio"
@@ -76,8 +78,8 @@ def make_clips(folder: Path, count: int, prompts: Sequence[Prompt]) -> tuple[lis
             stereo = np.resize(sound.samples, (2, sound.samples.shape[1]))
             soundfile.write(path, np.clip(stereo, -1, 1).T, sound.rate, subtype="PCM_16")
             frames, rate, channels = audio.probe(path)
-            about = {"frames": frames, "sample_rate": rate, "channels": channels}
-            clips.append(Clip(str(i), path, sha256=sha256_file(path), **about))
+            digest = sha256_file(path)
+            clips.append(Clip(str(i), path, sha256=digest, frames=frames, sample_rate=rate, channels=channels))
         sets.append(clips)
     return sets[0], sets[1]
 
@@ -87,7 +89,8 @@ class Ours:
 
     def __init__(self, folder: Path, device: str, batch_size: int, captions: Sequence[Prompt]):
         self.folder, self.device, self.batch_size, self.captions = folder, device, batch_size, captions
-        self.runs, self.loaded, self.waited = 0, {}, 0.0
+        self.runs, self.waited = 0, 0.0
+        self.networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = {}
         self.cache = Cache(folder / "weights")
         self.vggish = vggish.VGGish(
             WEIGHTS, window=0.96, hop=0.96, peak_headroom=None, pcm16=None, level=None, resampler="resampy"
@@ -95,7 +98,7 @@ class Ours:
         self.passt = passt.PaSST(WEIGHTS)
         self.clap = clap.CLAPAudio(WEIGHTS, quantise=True, resampler="soxr_hq")
         self.text = clap.CLAPText(WEIGHTS, tokenizer=WEIGHTS)
-        self.metrics = {
+        self.metrics: dict[str, Metric] = {
             "fad": FAD(self.vggish),
             "kld": KLD(self.passt),
             "clap_score": CLAPScore(self.clap, self.text),
@@ -105,7 +108,7 @@ class Ours:
         """Values of metrics, from files, with nothing cached; and what the encoders gave of generated clips."""
         self.runs += 1
         cache = Cache(self.folder / f"run{self.runs}")
-        extractor = Extractor(cache, self.device, self.batch_size, None, _loaded=self.loaded)
+        extractor = Extractor(cache, self.device, self.batch_size, None, networks=self.networks)
         start_iteration = extractor._conditioned
 
         def conditioned(*arguments: Any) -> Any:
@@ -139,13 +142,14 @@ class Ours:
         """Where the time of one clip goes."""
         encoder = self.metrics[name].encoder
         encode = encoder.load(self.cache, self.device)
-        assert clip.path is not None
+        path = clip.path
+        assert path is not None
         sound = condition(clip, None, None)
         samples = heard(sound, encoder.hears)
         encode([samples])
         return packages.stages_of(
             clock,
-            ("decode", lambda: audio.read(clip.path)),
+            ("decode", lambda: audio.read(path)),
             ("resample", lambda: heard(sound, encoder.hears)),
             ("network", lambda: encode([samples])),
         )
@@ -163,13 +167,13 @@ class Theirs:
         self.clap_score = packages.CLAP(weights, tokenizer, device)
 
     def score(self, name: str, references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
-        paths = [[clip.path for clip in clips] for clips in (references, generated)]
+        theirs, ours = ([clip.path for clip in clips if clip.path] for clips in (references, generated))
         if name == "fad":
-            return {name: self.fad.score(paths[0][0].parent, paths[1][0].parent)}
+            return {name: self.fad.score(theirs[0].parent, ours[0].parent)}
         if name == "kld":
-            value, features = self.kld.score(*paths)
+            value, features = self.kld.score(theirs, ours)
         else:
-            value, features = self.clap_score.score(paths[1], self.captions[: len(generated)])
+            value, features = self.clap_score.score(ours, self.captions[: len(generated)])
         return {name: value, f"{name} features": features}
 
 
@@ -208,8 +212,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for _ in range(options.repeats):
         totals = [0.0, 0.0]
         for name in names:
-            expected, wall, busy = timed(lambda name=name: theirs.score(name, references, generated))
-            found, our_wall, our_busy = timed(lambda name=name: ours.score([name], references, generated))
+            expected, wall, busy = timed(partial(theirs.score, name, references, generated))
+            found, our_wall, our_busy = timed(partial(ours.score, [name], references, generated))
             rows[name].append({"package": wall, "evalkit": our_wall, "package_cpu": busy, "evalkit_cpu": our_busy})
             totals = [totals[0] + wall, totals[1] + busy]
             print(name, {k: round(v, 2) for k, v in rows[name][-1].items()}, flush=True)
@@ -252,8 +256,6 @@ def stages(ours: Ours, theirs: Theirs, clips: list[Clip], device: str) -> dict[s
         }
     rng = np.random.default_rng(0)
     frames = [rng.normal(size=(10, 128)).astype(np.float32) for _ in range(2 * max(20, len(clips)))]
-    from evalkit.types import Features
-
     halves = [Features(tuple(map(str, range(len(part)))), tuple(part)) for part in (frames[::2], frames[1::2])]
     package = theirs.fad.package
     start = clock()
@@ -274,7 +276,7 @@ def embeddings_per_second(ours: Ours, clips: list[Clip]) -> dict[str, float]:
         samples = [heard(condition(clip, None, None), metric.encoder.hears) for clip in clips]
         batches = [samples[i : i + ours.batch_size] for i in range(0, len(samples), ours.batch_size)]
         encode(batches[0])
-        _, wall, _ = timed(lambda batches=batches, encode=encode: [encode(batch) for batch in batches])
+        _, wall, _ = timed(partial(list, map(encode, batches)))
         speeds[name] = len(samples) / wall
     return speeds
 

@@ -24,9 +24,10 @@ import torch
 from benchmarks.metrics import ROOT, WEIGHTS, make_clips
 from benchmarks.metrics_report import write
 from evalkit import compat
-from evalkit.encoders import clap, passt, vggish
+from evalkit.encoders import Encoder, clap, passt, vggish
 from evalkit.encoders.chroma import Chroma
 from evalkit.features.extractor import Extractor
+from evalkit.metrics import Metric
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
@@ -60,14 +61,18 @@ def peak_of_stage(folder: Path, count: int) -> dict[str, float]:
         def get_audio_embedding_from_data(self, batch: Any, use_tensor: bool) -> Any:
             return self.forward(batch)
 
-    vggish.network_of = lambda *_: Constant(128)  # type: ignore[assignment]
-    passt.network_of = lambda *_: Constant(527)  # type: ignore[assignment]
-    clap.network_of = lambda *_: Constant(512)  # type: ignore[assignment]
-    encoders = {
+    vggish.network_of = lambda *_: Constant(128)
+    passt.network_of = lambda *_: Constant(527)
+    clap.network_of = lambda *_: Constant(512)
+    encoders: dict[str, Encoder] = {
         "fad": vggish.VGGish(WEIGHTS), "kld": passt.PaSST(WEIGHTS), "clap_score": clap.CLAPAudio(WEIGHTS),
         "chroma": Chroma(),
     }  # fmt: skip
-    metrics = {"fad": FAD(encoders["fad"]), "kld": KLD(encoders["kld"]), "chroma": ChromaSimilarity(encoders["chroma"])}
+    metrics: dict[str, Metric] = {
+        "fad": FAD(encoders["fad"]),
+        "kld": KLD(encoders["kld"]),
+        "chroma": ChromaSimilarity(encoders["chroma"]),
+    }
     extractor = Extractor(Cache(folder / "cache"), "cpu", 16, 32000)
     keys = {name: extractor.key(encoder) for name, encoder in encoders.items()}
     keyed = {keys[name]: encoder for name, encoder in encoders.items()}

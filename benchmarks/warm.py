@@ -1,11 +1,12 @@
 """How long a run takes when everything is cached: 5,521 clips, synthetic feature files.
 
-    python benchmarks/warm.py [--clips 5521]
+    python -m benchmarks.warm [--clips 5521]
 
 Clips and references are 10-s files of silence but for three samples, so that each has content of its own; their
-features are seeded random numbers of the true shapes, in the cache under the true keys. The first run finds them one by
-one, the others in one file per encoder: these are the warm re-runs. Each run is a process of its own and does all that
-a user waits for: imports, digests, statistics, 1,000 resamples for each interval, the table, the files.
+features are seeded random numbers of the true shapes, which the feature stage itself stores, as those of the networks.
+The first run computes the digest of each file, the others know them: these are the warm re-runs. Each run is a process
+of its own and does all that a user waits for: imports, statistics, 1,000 resamples for each interval, the table, the
+files.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+
+from evalkit.config import compose
+from evalkit.pipeline import generated_clips, reference_clips
+from evalkit.plan import make_plan
 
 SHAPES = {"fad": (19, 128), "kld": (1, 527), "clap_score": (1, 512), "chroma": (79, 12)}  # of one 10-s clip
 RATE = 32000
@@ -45,39 +52,35 @@ def prepare(folder: Path, clips: int) -> list[str]:
         "random_weights=0", f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}",
     ]  # fmt: skip
 
-    from evalkit.config import compose
-    from evalkit.features.extractor import PEAK, Extractor
-    from evalkit.pipeline import generated_clips, reference_clips
-    from evalkit.plan import make_plan
-    from evalkit.store.digests import digest
-
     plan = make_plan(compose(options))
     prompts = plan.prompts.load(plan.cache)
-    extractor = Extractor(plan.cache, plan.device, 8, plan.config.protocol.sample_rate)
-    sets = [(generated_clips(plan, "folder", prompts), plan.config.protocol.generated_loudness)]
-    sets += [(reference_clips(plan, prompts), None)]
-    for name, metric in plan.metrics.items():
-        frames, size = SHAPES[name]
-        key = extractor.key(metric.encoder)
 
-        def values(frames: int = frames, size: int = size, name: str = name) -> np.ndarray:
-            made = rng.random((frames, size), dtype=np.float32)
-            return made / made.sum(axis=-1, keepdims=True) if name == "kld" else made
+    def made(name: str, batch: list[Any]) -> list[np.ndarray]:
+        values = rng.random((len(batch), *SHAPES[name]), dtype=np.float32)
+        return list(values / values.sum(axis=-1, keepdims=True) if name == "kld" else values)
 
-        for clips_of, loudness in sets:
-            for clip in clips_of:
-                plan.cache.write_feature(key, extractor._clip_key(clip, loudness), values())
-                plan.cache.write_feature(PEAK, extractor._clip_key(clip, loudness), np.ones(1))
-        if name == "clap_score":
-            text = extractor.key(metric.reference_encoder)
-            for prompt in prompts.prompts:
-                plan.cache.write_feature(text, digest(prompt.text), values())
+    extractor = plan.extractor()
+    keyed = {name: (extractor.key(metric.encoder), metric.encoder) for name, metric in plan.metrics.items()}
+    for name, (key, _) in keyed.items():
+        extractor.networks[key] = partial(made, name)
+    loudness = plan.config.protocol.generated_loudness
+    own = dict(keyed.values())
+    theirs = dict(keyed[name] for name in plan.paired)
+    for clips_of, encoders, level in (
+        (generated_clips(plan, "folder", prompts), own, loudness),
+        (reference_clips(plan, prompts), theirs, None),
+    ):
+        extractor.clips(clips_of, encoders, loudness=level, refuse_silence=False, title="clips of silence")
+    text = plan.metrics["clap_score"].reference_encoder
+    assert text is not None
+    extractor.networks[extractor.key(text)] = partial(made, "clap_score")
+    extractor.captions(prompts.prompts, text, extractor.key(text))
     return options
 
 
 def main() -> None:
     """Prepare, run twice, record."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=5521)
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/warm_rerun.json"))
     arguments = parser.parse_args()
@@ -98,6 +101,7 @@ def main() -> None:
         "warm": seconds[1:],
         "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()},
     }
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record, indent=2))
 

@@ -64,14 +64,19 @@ Missing = tuple[Clip, str, list[str]]  # a clip, its key, and the encoders whose
 
 @dataclass(frozen=True)
 class Extractor:
-    """The feature stage of one run: one protocol, one device, networks loaded when first needed."""
+    """The feature stage of one run: one protocol, one device, networks loaded when first needed.
+
+    Attributes:
+        rate: of the protocol in Hz, None for each file's own.
+        networks: those that are loaded, by the encoder's key.
+    """
 
     cache: Cache
     device: str
     batch_size: int
     rate: int | None
     resampler: str = "julius"
-    _loaded: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
+    networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
 
     def key(self, encoder: Encoder) -> str:
         """The digest of an encoder: everything that affects its output."""
@@ -158,12 +163,12 @@ class Extractor:
         return digest([VERSION, clip.sha256, part, clip.gain, self.rate, self.resampler, loudness])
 
     def _network(self, key: str, encoder: Encoder) -> Callable[[list[Any]], list[np.ndarray]]:
-        if key not in self._loaded:
+        if key not in self.networks:
             import torch
 
             torch.backends.cudnn.allow_tf32 = False  # convolutions in 10 bits, which no original on a CPU has
-            self._loaded[key] = encoder.load(self.cache, self.device)
-        return self._loaded[key]
+            self.networks[key] = encoder.load(self.cache, self.device)
+        return self.networks[key]
 
     def _conditioned(
         self, missing: Sequence[Missing], encoders: Mapping[str, Encoder], loudness: float | None

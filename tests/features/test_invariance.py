@@ -64,7 +64,7 @@ def loaded() -> dict:
 
 
 def extract(folder: Path, clips: list[Clip], loaded: dict, batch_size: int) -> dict[str, Features]:
-    extractor = Extractor(Cache(folder), "cpu", batch_size, 32000, _loaded=loaded)
+    extractor = Extractor(Cache(folder), "cpu", batch_size, 32000, networks=loaded)
     keys = {name: extractor.key(encoder) for name, encoder in ENCODERS.items()}
     features, checked = extractor.clips(
         clips, {keys[n]: e for n, e in ENCODERS.items()}, loudness=-14.0, refuse_silence=False, title="test"

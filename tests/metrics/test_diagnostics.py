@@ -131,7 +131,7 @@ def test_prompts_are_cached_by_caption_and_aspects(tmp_path: Path) -> None:
     first = extractor.captions([Prompt("a", "x", tags=("singing",)), Prompt("b", "x", tags=("drums",))], encoder, key)
     assert [value.item() for value in first.values] == [0, 1]
     again = Extractor(Cache(tmp_path), "cpu", 2, RATE)
-    object.__setattr__(again, "_loaded", {key: None})  # what is cached needs no encoder
+    object.__setattr__(again, "networks", {key: None})  # what is cached needs no encoder
     assert again.captions([Prompt("c", "x", tags=("drums",))], encoder, key).values[0].item() == 1
 
 
