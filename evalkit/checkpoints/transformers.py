@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,16 +19,58 @@ MADE_UP = ("evalkit", "seeded random weights")
 def read_config(name: str, folder: Path) -> dict[str, Any]:
     """Read config.json. Raises EvalkitError where there is none, or a damaged one."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not path.is_file():
         raise EvalkitError(
             f"{name}: '{folder}' is not a checkpoint: it needs config.json, model.safetensors and a tokenizer, "
             "as the folder of facebook/musicgen-small has them"
-        ) from error
+        )
+    return read_json(name, path)
+
+
+def read_json(name: str, path: Path) -> dict[str, Any]:
+    """Read a JSON file of a checkpoint. Raises EvalkitError for one that is missing or damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EvalkitError(f"{name}: '{path.parent}' has no {path.name}: it is not such a checkpoint") from error
     except ValueError as error:
-        raise EvalkitError(f"{name}: '{path}' is damaged ({error}): get it again") from error
-    return config if isinstance(config, dict) else {}
+        raise EvalkitError(f"{name}: '{path}' is damaged ({error}): delete its folder and get it again") from error
+    return values if isinstance(values, dict) else {}
+
+
+def load_pretrained(
+    what: str, kind: Any, folder: Path, dtype: str = "float32", **options: Any
+) -> tuple[Any, dict[str, Any]]:
+    """Load a network of one of transformers' classes, tensors only, and what transformers says about it.
+
+    `what` names it in messages, such as "musicgen: 'FOLDER'". Raises EvalkitError for one that is
+    damaged or incomplete.
+    """
+    import torch
+
+    with loading(what), quiet_transformers():
+        network, info = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=any(folder.glob("*.safetensors")),
+            weights_only=True,  # musicgen-medium and -large are published as pickles
+            ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
+            output_loading_info=True,
+            dtype=getattr(torch, dtype),
+            **options,
+        )
+    require_complete(what, network, info)
+    return network, info
+
+
+def require_complete(what: str, network: Any, info: Mapping[str, Any]) -> None:
+    """Raise EvalkitError for weights that are absent or do not fit: the libraries fill them with random numbers."""
+    if misfits := sorted(str(key if isinstance(key, str) else key[0]) for key in info["mismatched_keys"]):
+        raise EvalkitError(f"{what} holds weights that do not fit its config.json, such as '{misfits[0]}'")
+    if missing := missing_weights(network, set(info["missing_keys"])):
+        raise EvalkitError(
+            f"{what} lacks {len(missing)} of the model's weights, such as '{missing[0]}': delete it and get it again"
+        )
 
 
 def load_network(name: str, folder: Path) -> Any:
@@ -39,7 +81,6 @@ def load_network(name: str, folder: Path) -> Any:
     from evalkit import compat
 
     compat.prepare()
-    import torch
     import transformers
 
     kinds = {
@@ -49,34 +90,23 @@ def load_network(name: str, folder: Path) -> Any:
     kind = read_config(name, folder).get("model_type")
     if kind not in kinds:
         raise EvalkitError(f"{name}: '{folder}' holds a model of type '{kind}', not one of {', '.join(kinds)}")
-    safe = any(folder.glob("*.safetensors"))
-    if not safe and not any(folder.glob("pytorch_model*.bin")):
-        raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
+    require_weights(name, folder)
     # the text encoder has transformers overlook every surplus weight with "decoder" in its name
     everything = patch.object(transformers.T5EncoderModel, "_keys_to_ignore_on_load_unexpected", None)
-    with loading(f"{name}: '{folder}'"), quiet_transformers(), everything:
-        network, info = kinds[kind].from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=safe,
-            weights_only=True,  # musicgen-medium and -large are published as pickles: tensors only
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
-            output_loading_info=True,
-        )
-    # transformers fills with random numbers what is missing or does not fit
-    if misfits := sorted(key for key, *_ in info["mismatched_keys"]):
-        raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{misfits[0]}'")
-    if missing := missing_weights(network, info["missing_keys"]):
-        raise EvalkitError(
-            f"{name}: '{folder}' lacks {len(missing)} of the model's weights, such as '{missing[0]}': get it again"
-        )
+    with everything:
+        network, info = load_pretrained(f"{name}: '{folder}'", kinds[kind], folder)
     if surplus := surplus_weights(info["unexpected_keys"]):
         raise EvalkitError(
             f"{name}: '{folder}' has {len(surplus)} weights that its config.json has no place for, such as "
             f"'{surplus[0]}': one of the two is of another model"
         )
     return network
+
+
+def require_weights(name: str, folder: Path) -> None:
+    """Raise EvalkitError for a folder without files of weights."""
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
 
 
 def prepare(name: str, network: Any, device: str, dtype: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import missing_weights, quiet_transformers
-from evalkit.errors import EvalkitError, loading
+from evalkit.checkpoints.transformers import load_pretrained, quiet_transformers
+from evalkit.errors import loading
 
 Code = Callable[[Audio], Audio]
 
@@ -26,24 +26,13 @@ def load_codec(name: str, folder: Path, device: str) -> Code:
     from evalkit import compat
 
     compat.prepare()
-    import torch
     import transformers
 
-    with loading(f"{name}: the codec in '{folder}'"), quiet_transformers():
+    what = f"{name}: the codec in '{folder}'"
+    with loading(what), quiet_transformers():
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        network, info = transformers.EncodecModel.from_pretrained(
-            folder,
-            config=config.audio_encoder,
-            key_mapping={r"^audio_encoder\.": ""},
-            local_files_only=True,
-            use_safetensors=any(folder.glob("*.safetensors")),
-            weights_only=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    # transformers fills with random numbers what is missing
-    if missing := missing_weights(network, info["missing_keys"]):
-        raise EvalkitError(f"{name}: '{folder}' lacks weights of the codec, such as '{missing[0]}': get it again")
+        inside = {"config": config.audio_encoder, "key_mapping": {r"^audio_encoder\.": ""}}
+    network, _ = load_pretrained(what, transformers.EncodecModel, folder, **inside)
     return coder(network, config.decoder.audio_channels, device)
 
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import quiet_transformers
+from evalkit.checkpoints.transformers import quiet_transformers, read_json, require_complete
 from evalkit.errors import EvalkitError, loading, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
     cut,
     made_up,
-    read_json,
+    require_finite,
     require_tokenizer,
-    require_weights,
     warn_of_unused,
 )
 from evalkit.settings import Engine, Sampling
@@ -185,7 +184,8 @@ def _load_network(name: str, folder: Path, part: str, kind: Any, engine: Engine)
             ignore_mismatched_sizes=True,  # the libraries log which they are: here they become an error
             output_loading_info=True,
         )
-    require_weights(f"{name}: {part}", folder, network, set(info["missing_keys"]), info["mismatched_keys"])
+    require_complete(f"{name}: {part}: '{folder}'", network, info)
+    require_finite(f"{name}: {part}", folder, network)
     return network
 
 

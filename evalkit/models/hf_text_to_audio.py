@@ -12,16 +12,15 @@ import numpy as np
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import quiet_transformers
+from evalkit.checkpoints.transformers import load_pretrained, quiet_transformers, read_json, require_weights
 from evalkit.errors import EvalkitError, loading, reason
 from evalkit.models.hub import (
     Truncations,
     checkpoint_of,
     cut,
     made_up,
-    read_json,
+    require_finite,
     require_tokenizer,
-    require_weights,
     warn_of_unused,
 )
 from evalkit.settings import Engine, Sampling
@@ -104,21 +103,12 @@ def _load_pipeline(name: str, folder: Path, engine: Engine) -> Any:
 
     if kind not in KINDS:
         raise EvalkitError(f"{name}: '{folder}' holds a model of type '{kind}', not one of {', '.join(KINDS)}")
-    safe = any(folder.glob("*.safetensors"))
-    if not safe and not any(folder.glob("pytorch_model*.bin")):
-        raise EvalkitError(f"{name}: '{folder}' has no weights: model.safetensors is missing")
+    require_weights(name, folder)
     require_tokenizer(name, folder)
-    own = {"local_files_only": True, "trust_remote_code": False}
-    with loading(f"{name}: '{folder}'"), quiet_transformers():
-        network, info = transformers.AutoModelForTextToWaveform.from_pretrained(
-            folder,
-            use_safetensors=safe,
-            weights_only=True,
-            dtype=getattr(torch, engine.dtype.value),
-            ignore_mismatched_sizes=True,  # transformers logs which they are: here they become an error
-            output_loading_info=True,
-            **own,
-        )
+    what, own = f"{name}: '{folder}'", {"local_files_only": True, "trust_remote_code": False}
+    kinds = transformers.AutoModelForTextToWaveform
+    network, _ = load_pretrained(what, kinds, folder, engine.dtype.value, trust_remote_code=False)
+    with loading(what), quiet_transformers():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **own)
         processor = None
         if kind not in GUIDED:  # whose processor takes the text for audio
@@ -130,7 +120,7 @@ def _load_pipeline(name: str, folder: Path, engine: Engine) -> Any:
             device=torch.device(engine.device),
             sampling_rate=network.config.audio_encoder.sampling_rate if kind in GUIDED else None,
         )
-    require_weights(name, folder, network, info["missing_keys"], info["mismatched_keys"])
+    require_finite(name, folder, network)
     if not pipeline.sampling_rate:
         raise EvalkitError(f"{name}: '{folder}' names no sampling rate: its processor's files are missing")
     return pipeline

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import MADE_UP, missing_weights
+from evalkit.checkpoints.transformers import MADE_UP, read_json
 from evalkit.errors import EvalkitError
 from evalkit.settings import Sampling
 from evalkit.types import Prompt
@@ -47,29 +46,10 @@ def made_up(checkpoint: Asset, file: str) -> bool:
     return path.is_file() and read_json(checkpoint.name, path).get(MADE_UP[0]) == MADE_UP[1]
 
 
-def read_json(name: str, path: Path) -> dict[str, Any]:
-    """Read the configuration of a checkpoint. Raises EvalkitError for one that is missing or damaged."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EvalkitError(f"{name}: '{path.parent}' has no {path.name}: it is not such a checkpoint") from error
-    except ValueError as error:
-        raise EvalkitError(f"{name}: '{path}' is damaged ({error}): delete its folder and get it again") from error
-    return values if isinstance(values, dict) else {}
-
-
-def require_weights(name: str, folder: Path, network: Any, missing: set[str], mismatched: Sequence[Any]) -> None:
-    """Raise EvalkitError for weights that are absent, which the libraries make up, or that are not finite."""
+def require_finite(name: str, folder: Path, network: Any) -> None:
+    """Raise EvalkitError for weights that are not finite in the network's dtype, as where float16 overflows."""
     import torch
 
-    if mismatched:
-        key = sorted(str(key if isinstance(key, str) else key[0]) for key in mismatched)[0]
-        raise EvalkitError(f"{name}: the weights in '{folder}' do not fit its config.json, such as '{key}'")
-    if absent := missing_weights(network, missing):
-        raise EvalkitError(
-            f"{name}: '{folder}' lacks {len(absent)} of the model's weights, such as '{absent[0]}': "
-            "delete it and get it again"
-        )
     for key, tensor in network.named_parameters():
         if not torch.isfinite(tensor).all():
             dtype = str(tensor.dtype).removeprefix("torch.")

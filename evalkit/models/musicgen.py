@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.checkpoints.transformers import MADE_UP, load_network, load_tokenizer, prepare, read_config
+from evalkit.checkpoints.transformers import load_network, load_tokenizer, prepare, read_config
 from evalkit.decoding.melody import Demucs, melody_features
+from evalkit.models.hub import made_up
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 
@@ -41,13 +42,7 @@ class MusicGen:
     @property
     def random(self) -> bool:
         """Whether weights are made up, the checkpoint's or those that separate stems, so that numbers mean nothing."""
-        if self.stems and self.stems.weights.random:
-            return True
-        if not self.checkpoint.path:
-            return False
-        config = Path(self.checkpoint.path).expanduser() / "config.json"
-        key, value = MADE_UP
-        return config.is_file() and read_config(self.checkpoint.name, config.parent).get(key) == value
+        return bool(self.stems and self.stems.weights.random) or made_up(self.checkpoint, "config.json")
 
     def check(self, sampling: Sampling) -> None:
         """Any sampling will do; what one checkpoint cannot do shows when it is loaded, before it generates."""

@@ -164,7 +164,9 @@ def test_a_codec_that_is_not_whole_is_refused(changed: Callable[..., MusicGen]) 
     def without(key: str) -> str | None:
         return None if key.endswith("quantizer.layers.2.codebook.embed") else key
 
-    with pytest.raises(EvalkitError, match=r"changed: '.*' lacks weights of the codec, such as 'quantizer\.layers\.2"):
+    with pytest.raises(
+        EvalkitError, match=r"changed: the codec in '.*' lacks 1 of the model's weights, such as 'quantizer\.layers\.2"
+    ):
         changed(without).codec(parity.cache(), "cpu")
 
 

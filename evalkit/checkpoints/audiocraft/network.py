@@ -12,8 +12,8 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.checkpoints.audiocraft import codec, lm, reading
 from evalkit.checkpoints.audiocraft.layout import assign
-from evalkit.checkpoints.transformers import MADE_UP, load_tokenizer, missing_weights, quiet_transformers
-from evalkit.errors import EvalkitError, loading
+from evalkit.checkpoints.transformers import MADE_UP, load_pretrained, load_tokenizer, quiet_transformers
+from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
 
 PRETRAINED = "//pretrained/"  # what audiocraft writes before the hub id of a codec
@@ -63,7 +63,8 @@ def build(name: str, path: str, text_encoder: Asset, codec_asset: Asset | None, 
     weights, text_weights = lm.split(reading.weights_of(name, package), model.finetuned)
 
     folder = _text_folder(name, text_encoder, model, cache)
-    text = _from_pretrained(f"{name}: the text encoder", transformers.T5EncoderModel, folder)
+    what = f"{name}: the text encoder in '{folder}'"
+    text, _ = load_pretrained(what, transformers.T5EncoderModel, folder)
     if model.finetuned:
         assign(f"{name}: the text encoder", text, {key: (key,) for key in text.state_dict()}, text_weights)
     projection = weights.get(f"{lm.PROVIDER}.description.output_proj.weight")
@@ -115,26 +116,6 @@ def _text_folder(name: str, asset: Asset, model: lm.LM, cache: Cache) -> Path:
     return asset.locate(cache)
 
 
-def _from_pretrained(name: str, kind: Any, folder: Path) -> Any:
-    """Load a model of transformers in float32. Raises EvalkitError for one that is damaged or incomplete."""
-    import torch
-
-    with loading(f"{name} in '{folder}'"), quiet_transformers():
-        network, info = kind.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=any(folder.glob("*.safetensors")),
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # below they become an error
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
-    wrong = missing_weights(network, info["missing_keys"]) + sorted(key for key, *_ in info["mismatched_keys"])
-    if wrong:
-        raise EvalkitError(f"{name} in '{folder}' lacks {len(wrong)} weights, such as '{wrong[0]}': get it again")
-    return network
-
-
 def _codec(
     name: str, files: reading.Files, config: Mapping[str, Any], model: lm.LM, asset: Asset | None, cache: Cache
 ) -> Any:
@@ -158,7 +139,8 @@ def _codec(
         own = reading.config_of(name, package, file.parent / reading.CONFIG)
         network = codec.network_of(name, own, reading.weights_of(name, package), codebooks)
     else:
-        network = _from_pretrained(f"{name}: the codec", transformers.EncodecModel, place)
+        what = f"{name}: the codec in '{place}'"
+        network, _ = load_pretrained(what, transformers.EncodecModel, place)
         codec.restrict(name, network.config, codebooks, len(network.quantizer.layers))
         network.quantizer.layers = network.quantizer.layers[:codebooks]
         network.quantizer.num_quantizers = codebooks
