@@ -14,7 +14,7 @@ from evalkit.store.cache import Cache
 
 @dataclass(frozen=True)
 class Instrumental:
-    """Whether a prompt asks for no voice, by the rule of evalkit.voices (raise `version` with it)."""
+    """Whether a prompt asks for no voice, by the rule of evalkit.prompts.instrumental (raise `version` with it)."""
 
     kind: ClassVar[str] = "instrumental"
     reads: ClassVar[str] = "prompt"

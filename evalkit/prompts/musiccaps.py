@@ -47,10 +47,10 @@ class MusicCaps:
         path: a local copy of it, or the folder that holds one; takes the place of `source`.
         dataset: the name that published numbers are joined on.
         subset: all, balanced (1,000 prompts with genres in balance), audioset_eval (2,858 prompts
-            from AudioSet's evaluation split) or instrumental (see evalkit.voices).
+            from AudioSet's evaluation split) or instrumental (see evalkit.prompts.instrumental).
         aspects, ids, random, random_seed, first: narrow the subset further; see `narrow`.
         references: the clips that the captions describe.
-        cut, max_seconds: how references are cut, and when they are refused; see evalkit.references.
+        cut, max_seconds: how references are cut, and when they are refused; see evalkit.prompts.references.
     """
 
     source: Asset | None = None

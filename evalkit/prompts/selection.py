@@ -1,7 +1,7 @@
 """Prompt sets: which captions to generate music for, and where their references are.
 
 A prompt set is a frozen dataclass with `load(cache) -> PromptSet`, and `references`: a folder or a
-pairing file (evalkit.references), a model that renders them, or None.
+pairing file (evalkit.prompts.references), a model that renders them, or None.
 """
 
 from __future__ import annotations

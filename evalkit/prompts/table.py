@@ -31,7 +31,7 @@ class Table:
         aspects, ids, random, random_seed, first: keep only some prompts; see `narrow`.
         references: the clips that the captions describe, where they are not in the table; goes
             before its `reference` column.
-        cut, max_seconds: how references are cut, and when they are refused; see evalkit.references.
+        cut, max_seconds: how references are cut, and when they are refused; see evalkit.prompts.references.
     """
 
     path: str | None = None
