@@ -103,5 +103,5 @@ class Audiocraft:
         return coder(whole.audio_encoder, whole.config.decoder.audio_channels, device)
 
     def parts(self, cache: Cache) -> network.Parts:
-        """Put the checkpoint into the modules of transformers, in float32 on the CPU; see `evalkit.checkpoints.audiocraft`."""
+        """Put the checkpoint into the modules of transformers, in float32 on the CPU."""
         return network.build(NAME, self._path, self.text_encoder, self.encodec, cache)
