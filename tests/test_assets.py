@@ -144,5 +144,5 @@ def test_assets_are_found_in_nested_components() -> None:
     from evalkit.metrics.clap_score import CLAPScore
 
     a, b = Asset("a"), Asset("b")
-    found = [asset.name for asset in assets_of({"m": CLAPScore(a, b)}, [a])]  # type: ignore[arg-type]
+    found = [asset.name for asset in assets_of({"m": CLAPScore(a, b)}, [a])]
     assert sorted(found) == ["a", "b"]

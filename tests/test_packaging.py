@@ -126,7 +126,7 @@ def project() -> dict[str, list[str]]:
 
 def pins() -> dict[str, str]:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
-    found = {}
+    found: dict[str, str] = {}
     for line in lines:
         # a local version (+cpu) or a place would fit one kind of machine only
         match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9a-z.]+)", line)

@@ -47,6 +47,7 @@ def references(n: int) -> list[tuple[Prompt, Clip]]:
 @pytest.mark.parametrize("n", [2, 3, 8, 41])
 def test_halves_share_no_clip_and_use_each_once(n: int) -> None:
     row = halves(references(n))
+    assert row.references is not None
     size = n // 2
     assert len(row.prompts) == len(row.clips) == len(row.references) == size and not row.paired
     assert [p.id for p in row.prompts] == [c.id for c in row.clips] == [c.id for c in row.references]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ from evalkit.store.identity import identity
 from evalkit.weights import fill
 from tests import parity
 
-ENCODERS = {
+ENCODERS: dict[str, Any] = {
     "vggish": VGGish(parity.random_asset("VGGish weights")),
     "passt": PaSST(parity.random_asset("PaSST weights")),
     "clap_audio": CLAPAudio(parity.random_asset("CLAP weights")),

@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 from evalkit.batching import in_batches, on_threads
+from evalkit.encoders import Encoder
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText
 from evalkit.encoders.passt import PaSST
@@ -25,7 +26,7 @@ from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Features, Prompt
 from tests import parity
 
-ENCODERS = {
+ENCODERS: dict[str, Encoder] = {
     "vggish": VGGish(parity.random_asset("VGGish weights")),
     "passt": PaSST(parity.random_asset("PaSST weights")),
     "clap": CLAPAudio(parity.random_asset("CLAP weights")),

@@ -285,9 +285,9 @@ def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog:
             path.unlink()
     assert make(Tokens(), cache) == clips
     assert CALLS == []  # nothing was generated again
-    path = clips[2].path
-    assert path is not None
-    path.unlink()
+    third = clips[2].path
+    assert third is not None
+    third.unlink()
     shards[0].write_bytes(shards[0].read_bytes()[:-5])
     with np.load(shards[1]) as file:
         whole = set(file.files)

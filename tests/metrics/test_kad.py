@@ -104,8 +104,8 @@ def test_tiles_do_not_matter(monkeypatch: pytest.MonkeyPatch, frames: int) -> No
 def test_features_far_from_zero_lose_nothing() -> None:
     weights = np.ones((1, 7))
     near = unbiased_mmd(GENERATED.values, REFERENCE.values, weights, 1.5)
-    moved = [[(clip.astype(np.float64) + 1e4) for clip in one.values] for one in (GENERATED, REFERENCE)]
-    assert unbiased_mmd(*moved, weights, 1.5)[0] == pytest.approx(near[0], rel=1e-8)
+    generated, reference = ([clip.astype(np.float64) + 1e4 for clip in one.values] for one in (GENERATED, REFERENCE))
+    assert unbiased_mmd(generated, reference, weights, 1.5)[0] == pytest.approx(near[0], rel=1e-8)
 
 
 def test_the_median_of_many_windows_is_that_of_a_sample() -> None:

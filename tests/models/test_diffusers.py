@@ -328,7 +328,7 @@ def test_the_language_models_cache_changes_nothing(made: dict[str, tuple[Path, A
 
 def test_half_precision(made: dict[str, tuple[Path, Any]], cache: Cache, load: Callable[..., Any]) -> None:
     model = Diffusers(id=str(made["StableAudioPipeline"][0]), steps=3)
-    run = model.load(cache, dataclasses.replace(ENGINE, dtype=Dtype.bfloat16))
+    run: Any = model.load(cache, dataclasses.replace(ENGINE, dtype=Dtype.bfloat16))  # its pipeline is an attribute
     networks = [part for part in run.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {p.dtype for network in networks for p in network.parameters()} == {torch.bfloat16}
     (clip,) = run(PROMPTS[:1], SHORT)

@@ -257,7 +257,7 @@ def test_long_prompts_are_truncated_and_one_warning_says_so(
 ) -> None:
     folder = broken("musicgen")
     edit(folder / "tokenizer_config.json", model_max_length=12)
-    run = HFTextToAudio(id=str(folder)).load(cache, ENGINE)
+    run: Any = HFTextToAudio(id=str(folder)).load(cache, ENGINE)  # has its pipeline as an attribute
     tokens = run.pipeline.tokenizer(PROMPTS[1].text).input_ids
     kept = run.pipeline.tokenizer(PROMPTS[1].text, truncation=True, max_length=12).input_ids
     assert len(tokens) > 12 and kept == [*tokens[:11], tokens[-1]]

@@ -231,8 +231,8 @@ def as_published(folder: Path) -> None:
     names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     renamed = {}
     for key, tensor in weights.items():
-        for new, old in names.items():
-            key = key.replace(new, old)
+        for new, before in names.items():
+            key = key.replace(new, before)
         renamed[key] = tensor.half() if tensor.is_floating_point() else tensor
     assert any(key.endswith("conv.weight_g") for key in renamed)
     index: dict[str, str] = {}

@@ -29,7 +29,7 @@ IDS = [p.id for p in DEMO]
 
 
 def generate(prompts: list[Prompt], seconds: float = 2.0, sampling_seed: int = 0, **knobs: object) -> list[np.ndarray]:
-    model = Synth(**knobs)  # type: ignore[arg-type]
+    model = Synth(**knobs)
     sampling = Sampling(duration=seconds, seed=sampling_seed)
     model.check(sampling)
     outputs = model.load(Cache("unused"), CPU)(prompts, sampling)
@@ -365,7 +365,7 @@ def test_detuned_and_wrong_music_has_other_pitches() -> None:
 )
 def test_bad_knobs_are_refused_in_one_line(knobs: dict[str, object], named: str) -> None:
     with pytest.raises(EvalkitError, match=rf"^synth: {named}=.*: must be [^\n]+$"):
-        Synth(**knobs).check(Sampling())  # type: ignore[arg-type]
+        Synth(**knobs).check(Sampling())
 
 
 def test_a_duration_below_one_sample_is_refused() -> None:

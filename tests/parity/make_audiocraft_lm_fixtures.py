@@ -141,9 +141,9 @@ def stand_ins() -> None:
         sys.modules[name] = types.ModuleType(name)
     ops, pretrained = sys.modules["xformers.ops"], sys.modules["demucs.pretrained"]
     ops.__dict__.update(unbind=torch.unbind, LowerTriangularMask=object, memory_efficient_attention=None)
-    sys.modules["xformers"].ops = ops  # type: ignore[attr-defined]
+    sys.modules["xformers"].__dict__.update(ops=ops)
     demucs = torch.nn.Module()
-    demucs.sources = ["drums", "bass", "other", "vocals"]  # type: ignore[assignment]
+    demucs.sources = ["drums", "bass", "other", "vocals"]
     pretrained.get_model = lambda _: demucs  # type: ignore[attr-defined]
     sys.modules["demucs"].pretrained = pretrained  # type: ignore[attr-defined]
 
@@ -181,7 +181,7 @@ def record(kind: str, lm: Any) -> dict[str, np.ndarray]:
     """
     import torch
 
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for i, caption in enumerate(CAPTIONS):
         given = melody() if kind == "melody" and i == 0 else None
         condition = conditions(caption, given, kind == "melody")
@@ -310,7 +310,7 @@ def main() -> None:
         # audiocraft loads with what was torch's default then
         patch.object(torch, "load", functools.partial(torch.load, weights_only=False)),
     ):
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for kind, folder in CODECS.items():
             folder.mkdir(exist_ok=True)
             codec = make_codec(folder, OmegaConf.create(codec_configuration(causal=kind == "causal codec")))

@@ -53,7 +53,7 @@ def run(
         f"cache_dir={parity.cache().root}", f"output_dir={folder / 'runs'}", *more,
     ]  # fmt: skip
     result = evaluate(compose(options))
-    return result.scores.set_index("metric").value.to_dict(), result.clips.set_index("id")
+    return dict(zip(result.scores["metric"], result.scores["value"], strict=True)), result.clips.set_index("id")
 
 
 @pytest.fixture(scope="module")

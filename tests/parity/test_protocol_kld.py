@@ -264,5 +264,5 @@ def test_directions_are_audiocraft_s(direction, key):
     expected["both"] = expected["pq"] + expected["qp"]
     ids = ("a", "b", "c", "d")
     features = [Features(ids, tuple(x[None].numpy() for x in side)) for side in (preds, targets)]
-    value = KLD(None, direction=direction)(*features).value  # type: ignore[arg-type]
+    value = KLD(None, direction=direction)(*features).value
     parity.within("KLD: directions", "audiocraft's formula in torch", direction, abs(value / expected[key] - 1), 1e-6)

@@ -75,7 +75,7 @@ def test_what_is_wrong_is_said() -> None:
             kind(most=0)
     for limits in ([], [0, 5], [50, 25], [25, 25], [2.5]):
         with pytest.raises(EvalkitError, match="must be whole numbers of words that increase"):
-            CaptionLength(limits)  # type: ignore[arg-type]
+            CaptionLength(limits)
 
 
 def test_a_slice_is_not_taken_for_a_group_of_options() -> None:

@@ -62,9 +62,9 @@ def summary(models=MODELS, values=VALUES, n=None, metrics=METRICS, compared=None
 
 
 def printed(shown: Summary, width: int) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    to_rich(shown, console)
-    return console.file.getvalue()
+    file = io.StringIO()
+    to_rich(shown, Console(width=width, file=file, color_system=None))
+    return file.getvalue()
 
 
 def one_line(text: str) -> str:

@@ -65,7 +65,7 @@ def test_resamples_are_those_of_the_naive_loop(
             np.testing.assert_allclose(mean, mean_, rtol=1e-12)
             np.testing.assert_allclose(cov, cov_, rtol=1e-9, atol=1e-12)
         (mean1, cov1), (mean2, cov2) = expected
-        r1, r2 = (np.linalg.qr((x - x.mean(axis=0)) / (len(x) - ddof) ** 0.5, mode="r") for x in frames)
+        r1, r2 = (np.asarray(np.linalg.qr((x - x.mean(axis=0)) / (len(x) - ddof) ** 0.5, mode="r")) for x in frames)
         root = np.linalg.svd(r1 @ r2.T, compute_uv=False).sum()
         naive = ((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2) - 2 * root
         assert value == pytest.approx(naive, rel=1e-9)
