@@ -163,7 +163,7 @@ def text(record: dict[str, Any]) -> str:
         "# How sure a number is",
         "",
         "`python -m benchmarks.interval_coverage` writes this file. Each score's interval comes from resampling",
-        "prompts, each with all that belongs to it (`evalkit/bootstrap.py`). Here clips are drawn from known",
+        "prompts, each with all that belongs to it (`evalkit/stats/bootstrap.py`). Here clips are drawn from known",
         f"distributions many times, and it is counted how often the {LEVEL:.0%} interval holds what it should.",
         "",
         "![FAD's bias and the intervals' coverage over the number of clips](coverage.png)",

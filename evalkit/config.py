@@ -38,7 +38,7 @@ class Config:
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
     slices: list[str] = field(default_factory=list)  # groups of prompts that are scored by themselves
     small_slice: int = 30  # clips below which a slice's scores are marked
-    calibration: list[str] = field(default_factory=list)  # rows that show the scale: evalkit/calibration.py
+    calibration: list[str] = field(default_factory=list)  # rows that show the scale: evalkit/calibration
     min_references: float = 0.9  # share of prompts whose reference must be usable
     random_weights: int | None = None  # seed of random weights in place of all published ones
     cache_dir: str | None = None

@@ -1,7 +1,8 @@
-"""What the README shows is what happens."""
+"""What the README shows is what happens, and what any text names exists."""
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import sys
@@ -15,7 +16,9 @@ from evalkit.cli import usage
 from evalkit.config import build, compose
 from evalkit.types import Features
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+from .conftest import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -61,3 +64,43 @@ def test_the_demos_table_is_shown() -> None:
         )
     assert "The numbers below mean nothing outside this table." in table
     assert "@@" not in README
+
+
+TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "conf").rglob("*.yaml")]
+TEXTS += [*(ROOT / "evalkit").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+EXAMPLES = ("cosine",)  # what the README shows how to add
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted path leads to a module, or to what a module itself defines."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:count])
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if file.is_file():
+            tree = ast.parse(file.read_text("utf-8"))
+            targets = [
+                node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            ]
+            defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+            names = {*(node.id for node in targets), *(node.name for node in defined)}
+            return count == len(parts) or parts[count] in names
+    return False
+
+
+def absent(text: str) -> list[str]:
+    """The files, modules and names of evalkit that a text names and that do not exist."""
+    files = re.findall(r"(?<![\w/.-])((?:evalkit|tests|benchmarks|conf|docs)/[\w./-]*\w)", text)
+    dotted = re.findall(r"(?<![\w/.-])(evalkit(?:\.\w+)+)", text)
+    found = [name for name in files if not (ROOT / name).exists()] + [name for name in dotted if not exists(name)]
+    return [name for name in found if not any(example in name for example in EXAMPLES)]
+
+
+def test_every_place_that_is_named_exists() -> None:
+    assert [f"{path}: {name}" for path in sorted(TEXTS) for name in absent(path.read_text("utf-8"))] == []
+
+
+def test_a_place_that_does_not_exist_is_seen() -> None:
+    text = "see evalkit/voices.py, `evalkit.bootstrap` and evalkit.stats.bootstrap.nothing, not evalkit/cli.py,"
+    text += " evalkit.evaluate, evalkit.stats, or evalkit.stats.bootstrap.interval."
+    assert absent(text) == ["evalkit/voices.py", "evalkit.bootstrap", "evalkit.stats.bootstrap.nothing"]
