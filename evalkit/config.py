@@ -39,7 +39,7 @@ class Config:
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
     slices: list[str] = field(default_factory=list)  # groups of prompts that are scored by themselves
     small_slice: int = 30  # clips below which a slice's scores are marked
-    calibration: list[str] = field(default_factory=list)  # rows that show the scale: evalkit/calibration
+    calibration: dict[str, Any] = field(default_factory=dict)  # rows that show the scale
     min_references: float = 0.9  # share of prompts whose reference must be usable
     random_weights: int | None = None  # seed of random weights in place of all published ones
     cache_dir: str | None = None
@@ -84,7 +84,7 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
             config = hydra.compose("config", overrides=overrides)
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
-        raise explain(error) from error
+        raise explain(error, config_dir) from error
     finally:
         GlobalHydra.instance().hydra = outer
     _check_names(config, Config)
@@ -136,11 +136,12 @@ def quoted(override: str) -> str:
     return override
 
 
-def explain(error: Exception) -> EvalkitError:
-    """Put an error of composing into one line."""
+def explain(error: Exception, config_dir: str | None = None) -> EvalkitError:
+    """Put an error of composing into one line; names are those of evalkit's YAMLs and of the user's folder."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return unknown(group, name, {p.stem for p in (conf_dir() / group).glob("*.yaml")} | set(error.options or []))
+        folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
+        return unknown(group, name, {path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
     if isinstance(error, OverrideParseException):
         return EvalkitError(f"cannot read the option '{error.override}': write KEY=VALUE, or KEY=[A,B] for a list")
     if match := re.search(r"Ambiguous value for argument '(.*?)=(.*?)'", str(error)):

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from omegaconf import DictConfig
 
-from evalkit.calibration import rows as calibration
+from evalkit.calibration import Material, Row, usable_recordings
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import usable_seconds
 from evalkit.generation.clips import clips_of
@@ -42,7 +42,7 @@ def evaluate(config: DictConfig) -> Result:
             references = reference_clips(plan, prompts)
             require_references(plan, references)
             generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
-            rows = calibration.rows(plan, prompts, references)
+            rows = calibration_rows(plan, prompts, references)
             return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices, rows))
 
 
@@ -60,7 +60,7 @@ def clips(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, ti
 
 def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
     """Find the reference recording of each prompt, or have a model render it."""
-    if not plan.paired and not calibration.needs_references(plan.config.calibration):
+    if not plan.paired and not any(row.needs_references for row in plan.calibration.values()):
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
         return clips(plan, prompts.prompts, plan.references, "references")
@@ -86,6 +86,20 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
     checked = [check(clip) for clip in clips(plan, asked, plan.models[name], name)]
     require_generated(plan, name, checked)
     return checked
+
+
+def calibration_rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str, Row]:
+    """Make the rows of calibration, by their titles."""
+    needed = any(row.needs_references for row in plan.calibration.values())
+    material = Material(
+        prompts=prompts.prompts,
+        recordings=usable_recordings(plan.extractor(), prompts.prompts, references) if needed else [],
+        models=plan.models,
+        duration=plan.sampling.duration,
+        cache=plan.cache,
+        engine=plan.engine,
+    )
+    return {row.title: row.make(material) for row in plan.calibration.values()}
 
 
 @contextmanager

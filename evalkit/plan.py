@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
 from evalkit.assets import assets_of
-from evalkit.calibration import rows as calibration
+from evalkit.calibration import Calibration
 from evalkit.config import build, build_from, check, conf_dirs, yamls
 from evalkit.contracts import require
 from evalkit.encoders import Encoder
@@ -41,6 +42,7 @@ class Plan:
     prompts: Prompts
     metrics: dict[str, Metric]
     slices: list[Slice]
+    calibration: dict[str, Calibration]
     sampling: Sampling
     engine: Engine
     protocol: Protocol
@@ -82,7 +84,7 @@ def make_plan(config: DictConfig) -> Plan:
             require(f"model.{name}", model, Model)
         else:
             require(f"model.{name}, which has no load", model, Existing)
-    calibration.check(config.calibration, models)
+    calibration = calibration_of(config, models)
     for name, metric in metrics.items():
         require(f"metric.{name}", metric, Metric)
         require_encoders(f"metric.{name}", metric)
@@ -99,6 +101,7 @@ def make_plan(config: DictConfig) -> Plan:
         prompts=prompts,
         metrics=metrics,
         slices=slices_of(config),
+        calibration=calibration,
         sampling=sampling,
         engine=engine,
         protocol=protocol,
@@ -130,6 +133,22 @@ def require_encoders(name: str, metric: Metric) -> None:
         raise EvalkitError(f"{name}.encoder reads {metric.encoder.reads}: generated clips need one that reads audio")
 
 
+def calibration_of(config: DictConfig, models: Mapping[str, Model | Existing]) -> dict[str, Calibration]:
+    """Build the rows of calibration.
+
+    Raises EvalkitError for one that cannot be made with the models, and for a title that is taken.
+    """
+    rows = {str(name): build(node, list(config.allow_targets)) for name, node in config.calibration.items()}
+    taken = {*models}
+    for name, row in rows.items():
+        require(f"calibration.{name}", row, Calibration)
+        row.check(models)
+        if row.title in taken:
+            raise EvalkitError(f"calibration.{name}: another row of the table is '{row.title}': give it another title")
+        taken.add(row.title)
+    return rows
+
+
 def slices_of(config: DictConfig) -> list[Slice]:
     """Build what the entries of the option `slices`, KIND or KIND:NAME, group prompts by.
 
@@ -154,7 +173,7 @@ def slices_of(config: DictConfig) -> list[Slice]:
 
 def require_files(plan: Plan) -> None:
     """Raise EvalkitError for the first file that is missing or damaged."""
-    for asset in assets_of(plan.models, plan.prompts, plan.metrics):
+    for asset in assets_of(plan.models, plan.prompts, plan.metrics, plan.calibration):
         if not asset.random:
             asset.locate(plan.cache)
             asset.verify(plan.cache)

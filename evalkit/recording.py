@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from evalkit.assets import assets_of
-from evalkit.calibration import rows as calibration
 from evalkit.features.conditioning import usable_seconds
 from evalkit.models import Generator
 from evalkit.plan import Plan
@@ -67,7 +66,7 @@ def save(folder: RunFolder, plan: Plan, prompts: PromptSet, measurement: Measure
     config: Any = OmegaConf.to_container(plan.config, resolve=True, enum_to_str=True)
     origin = describe(plan, prompts, measurement)
     summary = summarize(plan, prompts, measurement, origin)
-    models = random_models(plan) + calibration.random_rows(plan.config.calibration, plan.models)
+    models = random_models(plan) + [row.title for row in plan.calibration.values() if row.random(plan.models)]
     metrics = random_networks(plan)
     rows = [{**s.row(), "random_weights": s.model in models or s.metric in metrics} for s in measurement.scores]
     folder.text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
@@ -126,6 +125,7 @@ def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[s
             for name, model in plan.models.items()
         },
         "metrics": {name: identity(metric, plan.cache) for name, metric in plan.metrics.items()},
+        "calibration": {row.title: identity(row, plan.cache) for row in plan.calibration.values()},
         "protocols": plan.protocols,
         "protocol": asdict(plan.protocol),
         "random_weights": [*networks, *random_models(plan)],
@@ -212,7 +212,8 @@ def remarks(
     if shorter := short(references):
         alike = "; the clips compared with them are cut alike" if common else ""
         yield f"references shorter than {duration:g} s: {shorter}{alike}"
-    yield from calibration.remarks(plan.config.calibration, plan.models)
+    for row in plan.calibration.values():
+        yield f"{row.title}: {row.remark(plan.models)}"
     if (samples := plan.sampling.samples_per_prompt) > 1:
         yield (
             f"{samples} clips of each prompt: values are means over {samples} sets of one clip per prompt, "

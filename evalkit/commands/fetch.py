@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
 def assets(config: DictConfig) -> list[Asset]:
     """All files that a run of this configuration reads, without looking at them."""
     allow = list(config.allow_targets)
-    nodes = [*config.model.values(), config.prompts, *config.metric.values()]
+    nodes = [*config.model.values(), config.prompts, *config.metric.values(), *config.calibration.values()]
     return [asset for asset in assets_of([build(node, allow) for node in nodes]) if not asset.random]
 
 

@@ -16,7 +16,6 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import MISSING, DictConfig
 
-from evalkit.calibration import rows as calibration
 from evalkit.commands import described, one_line_errors, parse, table
 from evalkit.config import Config, compose, conf_dir, prepared
 from evalkit.errors import EvalkitError
@@ -81,7 +80,6 @@ def options() -> str:
                 lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")
     lines += [
         f"  slices=[]   of {', '.join(sorted(p.stem for p in (conf_dir() / 'slice').glob('*.yaml')))}; or one tag:NAME",
-        f"  calibration=[]   of {', '.join(calibration.ROWS)}",
         "  allow_targets=[]   packages of your own whose components may be built",
     ]
     return "\n".join(lines)

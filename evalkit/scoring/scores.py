@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.calibration.rows import Row
+from evalkit.calibration import Row
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import usable_seconds

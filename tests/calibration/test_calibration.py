@@ -17,9 +17,13 @@ import evalkit
 from evalkit import audio
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.calibration import rows as calibration
-from evalkit.calibration.rows import Noise, Row, Silence, halves, shuffled
-from evalkit.config import build
+from evalkit.calibration import Calibration, Material, Row
+from evalkit.calibration.codec import Codec, ThroughCodec
+from evalkit.calibration.halves import Halves
+from evalkit.calibration.noise import Noise, WhiteNoise
+from evalkit.calibration.shuffled import Shuffled
+from evalkit.calibration.silence import DigitalSilence, Silence
+from evalkit.config import build, compose, conf_dir
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import condition
 from evalkit.metrics.chroma import ChromaSimilarity
@@ -28,10 +32,13 @@ from evalkit.metrics.kld import KLD
 from evalkit.models.musicgen import MusicGen
 from evalkit.models.synth.synth import Synth
 from evalkit.models.tiny import TinyStereo
+from evalkit.plan import calibration_of
 from evalkit.recording import Result
 from evalkit.scoring.scores import measure
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
+from evalkit.store.digests import canonical, sha256_file
+from evalkit.store.identity import identity
 from evalkit.types import Clip, Features, Measured, Prompt
 from tests import parity
 from tests.engines import CPU, cpu
@@ -44,32 +51,36 @@ def references(n: int) -> list[tuple[Prompt, Clip]]:
     return [(Prompt(f"p{i}", f"caption {i}"), Clip(f"p{i}", sha256=f"content {i}")) for i in range(n)]
 
 
+def made(row: Calibration, recordings: list[tuple[Prompt, Clip]]) -> Row:
+    return row.make(Material([p for p, _ in recordings], recordings, {}, 10.0, Cache("unused"), CPU))
+
+
 @pytest.mark.parametrize("n", [2, 3, 8, 41])
 def test_halves_share_no_clip_and_use_each_once(n: int) -> None:
-    row = halves(references(n))
+    row = made(Halves(), references(n))
     assert row.references is not None
     size = n // 2
     assert len(row.prompts) == len(row.clips) == len(row.references) == size and not row.paired
     assert [p.id for p in row.prompts] == [c.id for c in row.clips] == [c.id for c in row.references]
     assert all(clip.sha256 == f"content {clip.id[1:]}" for clip in row.clips)
     assert len({clip.sha256 for clip in [*row.clips, *row.references]}) == 2 * size
-    assert halves(references(n)[::-1]) == row  # the same whatever the order of prompts
+    assert made(Halves(), references(n)[::-1]) == row  # the same whatever the order of prompts
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 41])
 def test_no_shuffled_reference_is_its_own_prompt_s(n: int) -> None:
-    row = shuffled(references(n))
+    row = made(Shuffled(), references(n))
     assert row.paired and [c.id for c in row.clips] == [c.id for c in row.references] == [p.id for p in row.prompts]
     assert all(clip.sha256 != reference.sha256 for clip, reference in zip(row.clips, row.references, strict=True))
     for clips in (row.clips, row.references):
         assert len({clip.sha256 for clip in clips}) == n
-    assert shuffled(references(n)[::-1]) == row
+    assert made(Shuffled(), references(n)[::-1]) == row
 
 
 def test_noise_and_silence() -> None:
     prompts, sampling = [Prompt("a", "x"), Prompt("b", "x")], Sampling(duration=2.0)
-    first, second = Noise().load(Cache("unused"), CPU)(prompts, sampling)
-    (again,) = Noise().load(Cache("unused"), cpu("float16"))(prompts[1:], sampling)
+    first, second = WhiteNoise(-20.0).load(Cache("unused"), CPU)(prompts, sampling)
+    (again,) = WhiteNoise(-20.0).load(Cache("unused"), cpu("float16"))(prompts[1:], sampling)
     np.testing.assert_array_equal(second.samples, again.samples)
     assert first.samples.shape == (2, 2 * RATE) and first.rate == RATE
     level = 10 * np.log10(np.square(first.samples, dtype=np.float64).mean(axis=1))
@@ -79,7 +90,7 @@ def test_noise_and_silence() -> None:
     np.testing.assert_array_equal(first.samples * 2**15, np.round(first.samples * 2**15))
     spectrum = np.abs(np.fft.rfft(first.samples[0].reshape(100, -1))) ** 2
     np.testing.assert_allclose(spectrum.mean(axis=0)[1:-1] / spectrum.mean(), 1, atol=0.5)  # white
-    for clip in Silence().load(Cache("unused"), CPU)(prompts, sampling):
+    for clip in DigitalSilence().load(Cache("unused"), CPU)(prompts, sampling):
         assert clip.samples.shape == (2, 2 * RATE) and not clip.samples.any()
 
 
@@ -179,17 +190,29 @@ def test_a_codec_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 def test_mistakes_are_found_at_once() -> None:
     models = {"synth": Synth(), "other": Synth()}
-    with pytest.raises(EvalkitError, match="unknown calibration row 'codek': did you mean 'codec'"):
-        calibration.check(["halves", "codek"], models)
     with pytest.raises(EvalkitError, match=r"'codec' needs a model with a codec, .*: synth, other have none"):
-        calibration.check(["codec"], models)
-    calibration.check(list(calibration.ROWS), {**models, "tiny_stereo": TinyStereo()})
-    with pytest.raises(EvalkitError, match="did you mean 'silence'"):
+        Codec().check(models)
+    Codec().check({**models, "tiny_stereo": TinyStereo()})
+    with pytest.raises(EvalkitError, match="unknown calibration 'silences': did you mean 'silence'"):
         evalkit.evaluate("model=synth", "prompts=demo", "random_weights=0", "calibration=[silences]")
+    with pytest.raises(EvalkitError, match="level=3: must be at most 0 dB"):
+        Noise(level=3)
 
 
+def test_two_rows_cannot_have_one_name() -> None:
+    louder = "+calibration.louder={_target_:evalkit.calibration.noise.Noise,level:-6%s}"
+    config = compose(["model=synth", "prompts=demo", "calibration=[noise]", louder % ",title:'loud noise'"])
+    assert [row.title for row in calibration_of(config, {"synth": Synth()}).values()] == ["white noise", "loud noise"]
+    with pytest.raises(EvalkitError, match=r"calibration\.louder: another row of the table is 'loud noise'"):
+        calibration_of(config, {"loud noise": Synth()})
+    config = compose(["model=synth", "prompts=demo", "calibration=[noise]", louder % ""])
+    with pytest.raises(EvalkitError, match=r"calibration\.louder: another row of the table is 'white noise'"):
+        calibration_of(config, {"synth": Synth()})
+
+
+ROWS: list[Calibration] = [Halves(), Codec(), Shuffled(), Noise(), Silence()]
 ALL = "calibration=[halves,codec,shuffled,noise,silence]"
-NAMES = [name for name, _ in calibration.ROWS.values()]
+NAMES = [row.title for row in ROWS]
 BASE = ["prompts=demo", "prompts.first=7", "random_weights=0", "sampling.duration=2", "uncertainty.resamples=100"]
 METRICS = "metric=[fad,chroma,stereo,silence]"
 
@@ -297,8 +320,9 @@ def test_noise_and_silence_score_as_such(result: Result) -> None:
 
 def test_the_table_says_what_the_rows_are(result: Result) -> None:
     text = (result.path / "table.md").read_text()
-    for name, about in calibration.ROWS.values():
-        assert name in text and about.format(model="tiny_stereo") in text
+    for row in ROWS:
+        assert f"{row.title}: {row.remark({'synth': Synth(), 'tiny_stereo': TinyStereo()})}" in text
+    assert "the references through the codec of tiny_stereo" in text
     assert "digital silence: 7 of 7" not in text  # it is no fault of a model
     assert result.table.note[1:].str.contains("published").sum() == 0
     chroma = result.scores[result.scores.metric == "chroma"]  # the one metric here that needs no weights
@@ -336,10 +360,6 @@ def test_references_that_cannot_be_used_are_in_no_row(tmp_path: Path) -> None:
 
 def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stereo: Audio) -> None:
     """Two parts of one file are two clips, in the cache too."""
-    from evalkit.calibration.rows import ThroughCodec
-    from evalkit.store.digests import canonical, sha256_file
-    from evalkit.store.identity import identity
-
     path = tmp_path / "a.wav"
     soundfile.write(path, stereo.samples.T, RATE, subtype="FLOAT")
     whole = Clip("a", path, sha256=sha256_file(path), frames=stereo.samples.shape[1], sample_rate=RATE, channels=2)
@@ -354,6 +374,95 @@ def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stere
     np.testing.assert_array_equal(made[part].samples, expected.samples)
     one, other = (identity(ThroughCodec(TinyStereo(seed), {}), cache) for seed in (0, 1))
     assert canonical(one) != canonical(other)
+
+
+def test_every_yaml_builds_its_row_as_it_is_without_one() -> None:
+    names = [path.stem for path in (conf_dir() / "calibration").glob("*.yaml")]
+    config = compose(["model=tiny_stereo", "prompts=demo", f"calibration=[{','.join(names)}]"])
+    built = calibration_of(config, {"tiny_stereo": TinyStereo()})
+    assert built == {
+        "halves": Halves(),
+        "codec": Codec(),
+        "shuffled": Shuffled(),
+        "noise": Noise(),
+        "silence": Silence(),
+    }
+
+
+OWN = """
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.audio import Audio
+from evalkit.calibration import Row
+
+
+@dataclass(frozen=True)
+class Tone:
+    hz: float
+    kind: ClassVar[str] = "tone_row"
+    title: ClassVar[str] = "pure tone"
+    needs_references: ClassVar[bool] = False
+
+    def check(self, models):
+        pass
+
+    def remark(self, models):
+        return f"a sine of {self.hz:g} Hz"
+
+    def random(self, models):
+        return False
+
+    def make(self, material):
+        return Row(material.prompts, material.generate(Sine(self.hz), material.prompts, self.title))
+
+
+@dataclass(frozen=True)
+class Sine:
+    hz: float
+    kind: ClassVar[str] = "sine"
+    version: ClassVar[int] = 1
+
+    def load(self, cache, engine):
+        def generate(prompts, sampling):
+            times = np.arange(round(sampling.duration * 32000)) / 32000
+            sine = np.sin(2 * np.pi * self.hz * times).astype(np.float32)
+            return [Audio(np.stack([sine, sine]) / 2, 32000) for _ in prompts]
+
+        return generate
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    title: ClassVar[str] = "not all"
+"""
+
+
+def test_a_row_of_one_s_own_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_rows.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "calibration").mkdir()
+    (tmp_path / "calibration" / "tone.yaml").write_text("tone: {_target_: own_rows.Tone, hz: 440}\n")
+    (tmp_path / "calibration" / "part.yaml").write_text("part: {_target_: own_rows.Incomplete}\n")
+    base = ["model=synth", "prompts=demo", "prompts.first=2", "sampling.duration=1", "metric=[stereo]"]
+    base += [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "allow_targets=[own_rows]"]
+    with pytest.raises(EvalkitError, match="unknown calibration 'tne': did you mean 'tone'"):
+        evalkit.evaluate(*base, "calibration=[tne]", config_dir=str(tmp_path))
+    with pytest.raises(EvalkitError, match=r"calibration\.part: Incomplete does not say what .*: declare `kind`"):
+        evalkit.evaluate(*base, "calibration=[part]", config_dir=str(tmp_path))
+    result = evalkit.evaluate(
+        *base, "calibration=[tone,noise]", "calibration.noise.level=-40", config_dir=str(tmp_path)
+    )
+    assert result.table.model.tolist() == ["synth", "pure tone", "white noise"]
+    assert value(result, "pure tone", "mono_share").value == 1
+    text = (result.path / "table.md").read_text()
+    assert "pure tone: a sine of 440 Hz" in text and "white noise: independent in each channel, -40 dB" in text
+    (path, *_) = result.clips[result.clips.model == "white noise"].path
+    assert 20 * np.log10(audio.read(Path(path)).samples.std()) == pytest.approx(-40, abs=0.1)
+    row = {"kind": "tone_row", "package": "own_rows", "version": 0, "hz": 440}
+    assert result.provenance["calibration"]["pure tone"] == row
 
 
 @dataclass(frozen=True)
@@ -374,7 +483,7 @@ def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) 
         clip_by_clip: ClassVar[bool] = True
 
     clips = test_scoring.clips(tmp_path / "r", 2, 3, 4)
-    row = halves(list(zip(test_scoring.PROMPTS.prompts, clips, strict=True)))
+    row = made(Halves(), list(zip(test_scoring.PROMPTS.prompts, clips, strict=True)))
     assert row.clips[0].seconds != row.references[0].seconds
     plan = test_scoring.plan(tmp_path, sets=Sets(), pairs=OneByOne())
     sets, pairs = measure(plan, test_scoring.PROMPTS, clips, {}, calibration={"reference halves": row}).scores

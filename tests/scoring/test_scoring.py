@@ -105,6 +105,7 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
         prompts=OmegaConf.create({"references": None}),
         metrics=metrics,
         slices=[],
+        calibration={},
         sampling=Sampling(),
         engine=CPU,
         protocol=protocol_of(config),

@@ -12,11 +12,15 @@ from typing import Any, ClassVar
 import pytest
 
 import evalkit
+from evalkit.calibration.codec import ThroughCodec
+from evalkit.calibration.noise import WhiteNoise
+from evalkit.calibration.silence import DigitalSilence
 from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
 from evalkit.generation.clips import generation_key
 from evalkit.models import Generator
+from evalkit.models.tiny import TinyStereo
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
@@ -92,6 +96,9 @@ GOLDEN = {
     "model=musicgen_stereo_melody: musicgen_stereo_melody": "12fe66a2c1f5eaf4",
     "model=hf_text_to_audio: hf_text_to_audio": "e5c1ab4b3c5170bf",
     "model=diffusers: diffusers": "a5cf39eae73c62d0",
+    "calibration: codec": "8f9d368faa4fb200",
+    "calibration: noise": "b34431e5f1ca63a1",
+    "calibration: silence": "5adeb634b2b4c4a7",
 }
 
 
@@ -121,6 +128,9 @@ def digests(cache: Cache, checkpoint: Path) -> dict[str, str]:
         add(f"model={name}", f"model.{name}.checkpoint.path={checkpoint}")
     for name in ("hf_text_to_audio", "diffusers"):
         add(f"model={name}", f"model.{name}.id={checkpoint}")
+    generators = {"codec": ThroughCodec(TinyStereo(), {}), "noise": WhiteNoise(-20.0), "silence": DigitalSilence()}
+    for name, generator in generators.items():
+        found[f"calibration: {name}"] = digest(generation_key(generator, Sampling(), cache, CPU))[:16]
     return found
 
 
