@@ -29,7 +29,7 @@ class AudioError(Exception):
 
 
 def files_below(folder: Path) -> list[Path]:
-    """List all audio files below a folder, sorted. Raises EvalkitError for none, and for a folder that cannot be read."""
+    """List all audio files below a folder, sorted. Raises EvalkitError for none, and for a folder it cannot read."""
 
     def closed(error: OSError) -> None:
         raise EvalkitError(f"cannot look into '{error.filename}': {error.strerror or error}") from error
