@@ -118,11 +118,13 @@ class Asset:
             )
 
     def published(self, cache: Cache) -> bool:
-        """Whether this is, as far as is known, the published file: false for a local one of another content."""
-        if self.random or not self.path or not self.sha256:
+        """Whether this is, as far as is known, the published file: false for a local one of another content or size."""
+        if self.random or not self.path:
             return True
         found = self.locate(cache)
-        return found.is_file() and sha256_file(found).startswith(self.sha256)
+        if self.sha256:
+            return found.is_file() and sha256_file(found).startswith(self.sha256)
+        return not (self.url and self.size) or (found.is_file() and found.stat().st_size == self.size)
 
     def _places(self, cache: Cache) -> list[Path]:
         """Where a downloaded file may lie: evalkit's own folder, and the one that torch.hub uses."""

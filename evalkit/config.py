@@ -22,9 +22,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
+from yaml import MarkedYAMLError
 
 from evalkit.errors import EvalkitError, unknown
-from evalkit.settings import MAX_SECONDS, MIN_SECONDS, WINDOW, Engine, Sampling, Uncertainty
+from evalkit.settings import MAX_SECONDS, MIN_SECONDS, WINDOW, Engine, Protocol, Sampling, Uncertainty
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Config:
     model: dict[str, Any] = field(default_factory=dict)
     prompts: Any = MISSING
     metric: dict[str, Any] = field(default_factory=dict)
-    protocol: Any = MISSING
+    protocol: Protocol = field(default_factory=Protocol)
     sampling: Sampling = field(default_factory=Sampling)
     engine: Engine = field(default_factory=Engine)
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
@@ -57,10 +58,14 @@ def conf_dir() -> Path:
     return next(p for p in (package / "conf", package.parent / "conf") if p.is_dir())
 
 
+def conf_dirs(config: DictConfig) -> list[Path]:
+    """Evalkit's folder of YAMLs and, where there is one, the user's."""
+    return [conf_dir(), *([Path(config.config_dir)] if config.config_dir else [])]
+
+
 def yamls(config: DictConfig, group: str) -> dict[str, Path]:
-    """Find the YAMLs of a group by name: those in the user's folder, and evalkit's, which count first, as for Hydra."""
-    folders = [*([Path(config.config_dir)] if config.config_dir else []), conf_dir()]
-    return {path.stem: path for folder in folders for path in sorted((folder / group).glob("*.yaml"))}
+    """Find the YAMLs of a group by name, evalkit's and those in the user's folder, which have other names."""
+    return {path.stem: path for folder in conf_dirs(config) for path in sorted((folder / group).glob("*.yaml"))}
 
 
 def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
@@ -68,23 +73,48 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
 
     Raises EvalkitError for everything that is wrong with the options or the YAMLs.
     """
-    if any(override.lstrip("+").startswith("config_dir=") for override in overrides):
-        raise EvalkitError("config_dir is no option: give the folder of your own YAMLs as --config-dir DIR")
-    options, searched = [quoted(override) for override in overrides], []
+    overrides = prepared(overrides, config_dir)
     if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise EvalkitError(f"the folder of configurations '{config_dir}' does not exist")
-        searched = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
-        options.append(own_folder(config_dir))
+        overrides.append(f"hydra.searchpath=[{_text(f'file://{Path(config_dir).absolute()}')}]")
+    # a run of Hydra that this is called in has a search path of its own, which must not count here
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
-        if GlobalHydra.instance().is_initialized():  # inside a run
-            return hydra.compose("config", overrides=options)
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra.compose("config", overrides=[*options, *searched])
+            config = hydra.compose("config", overrides=overrides)
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
-            return config
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
         raise explain(error) from error
+    finally:
+        GlobalHydra.instance().hydra = outer
+    _check_names(config, Config)
+    return config
+
+
+def prepared(overrides: list[str], config_dir: str | None) -> list[str]:
+    """The options of a run as Hydra can read them, with the folder of the user's YAMLs as one of them.
+
+    Raises EvalkitError if that folder is none, or if a YAML in it has the name of one of evalkit's, which Hydra
+    would take in its place.
+    """
+    for override in overrides:
+        if re.match(r"[+~]*(config_dir|hydra\.searchpath)\b", override):
+            raise EvalkitError(f"'{override}': use --config-dir DIR, or config_dir of evalkit.evaluate, for your YAMLs")
+    if config_dir is None:
+        return [quoted(override) for override in overrides]
+    folder = Path(config_dir).absolute()
+    if not folder.is_dir():
+        raise EvalkitError(f"the folder of configurations '{config_dir}' does not exist")
+    for path in sorted(folder.rglob("*.yaml")):
+        place = path.relative_to(folder)
+        if place.parts[0] != "published" and (conf_dir() / place).exists():
+            raise EvalkitError(f"'{path}': evalkit's own {place} would be taken in its place: give it another name")
+    return [*(quoted(override) for override in overrides), f"config_dir={_text(str(folder))}"]
+
+
+def _text(value: str) -> str:
+    """A value in quotes, so that Hydra's grammar reads it as text whatever it holds."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def own_folder(config_dir: str) -> str:
@@ -96,8 +126,7 @@ def quoted(override: str) -> str:
     """Put the value of an option into quotes where Hydra's grammar cannot read it without, such as ~/é (1)."""
     parser = OverridesParser.create()
     key, equals, value = override.partition("=")
-    text = value.replace("\\", "\\\\").replace('"', '\\"')
-    for candidate in (override, f'{key}="{text}"'):
+    for candidate in (override, f"{key}={_text(value)}"):
         try:
             parser.parse_override(candidate)
             return candidate
@@ -118,21 +147,54 @@ def explain(error: Exception) -> EvalkitError:
         return EvalkitError(
             f"'{match[1]}={match[2]}' is several values: use '{match[1]}=[{match[2]}]', or -m for a sweep"
         )
-    if match := re.search(r"is not a ListConfig.*full_key: ([\w.]+)", str(error), re.DOTALL):
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        return EvalkitError(f"'{error.problem_mark.name}', line {error.problem_mark.line + 1}: {error.problem}")
+    if match := re.search(r"is not a ListConfig.*full_key: ([\w.]+)", f"{error} {error.__cause__}", re.DOTALL):
         return EvalkitError(f"'{match[1]}' is a list: write {match[1]}=[A,B]")
     if match := re.search(r"You must specify '(\w+)'", str(error)):
         group = match[1]
         return EvalkitError(f"nothing is selected for {group}: set {group}=NAME ('evalkit run --help' lists the names)")
     if match := re.search(r"Could not override '([\w.@/]+)'", str(error)):
-        path, _, key = match[1].rpartition(".")
-        schema: Any = {"": Config, "sampling": Sampling, "engine": Engine, "uncertainty": Uncertainty}.get(path)
-        names = [f.name for f in dataclasses.fields(schema)] if schema else []
-        near = difflib.get_close_matches(key, names, n=1)
-        hint = f"did you mean '{f'{path}.' if path else ''}{near[0]}'?" if near else "'evalkit run --help' lists them"
-        return EvalkitError(f"there is no option '{match[1]}': {hint}")
+        return _no_option(match[1])
+    if match := re.search(r"Key '.*' not in '\w+'\s+full_key: ([\w.]+)", str(error)):
+        file = re.match(r"In '.*?': ", str(error))
+        return EvalkitError(f"{file[0] if file else ''}{_no_option(match[1])}")
+    if match := re.search(r"Missing mandatory value: (protocol[\w.]+)", str(error)):
+        return nothing_given(match[1])
     noise = ("reference_type", "object_type", "full_key", "To append", "See https")
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
-    return EvalkitError(": ".join([x for x in dict.fromkeys(lines) if x and not x.startswith(noise)][:2]))
+    said = ": ".join([x.rstrip(":") for x in dict.fromkeys(lines) if x and not x.startswith(noise)][:2])
+    key = re.search(r"full_key: ([\w.]+)", str(error))
+    return EvalkitError(said if key is None or key[1] in said else f"{said} ({key[1]})")
+
+
+def _no_option(path: str) -> EvalkitError:
+    """Make the error for an option that does not exist, with the nearest existing one."""
+    schema: Any = Config
+    found: list[str] = []
+    for part in path.split("."):
+        fields = get_type_hints(schema) if dataclasses.is_dataclass(schema) else {}
+        near = [part] if part in fields else difflib.get_close_matches(part, fields, n=1)
+        if not near:
+            return EvalkitError(f"there is no option '{path}': 'evalkit run --help' lists them")
+        found.append(near[0])
+        schema = fields[near[0]]
+    return EvalkitError(f"there is no option '{path}': did you mean '{'.'.join(found)}'?")
+
+
+def nothing_given(path: str) -> EvalkitError:
+    """Make the error for a switch of a protocol that has no value."""
+    return EvalkitError(f"nothing is given for {path}: start a protocol's YAML with defaults: [musicgen, _self_]")
+
+
+def _check_names(node: DictConfig, schema: Any, path: str = "") -> None:
+    """Raise EvalkitError for a key that the schema does not have: `+KEY=VALUE` adds it nevertheless."""
+    hints = get_type_hints(schema)
+    for key in map(str, node):
+        if key not in hints:
+            raise _no_option(f"{path}{key}")
+        if dataclasses.is_dataclass(hints[key]) and not OmegaConf.is_missing(node, key):
+            _check_names(node[key], hints[key], f"{path}{key}.")
 
 
 def build(node: Any, allow: list[str] | None = None) -> Any:
@@ -213,7 +275,8 @@ def _targets(node: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def check(config: Any) -> None:
-    """Raise EvalkitError for a value that no run can use."""
+    """Raise EvalkitError for a value that no run can use; those of a protocol are checked by `protocol_of`."""
+    _check_names(config, Config)
     engine, sampling = config.engine, config.sampling
 
     def require(condition: object, message: str) -> None:
@@ -257,19 +320,6 @@ def check(config: Any) -> None:
     )
     require(0 < uncertainty.level < 1, f"uncertainty.level={uncertainty.level:g}: must be between 0 and 1")
     require(uncertainty.seed >= 0, f"uncertainty.seed={uncertainty.seed}: must not be negative")
-    named = config.protocol.get("name")
-    require(isinstance(named, str) and named, f"protocol.name={named}: must be a name")
-    rate, loudness = config.protocol.get("sample_rate"), config.protocol.get("generated_loudness")
-    require(
-        rate is None or (isinstance(rate, int) and 8000 <= rate <= 192000),
-        f"protocol.sample_rate={rate}: must be a rate in Hz, from 8000 to 192000, or null for each file's own",
-    )
-    require(
-        loudness is None or (isinstance(loudness, (int, float)) and -70 < loudness <= 0),
-        f"protocol.generated_loudness={loudness}: must be null or between -70 and 0 LUFS",
-    )
-    length = config.protocol.get("pair_length")
-    require(length in ("common", "own"), f"protocol.pair_length={length}: must be common or own")
     name = config.name
     require(
         name is None or re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name), f"name={name}: use letters, digits and -_.+ only"

@@ -64,7 +64,7 @@ def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
         return clips(plan, prompts.prompts, plan.references, "references")
-    whole = plan.config.protocol.pair_length == "own"
+    whole = plan.protocol.pair_length == "own"
     return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
 
 
@@ -75,7 +75,7 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
     """
 
     def check(clip: Clip) -> Clip:
-        rate = plan.config.protocol.sample_rate
+        rate = plan.protocol.sample_rate
         seconds = usable_seconds(clip, rate)
         if not clip.ok or seconds >= MIN_SECONDS:
             return clip

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from evalkit.assets import assets_of
 from evalkit.calibration import rows as calibration
-from evalkit.config import build, build_from, check, compose, conf_dir, yamls
+from evalkit.config import build, build_from, check, conf_dirs, yamls
 from evalkit.contracts import require
 from evalkit.errors import EvalkitError, unknown
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator
 from evalkit.prompts.slices import Grouping, Slice
-from evalkit.settings import Dtype, Engine, Sampling
+from evalkit.protocols import followed, protocol_of, remarks
+from evalkit.results.published import Published, load_published
+from evalkit.settings import Dtype, Engine, Protocol, Sampling
 from evalkit.store.cache import Cache
 
 
@@ -28,7 +29,9 @@ class Plan:
 
     Attributes:
         protocols: for each metric the name of the protocol that it really follows.
-        changes: switches of the protocol that are not as it has them, such as "vggish.hop 0.96, not 0.5".
+        changes: switches of the protocol that are not as its YAML has them, such as "vggish.hop 0.96, not 0.5".
+        protocol_remarks: what a reader of scores must know about their protocol, one sentence each.
+        published: numbers to compare with, evalkit's and the user's.
     """
 
     config: DictConfig
@@ -39,8 +42,11 @@ class Plan:
     slices: list[Slice]
     sampling: Sampling
     engine: Engine
+    protocol: Protocol
     protocols: dict[str, str]
     changes: list[str]
+    protocol_remarks: list[str]
+    published: list[Published]
 
     @property
     def references(self) -> str | Generator | None:
@@ -49,7 +55,7 @@ class Plan:
 
     def extractor(self) -> Extractor:
         """The feature stage of this run, with no network loaded yet."""
-        engine, protocol = self.engine, self.config.protocol
+        engine, protocol = self.engine, self.protocol
         return Extractor(self.cache, engine.device, engine.feature_batch_size, protocol.sample_rate, protocol.resampler)
 
     @property
@@ -80,7 +86,8 @@ def make_plan(config: DictConfig) -> Plan:
             absent = part == "reference_encoder" and metric.reference_encoder is None
             if not absent and not hasattr(getattr(metric, part, None), "load"):
                 raise EvalkitError(f"metric.{name} has no {part}: it needs one with a load method")
-    protocols, changes = protocols_of(config, metrics, cache)
+    protocol = protocol_of(config)
+    protocols, changes = followed(config, metrics, cache)
     plan = Plan(
         config=config,
         cache=cache,
@@ -90,8 +97,11 @@ def make_plan(config: DictConfig) -> Plan:
         slices=slices_of(config),
         sampling=sampling,
         engine=engine,
+        protocol=protocol,
         protocols=protocols,
         changes=changes,
+        protocol_remarks=list(remarks(config, metrics)),
+        published=load_published(*(folder / "published" for folder in conf_dirs(config))),
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
@@ -149,52 +159,3 @@ def pick_dtype(dtype: Dtype, device: str) -> Dtype:
     if dtype is Dtype.auto:
         return Dtype.float16 if device.startswith("cuda") else Dtype.float32
     return dtype
-
-
-def protocols_of(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> tuple[dict[str, str], list[str]]:
-    """The protocol that each metric follows, and what was changed in it.
-
-    That is the selected one's name, marked if that is not the whole truth.
-
-    "(changed)" where a switch or a weight file is another than the protocol's; random weights are no
-    change, because they are announced by themselves. "(extended)" where the protocol knows no such
-    metric: it is computed from what the protocol makes of the clips.
-    """
-    protocol, seed = str(config.protocol.name), config.random_weights
-    files = {path.stem for path in (conf_dir() / "metric").glob("*.yaml")}
-    own = files & metrics.keys()
-    chosen = ",".join(sorted(own if len(own) == len(metrics) else files))  # a file may hold several metrics
-    standard: Any = None
-    if (conf_dir() / "protocol" / f"{protocol}.yaml").is_file():
-        options = ["model=synth", "prompts=demo", f"protocol={protocol}", f"metric=[{chosen}]"]
-        standard = compose([*options, f"random_weights={'null' if seed is None else seed}"])
-
-    def mark(name: str, metric: Metric) -> str:
-        if standard is None:
-            return protocol if name in config.protocol.get("defines", [name]) else f"{protocol} (extended)"
-        known = name in standard.metric
-        same = standard.protocol == config.protocol
-        same &= not known or _switches(standard.metric[name]) == _switches(config.metric[name])
-        if not same or not all(asset.published(cache) for asset in assets_of(metric)):
-            return f"{protocol} (changed)"
-        return protocol if name in standard.protocol.defines else f"{protocol} (extended)"
-
-    changes = [] if standard is None else list(_changes(config.protocol, standard.protocol))
-    return {name: mark(name, metric) for name, metric in metrics.items()}, changes
-
-
-def _changes(own: Any, standard: Any, path: str = "") -> Iterator[str]:
-    """Name the values in which two nodes differ."""
-    if OmegaConf.is_dict(own) and OmegaConf.is_dict(standard):
-        for key in dict.fromkeys([*standard, *own]):
-            yield from _changes(own.get(key), standard.get(key), f"{path}{key}.")
-    elif own != standard:
-        yield f"{path[:-1]} {'null' if own is None else own}, not {'null' if standard is None else standard}"
-
-
-def _switches(node: Any) -> Any:
-    """A metric's node without the places of its files."""
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    if isinstance(plain, dict):
-        return {key: _switches(value) for key, value in plain.items() if key != "path"}
-    return plain

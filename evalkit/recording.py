@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from rich.console import Console
 
 from evalkit.assets import Asset, assets_of
 from evalkit.calibration import rows as calibration
-from evalkit.config import conf_dir
 from evalkit.features.conditioning import usable_seconds
 from evalkit.models import Generator
 from evalkit.plan import Plan
@@ -22,7 +21,7 @@ from evalkit.prompts.selection import GIVEN
 from evalkit.report import markdown, terminal
 from evalkit.report import wording as report
 from evalkit.report.wording import Count, Summary
-from evalkit.results.published import compare, load_published, others
+from evalkit.results.published import compare, others
 from evalkit.scoring.scores import Measurement
 from evalkit.settings import Sampling
 from evalkit.store.digests import digest
@@ -118,7 +117,7 @@ def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[s
         },
         "metrics": {name: identity(metric, plan.cache) for name, metric in plan.metrics.items()},
         "protocols": plan.protocols,
-        "protocol": OmegaConf.to_container(plan.config.protocol, resolve=True),
+        "protocol": asdict(plan.protocol),
         "random_weights": [*networks, *random_models(plan)],
         "prompts": {
             "dataset": prompts.dataset,
@@ -135,7 +134,6 @@ def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[s
 def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: Mapping[str, Any]) -> Summary:
     """Collect what the table of this run says."""
     references, generated = measurement.references, measurement.generated
-    published = load_published(conf_dir() / "published")
     hub_ids = {name: getattr(model, "published", None) for name, model in plan.models.items()}
     comparison = compare(
         measurement.scores,
@@ -144,7 +142,7 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         prompts.dataset,
         prompts.subset,
         len(prompts) == prompts.total,
-        published,
+        plan.published,
         random_metrics=list(random_networks(plan)),
         total=prompts.total,
     )
@@ -164,7 +162,7 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         subset=prompts.subset,
         selected=len(prompts),
         total=prompts.total,
-        protocol=plan.config.protocol.name + (" (changed)" if plan.changes else ""),
+        protocol=plan.protocol.name + (" (changed)" if plan.changes else ""),
         generated={name: count(clips) for name, clips in generated.items()},
         samples=plan.sampling.samples_per_prompt,
         references=count(references) if plan.paired else None,
@@ -177,7 +175,7 @@ def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: 
         slices=measurement.slices,
         small_slice=plan.config.small_slice,
         remarks=list(remarks(plan, prompts, references, generated)),
-        context=others(prompts.dataset, list(plan.metrics), published, joined),
+        context=others(prompts.dataset, list(plan.metrics), plan.published, joined),
         provenance=facts,
     )
 
@@ -186,14 +184,15 @@ def remarks(
     plan: Plan, prompts: PromptSet, references: Sequence[Clip], generated: Mapping[str, Sequence[Clip]]
 ) -> Iterator[str]:
     """What else a reader of the table must know, one sentence each."""
-    duration, rate = plan.sampling.duration, plan.config.protocol.sample_rate
-    common = plan.config.protocol.pair_length == "common"
+    duration, rate = plan.sampling.duration, plan.protocol.sample_rate
+    common = plan.protocol.pair_length == "common"
 
     def short(clips: Sequence[Clip]) -> int:
         return sum(clip.ok and usable_seconds(clip, rate) < duration - 0.1 for clip in clips)
 
     if plan.changes:
-        yield f"changed in the protocol {plan.config.protocol.name}: {'; '.join(plan.changes)}"
+        yield f"changed in the protocol {plan.protocol.name}: {'; '.join(plan.changes)}"
+    yield from plan.protocol_remarks
     for mark, said in (
         ("(changed)", "computed otherwise than the protocol says"),
         ("(extended)", "not part of the protocol, computed from what it makes of the clips"),

@@ -1,9 +1,12 @@
-"""Typed settings of a run: sampling, engine, uncertainty."""
+"""Typed settings of a run: sampling, engine, uncertainty, and the switches of a protocol."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from enum import Enum
+
+from omegaconf import MISSING
 
 WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made window by window
 
@@ -54,3 +57,107 @@ class Uncertainty:
     resamples: int = 1000  # 0 for no intervals
     level: float = 0.95
     seed: int = 0
+
+
+PROTOCOL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # without the space of "(changed)" and "(extended)"
+
+
+# The switches of a protocol. conf/protocol/musicgen.yaml says what each one does and where its value comes from;
+# none has a default, so that a protocol which leaves one out is refused.
+
+
+@dataclass
+class Weights:
+    url: str = MISSING
+    size: int | None = MISSING  # bytes
+    sha256: str | None = MISSING
+
+
+@dataclass
+class VGGishSwitches:
+    window: float = MISSING
+    hop: float = MISSING
+    peak_headroom: float | None = MISSING
+    pcm16: str | None = MISSING
+    level: str | None = MISSING
+    pad_to: float | None = MISSING
+    precision: str = MISSING
+
+
+@dataclass
+class FADSwitches:
+    ddof: int = MISSING
+
+
+@dataclass
+class PaSSTSwitches:
+    network: int = MISSING
+    weights: Weights = field(default_factory=Weights)
+    segment: float = MISSING
+    step: float | None = MISSING
+    most: int | None = MISSING
+    shortest: float = MISSING
+    pad_over: float | None = MISSING
+    aggregate: str | None = MISSING
+    peak_headroom: float | None = MISSING
+
+
+@dataclass
+class PANNsSwitches:
+    pad_to: float = MISSING
+
+
+@dataclass
+class KLDSwitches:
+    direction: str = MISSING
+    epsilon: float = MISSING
+
+
+@dataclass
+class CLAPSwitches:
+    weights: Weights = field(default_factory=Weights)
+    architecture: str = MISSING
+    fusion: bool = MISSING
+    seconds: float = MISSING
+    hop: float | None = MISSING
+    quantise: bool = MISSING
+    peak_headroom: float | None = MISSING
+    max_tokens: int = MISSING
+
+
+@dataclass
+class ChromaSwitches:
+    n_chroma: int = MISSING
+    radix2_exp: int = MISSING
+    argmax: bool = MISSING
+
+
+@dataclass
+class Protocol:
+    """How clips are prepared and what each network is given, for all metrics of a run.
+
+    Attributes:
+        name: that of its YAML.
+        derived_from: the protocol that a user's own one starts from; None for evalkit's.
+        defines: the metrics that are part of it.
+        sample_rate: Hz that clips are brought to first; None for each file's own.
+        pair_length: "common" to cut a clip and its reference to what both have, or "own".
+        generated_loudness: LUFS of generated clips; None to leave their level.
+    """
+
+    name: str = MISSING
+    derived_from: str | None = MISSING
+    defines: list[str] = MISSING
+    sample_rate: int | None = MISSING
+    resampler: str = MISSING
+    channels: str = MISSING
+    remove_dc: bool = MISSING
+    pair_length: str = MISSING
+    generated_loudness: float | None = MISSING
+    vggish: VGGishSwitches = field(default_factory=VGGishSwitches)
+    fad: FADSwitches = field(default_factory=FADSwitches)
+    passt: PaSSTSwitches = field(default_factory=PaSSTSwitches)
+    panns: PANNsSwitches = field(default_factory=PANNsSwitches)
+    kld: KLDSwitches = field(default_factory=KLDSwitches)
+    clap: CLAPSwitches = field(default_factory=CLAPSwitches)
+    chroma: ChromaSwitches = field(default_factory=ChromaSwitches)

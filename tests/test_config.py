@@ -82,9 +82,6 @@ def test_the_default_is_the_model_cards_protocol() -> None:
         ("metric=[]", "no metric is selected"),
         ("model=[]", "no model is selected"),
         ("min_references=2", "between 0 and 1"),
-        ("protocol.sample_rate=0", "protocol.sample_rate=0: must be a rate in Hz"),
-        ("protocol.sample_rate=8", "protocol.sample_rate=8:"),
-        ("protocol.generated_loudness=loud", "protocol.generated_loudness=loud"),
         ("name=../../x", "name=../../x: use letters"),
     ],
 )
@@ -140,15 +137,13 @@ def test_an_argument_that_the_target_refuses_is_one_line() -> None:
 def test_a_folder_of_own_yamls_is_found(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("mine: {_target_: evalkit.models.synth.synth.Synth, seed: 9}\n")
-    (tmp_path / "model" / "synth.yaml").write_text("synth: {_target_: evalkit.models.synth.synth.Synth, seed: 9}\n")
     config = compose(["model=[mine,synth]", "prompts=demo"], str(tmp_path))
     assert config.model.mine.seed == 9
     found = yamls(config, "model")
     assert set(found) == {*MODELS, "mine"} and found["mine"] == tmp_path / "model" / "mine.yaml"
-    # of two with one name, evalkit's counts
     assert config.model.synth.seed == 0 and found["synth"] == conf_dir() / "model" / "synth.yaml"
     assert set(yamls(compose(OPTIONS), "model")) == set(MODELS)
-    with pytest.raises(EvalkitError, match="as --config-dir DIR"):
+    with pytest.raises(EvalkitError, match="use --config-dir DIR"):
         compose([*OPTIONS, f"config_dir={tmp_path}"])
 
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 from omegaconf import OmegaConf
 
+from evalkit import evaluate
+from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import build, check, compose, conf_dir
+from evalkit.config import build, compose, conf_dir
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import Sound, heard
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.kld import KLD
+from evalkit.plan import Plan, make_plan
+from evalkit.protocols import followed, protocol_of, remarks
+from evalkit.report.wording import plain
+from evalkit.settings import Protocol
 from evalkit.types import Features
 
 PROTOCOLS = ["musicgen", "audiogen", "frechet_audio_distance", "fadtk", "stable_audio", "audioldm_eval"]
@@ -55,7 +63,7 @@ def test_a_protocol_sets_switches_that_exist_and_starts_from_musicgen(protocol: 
         # a name with a typing mistake would be added, and change nothing
         assert keys(own) <= keys(musicgen)
     config = composed(protocol)
-    check(config)
+    protocol_of(config)
     assert keys(OmegaConf.to_container(config.protocol)) == keys(musicgen)
     assert set(config.protocol.defines) <= set(config.metric)
     for node in config.metric.values():
@@ -80,7 +88,8 @@ def at(node: Any, path: str) -> Any:
 def test_every_switch_reaches_an_encoder_or_a_metric() -> None:
     """Each switch of musicgen.yaml, changed, changes something that is built or read."""
     text = "".join(path.read_text("utf-8") for path in sorted(conf_dir().glob("*/*.yaml")))
-    elsewhere = {".name", ".defines", ".sample_rate", ".pair_length", ".generated_loudness"}  # read by the pipeline
+    # read by the pipeline, and by evalkit.protocols
+    elsewhere = {".name", ".derived_from", ".defines", ".sample_rate", ".pair_length", ".generated_loudness"}
     for key in keys(written("musicgen")) - elsewhere:
         assert f"${{protocol{key}}}" in text, key
 
@@ -111,12 +120,23 @@ def test_both_halves_of_clap_are_one_network(protocol: str) -> None:
         ("protocol.clap.architecture=HTSAT-tini", "unknown CLAP architecture 'HTSAT-tini': did you mean 'HTSAT-tiny'"),
         ("protocol.clap.hop=0", "hop=0 must be between"),
         ("protocol.panns.pad_to=0", "pad_to=0 must be between"),
+        ("protocol.sample_rate=0", "protocol.sample_rate=0: must be a rate in Hz"),
+        ("protocol.sample_rate=8", "protocol.sample_rate=8:"),
+        ("protocol.sample_rate=16000.5", "protocol.sample_rate=16000.5: .* could not be converted to Integer"),
+        ("protocol.generated_loudness=loud", "protocol.generated_loudness=loud: .* could not be converted to Float"),
+        ("protocol.generated_loudness=3", "protocol.generated_loudness=3.0: must be null or between -70 and 0"),
+        ("protocol.generated_loudness=nan", "protocol.generated_loudness=nan: must be null"),
+        ("protocol.remove_dc=maybe", "protocol.remove_dc=maybe: .* not a valid bool"),
+        ("protocol.vggish=3", "protocol.vggish=3: "),
+        ("protocol.defines=fad", "'protocol.defines' is a list: write protocol.defines="),
+        ("protocol.resampler=null", "'protocol.resampler' is not Optional"),
+        ("protocol.name='a b'", "protocol.name=a b: must be a name of letters"),
     ],
 )
 def test_a_wrong_value_is_one_line(option: str, message: str) -> None:
-    config = composed("musicgen", option)
     with pytest.raises(EvalkitError, match=message) as caught:
-        check(config)
+        config = composed("musicgen", option)
+        protocol_of(config)
         for node in config.metric.values():
             build(node)
     assert "\n" not in str(caught.value)
@@ -199,3 +219,300 @@ def test_all_fields_of_the_encoders_are_switches_or_parts() -> None:
         encoder = build(metrics[name][part])
         unset = {f.name for f in fields(encoder)} - set(metrics[name][part])
         assert unset <= {"sample_rate", "activation"}
+
+
+HOP = "did you mean 'protocol.vggish.hop'?"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("protocol.vggish.hopp=0.96", f"there is no option 'protocol.vggish.hopp': {HOP}"),
+        ("+protocol.vggish.hopp=1", f"there is no option 'protocol.vggish.hopp': {HOP}"),
+        ("++protocol.vggish.hopp=1", f"there is no option 'protocol.vggish.hopp': {HOP}"),
+        ("protocol.vgish.hop=1", f"there is no option 'protocol.vgish.hop': {HOP}"),
+        ("+protocol.vgish.hop=1", "there is no option 'protocol.vgish': did you mean 'protocol.vggish'?"),
+        ("+protocol.zzz=1", "there is no option 'protocol.zzz': 'evalkit run --help' lists them"),
+        ("+sampling.topk=1", "there is no option 'sampling.topk': did you mean 'sampling.top_k'?"),
+        ("+engin=1", "there is no option 'engin': did you mean 'engine'?"),
+    ],
+)
+def test_a_misspelt_switch_on_the_command_line_is_one_line(option: str, message: str) -> None:
+    with pytest.raises(EvalkitError) as caught:
+        compose(["model=synth", "prompts=demo", option])
+    assert str(caught.value) == message
+
+
+def own(folder: Path, name: str = "mine", text: str = "derived_from: musicgen", start: str = "musicgen") -> Path:
+    """A folder of a user's YAMLs, with one more protocol."""
+    (folder / "protocol").mkdir(exist_ok=True)
+    head = f"defaults: [{start}, _self_]\nname: {name}\n"
+    (folder / "protocol" / f"{name}.yaml").write_text(head + text + "\n")
+    return folder
+
+
+def plan_of(folder: Path | None, *options: str, cache: Path | None = None) -> Plan:
+    base = ["model=synth", "prompts=demo", "random_weights=0", *([f"cache_dir={cache}"] if cache else [])]
+    return make_plan(compose([*base, *options], str(folder) if folder else None))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vggish: {hopp: 0.96}", f"In 'protocol/mine': there is no option 'protocol.vggish.hopp': {HOP}"),
+        ("vggish: {hop: wide}", "(protocol.vggish.hop)"),
+        ("vggish: 3", "int is not a subclass of VGGishSwitches"),
+        ("vggish: [", "mine.yaml"),
+    ],
+)
+def test_a_misspelt_switch_in_a_users_yaml_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    own(tmp_path, text=f"derived_from: musicgen\n{text}")
+    with pytest.raises(EvalkitError) as caught:
+        plan_of(tmp_path, "protocol=mine", "metric=fad")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["fad", "stereo"])  # the second reads next to no switch
+def test_a_protocol_that_starts_from_none_must_give_every_switch(tmp_path: Path, metric: str) -> None:
+    write(tmp_path, "protocol/mine.yaml", "name: mine\nderived_from: musicgen\nresampler: julius\n")
+    with pytest.raises(EvalkitError, match=r"^nothing is given for protocol\.[\w.]+: start a protocol's YAML with "):
+        plan_of(tmp_path, "protocol=mine", f"metric={metric}")
+
+
+def test_a_plan_holds_the_protocol_as_typed_settings() -> None:
+    protocol = plan_of(None, "protocol=fadtk", "protocol.vggish.hop=1").protocol
+    assert isinstance(protocol, Protocol)
+    assert (protocol.name, protocol.sample_rate, protocol.vggish.hop) == ("fadtk", None, 1.0)
+
+
+def test_a_users_protocol_carries_its_own_name_and_what_it_changes(tmp_path: Path) -> None:
+    own(tmp_path, text="derived_from: musicgen\ndefines: [fad, chroma]\nvggish: {hop: 0.96}\nkld: {epsilon: 0}")
+    plan = plan_of(tmp_path, "protocol=mine")
+    own_name, extended = "mine", "mine (extended)"
+    assert plan.protocols == {"fad": own_name, "kld": extended, "clap_score": extended, "chroma": own_name}
+    assert plan.changes == []
+    assert plan.protocol_remarks == [
+        "changed in the protocol musicgen by mine, which is derived from it: "
+        "defines [fad, chroma], not [fad, kld, kld_reverse, kld_symmetric, clap_score, chroma]; "
+        "vggish.hop 0.96, not 0.5; kld.epsilon 0.0, not 1e-06"
+    ]
+    changed = plan_of(tmp_path, "protocol=mine", "protocol.vggish.hop=0.5")
+    assert set(changed.protocols.values()) == {"mine (changed)"}
+    assert changed.changes == ["vggish.hop 0.5, not 0.96"]
+    assert plan_of(tmp_path).protocol_remarks == []  # evalkit's own is derived from nothing
+
+
+def test_a_protocol_may_be_derived_from_another_of_the_user(tmp_path: Path) -> None:
+    own(tmp_path, text="derived_from: fadtk\nvggish: {pcm16: round}", start="fadtk")
+    own(tmp_path, "second", "derived_from: mine\nvggish: {hop: 0.5}", start="mine")
+    assert plan_of(tmp_path, "protocol=second").protocol_remarks == [
+        "changed in the protocol mine by second, which is derived from it: vggish.hop 0.5, not 0.96",
+        "changed in the protocol fadtk by mine, which is derived from it: vggish.pcm16 round, not floor",
+    ]
+
+
+def test_what_is_changed_is_told_from_the_protocol_named_and_not_from_the_one_started_from(tmp_path: Path) -> None:
+    own(tmp_path, text="derived_from: fadtk")
+    (remark,) = plan_of(tmp_path, "protocol=mine").protocol_remarks
+    assert remark.startswith("changed in the protocol fadtk by mine") and "vggish.hop 0.5, not 0.96" in remark
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("mine", "", "mine.yaml': set derived_from to the protocol that it starts from, such as musicgen"),
+        ("mine", "derived_from: null", "mine.yaml': set derived_from"),
+        ("mine", "derived_from: musicgn", "protocol mine: derived_from: unknown protocol 'musicgn': did you mean 'mus"),
+        ("mine", "derived_from: mine", "protocol mine: derived from itself"),
+        ("unknown", "derived_from: musicgen", "unknown.yaml': a protocol cannot have this name: use letters"),
+        ("musicgen (changed)", "derived_from: musicgen", "must be a name of letters, digits and _.-"),
+    ],
+)
+def test_a_users_protocol_must_say_what_it_is_derived_from(tmp_path: Path, name: str, text: str, message: str) -> None:
+    own(tmp_path, name, text)
+    with pytest.raises(EvalkitError) as caught:
+        plan_of(tmp_path, f"protocol='{name}'", "metric=chroma")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_protocols_that_are_derived_from_each_other_are_refused(tmp_path: Path) -> None:
+    own(tmp_path, "one", "derived_from: two")
+    own(tmp_path, "two", "derived_from: one")
+    with pytest.raises(EvalkitError, match="derived from itself"):
+        plan_of(tmp_path, "protocol=one", "metric=chroma")
+
+
+@pytest.mark.parametrize("line", ["name: musicgen", "name: other", ""])
+def test_a_users_protocol_has_the_name_of_its_file(tmp_path: Path, line: str) -> None:
+    own(tmp_path)
+    (tmp_path / "protocol" / "mine.yaml").write_text(f"defaults: [musicgen, _self_]\nderived_from: musicgen\n{line}\n")
+    with pytest.raises(EvalkitError, match=r"mine\.yaml': a protocol has the name of its file: set name: mine"):
+        plan_of(tmp_path, "protocol=mine", "metric=chroma")
+
+
+def test_a_users_protocol_changes_nothing_but_switches(tmp_path: Path) -> None:
+    own(tmp_path, start="musicgen, {/part@_global_.metric: sigmoid}")
+    write(tmp_path, "part/sigmoid.yaml", "kld: {encoder: {activation: sigmoid}}\n")
+    with pytest.raises(EvalkitError, match=r"mine\.yaml': the defaults of a protocol are protocols and _self_"):
+        plan_of(tmp_path, "protocol=mine", "metric=kld")
+
+
+@pytest.mark.parametrize("place", ["protocol/musicgen", "metric/fad", "encoder/vggish", "model/synth", "config"])
+def test_a_users_yaml_with_the_name_of_one_of_evalkits_is_refused(tmp_path: Path, place: str) -> None:
+    """Hydra takes evalkit's, without a word."""
+    path = tmp_path / f"{place}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}\n")
+    message = f"'{path}': evalkit's own {place}.yaml would be taken in its place: give it another name"
+    with pytest.raises(EvalkitError) as caught:
+        compose(["model=synth", "prompts=demo"], str(tmp_path))
+    assert str(caught.value) == message
+    options = ["model=synth", "prompts=demo", "metric=chroma"]
+    for flags in ([], ["-m"]):  # a sweep is composed elsewhere
+        done = command(tmp_path, *flags, *options, "--config-dir", str(tmp_path))
+        assert (done.returncode, done.stderr) == (2, f"evalkit: {message}\n")
+
+
+def command(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`evalkit run` with options, in a folder."""
+    return subprocess.run(
+        [*(sys.executable, "-m", "evalkit.cli", "run"), *options, f"cache_dir={folder / 'cache'}"],
+        capture_output=True, text=True, check=False, cwd=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["-cp", "-cn", "hydra.searchpath=[file://FOLDER]", "+config_dir=FOLDER"])
+def test_another_base_for_the_yamls_is_refused(tmp_path: Path, option: str) -> None:
+    (tmp_path / "config.yaml").write_text("{}\n")
+    option = option.replace("FOLDER", str(tmp_path))
+    extra = [option, str(tmp_path)] if option.startswith("-") else [option]
+    done = command(tmp_path, "model=synth", "prompts=demo", "metric=chroma", *extra)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--config-dir DIR" in done.stderr
+
+
+def write(folder: Path, place: str, text: str) -> Path:
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text(text)
+    return folder
+
+
+OWN_FAD = """
+defaults: [{/encoder@fad.encoder: vggish}, _self_]
+fad: {_target_: evalkit.metrics.fad.FAD, ddof: 0}
+"""
+OWN_VGGISH = (conf_dir() / "encoder" / "vggish.yaml").read_text("utf-8").replace("${protocol.vggish.hop}", "0.96")
+EXPERIMENT = """# @package _global_
+protocol: {vggish: {hop: 0.96}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["protocol=fadtk", "protocol.name=musicgen"], "musicgen"),
+        (["protocol.name=fadtk"], "fadtk"),
+        (["protocol.derived_from=audiogen"], "musicgen"),
+        (["protocol.defines=[fad,kad]"], "musicgen"),
+        (["protocol.clap.weights.sha256=null"], "musicgen"),
+        (["encoder@metric.fad.encoder=passt"], "musicgen"),
+        (["metric.fad._target_=evalkit.metrics.kad.KAD", "~metric.fad.ddof"], "musicgen"),
+        (["metric.fad.encoder.weights.url=https://example.org/vggish-10086976.pth"], "musicgen"),
+        (["metric=[]", "+metric.fad=${user}"], "musicgen"),
+        (["metric=own_fad"], "musicgen"),  # a YAML of another name, whose metric has that of evalkit's
+        (["encoder@metric.fad.encoder=own_vggish"], "musicgen"),
+        (["+experiment=own"], "musicgen"),
+        (["protocol=mine", "protocol.name=musicgen"], "musicgen"),
+        (["protocol=mine", "protocol.vggish.hop=0.6"], "mine"),
+        (["protocol.name=mine"], "mine"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_changed_protocol_never_keeps_the_bare_name(tmp_path: Path, options: list[str], name: str) -> None:
+    own(tmp_path, text="derived_from: musicgen\nvggish: {hop: 0.96}")
+    write(tmp_path, "metric/own_fad.yaml", OWN_FAD)
+    write(tmp_path, "encoder/own_vggish.yaml", OWN_VGGISH)
+    write(tmp_path, "experiment/own.yaml", EXPERIMENT)
+    node = "{_target_: evalkit.metrics.fad.FAD, encoder: {_target_: evalkit.encoders.chroma.Chroma}}"
+    options = [option.replace("${user}", node) for option in options]
+    if not any(option.startswith("metric=") for option in options):
+        options = ["metric=[fad]", *options]
+    plan = plan_of(tmp_path, *[o.replace("+experiment", "experiment") for o in options])
+    assert plan.protocols == {"fad": f"{name} (changed)"}
+
+
+def test_a_protocol_is_compared_with_evalkits_yaml_inside_a_run_too(tmp_path: Path) -> None:
+    """There, Hydra has a search path with the user's folder, and options that were given for the run."""
+    own(tmp_path, text="derived_from: musicgen\ndefines: [channel_correlation]")
+    files = write(tmp_path, "published/numbers.yaml", PUBLISHED)
+    write(files, "prompts.csv", "id,text\na,first\nb,second\n")
+    for clip in "ab":
+        write(files, f"clips/{clip}.wav", "")
+        noise = np.random.default_rng(ord(clip)).normal(0, 0.1, (32000, 2))
+        soundfile.write(files / "clips" / f"{clip}.wav", noise, 32000)
+    options = [
+        *("model=folder", f"model.folder.path={files / 'clips'}", "model.folder.published=someone/model"),
+        *("prompts=table", f"prompts.path={files / 'prompts.csv'}", "prompts.dataset=theirs", "metric=stereo"),
+    ]
+    said = "changed in the protocol musicgen by mine, which is derived from it: defines [channel_correlation], not "
+    for protocol, expected in (("mine", 0.25), ("musicgen", None)):
+        name = protocol if protocol == "mine" else "musicgen (extended)"
+        out = tmp_path / protocol
+        done = command(
+            tmp_path, *options, f"protocol={protocol}", f"output_dir={out}", "--config-dir", str(tmp_path)
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        table = json.loads(next(out.glob("*/table.json")).read_text("utf-8"))
+        result = evaluate(*options, f"protocol={protocol}", f"output_dir={out}", config_dir=str(tmp_path))
+        for score in (table["scores"][0], plain(result.summary.comparison.to_dict("records")[0])):
+            assert (score["protocol"], score["published"]) == (name, expected)
+        assert any(note.startswith(said) for note in table["notes"]) == (protocol == "mine")
+
+
+PUBLISHED = """
+source: {title: a paper, url: https://example.org, primary: true, read: the paper}
+protocol: mine
+dataset: theirs
+subset: all
+n: 2
+metrics: [channel_correlation]
+rows:
+  - model: someone/model
+    metrics: {channel_correlation: 0.25}
+"""
+
+
+def test_a_users_wrong_file_of_published_numbers_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    write(tmp_path, "published/numbers.yaml", PUBLISHED.replace("dataset: theirs", "dataste: theirs"))
+    with pytest.raises(EvalkitError, match=f"'{tmp_path / 'published' / 'numbers.yaml'}'.*dataste"):
+        plan_of(tmp_path, "metric=chroma")
+
+
+@pytest.mark.parametrize(
+    ("known", "marked"),
+    [({"sha256": "0" * 64}, True), ({"size": 5}, True), ({"size": 4}, False), ({}, False)],
+    ids=["another digest", "another size", "the same size", "nothing known"],
+)
+def test_local_weights_of_other_content_are_a_change(tmp_path: Path, known: dict[str, Any], marked: bool) -> None:
+    """As far as can be known; that a file is only taken for the published one is said."""
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"mine")
+    plan = plan_of(None, "metric=kld", cache=tmp_path)
+    kld: Any = plan.metrics["kld"]
+    weights = Asset("PaSST weights", path=str(path), url="https://example.org/passt.pt", **known)
+    metrics = {"kld": replace(kld, encoder=replace(kld.encoder, weights=weights))}
+    labels, changes = followed(plan.config, metrics, plan.cache)
+    assert (labels, changes) == ({"kld": "musicgen (changed)" if marked else "musicgen"}, [])
+    said = f"PaSST weights: '{path}' is taken for https://example.org/passt.pt, whose digest is not known"
+    assert list(remarks(plan.config, metrics)) == ([] if "sha256" in known else [said])
+
+
+def test_a_users_metric_that_a_users_protocol_defines_is_compared_with_its_yaml(tmp_path: Path) -> None:
+    own(tmp_path, text="derived_from: musicgen\ndefines: [fad, own_mono]")
+    node = "own_mono: {_target_: evalkit.metrics.stereo.MonoShare, below: -30.0}\n"
+    write(tmp_path, "metric/mono.yaml", f"defaults: [{{/encoder@own_mono.encoder: levels}}, _self_]\n{node}")
+    for options, expected in (
+        (["protocol=mine"], "mine"),
+        (["protocol=mine", "metric.own_mono.below=-20"], "mine (changed)"),
+        (["protocol=musicgen"], "musicgen (extended)"),
+    ):
+        assert plan_of(tmp_path, "metric=mono", *options).protocols == {"own_mono": expected}

@@ -18,7 +18,7 @@ from omegaconf import MISSING, DictConfig
 
 from evalkit.calibration import rows as calibration
 from evalkit.commands import described, one_line_errors, parse, table
-from evalkit.config import Config, compose, conf_dir, own_folder, quoted
+from evalkit.config import Config, compose, conf_dir, prepared
 from evalkit.errors import EvalkitError
 from evalkit.settings import Engine, Sampling, Uncertainty
 
@@ -31,15 +31,15 @@ def main(arguments: list[str]) -> None:
     parser = get_args_parser()
     parser.prog = "evalkit run"
     parsed = parse(parser, arguments)
+    if parsed.config_path or parsed.config_name:
+        raise EvalkitError("the base is always evalkit's own config.yaml: use --config-dir DIR for your YAMLs")
     flags = [argument for argument in arguments if argument not in parsed.overrides]
-    parsed.overrides = [quoted(override) for override in parsed.overrides]
+    overrides = prepared(parsed.overrides, parsed.config_dir)
     if not parsed.multirun:  # a sweep has values that no single run can have
         compose(parsed.overrides, parsed.config_dir)
-    if parsed.config_dir:
-        parsed.overrides.append(own_folder(parsed.config_dir))
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["evalkit run", *flags, *parsed.overrides]
+    sys.argv = ["evalkit run", *flags, *overrides]
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def job(config: DictConfig) -> None:

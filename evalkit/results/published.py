@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.settings import PROTOCOL_NAME
 from evalkit.types import Score
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -97,31 +98,35 @@ class Published:
     caveats: tuple[str, ...]
 
 
-def load_published(folder: Path) -> list[Published]:
-    """Read all YAMLs of a folder, in the order of their names.
+def load_published(*folders: Path) -> list[Published]:
+    """Read all YAMLs of some folders, each folder's in the order of their names.
 
     Raises EvalkitError, with the name of the file, for a missing or unknown key, a metric or a
-    caveat's key that the file does not declare, and a value that is not a finite number.
+    caveat's key that the file does not declare, a value that is not a finite number, and a protocol
+    that is no plain name.
     """
-    return [value for path in sorted(folder.glob("*.yaml")) for value in _load(path)]
+    return [value for folder in folders for path in sorted(folder.glob("*.yaml")) for value in _load(path)]
 
 
 def _load(path: Path) -> list[Published]:
     try:
         node = OmegaConf.merge(OmegaConf.structured(_File), OmegaConf.load(path))
         if absent := sorted(OmegaConf.missing_keys(node)):
-            raise EvalkitError(f"published numbers in '{path.name}': nothing is given for {', '.join(absent)}")
+            raise EvalkitError(f"published numbers in '{path}': nothing is given for {', '.join(absent)}")
         file = OmegaConf.to_object(node)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise EvalkitError(f"published numbers in '{path.name}': {' '.join(str(error).split())}") from error
+        raise EvalkitError(f"published numbers in '{path}': {' '.join(str(error).split())}") from error
     assert isinstance(file, _File)
     values = []
     _check(path, file.metrics, [c for c in file.caveats if c != EVERY])
+    for protocol in {file.protocol, *(row.protocol or file.protocol for row in file.rows)}:
+        if not PROTOCOL_NAME.fullmatch(protocol):  # no published number is of a protocol that a run has changed
+            raise EvalkitError(f"published numbers in '{path}': protocol '{protocol}': use letters, digits and _.-")
     for row in file.rows:
         _check(path, file.metrics, [*row.metrics, *(c for c in row.caveats if c != EVERY)])
         for metric, value in row.metrics.items():
             if value is not None and not math.isfinite(value):
-                raise EvalkitError(f"published numbers in '{path.name}': {row.model}: {metric} is {value}")
+                raise EvalkitError(f"published numbers in '{path}': {row.model}: {metric} is {value}")
             scopes = [row.caveats] if value is None else [file.caveats, row.caveats]
             values.append(
                 Published(
@@ -147,7 +152,7 @@ def _load(path: Path) -> list[Published]:
 def _check(path: Path, declared: list[str], used: list[str]) -> None:
     for metric in used:
         if metric not in declared:
-            raise EvalkitError(f"published numbers in '{path.name}': {unknown('metric', metric, declared)}")
+            raise EvalkitError(f"published numbers in '{path}': {unknown('metric', metric, declared)}")
 
 
 def compare(

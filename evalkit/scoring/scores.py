@@ -61,7 +61,7 @@ def measure(
     `generated` holds one clip per prompt, or several, as `prompts.sampled` orders them: these are
     scored as so many sets of one clip per prompt, see `score_of`.
     """
-    rate = plan.config.protocol.sample_rate
+    rate = plan.protocol.sample_rate
     extractor = plan.extractor()
 
     def keyed(encoders: Iterable[Encoder]) -> dict[str, Encoder]:
@@ -84,7 +84,7 @@ def measure(
     def of_generated(
         clips: Sequence[Clip], metrics: Iterable[Metric], title: str
     ) -> tuple[dict[str, Features], list[Clip]]:
-        encoders, loudness = keyed(m.encoder for m in metrics), plan.config.protocol.generated_loudness
+        encoders, loudness = keyed(m.encoder for m in metrics), plan.protocol.generated_loudness
         return extractor.clips(clips, encoders, loudness=loudness, refuse_silence=False, title=title)
 
     whole_references, checked = of_references(references, "references", refuse_silence=True)
@@ -97,7 +97,7 @@ def measure(
     ) -> tuple[list[Clip], dict[str, Pair]]:
         """The clips as decoding shows them, and what each metric compares."""
         cut_clips, cut_references = clips, own_references
-        if cut and plan.config.protocol.pair_length == "common":
+        if cut and plan.protocol.pair_length == "common":
             cut_clips, cut_references = common_length(clips, own_references, rate)
         same = cut_clips == clips  # the usual case, in which every clip is decoded once
         whole, checked = of_generated(clips, plan.metrics.values() if same else alone, title)

@@ -229,6 +229,10 @@ GOOD = (FOLDER / "jen1_paper.yaml").read_text()
         (GOOD.replace("1.29", ".nan"), "kld is nan"),
         (GOOD.replace("dataset: musiccaps\n", ""), "nothing is given for dataset"),
         (GOOD.replace("primary: false", "primary: maybe"), "maybe"),
+        (
+            GOOD.replace("protocol: unknown", "protocol: musicgen (changed)"),
+            "protocol 'musicgen (changed)': use letters",
+        ),
         (GOOD + "dataset: musiccaps\n", "duplicate key dataset"),
         (GOOD.replace("subset: all", "subset: ${oc.env:HOME_}"), "HOME_"),
         ("- 1\n", "ListConfig"),
@@ -239,6 +243,29 @@ GOOD = (FOLDER / "jen1_paper.yaml").read_text()
 def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
     (tmp_path / "a_source.yaml").write_text(text)
     with pytest.raises(EvalkitError) as error:
-        load_published(tmp_path)
-    assert "'a_source.yaml'" in str(error.value) and message in str(error.value)
+        load_published(FOLDER, tmp_path)
+    assert f"'{tmp_path / 'a_source.yaml'}'" in str(error.value) and message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_user_s_file_is_read_beside_evalkit_s(tmp_path, published):
+    """Of the same number in two files both are kept, and evalkit's own, which comes first, is preferred."""
+    card = (FOLDER / "musicgen_model_card.yaml").read_text().replace("fad: 4.88", "fad: 4.0")
+    (tmp_path / "musicgen_model_card.yaml").write_text(card)
+    both = load_published(FOLDER, tmp_path)
+    assert len(both) > len(published) and both[: len(published)] == published
+    assert {p.value for p in both if (p.model, p.metric) == ("facebook/musicgen-small", "fad")} == {4.88, 4.0}
+    assert joined(both, "facebook/musicgen-small", score("fad", 4.9)).iloc[0].published == 4.88
+    assert load_published(FOLDER, tmp_path / "absent") == published
+
+
+def test_numbers_of_a_user_s_protocol_are_joined_with_that_protocol_only(tmp_path, published):
+    card = (FOLDER / "musicgen_model_card.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(card.replace("protocol: musicgen", "protocol: mine").replace("4.88", "7.5"))
+    both = load_published(FOLDER, tmp_path)
+    values = {
+        name: joined(both, "facebook/musicgen-small", score("fad", 5.0, protocol=name)).iloc[0].published
+        for name in ("musicgen", "mine", "mine (changed)", "other")
+    }
+    assert (values["musicgen"], values["mine"]) == (4.88, 7.5)
+    assert math.isnan(values["mine (changed)"]) and math.isnan(values["other"])

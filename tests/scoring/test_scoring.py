@@ -17,6 +17,7 @@ from evalkit.config import compose
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.plan import Plan, make_plan
+from evalkit.protocols import protocol_of
 from evalkit.scoring.scores import common_length, measure, resampled_values
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
@@ -106,8 +107,11 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
         slices=[],
         sampling=Sampling(),
         engine=CPU,
+        protocol=protocol_of(config),
         protocols=dict.fromkeys(metrics, "musicgen"),
         changes=[],
+        protocol_remarks=[],
+        published=[],
     )
 
 

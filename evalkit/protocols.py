@@ -1,0 +1,180 @@
+"""Which protocol a run follows, and in what it differs from the one that it names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from evalkit.assets import assets_of
+from evalkit.config import compose, conf_dir, nothing_given, yamls
+from evalkit.errors import EvalkitError, unknown
+from evalkit.metrics import Metric
+from evalkit.settings import PROTOCOL_NAME, Protocol
+from evalkit.store.cache import Cache
+
+
+def protocol_of(config: DictConfig) -> Protocol:
+    """The protocol of a configuration. Raises EvalkitError for a switch without a value or with one that cannot be."""
+    if absent := sorted(OmegaConf.missing_keys(config.protocol)):
+        raise nothing_given(f"protocol.{absent[0]}")
+    protocol = OmegaConf.to_object(config.protocol)
+    assert isinstance(protocol, Protocol)
+    rate, loudness, length = protocol.sample_rate, protocol.generated_loudness, protocol.pair_length
+    for fits, message in (
+        (PROTOCOL_NAME.fullmatch(protocol.name), f"name={protocol.name}: must be a name of letters, digits and _.-"),
+        (
+            rate is None or 8000 <= rate <= 192000,
+            f"sample_rate={rate}: must be a rate in Hz, from 8000 to 192000, or null for each file's own",
+        ),
+        (
+            loudness is None or -70 < loudness <= 0,
+            f"generated_loudness={loudness}: must be null or between -70 and 0 LUFS",
+        ),
+        (length in ("common", "own"), f"pair_length={length}: must be common or own"),
+    ):
+        if not fits:
+            raise EvalkitError(f"protocol.{message}")
+    return protocol
+
+
+def followed(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> tuple[dict[str, str], list[str]]:
+    """The protocol that each metric follows, and what was changed in it.
+
+    That is the name of the configuration's protocol, marked if it is not the whole truth: "(changed)" where a
+    switch or a weight file is another than that of the protocol's YAML, or the metric another than that of its
+    own YAML; "(extended)" where the protocol does not define the metric, which is then computed from what the
+    protocol makes of the clips. Random weights are no change, because they are announced by themselves.
+    """
+    protocol = protocol_of(config)
+    name, own = protocol.name, _own_protocols(config)
+    if not _is_shipped(name) and name not in own:
+        raise EvalkitError(f"protocol.name={name}: {unknown('protocol', name, yamls(config, 'protocol'))}")
+    shipped = _metrics_in(conf_dir())
+    files = [file for file, held in shipped.items() if held & metrics.keys()]
+    if name in own:  # which may define metrics of the user's
+        defined, taken = metrics.keys() & set(protocol.defines), set().union(*shipped.values())
+        files += [f for f, held in _metrics_in(Path(config.config_dir)).items() if held & defined and not held & taken]
+    seed = "null" if config.random_weights is None else config.random_weights
+    standard = _standard(name, config, f"metric=[{','.join(files)}]", f"random_weights={seed}")
+    changes = list(_differences(protocol, protocol_of(standard)))
+
+    def mark(metric: str) -> str:
+        known = metric in standard.metric
+        altered = known and _switches(standard.metric[metric]) != _switches(config.metric[metric])
+        if changes or altered or not all(asset.published(cache) for asset in assets_of(metrics[metric])):
+            return f"{name} (changed)"
+        return name if known and metric in protocol.defines else f"{name} (extended)"
+
+    return {metric: mark(metric) for metric in metrics}, changes
+
+
+def remarks(config: DictConfig, metrics: Mapping[str, Metric]) -> Iterator[str]:
+    """What a reader of scores must know about their protocol, one sentence each.
+
+    That is what a user's own protocol changes in the one that it is derived from, and which local weight files
+    are taken for published ones whose digest is not known.
+    """
+    own, name = _own_protocols(config), str(config.protocol.name)
+    while name in own:
+        parent = own[name]
+        ours, theirs = (protocol_of(_standard(each, config, "metric=[]")) for each in (name, parent))
+        changed = "; ".join(_differences(ours, theirs, besides=("name", "derived_from"))) or "nothing"
+        yield f"changed in the protocol {parent} by {name}, which is derived from it: {changed}"
+        name = parent
+    for asset in assets_of(*metrics.values()):
+        if asset.path and not asset.random and not asset.sha256:
+            source = asset.url or f"{asset.repo}@{asset.revision or 'main'}"
+            yield f"{asset.name}: '{asset.path}' is taken for {source}, whose digest is not known"
+
+
+def _standard(name: str, config: DictConfig, *options: str) -> DictConfig:
+    """The configuration of an unchanged protocol."""
+    return compose(["model=synth", "prompts=demo", f"protocol={name}", *options], config.config_dir)
+
+
+def _is_shipped(name: str) -> bool:
+    return (conf_dir() / "protocol" / f"{name}.yaml").is_file()
+
+
+def _own_protocols(config: DictConfig) -> dict[str, str]:
+    """The protocols in the user's folder, each with the one that it is derived from.
+
+    Raises EvalkitError for one that does not say its name, or that is not derived, in the end, from evalkit's.
+    """
+    if config.config_dir is None:
+        return {}
+    parents: dict[str, Any] = {}
+    for path in sorted((Path(config.config_dir) / "protocol").glob("*.yaml")):
+        node = _read(path)
+        if (
+            not PROTOCOL_NAME.fullmatch(path.stem) or path.stem == "unknown"
+        ):  # where published numbers have no known protocol
+            raise EvalkitError(f"'{path}': a protocol cannot have this name: use letters, digits and _.-")
+        if node.get("name") != path.stem:
+            raise EvalkitError(f"'{path}': a protocol has the name of its file: set name: {path.stem}")
+        if not node.get("derived_from"):
+            raise EvalkitError(f"'{path}': set derived_from to the protocol that it starts from, such as musicgen")
+        if any(not isinstance(d, str) or {"/", "@"} & set(d) for d in node.get("defaults") or []):
+            raise EvalkitError(f"'{path}': the defaults of a protocol are protocols and _self_, and nothing else")
+        parents[path.stem] = str(node["derived_from"])
+    for name in parents:
+        seen, parent = [name], parents[name]
+        while not _is_shipped(parent):
+            if parent in seen:
+                raise EvalkitError(f"protocol {name}: derived from itself: derived_from must lead to one of evalkit's")
+            if parent not in parents:
+                known = yamls(config, "protocol")
+                raise EvalkitError(f"protocol {seen[-1]}: derived_from: {unknown('protocol', parent, known)}")
+            seen.append(parent)
+            parent = parents[parent]
+    return parents
+
+
+def _metrics_in(folder: Path) -> dict[str, set[str]]:
+    """The names of the metrics in each YAML of a folder of YAMLs: one may hold several."""
+    return {path.stem: set(_read(path)) - {"defaults"} for path in sorted((folder / "metric").glob("*.yaml"))}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A YAML as it is written. Raises EvalkitError where it is no mapping."""
+    try:
+        node = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise EvalkitError(f"'{path}': {' '.join(str(error).split())}") from error
+    if not isinstance(node, dict):
+        raise EvalkitError(f"'{path}': must hold keys with values")
+    return {str(key): value for key, value in node.items()}
+
+
+def _differences(ours: Protocol, theirs: Protocol, besides: Collection[str] = ()) -> Iterator[str]:
+    """Name the switches in which two protocols differ, such as "vggish.hop 0.96, not 0.5"."""
+
+    def compared(own: Any, other: Any, path: str) -> Iterator[str]:
+        if isinstance(own, dict):
+            for key in own:
+                if path or key not in besides:
+                    yield from compared(own[key], other[key], f"{path}{key}.")
+        elif own != other:
+            yield f"{path[:-1]} {_shown(own)}, not {_shown(other)}"
+
+    return compared(dataclasses.asdict(ours), dataclasses.asdict(theirs), "")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    return "null" if value is None else str(value)
+
+
+def _switches(node: Any) -> Any:
+    """A metric's node without the places of its files."""
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if isinstance(plain, dict):
+        return {key: _switches(value) for key, value in plain.items() if key != "path"}
+    return plain
