@@ -63,7 +63,7 @@ def prepare(folder: Path, clips: int) -> list[str]:
     keyed = {name: (extractor.key(metric.encoder), metric.encoder) for name, metric in plan.metrics.items()}
     for name, (key, _) in keyed.items():
         extractor.networks[key] = partial(made, name)
-    loudness = plan.config.protocol.generated_loudness
+    loudness = plan.protocol.generated_loudness
     own = dict(keyed.values())
     theirs = dict(keyed[name] for name in plan.paired)
     for clips_of, encoders, level in (

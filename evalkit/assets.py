@@ -56,7 +56,7 @@ class Asset:
         return self.path or self.url or f"{self.repo}@{self.revision or 'main'}"
 
     def find(self, cache: Cache) -> Path | None:
-        """Where the file or folder lies on this machine, or None. Never uses the network."""
+        """Find the file or folder on this machine, or None. Never uses the network."""
         if self.random:
             return None
         if self.path:
@@ -67,7 +67,7 @@ class Asset:
         return self._snapshot(local_files_only=True)
 
     def locate(self, cache: Cache) -> Path:
-        """Like `find`, but raises EvalkitError that says how to get what is missing."""
+        """Find the file or folder on this machine. Raises EvalkitError that says how to get what is missing."""
         found = self.find(cache)
         if found is None:
             if self.path:
@@ -97,7 +97,7 @@ class Asset:
             raise EvalkitError(f"cannot fetch {self.name} from {self.source}: {reason(error)}") from error
 
     def identity(self, cache: Cache) -> Any:
-        """What a result depends on: the content, or the pinned commit of a hub repository."""
+        """Describe what a result depends on: the content, or the pinned commit of a hub repository."""
         if self.random:
             return {"random_seed": self.random_seed}
         found = self.locate(cache)
@@ -167,7 +167,7 @@ class Asset:
 
 
 def assets_of(*components: Any) -> Iterator[Asset]:
-    """All assets that built components hold, each once."""
+    """List the assets that components hold, each once."""
     seen = []
     todo = list(components)
     while todo:

@@ -29,7 +29,7 @@ class AudioError(Exception):
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All audio files below a folder, by suffix, sorted. Raises EvalkitError if there are none, or a part is closed."""
+    """List all audio files below a folder, sorted. Raises EvalkitError for none, and for a folder it cannot read."""
 
     def closed(error: OSError) -> None:
         raise EvalkitError(f"cannot look into '{error.filename}': {error.strerror or error}") from error
@@ -110,7 +110,7 @@ RESAMPLERS = ("julius", "resampy", "torchaudio", "torchaudio_kaiser_best", "soxr
 
 
 def resample(audio: Audio, rate: int, resampler: str = "julius") -> Audio:
-    """Resample as one of the packages does that published numbers were computed with.
+    """Resample with the method of one of the packages that published numbers were computed with.
 
     "julius" is `julius.resample_frac` (audiocraft's `convert_audio`); "resampy" is `resampy.resample`
     with its default filter (frechet-audio-distance); "torchaudio" is `torchaudio.functional.resample`
@@ -217,7 +217,7 @@ def _resampy_filters(old: int, new: int) -> tuple[np.ndarray, int, int]:
 
 
 def downmix(audio: Audio) -> Audio:
-    """Mean over channels: (channels, samples) to (1, samples)."""
+    """Average the channels: (channels, samples) to (1, samples)."""
     return Audio(audio.samples.mean(axis=0, keepdims=True), audio.rate)
 
 
@@ -241,7 +241,7 @@ def _biquads(rate: int) -> list[tuple[list[float], list[float]]]:
 
 
 def loudness(audio: Audio) -> float:
-    """Integrated loudness in LUFS, the value of torchaudio.functional.loudness.
+    """Measure the integrated loudness in LUFS, as does torchaudio.functional.loudness.
 
     The formula is ITU-R BS.1770-4's, with the filters of torchaudio, which also clips each filter's
     output to [-1, 1]. -inf for audio below the absolute gate of -70 LUFS and NaN for audio shorter

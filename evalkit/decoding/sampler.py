@@ -24,9 +24,9 @@ class Sampler:
         guidance_scale: that of the sampling.
     """
 
-    def __init__(self, ids: Sequence[str], codebooks: int, sampling: Sampling, device: Any, greedy: bool = False):
-        """`ids` are the clips' prompt ids; `greedy` leaves temperature, filters and noise out."""
-        self.sampling, self.greedy = sampling, greedy
+    def __init__(self, ids: Sequence[str], codebooks: int, sampling: Sampling, device: Any):
+        """`ids` are the clips' prompt ids."""
+        self.sampling = sampling
         self.guidance_scale = sampling.guidance_scale
         self.codebooks = codebooks
         self.keys = clip_keys(sampling.seed, ids, device)
@@ -47,8 +47,6 @@ class Sampler:
         """
         scores = guide(logits, self.guidance_scale)
         self.finite &= (scores * 0).flatten(1).sum(dim=1) == 0  # NaN for what is not finite
-        if self.greedy:
-            return scores.argmax(dim=2)
         top_k, top_p, temperature = self.sampling.top_k, self.sampling.top_p, self.sampling.temperature
         if temperature != 1:
             scores = scores / temperature

@@ -14,7 +14,7 @@ from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which 
 
 
 def draws(clips: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each clip is drawn in each resample: (resamples, clips), float64, rows sum to `clips`."""
+    """Count how often each resample draws each clip: (resamples, clips), float64; each row sums to `clips`."""
     rng = np.random.default_rng([seed, clips])
     counts = np.empty((resamples, clips))
     for row in counts:
@@ -29,7 +29,7 @@ def interval(
     clips: int,
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float]:
-    """Bounds of the central share `level` of resampled values, moved so that their mean is `value`, and widened.
+    """Compute a bootstrap interval: the central share `level` of resampled values, centred on `value` and widened.
 
     For a mean over clips this is the percentile interval (Efron and Tibshirani 1993, chapter 13). A
     plug-in distance such as FAD is larger on a resample than on the sample, because a resample has

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def kl_divergence(predicted: np.ndarray, target: np.ndarray, epsilon: float = 1e-6) -> np.ndarray:
-    """KL(target ‖ predicted) of each row of two arrays of probabilities (n, classes), in nats.
+    """Compute KL(target ‖ predicted) of each row of two arrays of probabilities (n, classes), in nats.
 
     `epsilon` is added to the prediction inside its logarithm only, and nothing is renormalised, as
     in audiocraft's `kl_divergence`.
@@ -19,7 +19,7 @@ def kl_divergence(predicted: np.ndarray, target: np.ndarray, epsilon: float = 1e
 
 
 def cosine_similarity(a: np.ndarray, b: np.ndarray, epsilon: float = 1e-8) -> np.ndarray:
-    """Cosine of the angle between rows of two arrays (n, d); norms are at least `epsilon`, as in torch."""
+    """Compute the cosine of the angle between rows of two arrays (n, d); norms are at least `epsilon`, as in torch."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     norms = [np.maximum(np.linalg.norm(x, axis=-1), epsilon) for x in (a, b)]
     similarity: np.ndarray = (a * b).sum(axis=-1) / (norms[0] * norms[1])

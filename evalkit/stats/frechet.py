@@ -90,7 +90,7 @@ def _sums(clips: Sequence[np.ndarray], centre: np.ndarray) -> tuple[np.ndarray, 
 def resampled_frechet_distances(
     generated: Sequence[np.ndarray], reference: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1
 ) -> np.ndarray:
-    """Fréchet distance of each resample of paired clips, (resamples,); NaN where a resample has too few frames."""
+    """Compute the Fréchet distance of each resample of paired clips, (resamples,); NaN for too few frames."""
     from threadpoolctl import threadpool_limits
 
     def distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
@@ -109,7 +109,7 @@ def resampled_frechet_distances(
 
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
-    """Squared Fréchet distance of two Gaussians, |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½).
+    """Compute the squared Fréchet distance of two Gaussians, |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½).
 
     Dowson and Landau (1982), as used for FAD by Kilgour et al. (2019). The trace of the root is the
     sum of the singular values of F1ᵀ F2, for any factors C = F Fᵀ. Unlike the roots of eigenvalues

@@ -12,7 +12,7 @@ from evalkit.stats.frechet import CHUNK, gaussian
 def frechet_distances_without(
     generated: Sequence[np.ndarray], reference: Sequence[np.ndarray], ddof: int = 1
 ) -> tuple[float, np.ndarray]:
-    """The Fréchet distance of all clips, and without each one of the generated clips: a number and (clips,).
+    """Compute the Fréchet distance of all clips, a number, and that without each generated clip in turn, (clips,).
 
     Exact: each clip's sums of products are taken from those of all. The trace of the root of the
     covariances' product is the sum of the roots of the eigenvalues of R C R, with R² the reference's

@@ -13,7 +13,7 @@ FRAMES = 2048  # rows and columns of a tile of the kernel's matrix
 
 
 def median_distance(clips: Sequence[np.ndarray], limit: int, seed: int) -> float:
-    """Median Euclidean distance of all pairs of frames.
+    """Compute the median Euclidean distance of all pairs of frames.
 
     Of more than `limit` frames, all pairs among a seeded sample of `limit` frames count.
 
@@ -31,7 +31,7 @@ def median_distance(clips: Sequence[np.ndarray], limit: int, seed: int) -> float
 
 
 def unbiased_mmd(x: Sequence[np.ndarray], y: Sequence[np.ndarray], weights: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Squared maximum mean discrepancy of the frames of each resample of paired clips, (resamples,).
+    """Estimate the squared maximum mean discrepancy of each resample of paired clips without bias, (resamples,).
 
     Gretton et al. 2012, equation 3: no frame is paired with itself, so the value may be negative. A
     clip that is drawn twice counts as two clips, whose frames are compared with each other. Kernel
@@ -55,7 +55,7 @@ def unbiased_mmd(x: Sequence[np.ndarray], y: Sequence[np.ndarray], weights: np.n
 def kernel_sums(
     x: Sequence[np.ndarray], y: Sequence[np.ndarray], weights: np.ndarray, bandwidth: float, centre: np.ndarray
 ) -> np.ndarray:
-    """Sum of the kernel over all pairs of a frame of x and one of y, clips counted by each row of weights.
+    """Sum the kernel over all pairs of a frame of x and a frame of y; each row of weights says how often a clip counts.
 
     Only a tile of the frames' kernel and its sums per pair of clips are in memory at once. Where x
     is y, half of the tiles are computed.

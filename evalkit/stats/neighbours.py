@@ -22,7 +22,7 @@ def clip_means(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_distances(points: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
-    """Distance of each point (n, d) to its k-th nearest of m points (m, d), (n,).
+    """Compute the distance of each point (n, d) to its k-th nearest of m points (m, d), (n,).
 
     Without `among` the m points are the same ones, and none is its own neighbour. Raises ValueError
     if there are fewer than k.
@@ -41,7 +41,7 @@ def nearest_distances(points: np.ndarray, k: int, among: np.ndarray | None = Non
 
 
 def balls_around(queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, closed: bool) -> np.ndarray:
-    """How many balls each query (n, d) lies in, (n,).
+    """Count the balls that each query (n, d) lies in, (n,).
 
     Args:
         centres, radii: of the balls, (m, d) and (m,).

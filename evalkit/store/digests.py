@@ -21,7 +21,7 @@ def canonical(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON-like value, as 64 hexadecimal digits."""
+    """Compute the SHA-256 of a JSON-like value, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
@@ -32,7 +32,7 @@ SETTLED = 2_000_000_000  # nanoseconds after which a change must show in a file'
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes; read once as long as nothing shows a change (see `known_digests`)."""
+    """Compute the SHA-256 of a file's bytes; an unchanged file is read only once (see `known_digests`)."""
     stat = path.stat()
     # the time of the last change of the entry moves even where a copy keeps that of the content
     state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
@@ -49,7 +49,7 @@ def sha256_file(path: Path) -> str:
 
 @contextlib.contextmanager
 def known_digests(root: Path) -> Iterator[None]:
-    """Keep the digests of files from one process to the next: thousands of clips are not read again.
+    """Keep the digests of files from one process to the next, so that unchanged clips are not read again.
 
     A file counts as unchanged while its size, its times of modification and of change, and its inode stay.
     """
@@ -73,7 +73,7 @@ def known_digests(root: Path) -> Iterator[None]:
 
 
 def sha256_tree(path: Path) -> str:
-    """SHA-256 over the relative names and contents of a file or of all files below a folder."""
+    """Compute the SHA-256 of the relative names and contents of a file or of all files below a folder."""
     if path.is_file():
         return sha256_file(path)
     files = sorted(p for p in path.rglob("*") if p.is_file())

@@ -38,7 +38,7 @@ def identity(value: Any, cache: Cache) -> Any:
 
 
 def named(component: type) -> dict[str, str]:
-    """The name that a component's class has in keys of the cache and in results."""
+    """Give the name that a component's class has in keys of the cache and in results."""
     kind = vars(component).get("kind")  # an inherited one would be that of other code
     if not isinstance(kind, str) or not kind:
         raise EvalkitError(

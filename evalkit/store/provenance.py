@@ -30,7 +30,7 @@ def provenance(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """The installed versions of the packages that a result depends on."""
+    """List the installed versions of the packages that a result depends on."""
     return {name: _version(name) for name in PACKAGES}
 
 

@@ -10,7 +10,7 @@ from evalkit.store.digests import canonical, digest
 
 
 def noise_seed(seed: int, prompt_id: str) -> int:
-    """A seed for torch's generators, below 2^63, that depends on a clip's own key alone."""
+    """Make a seed for torch's generators, below 2^63, that depends on a clip's own key alone."""
     own = hashlib.sha256(canonical([seed, prompt_id]).encode()).digest()
     return int.from_bytes(own[:8], "little") >> 1
 

@@ -238,12 +238,6 @@ def test_nothing_is_read_back_from_a_device(sampling: Sampling, monkeypatch: pyt
     assert tokens.shape == (2, 4) and tokens.dtype == torch.int64
 
 
-def test_greedy_takes_the_likeliest() -> None:
-    logits = normal(2, 3, 4, 64)
-    tokens = Sampler(["a", "b", "c"], 4, Sampling(top_k=3, temperature=9.0), "cpu", greedy=True)(logits, STEP)
-    assert torch.equal(tokens, guide(logits, 3.0).argmax(dim=2))
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_recorded_graph_chooses_what_the_cpu_does() -> None:
     ids = ["a", "b", "c"]
