@@ -11,7 +11,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import by_length
-from evalkit.encoders import Channels, Input
+from evalkit.encoders import Channels, Input, Reads
 from evalkit.errors import EvalkitError, loading
 from evalkit.store.cache import Cache
 from evalkit.weights import seeded
@@ -41,8 +41,12 @@ class EnCodec:
     resampler: str = "julius"
     remove_dc: bool = False
     kind: ClassVar[str] = "encodec"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random
 
     @property
     def hears(self) -> Input:
