@@ -20,8 +20,9 @@ from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator, Model
 from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
-from evalkit.settings import Dtype, Engine, Sampling
+from evalkit.settings import Dtype, Engine, Sampling, Uncertainty
 from evalkit.store.cache import Cache
+from evalkit.store.identity import identity
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,12 @@ class Plan:
     """The components of one run.
 
     Attributes:
+        uncertainty: the bootstrap behind the intervals.
         protocols: for each metric the name of the protocol that it really follows.
         changes: switches of the protocol that are not as it has them, such as "vggish.hop 0.96, not 0.5".
+        small_slice: number of prompts below which a slice's scores are marked.
+        min_references: share of the prompts whose reference must be usable.
+        output_dir, name: where the run's folder is made, and what its name ends with.
     """
 
     config: DictConfig
@@ -41,8 +46,13 @@ class Plan:
     slices: list[Slice]
     sampling: Sampling
     engine: Engine
+    uncertainty: Uncertainty
     protocols: dict[str, str]
     changes: list[str]
+    small_slice: int
+    min_references: float
+    output_dir: str
+    name: str
 
     @property
     def references(self) -> str | Model | None:
@@ -59,6 +69,34 @@ class Plan:
         """The metrics that compare generated clips with reference clips, not with captions."""
         encoders = {name: metric.reference_encoder for name, metric in self.metrics.items()}
         return {name: self.metrics[name] for name, e in encoders.items() if e is not None and e.reads == "audio"}
+
+    @property
+    def protocol(self) -> Any:
+        return self.config.protocol
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        return {}
+
+    def own_folders(self, group: str) -> list[Any]:
+        return []
+
+    def definition(self, metric: str) -> dict[str, Any]:
+        """Describe a metric by all that affects its values."""
+        described: dict[str, Any] = identity(self.metrics[metric], self.cache)
+        return described
+
+    def random_networks(self, metric: str) -> list[str]:
+        """The networks behind a metric that have random weights; a model that renders its references is one."""
+        component = self.metrics[metric]
+        networks = [asset.name for asset in assets_of(component) if asset.random]
+        for encoder in (component.encoder, component.reference_encoder):
+            # one whose weights are no assets has but its own name
+            if encoder is not None and encoder.random and not any(a.random for a in assets_of(encoder)):
+                networks.append(encoder.kind)
+        if metric in self.paired and isinstance(self.references, Generator) and self.references.random:
+            networks.append(self.references.kind)
+        return list(dict.fromkeys(networks))
 
 
 def make_plan(config: DictConfig) -> Plan:
@@ -95,8 +133,13 @@ def make_plan(config: DictConfig) -> Plan:
         slices=slices_of(config),
         sampling=sampling,
         engine=engine,
+        uncertainty=Uncertainty(**{str(k): v for k, v in config.uncertainty.items()}),
         protocols=protocols,
         changes=changes,
+        small_slice=config.small_slice,
+        min_references=config.min_references,
+        output_dir=config.output_dir,
+        name=config.name or "_".join(models)[:60],
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
