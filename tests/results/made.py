@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from evalkit.results.evidence import Evidence
-from evalkit.results.frames import INDEX, SCORES, SLICES
+from evalkit.results.frames import CLIPS, INDEX, PROMPTS, SCORES, SLICES
+from evalkit.results.frames import VALUES as CLIP_VALUES
 from evalkit.results.record import Count, MetricInfo, PromptsInfo, ProtocolInfo, Record, ReferencesInfo, RowInfo
 
 TITLES = {
@@ -86,11 +87,13 @@ def record(
         for name, value in found.items()
     ]  # fmt: skip
     statuses = {model: (clips or {}).get(model, ["ok"] * total) for model in values}
+    empty = {name: {"str": "", "object": [], "int64": 0, "float64": math.nan}[kind] for name, kind in CLIPS.items()}
     clip_rows = [
-        {"model": model, "id": f"p{i}", "sample": 1, "status": status, "sha256": f"{model}{i}"}
+        {**empty, "model": model, "id": f"p{i}", "sample": 1, "status": status, "sha256": f"{model}{i}"}
         for model, found in statuses.items()
         for i, status in enumerate(found)
     ]
+    prompts = [{"id": f"p{i}", "caption": f"caption {i}", "tags": [], "labels": []} for i in range(total)]
     made = Record(
         prompts_info=PromptsInfo("musiccaps", "all", total, total, "a" * 64, "b" * 64),
         references_info=ReferencesInfo(Count(total, total), "c" * 64),
@@ -106,13 +109,13 @@ def record(
             "packages": {"evalkit": "0.1.0"}, "commit": "abc123", "dirty": False,
             "device": "cpu", "device_name": "x86_64", "dtype": "float32",
         },
-        prompts=pd.DataFrame(),
+        prompts=_typed(prompts, PROMPTS),
         scores=_typed(scores, SCORES),
         slices=_typed(slices, SLICES),
         context=pd.DataFrame(),
-        clips=pd.DataFrame(clip_rows, columns=["model", "id", "sample", "status", "sha256"]),
-        values=pd.DataFrame(),
-        evidence=Evidence(pd.DataFrame(columns=list(INDEX)).astype(INDEX), path),
+        clips=_typed(clip_rows, CLIPS),
+        values=_typed([], CLIP_VALUES),
+        evidence=Evidence(_typed([], INDEX), path),
         path=path,
     )  # fmt: skip
     return replace(made, **changes)
