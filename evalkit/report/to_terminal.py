@@ -15,7 +15,7 @@ from evalkit.report.document import Cell, Column, Document, Quantity, Row, Table
 from evalkit.report.numbers import NONE, absent, count, interval
 
 NAME = 16  # characters that the names of rows get at least, if they have as many
-TITLE = 12  # characters that the titles of columns get at least on a line, if they have as many
+TITLE = 12  # characters that the titles of columns get on a line, if they have as many and there is room
 GAP = 2  # between columns
 BETWEEN = (" to ", "–")  # the bounds of an interval; the second where the first does not fit
 
@@ -105,9 +105,7 @@ class _Layout:
     def blocks(self, width: int, broken: bool) -> list[list[Text]]:
         """The lines of as many tables as a width needs, with all rows in each; names of rows may be broken."""
         widths = [
-            max(
-                [column.least, min(column.width, TITLE), *(cell_len(line) for cells in self.cells for line in cells[i])]
-            )
+            max([column.least, *(cell_len(line) for cells in self.cells for line in cells[i])])
             for i, column in enumerate(self.columns)
         ]
         least = self._widest()
@@ -125,8 +123,12 @@ class _Layout:
     def _block(self, chosen: Sequence[int], widths: Sequence[int], least: int, width: int) -> list[Text]:
         free = width - sum(GAP + widths[i] for i in chosen)
         name = max(least, min(free, self._widest()))
-        sizes = [name, *(widths[i] for i in chosen)]
-        head = [self.corner.lines(name), *(self.columns[i].lines(widths[i]) for i in chosen)]
+        sizes, spare = [name], max(0, free - name)
+        for i in chosen:
+            more = min(spare, max(0, min(self.columns[i].width, TITLE) - widths[i]))
+            sizes.append(widths[i] + more)
+            spare -= more
+        head = [self.corner.lines(name), *(self.columns[i].lines(sizes[k]) for k, i in enumerate(chosen, 1))]
         deepest = max(map(len, head))
         lines = _side_by_side([[Text()] * (deepest - len(cell)) + cell for cell in head], sizes)
         lines.append(Text("─" * (sum(sizes) + GAP * len(chosen)), style="dim"))

@@ -102,7 +102,7 @@ def test_markdown_has_room_for_further_tables() -> None:
     assert "## Other published numbers\n\nFor context." in text and "- Riffusion: a caveat" in text
     assert cells(text, "Riffusion") == ["Riffusion", "[card\\_](https://example.org)", "14.8"]
     assert text.endswith("## Provenance\n\n- commit: abc123\n")
-    assert "Slices (1 rows), Other published numbers (1 rows)" in " ".join(
+    assert "Slices (1 row), Other published numbers (1 row)" in " ".join(
         renderer("terminal")(made(more=[slices, published])).split()
     )
 

@@ -127,14 +127,26 @@ def test_n_is_said_once_where_it_can_be() -> None:
     assert mixed.count("n 7") == 1 and mixed.count("n 11") == 4 and mixed.count("n 12") == 3
 
 
-def test_what_has_no_value_is_one_dash() -> None:
+def test_what_has_no_value_is_a_dash_and_what_was_not_published_is_not_said() -> None:
     document = made(2, 2, published=True)
-    cells = dict(document.table.rows[0].cells) | {"m1": {"value": float("nan"), "n": 0}}
+    cells = {"m0": cell(0, published=False, n=12), "m1": {"value": float("nan"), "n": 0, "published": 4.0}}
     rows = [Row({"model": "silence"}, cells), document.table.rows[1]]
     lines = printed(Document("x", "x", Table(document.table.columns, rows)), 80).splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("silence"))
-    assert lines[at].split() == ["silence", "0.137", "–"]
-    assert "–" not in re.sub(r"[\d.]+–[\d.]+", "", lines[at + 1] + lines[at + 2])
+    assert [line.split() for line in lines[at : at + 3]] == [
+        ["silence", "0.137", "–"],
+        ["0.037", "to", "0.337", "–"],
+        ["4.00", "(–)"],
+    ]
+    assert lines[at + 3].startswith(NAMES[1])
+
+
+def test_columns_are_spread_evenly_over_as_few_tables_as_hold_them() -> None:
+    blocks = printed(made(10, 4), 60).split("\n\n")[1:-1]
+    assert [[title in block for title in ("FAD", "KLD", "CLAP score", "Chroma")] for block in blocks] == [
+        [True, True, False, False],
+        [False, False, True, True],
+    ]
 
 
 def test_long_names_are_broken_at_their_joints() -> None:
