@@ -17,6 +17,7 @@ from evalkit.report.numbers import NONE, absent, count, interval
 NAME = 16  # characters that the names of rows get at least, if they have as many
 TITLE = 12  # characters that the titles of columns get on a line, if they have as many and there is room
 GAP = 2  # between columns
+ASCII = str.maketrans("─–−↑↓", "---^v")  # for terminals that know no more
 BETWEEN = (" to ", "–")  # the bounds of an interval; the second where the first does not fit
 
 
@@ -45,7 +46,8 @@ def render(document: Document, console: Console | None = None) -> str:
             console.print()
         for note in [*table.notes, *document.notes, *_elsewhere(document)]:
             _paragraph(console, note, "dim", bullet="- ")
-    return capture.get()
+    text = capture.get()
+    return text.translate(ASCII) if console.options.ascii_only else text
 
 
 def _elsewhere(document: Document) -> Iterator[str]:
@@ -224,12 +226,13 @@ def _laid_out(table: Table, width: int) -> tuple[list[list[Text]], Sequence[str]
         if len(table.rows) == 1
     ]
     below = [(_metrics_below(table, between), broken) for between, broken in ways]
+    tried = []
     for layouts in (beside, alone, below):
         made = [(layout.blocks(width, broken), layout.legend) for layout, broken in layouts]
         if fitting := [(blocks, legend) for blocks, legend in made if len(blocks) == 1 and not _beyond(blocks, width)]:
             return min(fitting, key=lambda laid_out: _height(laid_out[0]))
-    made = [(layout.blocks(width, broken), layout.legend) for layout, broken in beside]
-    return min(made, key=lambda laid_out: (_beyond(laid_out[0], width), _height(laid_out[0])))
+        tried.append(made)
+    return min(tried[0], key=lambda laid_out: (_beyond(laid_out[0], width), _height(laid_out[0])))
 
 
 def _beyond(blocks: Sequence[Sequence[Text]], width: int) -> int:
@@ -317,8 +320,8 @@ def _cell(lines: Sequence[_Line], cell: Cell) -> list[str]:
     """The lines of a cell, without those at its end that say nothing."""
     texts = [line.text(cell) for line in lines]
     said = max([1, *(k for k, text in enumerate(texts, 1) if text != NONE)])
-    marks = ["n " if line.quantities[0].key == "n" else "" for line in lines]
-    return [mark + text for mark, text in zip(marks[:said], texts, strict=False)]
+    counts = [line.quantities[0].key == "n" and text != NONE for line, text in zip(lines, texts, strict=True)]
+    return [f"n {text}" if counted else text for counted, text in zip(counts[:said], texts[:said], strict=True)]
 
 
 def _clean(text: str) -> str:
