@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evalkit.pipeline import Result
+    from evalkit.results.result import Result
 
 __version__ = "0.1.0"
 
@@ -21,3 +22,14 @@ def evaluate(*overrides: str, config_dir: str | None = None) -> Result:
     from evalkit.pipeline import evaluate as run
 
     return run(compose(list(overrides), config_dir))
+
+
+def load(path: str | Path) -> Result:
+    """Read a result from the folder that `evalkit run` printed, or from an unpacked archive of `evalkit pack`.
+
+    Nothing else is needed: no cache, no weights, no network. Raises evalkit.errors.EvalkitError for a
+    folder without a finished result, and for a file that is missing or damaged.
+    """
+    from evalkit.results.result import Result
+
+    return Result.load(path)

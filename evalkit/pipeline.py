@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
@@ -19,8 +20,10 @@ from evalkit.plan import Plan, make_plan, require_files
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.slices import groups
-from evalkit.recording import Result, save
-from evalkit.scoring.scores import measure, require_generated, require_references
+from evalkit.recording import metric_infos, recorded
+from evalkit.results.result import Result
+from evalkit.scoring.embedding import embed, require_generated, require_references
+from evalkit.scoring.scores import score
 from evalkit.settings import MIN_SECONDS
 from evalkit.store.cache import Cache
 from evalkit.store.digests import known_digests
@@ -30,32 +33,48 @@ from evalkit.types import Clip, Prompt, PromptSet
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Clips:
+    """What a run measures: references, one per prompt, and the clips of each row of the table."""
+
+    references: list[Clip]
+    models: dict[str, Row]
+    calibration: dict[str, Row]
+
+
 def evaluate(config: DictConfig) -> Result:
-    """Generate, embed, score and report. Raises EvalkitError for a mistake or a missing file."""
+    """Run the main job: prompts to clips, to features, to scores, to the record of all of it.
+
+    Each stage keeps what it makes in the cache, by content, and asks there first: a run that was
+    stopped, or that differs from an earlier one, makes only what is new. Raises EvalkitError for a
+    mistake of the user and for a file that is missing.
+    """
     with known_digests(Cache(config.cache_dir).root):
         plan = make_plan(config)
-        prompts: PromptSet = plan.prompts.load(plan.cache)
+        prompts = plan.prompts.load(plan.cache)
         slices = groups(prompts.prompts, plan.slices)
         require_files(plan)
-        folder = RunFolder(config.output_dir, config.name or "_".join(plan.models)[:60])
+        folder = RunFolder(plan.output_dir, plan.name)
         with logging_to(folder):
-            references = reference_clips(plan, prompts)
-            require_references(plan, references)
-            generated = {name: generated_clips(plan, name, prompts) for name in plan.models}
-            rows = calibration_rows(plan, prompts, references)
-            return save(folder, plan, prompts, measure(plan, prompts, references, generated, slices, rows))
+            clips = clips_of_run(plan, prompts)
+            features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
+            scores = score(plan, metric_infos(plan), features, slices)
+            return recorded(folder, plan, prompts, scores)
 
 
-def clips(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
-    """Get one clip of a model per prompt."""
-    return clips_of(
-        model,
-        prompts,
-        plan.sampling,
-        plan.cache,
-        plan.engine,
-        title,
-    )
+def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
+    """Find the references, and find or make the clips of every model and calibration row.
+
+    Raises EvalkitError where too few can be used.
+    """
+    references = reference_clips(plan, prompts)
+    require_references(plan, references)
+    own = {name: Row(prompts.prompts, generated_clips(plan, name, prompts)) for name in plan.models}
+    return Clips(references, own, calibration_rows(plan, prompts, references))
+
+
+def _clips_of(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
+    return clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title)
 
 
 def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
@@ -63,7 +82,7 @@ def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
     if not plan.paired and not any(row.needs_references for row in plan.calibration.values()):
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
-        return clips(plan, prompts.prompts, plan.references, "references")
+        return _clips_of(plan, prompts.prompts, plan.references, "references")
     whole = plan.protocol.pair_length == "own"
     return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
 
@@ -83,7 +102,7 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
         return dataclasses.replace(clip, status="too short", reason=reason)
 
     asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
-    checked = [check(clip) for clip in clips(plan, asked, plan.models[name], name)]
+    checked = [check(clip) for clip in _clips_of(plan, asked, plan.models[name], name)]
     require_generated(plan, name, checked)
     return checked
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -21,8 +22,9 @@ from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
 from evalkit.protocols import followed, protocol_of, remarks
 from evalkit.results.published import Published, load_published
-from evalkit.settings import Dtype, Engine, Protocol, Sampling
+from evalkit.settings import Dtype, Engine, Protocol, Sampling, Uncertainty
 from evalkit.store.cache import Cache
+from evalkit.store.identity import identity
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,14 @@ class Plan:
     """The components of one run.
 
     Attributes:
+        uncertainty: the bootstrap behind the intervals.
         protocols: for each metric the name of the protocol that it really follows.
         changes: switches of the protocol that are not as its YAML has them, such as "vggish.hop 0.96, not 0.5".
         protocol_remarks: what a reader of scores must know about their protocol, one sentence each.
         published: numbers to compare with, evalkit's and the user's.
+        small_slice: number of prompts below which a slice's scores are marked.
+        min_references: share of the prompts whose reference must be usable.
+        output_dir, name: where the run's folder is made, and what its name ends with.
     """
 
     config: DictConfig
@@ -45,11 +51,16 @@ class Plan:
     calibration: dict[str, Calibration]
     sampling: Sampling
     engine: Engine
+    uncertainty: Uncertainty
     protocol: Protocol
     protocols: dict[str, str]
     changes: list[str]
     protocol_remarks: list[str]
     published: list[Published]
+    small_slice: int
+    min_references: float
+    output_dir: str
+    name: str
 
     @property
     def references(self) -> str | Model | None:
@@ -66,6 +77,23 @@ class Plan:
         """The metrics that compare generated clips with reference clips, not with captions."""
         encoders = {name: metric.reference_encoder for name, metric in self.metrics.items()}
         return {name: self.metrics[name] for name, e in encoders.items() if e is not None and e.reads == "audio"}
+
+    def definition(self, metric: str) -> dict[str, Any]:
+        """Describe a metric by all that affects its values."""
+        described: dict[str, Any] = identity(self.metrics[metric], self.cache)
+        return described
+
+    def random_networks(self, metric: str) -> list[str]:
+        """The networks behind a metric that have random weights; a model that renders its references is one."""
+        component = self.metrics[metric]
+        networks = [asset.name for asset in assets_of(component) if asset.random]
+        for encoder in (component.encoder, component.reference_encoder):
+            # one whose weights are no assets has but its own name
+            if encoder is not None and encoder.random and not any(a.random for a in assets_of(encoder)):
+                networks.append(encoder.kind)
+        if metric in self.paired and isinstance(self.references, Generator) and self.references.random:
+            networks.append(self.references.kind)
+        return list(dict.fromkeys(networks))
 
 
 def make_plan(config: DictConfig) -> Plan:
@@ -104,11 +132,16 @@ def make_plan(config: DictConfig) -> Plan:
         calibration=calibration,
         sampling=sampling,
         engine=engine,
+        uncertainty=Uncertainty(**{str(k): v for k, v in config.uncertainty.items()}),
         protocol=protocol,
         protocols=protocols,
         changes=changes,
         protocol_remarks=list(remarks(config, metrics)),
         published=load_published(*(folder / "published" for folder in conf_dirs(config))),
+        small_slice=config.small_slice,
+        min_references=config.min_references,
+        output_dir=config.output_dir,
+        name=config.name or "_".join(models)[:60],
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):

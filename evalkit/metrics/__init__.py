@@ -19,16 +19,20 @@ def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured
 
     Returns the value with `per_clip`, `parts` and `resampled`: all that an additive metric hands over.
     """
-    sums = np.array([float(np.sum(x, dtype=np.float64)) for x in items])
-    counts = np.array([float(len(x)) for x in items])
+    return mean_of_parts(ids, [float(np.sum(x, dtype=np.float64)) for x in items], [float(len(x)) for x in items])
+
+
+def mean_of_parts(ids: Sequence[str], sums: Sequence[float], counts: Sequence[float]) -> Measured:
+    """The mean over all items of all clips, from each clip's sum and number of items, in the order of the ids."""
+    totals, numbers = np.array(sums, np.float64), np.array(counts, np.float64)
 
     def resampled(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            values: np.ndarray = (weights @ sums) / (weights @ counts)
+            values: np.ndarray = (weights @ totals) / (weights @ numbers)
         return values
 
-    (value,) = resampled(np.ones((1, len(items))))
-    parts = dict(zip(ids, zip(sums.tolist(), counts.tolist(), strict=True), strict=True))
+    (value,) = resampled(np.ones((1, len(ids))))
+    parts = dict(zip(ids, zip(totals.tolist(), numbers.tolist(), strict=True), strict=True))
     per_clip = {i: total / count for i, (total, count) in parts.items() if count}
     return Measured(float(value), n=len(per_clip), per_clip=per_clip, parts=parts, resampled=resampled)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import MISSING, OmegaConf
@@ -19,7 +20,6 @@ from yaml import YAMLError
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.settings import PROTOCOL_NAME
-from evalkit.types import Score
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -156,69 +156,62 @@ def _check(path: Path, declared: list[str], used: list[str]) -> None:
 
 
 def compare(
-    scores: Sequence[Score],
+    scores: pd.DataFrame,
     models: Mapping[str, str | None],
-    random: Collection[str],
     dataset: str,
     subset: str,
     full: bool,
+    total: int | None,
     published: Sequence[Published],
-    random_metrics: Collection[str] = (),
-    total: int | None = None,
 ) -> pd.DataFrame:
     """Set every score beside the published value of the same checkpoint, dataset, metric and protocol.
 
     Args:
+        scores: columns model, metric, value, n, protocol, random_weights, note, and any others; scores of
+            random weights are not compared.
         models: the hub id that each model is, or None; rows that are not in it are no models, and are
-            never compared.
-        random: models whose weights are random: they are never compared.
+            not compared.
         full: whether the prompts are the whole dataset.
-        random_metrics: metrics whose encoder has random weights: they are never compared either.
         total: number of prompts in the dataset as it was read; another number than the published
             one is not the full dataset.
 
-    Returns one row per score: model, metric, measured, low and high (its interval), n, published,
-    difference (measured - published), source, url, protocol, comparable, note. `comparable` is False where there is no
-    published value, and where it is of other clips (a subset). Notes are one per line of `note`.
+    Returns the scores with further columns: published, difference (value - published), comparable,
+    source, url. `comparable` is False where there is no published value, and where it is of other clips (a
+    subset). What was found is added to `note`, one remark per line.
     """
     rows = []
-    for score in scores:
+    for row in scores.to_dict("records"):
+        score = {str(key): value for key, value in row.items()}
         found: Published | None = None
-        if score.model not in models:
+        if score["model"] not in models:
             notes: list[str] = []
-        elif score.model in random or score.metric in random_metrics:
+        elif score["random_weights"]:
             notes = ["random weights: not compared with published numbers"]
         else:
-            found, notes = _find(score, models[score.model], dataset, subset, published)
+            found, notes = _find(score, models[score["model"]], dataset, subset, published)
         comparable = False
         value = math.nan
         if found is not None and found.value is not None:
             value = found.value
             whole = full and total in (None, found.total)
             comparable = found.subset == subset and (whole or subset != EVERY)
-            notes = [*_differences(score, found, subset, comparable), *found.caveats]
+            notes = [*_differences(score["n"], found, subset, comparable), *found.caveats]
         rows.append(
             {
-                "model": score.model,
-                "metric": score.metric,
-                "measured": score.value,
-                "low": score.low,
-                "high": score.high,
-                "n": score.n,
+                **score,
                 "published": value,
-                "difference": score.value - value,
+                "difference": score["value"] - value,
+                "comparable": comparable,
                 "source": found.source if found else "",
                 "url": found.url if found else "",
-                "protocol": score.protocol,
-                "comparable": comparable,
-                "note": "\n".join(filter(None, [score.note, *notes])),
+                "note": "\n".join(filter(None, [score["note"], *notes])),
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows)
 
 
 def _find(
-    score: Score, checkpoint: str | None, dataset: str, subset: str, published: Sequence[Published]
+    score: Mapping[str, Any], checkpoint: str | None, dataset: str, subset: str, published: Sequence[Published]
 ) -> tuple[Published | None, list[str]]:
     """Find the published value of a score, or say why there is none."""
     if checkpoint is None:
@@ -226,9 +219,9 @@ def _find(
     here = [p for p in published if p.dataset == dataset]
     if not here:
         return None, [f"no published numbers are known for the prompt set '{dataset}'"]
-    own = [p for p in here if p.released and (p.model, p.metric, p.condition) == (checkpoint, score.metric, "")]
+    own = [p for p in here if p.released and (p.model, p.metric, p.condition) == (checkpoint, score["metric"], "")]
     given = [p for p in own if p.value is not None]
-    same = [p for p in given if p.protocol == score.protocol]
+    same = [p for p in given if p.protocol == score["protocol"]]
     if same:
         # the same clips first, then a document that was itself read before a quote
         return min(same, key=lambda p: (p.subset != subset, not p.primary)), []
@@ -236,13 +229,13 @@ def _find(
         first = min(given, key=lambda p: not p.primary)
         return None, [
             f"published as {first.value:g} under the protocol '{first.protocol}', "
-            f"measured under '{score.protocol}': not compared"
+            f"measured under '{score['protocol']}': not compared"
         ]
     said = [caveat for p in own for caveat in p.caveats]
     return None, said or [f"no value was published for this checkpoint on {dataset}"]
 
 
-def _differences(score: Score, found: Published, subset: str, comparable: bool) -> list[str]:
+def _differences(n: int, found: Published, subset: str, comparable: bool) -> list[str]:
     """Say in what the clips of a score differ from those of the published value."""
     if found.subset != EVERY and found.subset != subset:
         return [f"published on the subset '{found.subset}', not on these clips"]
@@ -252,8 +245,8 @@ def _differences(score: Score, found: Published, subset: str, comparable: bool) 
             f"published on the full {found.dataset}, measured on {part}: "
             "a subset is not the full set, and FAD depends on the number of clips"
         ]
-    if found.n is not None and found.n != score.n:
-        return [f"published on {found.n:,} clips, measured on {score.n:,}"]
+    if found.n is not None and found.n != n:
+        return [f"published on {found.n:,} clips, measured on {n:,}"]
     return []
 
 

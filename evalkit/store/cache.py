@@ -25,7 +25,8 @@ class Cache:
     Layout: weights/ (fetched files), checkpoints/ (made here), codes/KEY/ (generated codes and their
     manifests), clips/KEY/ (generated audio and its manifests), features/ENCODER/AB/KEY (arrays) and
     features/ENCODER/packs/ (many of them in one file),
-    digests.json (of files, see `known_digests`).
+    arrays/ (features that records link to, by the digest of the file), digests.json (of files, see
+    `store.digests.known_digests`).
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None):
@@ -34,6 +35,7 @@ class Cache:
         self.checkpoints = self.root / "checkpoints"
         self.codes = self.root / "codes"
         self.clips = self.root / "clips"
+        self.arrays = self.root / "arrays"
 
     def _feature(self, encoder: str, key: str) -> Path:
         return self.root / "features" / encoder[:32] / key[:2] / key[:32]

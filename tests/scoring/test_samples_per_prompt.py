@@ -19,7 +19,7 @@ from evalkit.metrics.fad import FAD
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.slices import Group
 from evalkit.recording import Result
-from evalkit.report.joined import join
+from evalkit.results.joined import join
 from evalkit.scoring.scores import Pair, measure, score_of
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
@@ -183,7 +183,7 @@ def test_a_run_says_how_many_clips_there_are(tmp_path: Path) -> None:
     assert "3 of 12 prompts, 2 clips each" in text and "6 of 6" in text and "(n " not in text
     assert "2 clips of each prompt: values are means over 2 sets of one clip per prompt" in text
     assert "2 clips" not in (one.path / "table.md").read_text()
-    joined = join([one.path, two.path], across_protocols=False)
+    joined = join([one, two], across_protocols=False)
     assert "each model's clips are the same in all results" in joined.notes
 
 

@@ -1,0 +1,164 @@
+"""The one table model: what every form (terminal, Markdown, CSV, JSON, …) is made from.
+
+A document knows nothing of records: `evalkit.results` says what stands in it, and the other modules of this
+room say how each form looks. A new column, such as a verdict, is a `Quantity` here and a value in the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.report import numbers
+
+Cell = Mapping[str, Any]  # raw values by the keys of quantities; what is absent has no value
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number, or word, that a table says of each row and metric.
+
+    Attributes:
+        key: its key in a cell, and what it is called in plain forms: column "fad_low" for key "low" of
+            metric "fad"; "value" stands under the metric's own name.
+        label: what it is called where people read it.
+        kind: how it is written, see `evalkit.report.numbers.text`; flags are for plain forms only.
+        about: a few words for readers who do not know it; empty for none.
+    """
+
+    key: str
+    label: str
+    kind: numbers.Kind
+    about: str = ""
+
+    def text(self, cell: Cell) -> str:
+        """Write it for people."""
+        return numbers.text(self.kind, cell.get(self.key), cell.get("published"))
+
+
+# In the order of every form. Lower and upper bound are read as one interval.
+QUANTITIES = (
+    Quantity("value", "measured", "number"),
+    Quantity("low", "from", "number"),
+    Quantity("high", "to", "number"),
+    Quantity("n", "n", "count"),
+    Quantity("published", "published", "published"),
+    Quantity("difference", "difference", "difference", "measured − published"),
+    Quantity("comparable", "comparable", "flag"),
+)
+
+
+def cell(values: Mapping[str, Any]) -> Cell:
+    """Choose what a table says from everything that is known of a score."""
+    return {quantity.key: values[quantity.key] for quantity in QUANTITIES if quantity.key in values}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as the head of a column: its name in plain forms, its title, and the arrow to what is better."""
+
+    name: str
+    title: str
+    arrow: str = ""  # "↑", "↓" or nothing
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.arrow}".strip()
+
+
+@dataclass(frozen=True)
+class Link:
+    """A text that leads somewhere, in forms that have links."""
+
+    text: str
+    url: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        labels: what it is called, by label column, such as "model" or "group"; the first one is its name.
+        cells: by the column's name.
+        about: facts about it by label column, which read well before the column's name: "12 of 12" clips.
+        plain: values by column that plain forms have beside the cells, or in place of a label or a fact.
+    """
+
+    labels: Mapping[str, str | Link]
+    cells: Mapping[str, Cell]
+    about: Mapping[str, str] = field(default_factory=dict)
+    plain: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and metrics.
+
+    Attributes:
+        show_n: whether readers need the number of prompts beside each value.
+        small: below which n a value is marked as that of a small group.
+        title: a heading, where a document has several tables.
+        intro, notes: sentences before and after it.
+        quantities: what its cells say.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    show_n: bool = False
+    small: int = 0
+    title: str = ""
+    intro: str = ""
+    notes: Sequence[str] = ()
+    quantities: Sequence[Quantity] = field(default_factory=lambda: QUANTITIES)
+
+    def read(self) -> list[Quantity]:
+        """The quantities that people read: those that any cell has a value of, but for flags."""
+        return [q for q in self.quantities if q.kind != "flag" and (q.key != "n" or self.show_n) and self.has(q.key)]
+
+    def has(self, key: str, column: str | None = None) -> bool:
+        """Whether any cell, of one column or of all, has a value of a quantity."""
+        cells = (cell for row in self.rows for name, cell in row.cells.items() if column in (None, name))
+        return any(not numbers.absent(cell.get(key)) for cell in cells)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat record per row, with the same keys in each: raw values, None for what is absent."""
+        names = dict.fromkeys(name for row in self.rows for name in (*row.labels, *row.about))
+        more = dict.fromkeys(name for row in self.rows for name in row.plain)
+        records = []
+        for row in self.rows:
+            known = {name: str(text) for name, text in {**row.labels, **row.about}.items()} | dict(row.plain)
+            record = {name: known.get(name) for name in names}
+            for column in self.columns:
+                for quantity in self.quantities:
+                    name = column.name if quantity.key == "value" else f"{column.name}_{quantity.key}"
+                    record[name] = row.cells.get(column.name, {}).get(quantity.key)
+            records.append(record | {name: known.get(name) for name in more})
+        return records
+
+
+@dataclass(frozen=True)
+class Document:
+    """Everything that is said of one result, or of several.
+
+    Attributes:
+        title, heading: of the whole, for instance the data set, and what was measured in one line.
+        warning: what must be read first; empty for nothing.
+        table: the main table.
+        notes: what a reader must know, one sentence each.
+        more: further tables (slices, other published numbers), for forms that have room.
+        provenance: short facts such as the commit and the device.
+        plain: everything else that machines may want, a JSON-like value.
+    """
+
+    title: str
+    heading: str
+    table: Table
+    warning: str = ""
+    notes: Sequence[str] = ()
+    more: Sequence[Table] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    plain: Mapping[str, Any] = field(default_factory=dict)

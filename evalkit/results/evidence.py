@@ -1,0 +1,141 @@
+"""The features that metrics of whole sets are computed from, as files that name their own content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evalkit.errors import EvalkitError
+from evalkit.results.frames import INDEX, typed
+from evalkit.store.digests import sha256_file
+from evalkit.store.files import write_atomic
+from evalkit.types import Features
+
+
+@dataclass(frozen=True)
+class Side:
+    """Which features: of which encoder, of which row of the table and sample, and of which of its sounds.
+
+    Attributes:
+        side: "clips" as they are, "cut clips" (to the length of their references), "references" or "captions".
+    """
+
+    encoder: str
+    row: str
+    sample: int
+    side: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Features of clips, references and captions, in files that are read when they are asked for.
+
+    A file is an array (frames, dimensions) of many clips, named by the SHA-256 of its bytes; features
+    that several rows share, such as those of references, are stored once.
+
+    Attributes:
+        index: one row per encoder, row, sample, side and id: array (the file), start and frames (its part).
+        folder: where the files lie.
+    """
+
+    index: pd.DataFrame
+    folder: Path
+    _arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    def of(self, side: Side) -> Features:
+        """Read features. Raises EvalkitError where there are none, and for a file that is absent or damaged."""
+        table = self.index
+        chosen = table[
+            (table["encoder"] == side.encoder)
+            & (table["row"] == side.row)
+            & (table["sample"] == side.sample)
+            & (table["side"] == side.side)
+        ]
+        if chosen.empty:
+            raise EvalkitError(f"the result holds no features of {side.row}: {side.side}, encoder {side.encoder[:12]}")
+        places = zip(chosen["array"], chosen["start"], chosen["frames"], strict=True)
+        values = tuple(self._array(array)[start : start + frames] for array, start, frames in places)
+        return Features(tuple(chosen["id"]), values)
+
+    def _array(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            path = self.folder / f"{name}.npy"
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise EvalkitError(f"'{path}' cannot be read ({error.strerror}): copy the whole result") from error
+            if hashlib.sha256(data).hexdigest() != name:
+                raise EvalkitError(f"'{path}' is damaged: copy the result again, or make it again")
+            self._arrays[name] = np.load(io.BytesIO(data), allow_pickle=False)
+        return self._arrays[name]
+
+    def save(self, folder: Path) -> Evidence:
+        """Hard-link the files into a folder, or copy them where that cannot be done."""
+        for name in self.index["array"].unique():
+            source, target = self.folder / f"{name}.npy", folder / f"{name}.npy"
+            if target.exists():
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(source, target)
+        return Evidence(self.index, folder, self._arrays)
+
+
+class Writer:
+    """Writes features into a folder, each clip's once, and indexes them.
+
+    The features of one side go into one file, but for those that an earlier side of the same encoder
+    has stored already. Nothing stays in memory but the index.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._known: dict[tuple[str, str], tuple[str, int, int]] = {}  # by encoder and content: file, start, frames
+        self._rows: list[tuple[str, str, int, str, str, str, int, int]] = []
+
+    def add(self, side: Side, features: Features) -> None:
+        """Store the features of one side. Raises EvalkitError where the folder cannot be written to."""
+        contents = [_content(value) for value in features.values]
+        new = {
+            content: value
+            for content, value in zip(contents, features.values, strict=True)
+            if (side.encoder, content) not in self._known
+        }
+        if new:
+            name = _write(np.concatenate(list(new.values())), self.folder)
+            start = 0
+            for content, value in new.items():
+                self._known[side.encoder, content] = name, start, len(value)
+                start += len(value)
+        about = side.encoder, side.row, side.sample, side.side
+        for i, content in zip(features.ids, contents, strict=True):
+            self._rows.append((*about, i, *self._known[side.encoder, content]))
+
+    def evidence(self) -> Evidence:
+        """All that was stored."""
+        return Evidence(typed(pd.DataFrame(self._rows, columns=list(INDEX)), INDEX), self.folder)
+
+
+def _content(value: np.ndarray) -> str:
+    shape = f"{value.dtype.str} {value.shape[1:]} {len(value)} ".encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(value).tobytes()).hexdigest()
+
+
+def _write(array: np.ndarray, folder: Path) -> str:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    data = buffer.getvalue()
+    name = hashlib.sha256(data).hexdigest()
+    path = folder / f"{name}.npy"
+    if not path.is_file() or sha256_file(path) != name:
+        write_atomic(path, lambda file: file.write(data))
+    return name

@@ -1,0 +1,42 @@
+"""The frames of a record: their columns and types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+# The columns of each frame with their types. Frames may have more columns where the docstring of Record says so.
+PROMPTS = {"id": "str", "caption": "str", "tags": "object", "labels": "object"}
+SCORES = {
+    "model": "str", "metric": "str", "value": "float64", "low": "float64", "high": "float64", "n": "int64",
+    "protocol": "str", "higher_is_better": "boolean", "random_weights": "bool",
+    "published": "float64", "difference": "float64", "comparable": "bool", "source": "str", "url": "str",
+    "note": "str",
+}  # fmt: skip
+SLICES = {
+    "slice": "str", "group": "str", "model": "str", "metric": "str", "value": "float64", "low": "float64",
+    "high": "float64", "n": "int64", "protocol": "str", "higher_is_better": "boolean", "note": "str", "small": "bool",
+}  # fmt: skip
+CLIPS = {
+    "model": "str", "id": "str", "sample": "int64", "caption": "str", "tags": "object", "labels": "object",
+    "status": "str", "reason": "str", "note": "str", "path": "str", "sha256": "str", "sample_rate": "int64",
+    "channels": "int64", "seconds": "float64", "gain": "float64", "start": "float64", "length": "float64",
+    "compared_length": "float64", "reference_status": "str", "reference_reason": "str", "reference_note": "str",
+    "reference_path": "str", "reference_sha256": "str", "reference_gain": "float64", "reference_start": "float64",
+    "reference_length": "float64",
+}  # fmt: skip
+VALUES = {
+    "model": "str", "sample": "int64", "id": "str", "metric": "str",
+    "value": "float64", "sum": "float64", "count": "float64",
+}  # fmt: skip
+INDEX = {  # of features
+    "encoder": "str", "row": "str", "sample": "int64", "side": "str", "id": "str",
+    "array": "str", "start": "int64", "frames": "int64",
+}  # fmt: skip
+
+
+def typed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Give a frame's columns their order and types; further columns follow. KeyError for one that is absent."""
+    further = [column for column in frame.columns if column not in columns]
+    return frame[[*columns, *further]].astype(dict(columns)).reset_index(drop=True)

@@ -1,0 +1,146 @@
+"""Scores computed again from a record alone: of any set of prompts, with the digits of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import math
+import pkgutil
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from evalkit import metrics
+from evalkit.errors import EvalkitError, unknown
+from evalkit.metrics import Metric, mean_of_parts
+from evalkit.results.evidence import Side
+from evalkit.results.record import MetricInfo, Record
+from evalkit.results.scored import Pair, Scored, scored, select, usable_ids
+from evalkit.settings import Uncertainty
+from evalkit.types import Measured
+
+
+def score(
+    record: Record, row: str, metric: str, ids: Collection[str] | None = None, allow: Sequence[str] = ()
+) -> Scored:
+    """Compute the score of some prompts, or of all, as the run would have.
+
+    Args:
+        row: a row of the table, such as a model.
+        ids: the prompts; those that cannot be measured are left out.
+        allow: packages outside evalkit whose metrics may be imported, where `metric` is one of these.
+
+    Raises EvalkitError for a row or metric that the record does not have, and where there is no value.
+    """
+    info = _info(record, row, metric)
+    chosen, measured = measure(record, row, metric, ids, allow)
+    low, high = info.bounds
+    bounds = -math.inf if low is None else low, math.inf if high is None else high
+    return scored(f"{row}: {metric}", chosen, measured, bounds, Uncertainty(**record.uncertainty))
+
+
+def measure(
+    record: Record, row: str, metric: str, ids: Collection[str] | None = None, allow: Sequence[str] = ()
+) -> tuple[list[str], list[Measured]]:
+    """Apply a metric to some prompts of a record: the ids that could be used, and what it says of each sample.
+
+    Arguments and errors are those of `score`.
+    """
+    info = _info(record, row, metric)
+    if info.additive:
+        chosen, parts = _parts(record, row, metric, ids)
+        samples = [mean_of_parts(chosen, *part) for part in parts] if chosen else []
+    else:
+        pairs = pairs_of(record, row, metric)
+        chosen = usable_ids(pairs, ids)
+        compute = rebuilt(info, allow)
+        samples = [compute(*select(pair, chosen)) for pair in pairs] if chosen else []
+    if not chosen:
+        raise EvalkitError(f"{row}: {metric}: no prompt has both a usable clip and a usable reference")
+    return chosen, samples
+
+
+def pairs_of(record: Record, row: str, metric: str) -> list[Pair]:
+    """The features that a metric of whole sets compares, for each sample: one clip of each prompt.
+
+    Raises EvalkitError for a row or metric that the record does not have, and for an additive metric,
+    of which it holds sums and counts instead.
+    """
+    info = _info(record, row, metric)
+    if info.additive:
+        raise EvalkitError(f"{metric}: the result holds each clip's sum and count, no features: see its values")
+    samples = record.clips.loc[record.clips["model"] == row, "sample"].max()
+    ours, theirs = info.sides
+    return [
+        (
+            record.evidence.of(Side(info.encoder, row, sample, ours)),
+            record.evidence.of(Side(info.reference_encoder, row, sample, theirs)) if theirs else None,
+        )
+        for sample in range(1, samples + 1)
+    ]
+
+
+def _parts(
+    record: Record, row: str, metric: str, only: Collection[str] | None
+) -> tuple[list[str], list[tuple[Sequence[float], Sequence[float]]]]:
+    """The prompts that every sample has, and their sums and counts in each."""
+    values = record.values[(record.values["model"] == row) & (record.values["metric"] == metric)]
+    samples: list[pd.DataFrame] = [sample.set_index("id") for _, sample in values.groupby("sample")]
+    if not samples:
+        return [], []
+    common = set.intersection(*(set(sample.index) for sample in samples))
+    ids = [str(i) for i in samples[0].index if i in common and (only is None or i in only)]
+    chosen = [sample.loc[ids] for sample in samples]
+    return ids, [(sample["sum"].tolist(), sample["count"].tolist()) for sample in chosen]
+
+
+def _info(record: Record, row: str, metric: str) -> MetricInfo:
+    for kind, name, known in (("row", row, record.rows), ("metric", metric, record.metrics)):
+        if name not in known:
+            raise unknown(f"{kind} of the result", name, known)
+    return record.metrics[metric]
+
+
+def rebuilt(info: MetricInfo, allow: Sequence[str] = ()) -> Metric:
+    """Make a metric again from what a record says of it, without its encoders.
+
+    Raises EvalkitError where this version of evalkit has no such metric or computes it otherwise, and
+    for a metric of a package that is not allowed.
+    """
+    definition = info.definition
+    package = definition.get("package")
+    if package is None:
+        found = _by_kind().get(str(definition["kind"]))
+        if found is None:
+            raise EvalkitError(f"this version of evalkit has no metric '{definition['kind']}': run the result again")
+    elif package not in allow:
+        raise EvalkitError(f"the metric '{info.title}' is of the package '{package}': allow it if you trust it")
+    else:
+        module, _, name = info.target.rpartition(".")
+        if not f"{module}.".startswith(f"{package}."):
+            raise EvalkitError(f"the metric '{info.title}' names '{info.target}', which is not of '{package}'")
+        found = getattr(importlib.import_module(module), name)
+    version = getattr(found, "version", 0)
+    if version != definition["version"]:
+        raise EvalkitError(
+            f"'{info.title}' was computed by version {definition['version']} of the metric, and this evalkit has "
+            f"version {version}: run the result again"
+        )
+    fields = [f.name for f in dataclasses.fields(found) if f.init]
+    # encoders are described by their own kind; nothing is encoded here
+    given: Mapping[str, Any] = {name: definition[name] for name in fields if name in definition}
+    made: Metric = found(**{k: None if isinstance(v, Mapping) and "kind" in v else v for k, v in given.items()})
+    return made
+
+
+@functools.cache
+def _by_kind() -> dict[str, Any]:
+    """evalkit's own metrics."""
+    found = {}
+    for module in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if dataclasses.is_dataclass(value) and isinstance(value, type) and "kind" in vars(value):
+                found[str(vars(value)["kind"])] = value
+    return found

@@ -1,0 +1,78 @@
+"""The result of a run, as it is returned by `evaluate`, saved, and loaded again."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from evalkit import report
+from evalkit.report.document import Document
+from evalkit.results import files, recompute, summary
+from evalkit.results.record import Record
+from evalkit.results.scored import Scored
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Result(Record):
+    """What a run measured; its fields are those of `evalkit.results.record.Record`.
+
+    It is complete but for the audio: it can be copied to another machine and be tabled, compared and
+    resampled there, without the cache, the weights or a network.
+    """
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """Read a result from the folder that `evalkit run` printed.
+
+        Raises EvalkitError for a folder without a finished result, a file that is missing or damaged,
+        and a result of another version of the record.
+        """
+        return cls(**files.read(Path(folder).expanduser().absolute()))
+
+    def save(self, folder: str | Path) -> Result:
+        """Write the result into a folder, with its table in every plain form, and return it as it lies there.
+
+        Large arrays are linked where the file system allows it. Raises EvalkitError where the folder
+        holds a result already or cannot be written to.
+        """
+        target = Path(folder).expanduser().absolute()
+        evidence = files.write(self, target, report.files(self.document()))
+        return dataclasses.replace(self, evidence=evidence, path=target)
+
+    def document(self) -> Document:
+        """Everything that the table of this result says, for the renderers of `evalkit.report`."""
+        return summary.document(self)
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The wide table: one row per model, and of each metric M the columns M, M_low, M_high, M_n, …"""
+        return summary.table(self)
+
+    def print(self) -> None:
+        """Print the table, and where the result lies, on the terminal."""
+        print(report.renderer("terminal")(self.document()), end="")
+        print(f"result: {self.path}")
+
+    def score(self, row: str, metric: str, ids: Collection[str] | None = None, allow: Sequence[str] = ()) -> Scored:
+        """Compute the score of some prompts from what is stored; see `evalkit.results.recompute.score`."""
+        return recompute.score(self, row, metric, ids, allow)
+
+    def audio(self, sha256: str, path: str | None) -> Path | None:
+        """Find a clip by its digest: among the files of an unpacked archive, or else where it was measured.
+
+        Args:
+            sha256, path: columns of `clips`, or with the prefix "reference_" those of the reference.
+        """
+        packed = next((self.path / "audio").glob(f"{sha256}.*"), None) if sha256 else None
+        if packed is not None:
+            return packed
+        found = Path(path) if isinstance(path, str) else None
+        return found if found is not None and found.is_file() else None
+
+    def __repr__(self) -> str:
+        return f"Result({json.dumps(str(self.path))}: {len(self.rows)} rows, {len(self.metrics)} metrics)"

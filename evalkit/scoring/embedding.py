@@ -1,0 +1,192 @@
+"""Clips to features: what each metric compares, for one row of the table after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evalkit.calibration import Row
+from evalkit.encoders import Encoder
+from evalkit.errors import EvalkitError
+from evalkit.features.conditioning import usable_seconds
+from evalkit.features.extractor import Extractor
+from evalkit.metrics import Metric
+from evalkit.plan import Plan
+from evalkit.results.scored import Pair
+from evalkit.types import Clip, Features, Prompt
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One row of the table, ready to be scored.
+
+    Attributes:
+        name: the row's name in the table.
+        row: its prompts, and its clips and references with what decoding them has shown.
+        model: whether it is a model, not a calibration row.
+        cut: the clips of each sample as they are compared with references.
+        sides: for each sample the features by encoder and side; sides are named as
+            `evalkit.results.evidence.Side` says. A sample is one clip of each prompt.
+    """
+
+    name: str
+    row: Row
+    model: bool
+    cut: Sequence[Sequence[Clip]]
+    sides: Sequence[Mapping[tuple[str, str], Features]]
+
+    @property
+    def references(self) -> list[Clip]:
+        """The references that the clips are compared with, in the order of the prompts."""
+        assert self.row.references is not None
+        return self.row.references
+
+    def pairs(self, ours: tuple[str, str], theirs: tuple[str, str] | None) -> list[Pair]:
+        """What a metric compares in each sample, by encoder and side."""
+        return [(sides[ours], sides[theirs] if theirs else None) for sides in self.sides]
+
+
+def embed(
+    plan: Plan,
+    prompts: Sequence[Prompt],
+    references: Sequence[Clip],
+    models: Mapping[str, Row],
+    others: Mapping[str, Row],
+) -> Iterator[Embedded]:
+    """Encode the clips of every model, and of every calibration row, one row after the other.
+
+    A metric sees the prompts whose generated clip is usable and, if it compares with clips, whose
+    reference is. These pairs are cut to their common length, as in audiocraft; a metric that compares
+    with captions hears the whole clip. A model's clips are one per prompt, or several, in the order
+    of `prompts.selection.sampled`. Raises EvalkitError where too few clips or references can be used.
+    """
+    stage = _Stage(plan, plan.extractor(), prompts, references)
+    for name, row in {**models, **others}.items():
+        yield stage.embedded(name, row, name in models)
+
+
+class _Stage:
+    """What all rows of a run share: the networks, the captions' features, and those of whole references."""
+
+    def __init__(self, plan: Plan, extractor: Extractor, prompts: Sequence[Prompt], references: Sequence[Clip]):
+        self.plan, self.extractor = plan, extractor
+        self.paired = list(plan.paired.values())
+        self.alone = [metric for name, metric in plan.metrics.items() if name not in plan.paired]
+        text = self._keyed(m.reference_encoder for m in self.alone if m.reference_encoder)
+        self.captions = {key: extractor.captions(prompts, encoder, key) for key, encoder in text.items()}
+        self.references = list(references)
+        self.whole: dict[str, Features] = {}
+        if self.paired:
+            self.whole, self.references = self._of_references(references, "references", refuse_silence=True)
+            require_references(plan, self.references)
+
+    def embedded(self, name: str, row: Row, model: bool) -> Embedded:
+        """Encode one row's clips, and its references where they are cut otherwise than whole."""
+        references = self.references if row.references is None else row.references
+        sets = one_per_prompt(row)
+        titles = [name, *(f"{name}, clip {number} of each prompt" for number in range(2, len(sets) + 1))]
+        seen = [self._sample(t, clips, references, row.paired) for t, clips in zip(titles, sets, strict=True)]
+        checked = mark(row.clips, [clip for checked, _, _ in seen for clip in checked])
+        require_generated(self.plan, name, checked)
+        whole = dataclasses.replace(row, clips=checked, references=references)
+        return Embedded(name, whole, model, [cut for _, cut, _ in seen], [sides for _, _, sides in seen])
+
+    def _sample(
+        self, title: str, clips: list[Clip], references: list[Clip], paired: bool
+    ) -> tuple[list[Clip], list[Clip], dict[tuple[str, str], Features]]:
+        """One clip per prompt: as decoding shows them, as they were cut, and their features by encoder and side."""
+        cut, cut_references = clips, references
+        if paired and self.plan.protocol.pair_length == "common":
+            cut, cut_references = common_length(clips, references, self.plan.protocol.sample_rate)
+        same = cut == clips  # the usual case, in which every clip is decoded once
+        whole, checked = self._of_generated(clips, self.plan.metrics.values() if same else self.alone, title)
+        pairs = whole if same else self._of_generated(cut, self.paired, f"{title}, cut as its references")[0]
+        against = self.whole
+        if cut_references != self.references:
+            # the beginning of a recording may be silent, and is then compared as it is
+            against, _ = self._of_references(cut_references, f"references, cut as {title}", refuse_silence=False)
+        sides = {
+            **{(key, "clips"): whole[key] for key in self._keyed(m.encoder for m in self.alone)},
+            **{(key, "cut clips"): pairs[key] for key in self._keyed(m.encoder for m in self.paired)},
+            **{(key, "references"): features for key, features in against.items()},
+            **{(key, "captions"): features for key, features in self.captions.items()},
+        }
+        return checked, cut, sides
+
+    def _keyed(self, encoders: Iterable[Encoder]) -> dict[str, Encoder]:
+        return {self.extractor.key(encoder): encoder for encoder in encoders}
+
+    def _of_references(
+        self, clips: Sequence[Clip], title: str, refuse_silence: bool
+    ) -> tuple[dict[str, Features], list[Clip]]:
+        encoders = self._keyed(m.reference_encoder for m in self.paired if m.reference_encoder)
+        if not encoders:
+            return {}, []
+        return self.extractor.clips(clips, encoders, loudness=None, refuse_silence=refuse_silence, title=title)
+
+    def _of_generated(
+        self, clips: Sequence[Clip], metrics: Iterable[Metric], title: str
+    ) -> tuple[dict[str, Features], list[Clip]]:
+        encoders, loudness = self._keyed(m.encoder for m in metrics), self.plan.protocol.generated_loudness
+        return self.extractor.clips(clips, encoders, loudness=loudness, refuse_silence=False, title=title)
+
+
+def one_per_prompt(row: Row) -> list[list[Clip]]:
+    """Split the clips into sets of one clip per prompt, each clip with its prompt's id."""
+    ids = [prompt.id for prompt in row.prompts]
+    starts = range(0, len(row.clips), len(ids))
+    return [
+        [dataclasses.replace(clip, id=i) for i, clip in zip(ids, row.clips[start : start + len(ids)], strict=True)]
+        for start in starts
+    ]
+
+
+def common_length(clips: Sequence[Clip], references: Sequence[Clip], rate: int | None) -> tuple[list[Clip], list[Clip]]:
+    """Cut each pair of usable clips to the length that both have."""
+
+    def cut(clip: Clip, other: Clip) -> Clip:
+        if not (clip.ok and other.ok) or usable_seconds(clip, rate) <= usable_seconds(other, rate):
+            return clip
+        return dataclasses.replace(clip, seconds=usable_seconds(other, rate))
+
+    pairs = list(zip(clips, references, strict=True))
+    return [cut(clip, reference) for clip, reference in pairs], [cut(reference, clip) for clip, reference in pairs]
+
+
+def mark(clips: Sequence[Clip], checked: Sequence[Clip]) -> list[Clip]:
+    """Carry what decoding has shown over to the uncut clips."""
+    return [
+        dataclasses.replace(clip, status=seen.status, reason=seen.reason, note=seen.note)
+        for clip, seen in zip(clips, checked, strict=True)
+    ]
+
+
+def require_references(plan: Plan, references: Sequence[Clip]) -> None:
+    """Raise EvalkitError if too few prompts have a usable reference for the metrics that need one."""
+    if not plan.paired:
+        return
+    usable = sum(clip.ok for clip in references)
+    which = f"metric {', '.join(plan.paired)} compares with reference clips, and "
+    if not usable:
+        reasons = next((f" ({c.id}: {c.reason})" for c in references if c.reason), "")
+        raise EvalkitError(
+            f"{which}none of the {len(references)} prompts has a usable one{reasons}: "
+            "set prompts.references to the folder they are in, or metric=clap_score"
+        )
+    if usable < plan.min_references * len(references):
+        bad = next(c for c in references if not c.ok)
+        raise EvalkitError(
+            f"{which}only {usable} of {len(references)} are usable ({bad.id}: {bad.reason or bad.status}, …): "
+            f"complete them, or lower min_references ({plan.min_references:g}) to score without them"
+        )
+
+
+def require_generated(plan: Plan, name: str, clips: Sequence[Clip]) -> None:
+    """Raise EvalkitError if clips of a model are unusable and that was not allowed."""
+    bad = [clip for clip in clips if not clip.ok]
+    if len(bad) == len(clips) or (bad and not plan.engine.keep_going):
+        raise EvalkitError(
+            f"{name}: {len(bad)} of {len(clips)} clips are not usable ({bad[0].id}: {bad[0].reason or bad[0].status}"
+            f"{', …' if len(bad) > 1 else ''}): mend them, or set engine.keep_going=true to score the others"
+        )
