@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -12,10 +11,12 @@ from evalkit.assets import assets_of
 from evalkit.calibration import rows as calibration
 from evalkit.config import build, build_from, check, conf_dirs, yamls
 from evalkit.contracts import require
+from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError, unknown
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
-from evalkit.models import Existing, Generator
+from evalkit.models import Existing, Generator, Model
+from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
 from evalkit.protocols import followed, protocol_of, remarks
 from evalkit.results.published import Published, load_published
@@ -36,8 +37,8 @@ class Plan:
 
     config: DictConfig
     cache: Cache
-    models: dict[str, Generator | Existing]
-    prompts: Any
+    models: dict[str, Model | Existing]
+    prompts: Prompts
     metrics: dict[str, Metric]
     slices: list[Slice]
     sampling: Sampling
@@ -49,8 +50,8 @@ class Plan:
     published: list[Published]
 
     @property
-    def references(self) -> str | Generator | None:
-        references: str | Generator | None = self.prompts.references
+    def references(self) -> str | Model | None:
+        references: str | Model | None = self.prompts.references
         return references
 
     def extractor(self) -> Extractor:
@@ -77,22 +78,25 @@ def make_plan(config: DictConfig) -> Plan:
     metrics = {str(name): build(node, allow) for name, node in config.metric.items()}
     models = {str(name): build(node, allow) for name, node in config.model.items()}
     for name, model in models.items():
-        if not isinstance(model, (Generator, Existing)):
-            raise EvalkitError(f"model.{name} is {type(model).__name__}, which makes no clips: it needs load or find")
+        if isinstance(model, Generator):
+            require(f"model.{name}", model, Model)
+        else:
+            require(f"model.{name}, which has no load", model, Existing)
     calibration.check(config.calibration, models)
     for name, metric in metrics.items():
         require(f"metric.{name}", metric, Metric)
-        for part in ("encoder", "reference_encoder"):
-            absent = part == "reference_encoder" and metric.reference_encoder is None
-            if not absent and not hasattr(getattr(metric, part, None), "load"):
-                raise EvalkitError(f"metric.{name} has no {part}: it needs one with a load method")
+        require_encoders(f"metric.{name}", metric)
+    prompts = build(config.prompts, allow)
+    require("prompts", prompts, Prompts)
+    if isinstance(prompts.references, Generator):
+        require("prompts.references", prompts.references, Model)
     protocol = protocol_of(config)
     protocols, changes = followed(config, metrics, cache)
     plan = Plan(
         config=config,
         cache=cache,
         models=models,
-        prompts=build(config.prompts, allow),
+        prompts=prompts,
         metrics=metrics,
         slices=slices_of(config),
         sampling=sampling,
@@ -107,6 +111,23 @@ def make_plan(config: DictConfig) -> Plan:
         if isinstance(model, Generator):
             model.check(sampling)
     return plan
+
+
+def require_encoders(name: str, metric: Metric) -> None:
+    """Raise EvalkitError for an encoder of a metric that leaves something out, or does not fit its place."""
+    for part, encoder in (("encoder", metric.encoder), ("reference_encoder", metric.reference_encoder)):
+        if encoder is None:
+            if part == "encoder":
+                raise EvalkitError(f"{name} has no encoder: set {name}.encoder")
+            continue
+        require(f"{name}.{part}", encoder, Encoder)
+        if (encoder.reads == "audio") != (encoder.hears is not None):
+            raise EvalkitError(
+                f"{name}.{part}: {type(encoder).__name__} reads {encoder.reads} and hears {encoder.hears}: "
+                "what reads audio, and nothing else, hears an Input"
+            )
+    if metric.encoder.reads != "audio":
+        raise EvalkitError(f"{name}.encoder reads {metric.encoder.reads}: generated clips need one that reads audio")
 
 
 def slices_of(config: DictConfig) -> list[Slice]:

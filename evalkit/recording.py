@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from evalkit.assets import Asset, assets_of
+from evalkit.assets import assets_of
 from evalkit.calibration import rows as calibration
 from evalkit.features.conditioning import usable_seconds
 from evalkit.models import Generator
@@ -95,13 +95,23 @@ def save(folder: RunFolder, plan: Plan, prompts: PromptSet, measurement: Measure
 
 def random_models(plan: Plan) -> list[str]:
     """The models whose weights are random."""
-    return [name for name, model in plan.models.items() if getattr(model, "random", False)]
+    return [name for name, model in plan.models.items() if model.random]
 
 
 def random_networks(plan: Plan) -> dict[str, list[str]]:
-    """The metrics whose networks have random weights, with the names of these."""
-    named = {name: [a.name for a in assets_of(metric) if a.random] for name, metric in plan.metrics.items()}
-    return {name: networks for name, networks in named.items() if networks}
+    """The metrics whose networks, or whose rendered references, come from random weights, with the names of these."""
+    named = {}
+    for name, metric in plan.metrics.items():
+        networks = [asset.name for asset in assets_of(metric) if asset.random]
+        for encoder in (metric.encoder, metric.reference_encoder):
+            # one whose weights are no assets has but its own name
+            if encoder is not None and encoder.random and not any(a.random for a in assets_of(encoder)):
+                networks.append(encoder.kind)
+        if name in plan.paired and isinstance(plan.references, Generator) and plan.references.random:
+            networks.append(plan.references.kind)
+        if networks:
+            named[name] = list(dict.fromkeys(networks))
+    return named
 
 
 def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[str, Any]:
@@ -134,7 +144,7 @@ def describe(plan: Plan, prompts: PromptSet, measurement: Measurement) -> dict[s
 def summarize(plan: Plan, prompts: PromptSet, measurement: Measurement, origin: Mapping[str, Any]) -> Summary:
     """Collect what the table of this run says."""
     references, generated = measurement.references, measurement.generated
-    hub_ids = {name: getattr(model, "published", None) for name, model in plan.models.items()}
+    hub_ids = {name: model.published for name, model in plan.models.items()}
     comparison = compare(
         measurement.scores,
         hub_ids,
@@ -220,13 +230,13 @@ def remarks(
         if silent := sum("digital silence" in clip.note for clip in clips):
             yield f"{name}: {silent} of {len(clips)} clips are digital silence"
     for name, model in plan.models.items():
-        checkpoint, hub_id = getattr(model, "checkpoint", None), getattr(model, "published", None)
-        if hub_id and isinstance(checkpoint, Asset) and (checkpoint.path or checkpoint.repo != hub_id):
+        checkpoint, hub_id = model.checkpoint if isinstance(model, Generator) else None, model.published
+        if hub_id and checkpoint and (checkpoint.path or checkpoint.repo != hub_id):
             yield f"{name} was measured on '{checkpoint.source}', and is taken for {hub_id}"
     generators = {name: model for name, model in plan.models.items() if isinstance(model, Generator)}
     for kind in GIVEN:
         given = sum(getattr(prompt, kind) is not None for prompt in prompts.prompts)
-        using = [name for name, model in generators.items() if kind in conditions(model, plan)]
+        using = [name for name, model in generators.items() if kind in model.conditions(plan.cache)]
         without = [name for name in generators if name not in using]
         if given and using:
             beside = f"{given} of {len(prompts)} prompts have a {kind} beside the caption"
@@ -241,11 +251,6 @@ def remarks(
     ]
     if generators and changed:
         yield f"sampling differs from the model card's: {', '.join(changed)}"
-
-
-def conditions(model: Any, plan: Plan) -> Collection[str]:
-    """What a model takes beside captions: the names of fields of Prompt. A model without the method takes nothing."""
-    return model.conditions(plan.cache) if hasattr(model, "conditions") else ()
 
 
 def count(clips: Sequence[Clip]) -> Count:

@@ -16,7 +16,7 @@ from evalkit.audio import Audio
 from evalkit.errors import EvalkitError, unknown
 from evalkit.features.conditioning import condition
 from evalkit.generation.clips import clips_of
-from evalkit.models import Generate, Generator
+from evalkit.models import Existing, Generate, Generator, Model
 from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import canonical, digest
@@ -86,7 +86,7 @@ def remarks(requested: Iterable[str], models: Mapping[str, Any]) -> Iterator[str
 def random_rows(requested: Iterable[str], models: Mapping[str, Any]) -> list[str]:
     """The rows that random weights have made: that of a random codec."""
     codecs = list(_with_codec(models).values())
-    return [ROWS["codec"][0]] if "codec" in requested and getattr(codecs[0], "random", False) else []
+    return [ROWS["codec"][0]] if "codec" in requested and codecs[0].random else []
 
 
 def needs_references(requested: Iterable[str]) -> bool:
@@ -161,8 +161,8 @@ def _drawn(usable: Sequence[tuple[Prompt, Clip]]) -> list[tuple[Prompt, Clip]]:
     return sorted(usable, key=lambda pair: digest(["calibration", pair[0].id]))
 
 
-def _with_codec(models: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: model for name, model in models.items() if hasattr(model, "codec")}
+def _with_codec(models: Mapping[str, Model | Existing]) -> dict[str, Model]:
+    return {name: model for name, model in models.items() if isinstance(model, Generator) and model.codec}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,4 @@
-"""One file per network; here is what they share: filling a network with weights, and grouping clips.
-
-An encoder is a frozen dataclass with `reads` ("audio", "text" or "prompt"), `version` (raised when the
-same input would give other features), for audio `hears` (an `Input`), and `load(cache, device)`, which
-gives a function from a list of clips (samples,), captions or prompts to a list of float32 arrays
-(frames, dimensions), in order. Clips are (2, samples) for an encoder that hears stereo.
-"""
+"""Encoders: one file each; here is what the pipeline asks of them, and what they are given of a clip."""
 
 from __future__ import annotations
 
@@ -61,10 +55,38 @@ def to_peak(samples: np.ndarray, headroom: float | None) -> np.ndarray:
     return samples if headroom is None or peak <= 0 else samples * np.float32(10 ** (-headroom / 20) / peak)
 
 
+Reads = Literal["audio", "text", "prompt"]
+
+
 class Encoder(Protocol):
-    """A network, or a transform, that turns clips, captions or whole prompts into features."""
+    """What turns clips, captions or whole prompts into features: a frozen dataclass that declares all of these.
+
+    There are no defaults, so that random weights are never taken for real ones.
+    """
 
     @property
-    def reads(self) -> Literal["audio", "text", "prompt"]: ...
+    def kind(self) -> str:
+        """What name its features are kept under; it stays when the class moves."""
 
-    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]: ...
+    @property
+    def version(self) -> int:
+        """Which version of its code makes the features; raised when the same input would give others."""
+
+    @property
+    def random(self) -> bool:
+        """Whether its weights are random. A transform without weights has none that are."""
+
+    @property
+    def reads(self) -> Reads:
+        """What it is given: "audio", which is clips, "text", which is captions, or "prompt", which is Prompts."""
+
+    @property
+    def hears(self) -> Input | None:
+        """What it is given of a clip; None for one that reads no audio."""
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        """Load what turns items into features. Raises EvalkitError for files that are missing or damaged.
+
+        The function takes a list of clips (samples,), or (2, samples) for an encoder that hears stereo, of
+        captions or of Prompts, and gives a list of float32 arrays (frames, dimensions), in order.
+        """

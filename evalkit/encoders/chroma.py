@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from evalkit.encoders import Input, mono_input
+from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
 
@@ -31,8 +31,9 @@ class Chroma:
     resampler: str = "julius"
     remove_dc: bool = False
     kind: ClassVar[str] = "chromagram"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _ = self.hears  # which knows what names are right

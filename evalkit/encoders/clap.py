@@ -15,7 +15,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import of_parts, on_threads
-from evalkit.encoders import Input, mono_input, to_peak
+from evalkit.encoders import Input, Reads, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
@@ -62,8 +62,12 @@ class CLAPAudio:
     resampler: str = "julius"
     remove_dc: bool = False
     kind: ClassVar[str] = "clap_audio"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 2
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random
 
     @property
     def hears(self) -> Input:
@@ -122,8 +126,13 @@ class CLAPText:
     architecture: Architecture = "HTSAT-base"
     fusion: bool = False
     kind: ClassVar[str] = "clap_text"
-    reads: ClassVar[str] = "text"
+    reads: ClassVar[Reads] = "text"
     version: ClassVar[int] = 2
+    hears: ClassVar[None] = None
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random or self.tokenizer.random
 
     def __post_init__(self) -> None:
         _check_architecture(self.architecture)

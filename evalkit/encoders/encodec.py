@@ -12,7 +12,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import by_length
-from evalkit.encoders import Input, mono_input
+from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError, loading
 from evalkit.store.cache import Cache
 from evalkit.weights import seeded
@@ -42,8 +42,12 @@ class EnCodec:
     resampler: str = "julius"
     remove_dc: bool = False
     kind: ClassVar[str] = "encodec"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random
 
     @property
     def hears(self) -> Input:

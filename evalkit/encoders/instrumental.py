@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from evalkit.encoders import Reads
 from evalkit.prompts.instrumental import asks_for_no_voice
 from evalkit.store.cache import Cache
 
@@ -17,8 +18,10 @@ class Instrumental:
     """Whether a prompt asks for no voice, by the rule of evalkit.prompts.instrumental (raise `version` with it)."""
 
     kind: ClassVar[str] = "instrumental"
-    reads: ClassVar[str] = "prompt"
+    reads: ClassVar[Reads] = "prompt"
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    hears: ClassVar[None] = None
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """No weights; the function gives (1, 1): 1 for an instrumental prompt, else 0."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evalkit.encoders import Input
+from evalkit.encoders import Input, Reads
 from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
 
@@ -62,8 +62,9 @@ class Levels:
     sample_rate: int = 32000
     resampler: str = "julius"
     kind: ClassVar[str] = "levels"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if round(self.frame * self.sample_rate) < 1:

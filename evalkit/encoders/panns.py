@@ -11,7 +11,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import in_batches
-from evalkit.encoders import Input, mono_input
+from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
 from evalkit.weights import fill, load_tensors, randomize, seeded
@@ -39,8 +39,12 @@ class PANNs:
     resampler: str = "julius"
     remove_dc: bool = False
     kind: ClassVar[str] = "panns"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random
 
     @property
     def hears(self) -> Input:

@@ -11,7 +11,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import of_parts
-from evalkit.encoders import Input, mono_input, to_peak
+from evalkit.encoders import Input, Reads, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
@@ -59,8 +59,12 @@ class PaSST:
     resampler: str = "julius"
     remove_dc: bool = False
     kind: ClassVar[str] = "passt"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 2
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random
 
     @property
     def hears(self) -> Input:

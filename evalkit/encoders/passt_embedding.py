@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.batching import of_parts
-from evalkit.encoders import Input
+from evalkit.encoders import Input, Reads
 from evalkit.encoders.passt import TOGETHER, PaSST, network_of
 from evalkit.store.cache import Cache
 
@@ -31,8 +31,12 @@ class PaSSTEmbedding:
 
     classifier: PaSST
     kind: ClassVar[str] = "passt_embedding"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+
+    @property
+    def random(self) -> bool:
+        return self.classifier.random
 
     @property
     def hears(self) -> Input:

@@ -11,7 +11,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import in_batches, on_threads
-from evalkit.encoders import Input, mono_input
+from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
 from evalkit.weights import fill, load_tensors, randomize, seeded
@@ -60,8 +60,12 @@ class VGGish:
     channels: Literal["mean", "first", "side"] = "mean"
     resampler: str = "julius"
     kind: ClassVar[str] = "vggish"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 2
+
+    @property
+    def random(self) -> bool:
+        return self.weights.random
 
     @property
     def hears(self) -> Input:

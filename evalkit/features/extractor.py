@@ -52,6 +52,12 @@ def give_back_memory() -> None:
         trim(0)
 
 
+def input_of(encoder: Encoder) -> Input:
+    """What an encoder of audio is given of a clip."""
+    assert encoder.hears is not None, f"{encoder.kind} reads {encoder.reads}, and hears no clips"
+    return encoder.hears
+
+
 class Heard(NamedTuple):
     """What the encoders get of a clip, and the peak of the clip as it was made."""
 
@@ -180,7 +186,7 @@ class Extractor:
             clip, _, absent = item
             try:
                 sound = condition(clip, self.rate, loudness, self.resampler)
-                wanted = {encoders[key].hears for key in absent if key != PEAK}  # type: ignore[attr-defined]
+                wanted = {input_of(encoders[key]) for key in absent if key != PEAK}
                 # encoders that hear the same share it
                 return item, Heard(sound.peak, {hears: heard(sound, hears) for hears in wanted})
             except AudioError as error:
@@ -217,7 +223,7 @@ class Extractor:
             elif PEAK in absent:
                 keep(PEAK, clip, clip_key, np.array([sound.peak]))
         for key, encoder in encoders.items():
-            hears: Input = encoder.hears  # type: ignore[attr-defined]  # encoders of audio have one
+            hears = input_of(encoder)
             todo = [(c, k, s.inputs[hears]) for (c, k, absent), s in batch if key in absent and isinstance(s, Heard)]
             if not todo:
                 continue

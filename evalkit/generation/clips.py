@@ -51,7 +51,7 @@ def clips_of(
     flight. A clip that holds NaN has status "failed". Of a model that has codes, these are stored
     first, and clips are made from them.
     """
-    if isinstance(model, Existing):
+    if not isinstance(model, Generator):
         return model.find(prompts)
     key = generation_key(model, sampling, cache, engine)
     folder = cache.clips / digest({**key, "decoded": DECODED})[:32]

@@ -11,7 +11,8 @@ from evalkit.assets import Asset
 from evalkit.checkpoints.audiocraft import network, reading
 from evalkit.decoding.melody import Demucs
 from evalkit.errors import EvalkitError
-from evalkit.models.codec import Code, coder
+from evalkit.models import Code
+from evalkit.models.codec import coder
 from evalkit.models.musicgen import MusicGen, runner
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
@@ -47,6 +48,7 @@ class Audiocraft:
     kind: ClassVar[str] = "audiocraft"
     version: ClassVar[int] = 1 + MusicGen.version
     published: ClassVar[str | None] = None
+    checkpoint: ClassVar[None] = None  # which is a path, of several layouts
 
     @property
     def random(self) -> bool:

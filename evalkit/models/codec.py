@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.checkpoints.transformers import load_pretrained, quiet_transformers
 from evalkit.errors import loading
-
-Code = Callable[[Audio], Audio]
+from evalkit.models import Code
 
 
 def load_codec(name: str, folder: Path, device: str) -> Code:

@@ -80,6 +80,7 @@ class Diffusers:
 
     kind: ClassVar[str] = "diffusers"
     version: ClassVar[int] = 1
+    codec: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         example = "stabilityai/stable-audio-open-1.0"
@@ -100,6 +101,10 @@ class Diffusers:
             raise EvalkitError(f"diffusers: steps={self.steps}: must be at least 1, or null for the pipeline's default")
         if taken := sorted(TAKEN & {*(self.arguments or {})}):
             raise EvalkitError(f"diffusers: arguments may not hold {taken[0]}: evalkit sets it")
+
+    def conditions(self, cache: Cache) -> tuple[str, ...]:
+        """Return nothing: clips are made from captions alone."""
+        return ()
 
     def load(self, cache: Cache, engine: Engine) -> Generate:
         """Load the checkpoint, and return what turns prompts into Audio (channels, samples) at the model's rate.

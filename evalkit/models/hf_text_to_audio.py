@@ -64,6 +64,7 @@ class HFTextToAudio:
 
     kind: ClassVar[str] = "hf_text_to_audio"
     version: ClassVar[int] = 1
+    codec: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         checkpoint = checkpoint_of("hf_text_to_audio", "suno/bark-small", self.id, self.revision, None)
@@ -79,6 +80,10 @@ class HFTextToAudio:
         """Raise EvalkitError for generate_kwargs that would give something else than one clip per prompt."""
         if taken := sorted(TAKEN & {*(self.generate_kwargs or {})}):
             raise EvalkitError(f"{self.checkpoint.name}: generate_kwargs may not hold {taken[0]}: evalkit needs it")
+
+    def conditions(self, cache: Cache) -> tuple[str, ...]:
+        """Return nothing: clips are made from captions alone."""
+        return ()
 
     def load(self, cache: Cache, engine: Engine) -> Generate:
         """Load the checkpoint, and return what turns prompts into Audio (channels, samples) at the model's rate.

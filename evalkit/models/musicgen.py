@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
-from evalkit.audio import Audio
 from evalkit.checkpoints.transformers import load_network, load_tokenizer, prepare, read_config
 from evalkit.decoding.melody import Demucs, melody_features
+from evalkit.models import Code
 from evalkit.models.hub import made_up
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
@@ -66,7 +65,7 @@ class MusicGen:
         melody = read_config(self.checkpoint.name, folder).get("model_type") == "musicgen_melody"
         return ("continuation", "melody") if melody else ("continuation",)
 
-    def codec(self, cache: Cache, device: str) -> Callable[[Audio], Audio]:
+    def codec(self, cache: Cache, device: str) -> Code:
         """Load the codec alone, and return what encodes and decodes a clip; see `evalkit.models.codec`."""
         from evalkit.models.codec import load_codec
 

@@ -7,15 +7,14 @@ import os
 import shutil
 import string
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
-from evalkit.audio import Audio
 from evalkit.checkpoints.transformers import MADE_UP, quiet_transformers
 from evalkit.errors import EvalkitError
+from evalkit.models import Code
 from evalkit.models.musicgen import MusicGen
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
@@ -45,6 +44,7 @@ class TinyStereo:
     version: ClassVar[int] = LAYOUT + MusicGen.version
     random: ClassVar[bool] = True
     published: ClassVar[str | None] = None
+    checkpoint: ClassVar[None] = None
 
     def check(self, sampling: Sampling) -> None:
         """Raise EvalkitError for a seed that is none, and for what MusicGen cannot do."""
@@ -54,20 +54,20 @@ class TinyStereo:
 
     def load(self, cache: Cache, engine: Engine) -> Model:
         """Make the checkpoint where it does not exist yet, and load it as `MusicGen` does."""
-        return self._model(str(self.checkpoint(cache))).load(cache, engine)
+        return self._model(str(self.folder(cache))).load(cache, engine)
 
-    def codec(self, cache: Cache, device: str) -> Callable[[Audio], Audio]:
+    def codec(self, cache: Cache, device: str) -> Code:
         """Load the codec alone, as `MusicGen` does."""
-        return self._model(str(self.checkpoint(cache))).codec(cache, device)
+        return self._model(str(self.folder(cache))).codec(cache, device)
 
     def conditions(self, cache: Cache) -> tuple[str, ...]:
         """What a clip is made from besides the caption, as `MusicGen` says it."""
-        return self._model(str(self.checkpoint(cache))).conditions(cache)
+        return self._model(str(self.folder(cache))).conditions(cache)
 
     def _model(self, path: str) -> MusicGen:
         return MusicGen(Asset("tiny_stereo (seeded random weights)", licence="none", path=path))
 
-    def checkpoint(self, cache: Cache) -> Path:
+    def folder(self, cache: Cache) -> Path:
         """The folder of the checkpoint, which is either absent or complete."""
         folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{self.seed}"
         seal = folder.with_name(f"{folder.name}.sha256")

@@ -20,10 +20,11 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
+from evalkit.prompts import Prompts
 from evalkit.prompts.audio_files import by_id, by_stem, normal, probed
 from evalkit.prompts.user_files import SUFFIXES
 from evalkit.settings import MIN_SECONDS
@@ -33,24 +34,7 @@ from evalkit.types import Clip, Prompt, PromptSet
 TOLERANCE = 0.5  # seconds that a file may be longer than meant before it is cut, and times in a name may be off
 
 
-class Options(Protocol):
-    """What a prompt set says about its references.
-
-    Attributes:
-        references: a folder or a pairing file; None for those that the prompts name.
-        cut: the end of a too long file that counts: "start" or "end".
-        max_seconds: length from which a file is not taken for the clip; None for no limit.
-    """
-
-    @property
-    def references(self) -> Any: ...
-    @property
-    def cut(self) -> str: ...
-    @property
-    def max_seconds(self) -> float | None: ...
-
-
-def check_options(options: Options) -> None:
+def check_options(options: Prompts) -> None:
     """Raise EvalkitError for values of `cut` and `max_seconds` that mean nothing."""
     if options.cut not in ("start", "end"):
         raise unknown("prompts.cut", str(options.cut), ("start", "end"))
@@ -59,7 +43,7 @@ def check_options(options: Options) -> None:
         raise EvalkitError(f"prompts.max_seconds={limit}: must be at least {MIN_SECONDS:g}, or null")
 
 
-def find_references(prompts: PromptSet, options: Options, duration: float) -> list[Clip]:
+def find_references(prompts: PromptSet, options: Prompts, duration: float) -> list[Clip]:
     """Find one reference per prompt, in order, and classify it.
 
     `duration` is the length in seconds of generated clips; infinity leaves files whole that are not
@@ -183,7 +167,7 @@ def _expected(prompt: Prompt) -> str:
     return f"names such as '{prompt.id}.wav' or '{prompt.id}_{prompt.start:g}_{prompt.start + prompt.seconds:g}.wav'"
 
 
-def _classify(prompt: Prompt, found: _Found, options: Options, duration: float) -> Clip:
+def _classify(prompt: Prompt, found: _Found, options: Prompts, duration: float) -> Clip:
     """Read a file's header and say whether it can be used, and which part."""
     path = found.path
     if path is None:

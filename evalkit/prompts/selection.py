@@ -1,8 +1,4 @@
-"""Prompt sets: which captions to generate music for, and where their references are.
-
-A prompt set is a frozen dataclass with `load(cache) -> PromptSet`, and `references`: a folder or a
-pairing file (evalkit.prompts.references), a model that renders them, or None.
-"""
+"""Reading prompts from rows of a file, and narrowing them to some."""
 
 from __future__ import annotations
 

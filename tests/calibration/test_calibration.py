@@ -105,7 +105,7 @@ def coded_by(codec: Any, channel: np.ndarray) -> np.ndarray:
 
 def test_the_codec_alone_is_the_one_inside_the_model(stereo: Audio) -> None:
     model, cache = TinyStereo(), parity.cache()
-    whole = network(model.checkpoint(cache))
+    whole = network(model.folder(cache))
     code = model.codec(cache, "cpu")
     ours = code(stereo)
     assert ours.rate == RATE and ours.samples.shape == stereo.samples.shape and ours.samples.dtype == np.float32
@@ -128,7 +128,7 @@ def changed(tmp_path: Path) -> Callable[..., MusicGen]:
 
     def make(rename: Callable[[str], str | None] = lambda key: key, pickled: bool = False, **decoder: Any) -> MusicGen:
         folder = tmp_path / "changed"
-        shutil.copytree(TinyStereo().checkpoint(parity.cache()), folder)
+        shutil.copytree(TinyStereo().folder(parity.cache()), folder)
         state = safetensors.torch.load_file(folder / "model.safetensors")
         state = {new: tensor for key, tensor in state.items() if (new := rename(key))}
         if pickled:

@@ -20,7 +20,7 @@ from evalkit.store.cache import Cache
 def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(tmp_path / "cache")
     snapshot = tmp_path / "hub" / "models--facebook--musicgen-stereo-medium" / "snapshots" / ("c" * 40)
-    shutil.copytree(TinyStereo().checkpoint(cache), snapshot)
+    shutil.copytree(TinyStereo().folder(cache), snapshot)
     (snapshot / "spiece.model").touch()
     refs = snapshot.parent.parent / "refs"
     refs.mkdir()

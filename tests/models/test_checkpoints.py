@@ -98,7 +98,7 @@ def test_a_shrunken_one_runs(name: str, tmp_path: Path) -> None:
     made = network(f"{'stereo' if stereo else 'mono'}{' melody' if 'melody' in kind else ''}")
     with quiet_transformers():
         made.save_pretrained(folder)
-    for path in TinyStereo().checkpoint(Cache(tmp_path / "cache")).glob("tokenizer*"):
+    for path in TinyStereo().folder(Cache(tmp_path / "cache")).glob("tokenizer*"):
         shutil.copy(path, folder)
     node = OmegaConf.load(config.conf_dir() / "model" / f"{name}.yaml")[name]
     node.checkpoint.path = str(folder)

@@ -53,7 +53,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 
 @pytest.fixture(scope="module")
 def folder(cache: Cache) -> Path:
-    return TinyStereo().checkpoint(cache)
+    return TinyStereo().folder(cache)
 
 
 @pytest.fixture(scope="module")
@@ -524,17 +524,17 @@ def test_identity_is_content_not_name(folder: Path, broken: Path, cache: Cache) 
 def test_tiny_checkpoints_are_made_once_and_depend_on_the_seed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     state = torch.random.get_rng_state()
-    first = TinyStereo(0).checkpoint(cache)
+    first = TinyStereo(0).folder(cache)
     assert torch.equal(torch.random.get_rng_state(), state)
     made = (first / "model.safetensors").stat().st_mtime_ns
-    assert TinyStereo(0).checkpoint(cache) == first
+    assert TinyStereo(0).folder(cache) == first
     assert (first / "model.safetensors").stat().st_mtime_ns == made
-    other = TinyStereo(1).checkpoint(cache)
+    other = TinyStereo(1).folder(cache)
     assert (first / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
     assert sorted(p.name for p in cache.checkpoints.iterdir()) == sorted(
         name for folder in (first, other) for name in (folder.name, f"{folder.name}.sha256")
     )
-    again = TinyStereo(0).checkpoint(Cache(tmp_path / "again"))
+    again = TinyStereo(0).folder(Cache(tmp_path / "again"))
     assert (first / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
 
 
@@ -545,7 +545,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(tiny, "write_checkpoint", fail)
     with pytest.raises(EvalkitError, match="no space left"):
-        TinyStereo().checkpoint(Cache(tmp_path))
+        TinyStereo().folder(Cache(tmp_path))
     assert list(Cache(tmp_path).checkpoints.iterdir()) == []
 
 
@@ -562,11 +562,11 @@ def test_clips_longer_than_the_positions_are_refused(broken: Path, cache: Cache)
 
 def test_a_damaged_tiny_checkpoint_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = Cache(tmp_path)
-    weights = TinyStereo().checkpoint(cache) / "model.safetensors"
+    weights = TinyStereo().folder(cache) / "model.safetensors"
     good = weights.read_bytes()
     weights.write_bytes(good[:-1000] + bytes(1000))
-    assert TinyStereo().checkpoint(cache) == weights.parent
+    assert TinyStereo().folder(cache) == weights.parent
     assert weights.read_bytes() == good
     assert "is made again" in caplog.text
     modified = weights.stat().st_mtime_ns
-    assert TinyStereo().checkpoint(cache) == weights.parent and weights.stat().st_mtime_ns == modified
+    assert TinyStereo().folder(cache) == weights.parent and weights.stat().st_mtime_ns == modified

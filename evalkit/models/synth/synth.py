@@ -81,6 +81,8 @@ class Synth:
     version: ClassVar[int] = 1
     published: ClassVar[str | None] = None
     random: ClassVar[bool] = False
+    checkpoint: ClassVar[None] = None
+    codec: ClassVar[None] = None
     sample_rate: ClassVar[int] = RATE
     channels: ClassVar[int] = 2
 
@@ -105,6 +107,10 @@ class Synth:
             require(name, isinstance(getattr(self, name), bool), "true or false")
         if round(sampling.duration * RATE) < 1:
             raise EvalkitError(f"sampling.duration={sampling.duration:g}: shorter than one sample")
+
+    def conditions(self, cache: Cache) -> tuple[str, ...]:
+        """Return nothing: clips are made from captions alone."""
+        return ()
 
     def load(self, cache: Cache, engine: Engine) -> Generate:
         """Return what turns prompts into Audio (2, samples) at 32 kHz; it runs on the CPU, in float32."""
