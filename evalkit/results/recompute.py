@@ -7,7 +7,7 @@ import functools
 import importlib
 import math
 import pkgutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,9 +22,7 @@ from evalkit.settings import Uncertainty
 from evalkit.types import Measured
 
 
-def score(
-    record: Record, row: str, metric: str, ids: Collection[str] | None = None, allow: Sequence[str] = ()
-) -> Scored:
+def score(record: Record, row: str, metric: str, ids: Iterable[str] | None = None, allow: Sequence[str] = ()) -> Scored:
     """Compute the score of some prompts, or of all, as the run would have.
 
     Args:
@@ -42,19 +40,20 @@ def score(
 
 
 def measure(
-    record: Record, row: str, metric: str, ids: Collection[str] | None = None, allow: Sequence[str] = ()
+    record: Record, row: str, metric: str, ids: Iterable[str] | None = None, allow: Sequence[str] = ()
 ) -> tuple[list[str], list[Measured]]:
     """Apply a metric to some prompts of a record: the ids that could be used, and what it says of each sample.
 
     Arguments and errors are those of `score`.
     """
     info = _info(record, row, metric)
+    only = None if ids is None else set(ids)
     if info.additive:
-        chosen, parts = _parts(record, row, metric, ids)
+        chosen, parts = _parts(record, row, metric, only)
         samples = [mean_of_parts(chosen, *part) for part in parts] if chosen else []
     else:
         pairs = pairs_of(record, row, metric)
-        chosen = usable_ids(pairs, ids)
+        chosen = usable_ids(pairs, only)
         compute = rebuilt(info, allow)
         samples = [compute(*select(pair, chosen)) for pair in pairs] if chosen else []
     if not chosen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -58,7 +58,7 @@ class Result(Record):
         print(report.renderer("terminal")(self.document()), end="")
         print(f"result: {self.path}")
 
-    def score(self, row: str, metric: str, ids: Collection[str] | None = None, allow: Sequence[str] = ()) -> Scored:
+    def score(self, row: str, metric: str, ids: Iterable[str] | None = None, allow: Sequence[str] = ()) -> Scored:
         """Compute the score of some prompts from what is stored; see `evalkit.results.recompute.score`."""
         return recompute.score(self, row, metric, ids, allow)
 

@@ -1,0 +1,306 @@
+"""A result is read back as it was returned, wherever it lies, and its scores can be computed again from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import evalkit
+from evalkit import report
+from evalkit.errors import EvalkitError
+from evalkit.results import recompute
+from evalkit.results.pack import pack
+from evalkit.results.result import Result
+from evalkit.stats.bootstrap import draws
+
+STORED = Path(__file__).parent / "fixtures" / "schema_1"
+OPTIONS = (
+    *("model=[synth,folder]", "prompts=demo", "prompts.first=6", "sampling.duration=2.5", "random_weights=0"),
+    *("metric=[fad,kad,chroma,stereo]", "slices=[caption_length]", "calibration=[halves,shuffled]"),
+    *("uncertainty.resamples=100", "small_slice=2"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything lies, with a folder of a model's clips of which one is lost."""
+    folder = tmp_path_factory.mktemp("result")
+    made = run(folder, "model=synth", *OPTIONS[1:])
+    own = folder / "clips"
+    own.mkdir()
+    for clip in made.clips[made.clips["model"] == "synth"].itertuples():
+        shutil.copyfile(clip.path, own / f"{clip.id}.flac")
+    sorted(own.iterdir())[0].unlink()
+    return folder
+
+
+def run(folder: Path, *options: str) -> Result:
+    return evalkit.evaluate(*options, f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> Result:
+    return run(folder, *OPTIONS, f"model.folder.path={folder / 'clips'}", "engine.keep_going=true")
+
+
+@pytest.fixture
+def moved(result: Result, folder: Path, tmp_path: Path) -> Result:
+    """The result in another folder, while the cache and all clips are gone."""
+    shutil.copytree(result.path, tmp_path / "moved")
+    hidden = folder.with_name("hidden")
+    folder.rename(hidden)
+    try:
+        yield evalkit.load(tmp_path / "moved")  # type: ignore[misc]
+    finally:
+        hidden.rename(folder)
+
+
+def assert_equal(one: Result, other: Result) -> None:
+    """Compare two results field by field, but for where they lie; features by their values."""
+    for field in dataclasses.fields(Result):
+        ours, theirs = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(ours, pd.DataFrame):
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+        elif field.name == "evidence":
+            pd.testing.assert_frame_equal(ours.index, theirs.index)
+        elif field.name != "path":
+            assert ours == theirs, field.name
+
+
+def test_what_is_loaded_is_what_evaluate_returned(result: Result) -> None:
+    loaded = evalkit.load(result.path)
+    assert_equal(loaded, result)
+    assert loaded.path == result.path
+    pd.testing.assert_frame_equal(loaded.table, result.table)
+    assert report.files(loaded.document()) == report.files(result.document())
+    assert {"model", "metric", "value", "low", "high", "n"} <= set(loaded.scores.columns)
+    assert loaded.prompts["id"].tolist() == result.clips["id"][:6].tolist()
+    assert loaded.prompts["tags"].map(type).eq(list).all() and loaded.prompts["tags"].map(len).any()
+
+
+def test_another_machine_without_the_cache_reads_the_same(result: Result, moved: Result) -> None:
+    assert_equal(moved, result)
+    assert moved.audio(moved.clips["sha256"][0], moved.clips["path"][0]) is None
+    for score in moved.scores.itertuples():
+        if not math.isnan(score.value):
+            again = moved.score(str(score.model), str(score.metric))
+            assert (again.value, again.n) == (score.value, score.n)
+            np.testing.assert_array_equal([again.low, again.high], [score.low, score.high])
+
+
+def test_a_record_is_read_without_what_makes_clips_and_scores(result: Result) -> None:
+    code = (
+        "import sys, evalkit; r = evalkit.load(sys.argv[1]); r.print();"
+        "r.score('synth', 'fad'); r.score('synth', 'chroma');"
+        "print([m for m in ('torch', 'transformers', 'hydra', 'evalkit.plan', 'evalkit.config') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(result.path)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_scores_of_slices_are_those_of_the_run(result: Result, moved: Result) -> None:
+    words = moved.prompts.set_index("id")["caption"].str.split().map(len)
+    checked = 0
+    for row in result.slices.itertuples():
+        first, last = int(row.group.split()[0]), int(row.group.split()[2])
+        ids = words[words.between(first, last)].index
+        if not math.isnan(row.value):
+            again = moved.score(row.model, row.metric, ids)
+            assert (again.value, again.low, again.high, again.n) == (row.value, row.low, row.high, row.n)
+            checked += 1
+    assert checked > 4
+
+
+def test_any_subset_is_scored_as_a_run_of_it_would_be(folder: Path, result: Result) -> None:
+    few = run(folder, *OPTIONS, "model=synth", "prompts.first=4", "calibration=[]", "slices=[]")
+    for score in few.scores.itertuples():
+        again = result.score("synth", str(score.metric), few.prompts["id"])
+        assert (again.value, again.low, again.high, again.n) == (score.value, score.low, score.high, score.n)
+
+
+def test_resamples_and_swaps_need_nothing_but_the_record(moved: Result) -> None:
+    weights = draws(5, 100, seed=7)
+    ids, (fad,) = recompute.measure(moved, "folder", "fad")
+    _, (chroma,) = recompute.measure(moved, "folder", "chroma")
+    assert len(ids) == 5 and fad.resampled is not None and chroma.resampled is not None
+    assert np.isfinite(fad.resampled(weights)).all() and np.isfinite(chroma.resampled(weights)).all()
+    ((ours, theirs),) = recompute.pairs_of(moved, "synth", "fad")
+    ((same, _),) = recompute.pairs_of(moved, "folder", "fad")
+    for i in ids:  # the folder's clips are the synthesizer's
+        np.testing.assert_array_equal(ours.select([i]).values[0], same.select([i]).values[0])
+    assert theirs is not None and set(theirs.ids) == set(moved.prompts["id"])
+
+
+def test_features_that_rows_share_are_stored_once(result: Result) -> None:
+    index = result.evidence.index
+    shared = index[index["side"] == "references"]
+    assert shared.loc[shared["row"].isin(["synth", "folder"]), "array"].nunique() == 1
+    own = set(index.loc[(index["row"] == "shuffled references"), "array"])
+    assert own <= set(shared["array"]) | set(index.loc[index["row"] == "synth", "array"])
+    for name in set(index["array"]):
+        kept, stored = result.path / "features" / f"{name}.npy", Path(str(result.config["cache_dir"])) / "arrays"
+        assert kept.samefile(stored / f"{name}.npy")
+
+
+def test_additive_metrics_keep_sums_and_counts_and_no_features(result: Result) -> None:
+    assert [name for name, info in result.metrics.items() if not info.additive] == ["fad", "kad"]
+    kept = set(result.evidence.index["encoder"])
+    assert kept == {result.metrics["fad"].encoder, result.metrics["kad"].encoder}
+    chroma = result.values[(result.values["model"] == "synth") & (result.values["metric"] == "chroma")]
+    value = chroma["sum"].sum() / chroma["count"].sum()
+    assert value == pytest.approx(result.score("synth", "chroma").value, rel=1e-12)
+    with pytest.raises(EvalkitError, match="chroma: the result holds each clip's sum and count, no features"):
+        recompute.pairs_of(result, "synth", "chroma")
+
+
+def test_every_clip_is_named_by_its_digest_with_the_part_that_was_measured(result: Result) -> None:
+    clips = result.clips[result.clips["status"] == "ok"]
+    assert clips["sha256"].str.fullmatch("[0-9a-f]{64}").all() and clips["reference_sha256"].str.len().eq(64).all()
+    assert (clips["length"] == 2.5).all() and (clips["compared_length"] == 2.5).all() and (clips["start"] == 0).all()
+    assert clips["gain"].eq(1).all() and clips["reference_length"].eq(2.5).all()
+    (lost,) = result.clips[result.clips["status"] != "ok"].itertuples()
+    assert (
+        lost.model == "folder" and lost.status == "missing" and "no clip in" in lost.reason and math.isnan(lost.length)
+    )
+    assert math.isnan(lost.chroma)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("result.json", None, "holds no finished result: the run did not finish"),
+        ("result.json", b"{", "is damaged"),
+        ("record.json", b"{}", "is not the file that the run wrote"),
+        ("scores.parquet", b"", "is not the file that the run wrote"),
+        ("clips.parquet", None, "clips.parquet is missing"),
+    ],
+)
+def test_a_damaged_record_is_refused_in_one_line(
+    result: Result, tmp_path: Path, name: str, damage: bytes | None, message: str
+) -> None:
+    copy = Path(shutil.copytree(result.path, tmp_path / "copy"))
+    (copy / name).unlink()
+    if damage is not None:
+        (copy / name).write_bytes(damage)
+    with pytest.raises(EvalkitError, match=message):
+        evalkit.load(copy)
+
+
+def edited(result: Result, folder: Path, **manifest: Any) -> Path:
+    """A copy of a result whose manifest says something else."""
+    copy = Path(shutil.copytree(result.path, folder / "edited"))
+    path = copy / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **manifest}))
+    return copy
+
+
+def test_other_schemas_and_kinds_are_named(result: Result, tmp_path: Path) -> None:
+    with pytest.raises(EvalkitError, match=r"later version of evalkit \(schema 99, this one reads 1\)"):
+        evalkit.load(edited(result, tmp_path / "a", schema=99))
+    with pytest.raises(EvalkitError, match="earlier version of evalkit: run it again"):
+        evalkit.load(edited(result, tmp_path / "b", schema=None))
+    with pytest.raises(EvalkitError, match="holds a sweep, not the result of a run"):
+        evalkit.load(edited(result, tmp_path / "c", kind="sweep"))
+    with pytest.raises(EvalkitError, match="is not a folder"):
+        evalkit.load(tmp_path / "nothing")
+
+
+def test_a_damaged_array_is_noticed_when_it_is_read(result: Result, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(result.path, tmp_path / "copy"))
+    array = next((copy / "features").iterdir())
+    array.write_bytes(array.read_bytes()[:-4] + b"abcd")
+    loaded = evalkit.load(copy)
+    assert loaded.score("synth", "chroma").value == result.score("synth", "chroma").value
+    with pytest.raises(EvalkitError, match=r"is damaged: copy the result again"):
+        for row in loaded.rows:
+            loaded.score(row, "fad")
+
+
+def test_unknown_rows_and_metrics_have_a_nearest_name(result: Result) -> None:
+    with pytest.raises(EvalkitError, match="did you mean 'synth'"):
+        result.score("sinth", "fad")
+    with pytest.raises(EvalkitError, match="did you mean 'fad'"):
+        result.score("synth", "fed")
+    with pytest.raises(EvalkitError, match="no prompt has both"):
+        result.score("synth", "fad", [])
+
+
+def test_a_metric_that_has_changed_since_is_not_computed_again(result: Result) -> None:
+    info = result.metrics["fad"]
+    older = dataclasses.replace(info, definition={**info.definition, "version": 99})
+    with pytest.raises(EvalkitError, match="version 99 of the metric, and this evalkit has version"):
+        recompute.rebuilt(older)
+    with pytest.raises(EvalkitError, match="no metric 'fod'"):
+        recompute.rebuilt(dataclasses.replace(info, definition={**info.definition, "kind": "fod"}))
+    foreign = dataclasses.replace(info, definition={**info.definition, "package": "acme"}, target="os.system")
+    with pytest.raises(EvalkitError, match="of the package 'acme': allow it"):
+        recompute.rebuilt(foreign)
+    with pytest.raises(EvalkitError, match=r"'os\.system', which is not of 'acme'"):
+        recompute.rebuilt(foreign, allow=["acme"])
+
+
+def test_a_result_is_saved_into_a_new_folder_only(result: Result, tmp_path: Path) -> None:
+    saved = result.save(tmp_path / "again")
+    assert_equal(saved, result)
+    assert_equal(evalkit.load(tmp_path / "again"), result)
+    with pytest.raises(EvalkitError, match="holds a finished result already"):
+        result.save(tmp_path / "again")
+
+
+def test_a_packed_result_has_its_audio_and_is_a_result_again(result: Result, folder: Path, tmp_path: Path) -> None:
+    pack(result, tmp_path / "all.zip")
+    pack(result, tmp_path / "bare.zip", generated=False, references=False)
+    pack(result, tmp_path / "own.zip", references=False)
+    names = {kind: zipfile.ZipFile(tmp_path / f"{kind}.zip").namelist() for kind in ("all", "bare", "own")}
+    audio = {kind: {Path(name).stem for name in names[kind] if "/audio/" in name} for kind in names}
+    assert not audio["bare"]
+    assert audio["own"] == set(result.clips.loc[result.clips["status"] == "ok", "sha256"])
+    assert audio["all"] == audio["own"] | set(result.clips["reference_sha256"])
+    zipfile.ZipFile(tmp_path / "all.zip").extractall(tmp_path)
+    unpacked = evalkit.load(tmp_path / "all")
+    assert_equal(unpacked, result)
+    found = unpacked.audio(unpacked.clips["sha256"][0], None)
+    assert found is not None and found.is_relative_to(tmp_path)
+    with pytest.raises(EvalkitError, match="exists: choose another name"):
+        pack(result, tmp_path / "all.zip")
+
+
+def test_a_clip_that_is_gone_or_another_cannot_be_packed(folder: Path, tmp_path: Path) -> None:
+    copies = Path(shutil.copytree(folder / "clips", tmp_path / "clips"))
+    own = run(
+        folder, *OPTIONS, "model=folder", f"model.folder.path={copies}", "engine.keep_going=true", "calibration=[]"
+    )
+    lost = sorted(copies.iterdir())[0]
+    kept = lost.read_bytes()
+    lost.write_bytes(kept + b"x")
+    with pytest.raises(EvalkitError, match="is not the clip that was measured: leave the audio out with --no-audio"):
+        pack(own, tmp_path / "x.zip")
+    lost.unlink()
+    with pytest.raises(EvalkitError, match=r"the clip of '.*' is no longer at '.*' \(generated\)"):
+        pack(own, tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+    pack(own, tmp_path / "x.zip", generated=False)
+
+
+def test_the_stored_result_of_schema_1_is_read() -> None:
+    """Made by tests/results/make_fixture.py; a change of the record has to migrate it."""
+    stored = evalkit.load(STORED)
+    assert stored.schema == 1
+    expected = json.loads((STORED / "expected.json").read_text())
+    scores = {f"{s.model}/{s.metric}": s.value for s in stored.scores.itertuples() if not math.isnan(s.value)}
+    assert scores == expected["scores"]
+    for name, value in expected["scores"].items():
+        assert stored.score(*name.split("/")).value == pytest.approx(value, rel=1e-9, abs=1e-12)
+    assert stored.prompts["id"].tolist() == expected["prompts"]
+    assert stored.document().heading == expected["heading"]
