@@ -94,11 +94,19 @@ def main() -> None:
                 [sys.executable, "-m", "evalkit.cli", "run", *options], check=True, stdout=subprocess.DEVNULL
             )
             seconds.append(round(time.perf_counter() - started, 2))
+        (first, *_) = sorted((Path(name) / "runs").iterdir())
+        files = {path: path.stat().st_size for path in first.rglob("*") if path.is_file()}
+    features = sum(size for path, size in files.items() if path.parent.name == "features")
+    thousands = 1e6 * arguments.clips / 1000
     record = {
         "what": "seconds of a whole `evalkit run` with four metrics when everything is cached",
         "clips": arguments.clips,
         "first": seconds[0],
         "warm": seconds[1:],
+        "megabytes of a result per 1,000 clips": {
+            "features of both sides": round(features / thousands, 1),
+            "all else": round((sum(files.values()) - features) / thousands, 2),
+        },
         "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()},
     }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def test_every_command_shown_composes(text: str) -> None:
 def test_the_demos_table_is_shown() -> None:
     (table,) = blocks("text")
     for name in compose(["experiment=demo"]).model:
-        number, bounds = r" +-?[\d.,]+", r" +-?[\d.,]+–-?[\d.,]+"
+        number, bounds = r" +-?[\d.,]+", r" +-?[\d.,]+…-?[\d.,]+"
         assert re.search(rf"^{name}(?:{number}){{4}}\n12 of 12 clips(?:{bounds}){{4}}$", table, re.MULTILINE), name
     assert "The numbers below mean nothing outside this table." in table
     assert "@@" not in README
