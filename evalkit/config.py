@@ -117,11 +117,6 @@ def _text(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def own_folder(config_dir: str) -> str:
-    """Make the override that tells a run where the user's own YAMLs are."""
-    return quoted(f"config_dir={Path(config_dir).absolute()}")
-
-
 def quoted(override: str) -> str:
     """Put the value of an option into quotes where Hydra's grammar cannot read it without, such as ~/é (1)."""
     parser = OverridesParser.create()

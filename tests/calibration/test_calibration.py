@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -32,9 +33,11 @@ from evalkit.metrics.kld import KLD
 from evalkit.models.musicgen import MusicGen
 from evalkit.models.synth.synth import Synth
 from evalkit.models.tiny import TinyStereo
-from evalkit.plan import calibration_of
-from evalkit.recording import Result
-from evalkit.scoring.scores import measure
+from evalkit.plan import Plan, calibration_of
+from evalkit.recording import Result, metric_infos
+from evalkit.results.scored import Scored
+from evalkit.scoring.embedding import embed
+from evalkit.scoring.scores import score
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import canonical, sha256_file
@@ -238,7 +241,8 @@ def value(result: Result, row: str, metric: str) -> Any:
 
 def test_rows_come_after_the_models_with_their_n(result: Result) -> None:
     assert result.table.model.tolist() == ["tiny_stereo", *NAMES]
-    assert result.table.calibration.tolist() == [False] + [True] * 5 and result.summary.calibration == NAMES
+    assert result.table.calibration.tolist() == [False] + [True] * 5
+    assert [name for name, info in result.rows.items() if info.calibration] == NAMES
     assert result.table.clips.tolist() == result.table.prompts.tolist() == [7, 3, 7, 7, 7, 7]
     assert result.table.fad_n.tolist() == [7, 3, 7, 7, 7, 7]
     assert result.clips.groupby("model").size().to_dict() == dict(
@@ -252,8 +256,8 @@ def test_rows_come_after_the_models_with_their_n(result: Result) -> None:
 def test_models_score_what_they_score_without_the_rows(result: Result, folder: Path) -> None:
     alone = run(folder, "model=tiny_stereo", METRICS)
     own = result.scores[result.scores.model == "tiny_stereo"]
-    assert own.drop(columns="note").to_dict("records") == alone.scores.drop(columns="note").to_dict("records")
-    assert not alone.summary.calibration
+    pd.testing.assert_frame_equal(own.drop(columns="note"), alone.scores.drop(columns="note"), check_exact=True)
+    assert not any(info.calibration for info in alone.rows.values())
 
 
 def test_a_second_run_computes_nothing(result: Result, folder: Path) -> None:
@@ -462,7 +466,7 @@ def test_a_row_of_one_s_own_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch
     (path, *_) = result.clips[result.clips.model == "white noise"].path
     assert 20 * np.log10(audio.read(Path(path)).samples.std()) == pytest.approx(-40, abs=0.1)
     row = {"kind": "tone_row", "package": "own_rows", "version": 0, "hz": 440}
-    assert result.provenance["calibration"]["pure tone"] == row
+    assert result.rows["pure tone"].definition == row
 
 
 @dataclass(frozen=True)
@@ -476,6 +480,12 @@ class Sets(test_scoring.Pairs):
         return Measured(seconds, n=len(generated.ids))
 
 
+def scored(plan: Plan, references: list[Clip], row: Row) -> list[Scored]:
+    """The scores of one row, in the order of the metrics."""
+    rows = embed(plan, test_scoring.PROMPTS.prompts, references, {}, {"row": row})
+    return list(score(plan, metric_infos(plan), rows).scores.values())
+
+
 def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class OneByOne(test_scoring.Pairs):
@@ -486,11 +496,11 @@ def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) 
     row = made(Halves(), list(zip(test_scoring.PROMPTS.prompts, clips, strict=True)))
     assert row.clips[0].seconds != row.references[0].seconds
     plan = test_scoring.plan(tmp_path, sets=Sets(), pairs=OneByOne())
-    sets, pairs = measure(plan, test_scoring.PROMPTS, clips, {}, calibration={"reference halves": row}).scores
+    sets, pairs = scored(plan, clips, row)
     assert (sets.value, sets.n) == ((row.clips[0].seconds or 0) + (row.references[0].seconds or 0), 1)
     assert np.isnan(pairs.value) and pairs.n == 0
     assert ChromaSimilarity.clip_by_clip and KLD.clip_by_clip and not FAD.clip_by_clip
     # elsewhere a pair is cut to the length that both have
     whole = Row(test_scoring.PROMPTS.prompts, clips, test_scoring.clips(tmp_path / "s", 3, 3, 3))
-    (score, _) = measure(plan, test_scoring.PROMPTS, clips, {}, calibration={"other": whole}).scores
-    assert (score.value, score.n) == (2 * (2 + 3 + 3), 3)
+    sets, _ = scored(plan, clips, whole)
+    assert (sets.value, sets.n) == (2 * (2 + 3 + 3), 3)
