@@ -27,7 +27,7 @@ parity: $(DONE)
 lint: $(DONE)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy evalkit
+	$(BIN)/mypy evalkit benchmarks tests
 
 format: $(DONE)
 	$(BIN)/ruff check --fix

@@ -33,7 +33,7 @@ from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.encoders import clap, passt, vggish
 from evalkit.features.conditioning import condition, heard
-from evalkit.features.extractor import Extractor
+from evalkit.features.extractor import Extractor, input_of
 from evalkit.metrics import Metric
 from evalkit.metrics.clap_score import CLAPScore
 from evalkit.metrics.fad import FAD
@@ -145,12 +145,12 @@ class Ours:
         path = clip.path
         assert path is not None
         sound = condition(clip, None, None)
-        samples = heard(sound, encoder.hears)
+        samples = heard(sound, input_of(encoder))
         encode([samples])
         return packages.stages_of(
             clock,
             ("decode", lambda: audio.read(path)),
-            ("resample", lambda: heard(sound, encoder.hears)),
+            ("resample", lambda: heard(sound, input_of(encoder))),
             ("network", lambda: encode([samples])),
         )
 
@@ -273,7 +273,7 @@ def embeddings_per_second(ours: Ours, clips: list[Clip]) -> dict[str, float]:
     speeds = {}
     for name, metric in ours.metrics.items():
         encode = metric.encoder.load(ours.cache, ours.device)
-        samples = [heard(condition(clip, None, None), metric.encoder.hears) for clip in clips]
+        samples = [heard(condition(clip, None, None), input_of(metric.encoder)) for clip in clips]
         batches = [samples[i : i + ours.batch_size] for i in range(0, len(samples), ours.batch_size)]
         encode(batches[0])
         _, wall, _ = timed(partial(list, map(encode, batches)))

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,13 @@ def result(folder: Path) -> Result:
 
 
 @pytest.fixture
-def moved(result: Result, folder: Path, tmp_path: Path) -> Result:
+def moved(result: Result, folder: Path, tmp_path: Path) -> Iterator[Result]:
     """The result in another folder, while the cache and all clips are gone."""
     shutil.copytree(result.path, tmp_path / "moved")
     hidden = folder.with_name("hidden")
     folder.rename(hidden)
     try:
-        yield evalkit.load(tmp_path / "moved")  # type: ignore[misc]
+        yield evalkit.load(tmp_path / "moved")
     finally:
         hidden.rename(folder)
 
