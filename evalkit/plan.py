@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from evalkit.assets import assets_of
 from evalkit.calibration import Calibration
@@ -32,6 +32,7 @@ class Plan:
     """The components of one run.
 
     Attributes:
+        config: what was asked for, resolved; it is recorded, and nothing else reads it.
         uncertainty: the bootstrap behind the intervals.
         protocols: for each metric the name of the protocol that it really follows.
         changes: switches of the protocol that are not as its YAML has them, such as "vggish.hop 0.96, not 0.5".
@@ -42,7 +43,7 @@ class Plan:
         output_dir, name: where the run's folder is made, and what its name ends with.
     """
 
-    config: DictConfig
+    config: dict[str, Any]
     cache: Cache
     models: dict[str, Model | Existing]
     prompts: Prompts
@@ -120,10 +121,11 @@ def make_plan(config: DictConfig) -> Plan:
     require("prompts", prompts, Prompts)
     if isinstance(prompts.references, Generator):
         require("prompts.references", prompts.references, Model)
+    plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     protocol = protocol_of(config)
     protocols, changes = followed(config, metrics, cache)
     plan = Plan(
-        config=config,
+        config=plain,
         cache=cache,
         models=models,
         prompts=prompts,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from evalkit.features.conditioning import usable_seconds
 from evalkit.models import Generator
@@ -35,7 +33,6 @@ from evalkit.types import Clip, PromptSet
 def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measurement) -> Result:
     """Make the record of a run, and write it into the run's folder."""
     metrics, rows = metric_infos(plan), row_infos(plan, measured.paired)
-    config: Any = OmegaConf.to_container(plan.config, resolve=True, enum_to_str=True)
     scores, context = compared(plan, prompts, metrics, rows, measured)
     result = Result(
         prompts_info=PromptsInfo(
@@ -50,7 +47,7 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
         protocol=ProtocolInfo(
             name=plan.protocol.name + (" (changed)" if plan.changes else ""),
             changes=list(plan.changes),
-            switches=config["protocol"],
+            switches=plan.config["protocol"],
         ),
         metrics=metrics,
         rows=rows,
@@ -58,7 +55,7 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
         uncertainty=dict(vars(plan.uncertainty)),
         small_slice=plan.small_slice,
         remarks=list(remarks(plan, prompts, measured)),
-        config=config,
+        config=plan.config,
         provenance={**provenance(plan.engine.device), "dtype": plan.engine.dtype.value},
         prompts=typed(
             pd.DataFrame(
