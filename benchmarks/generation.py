@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -263,12 +263,9 @@ class Loaded:
     """A model that is in memory already, as `clips_of` takes one."""
 
     model: Model
-    random: ClassVar[bool] = True
 
     def identity(self, cache: Cache) -> str:
         return "benchmark"
-
-    def check(self, sampling: Sampling) -> None: ...
 
     def load(self, cache: Cache, engine: Engine) -> Model:
         return self.model

@@ -113,6 +113,7 @@ def make_plan(config: DictConfig) -> Plan:
             require(f"model.{name}", model, Model)
         else:
             require(f"model.{name}, which has no load", model, Existing)
+        require_random(f"model.{name}", model)
     calibration = calibration_of(config, models)
     for name, metric in metrics.items():
         require(f"metric.{name}", metric, Metric)
@@ -121,6 +122,7 @@ def make_plan(config: DictConfig) -> Plan:
     require("prompts", prompts, Prompts)
     if isinstance(prompts.references, Generator):
         require("prompts.references", prompts.references, Model)
+        require_random("prompts.references", prompts.references)
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     protocol = protocol_of(config)
     protocols, changes = followed(config, metrics, cache)
@@ -151,6 +153,12 @@ def make_plan(config: DictConfig) -> Plan:
     return plan
 
 
+def require_random(name: str, component: Model | Existing | Encoder) -> None:
+    """Raise EvalkitError for a component that does not say True or False of whether its weights are random."""
+    if not isinstance(component.random, bool):
+        raise EvalkitError(f"{name}: {type(component).__name__}: random is {component.random!r}: say True or False")
+
+
 def require_encoders(name: str, metric: Metric) -> None:
     """Raise EvalkitError for an encoder of a metric that leaves something out, or does not fit its place."""
     for part, encoder in (("encoder", metric.encoder), ("reference_encoder", metric.reference_encoder)):
@@ -159,6 +167,7 @@ def require_encoders(name: str, metric: Metric) -> None:
                 raise EvalkitError(f"{name} has no encoder: set {name}.encoder")
             continue
         require(f"{name}.{part}", encoder, Encoder)
+        require_random(f"{name}.{part}", encoder)
         if (encoder.reads == "audio") != (encoder.hears is not None):
             raise EvalkitError(
                 f"{name}.{part}: {type(encoder).__name__} reads {encoder.reads} and hears {encoder.hears}: "

@@ -65,6 +65,7 @@ from evalkit.prompts import Prompts
 from evalkit.prompts.demo import Demo
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.prompts.table import Table
+from evalkit.results import summary
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
@@ -296,6 +297,16 @@ def test_what_does_not_say_whether_its_weights_are_random_is_refused(
         make_plan(run_with(place, component))
 
 
+@pytest.mark.parametrize("value", [None, 0, "False"])
+@pytest.mark.parametrize("place", [place for place, (_, contract) in PLACES.items() if hasattr(contract, "random")])
+def test_weights_are_random_or_they_are_not(place: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    component = PLACES[place][0]
+    monkeypatch.setattr(component, "random", value)
+    said = f"{place}: {component.__name__}: random is {value!r}: say True or False"
+    with pytest.raises(EvalkitError, match=rf"^{re.escape(said)}$"):
+        make_plan(run_with(place, component))
+
+
 def test_what_neither_makes_clips_nor_finds_any_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(Found, "find")
     with pytest.raises(EvalkitError, match=r"^model\.folder, which has no load: Found cannot find a clip .*`find`$"):
@@ -317,7 +328,7 @@ def test_random_weights_of_another_package_are_announced_for_all_that_they_touch
     def random_weights(*more: str) -> tuple[list[str], dict[str, bool]]:
         result = evalkit.evaluate(*base, *more)
         scores = result.scores
-        return result.provenance["random_weights"], dict(zip(scores.metric, scores.random_weights, strict=True))
+        return summary.random_weights(result), dict(zip(scores.metric, scores.random_weights, strict=True))
 
     silent = {"silence_share": False, "silence_start": False, "silence_length": False}
     assert random_weights() == ([], {"chroma": False, **silent})

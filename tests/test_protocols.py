@@ -28,7 +28,7 @@ from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.kld import KLD
 from evalkit.plan import Plan, make_plan
 from evalkit.protocols import followed, protocol_of, remarks
-from evalkit.report.wording import plain
+from evalkit.report.to_json import plain
 from evalkit.settings import Protocol
 from evalkit.types import Features
 
@@ -465,7 +465,7 @@ def test_a_protocol_is_compared_with_evalkits_yaml_inside_a_run_too(tmp_path: Pa
         assert done.returncode == 0, done.stderr
         table = json.loads(next(out.glob("*/table.json")).read_text("utf-8"))
         result = evaluate(*options, f"protocol={protocol}", f"output_dir={out}", config_dir=str(tmp_path))
-        for score in (table["scores"][0], plain(result.summary.comparison.to_dict("records")[0])):
+        for score in (table["scores"][0], plain(result.scores.to_dict("records")[0])):
             assert (score["protocol"], score["published"]) == (name, expected)
         assert any(note.startswith(said) for note in table["notes"]) == (protocol == "mine")
 
@@ -518,3 +518,23 @@ def test_a_users_metric_that_a_users_protocol_defines_is_compared_with_its_yaml(
         (["protocol=musicgen"], "musicgen (extended)"),
     ):
         assert plan_of(tmp_path, "metric=mono", *options).protocols == {"own_mono": expected}
+
+
+@pytest.mark.parametrize(
+    ("option", "metric"),
+    [
+        ("metric.fad.encoder.hop=0.96", "fad"),
+        ("metric.fad.ddof=0", "fad"),
+        ("metric.kld.epsilon=0.1", "kld"),
+        ("metric.chroma.encoder.argmax=false", "chroma"),
+        ("encoder@metric.fad.encoder=passt", "fad"),
+        ("protocol.generated_loudness=null", "fad kld clap_score chroma"),
+        ("protocol.vggish.hop=0.96", "fad kld clap_score chroma"),
+        ("random_weights=7", ""),
+        ("sampling.top_k=5", ""),
+    ],
+)
+def test_a_changed_switch_is_no_longer_the_protocol(option: str, metric: str) -> None:
+    protocols = make_plan(compose(["model=synth", "prompts=demo", "random_weights=0", option])).protocols
+    expected = {name: "musicgen (changed)" if name in metric.split() else "musicgen" for name in protocols}
+    assert protocols == expected

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +14,6 @@ import soundfile
 
 import evalkit
 from evalkit import audio
-from evalkit.assets import Asset
-from evalkit.audio import Audio
 from evalkit.calibration import Calibration, Material, Row
 from evalkit.calibration.codec import Codec, ThroughCodec
 from evalkit.calibration.halves import Halves
@@ -30,14 +26,11 @@ from evalkit.features.conditioning import condition
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
-from evalkit.models.musicgen import MusicGen
 from evalkit.models.synth.synth import Synth
 from evalkit.models.tiny import TinyStereo
 from evalkit.plan import Plan, calibration_of
-from evalkit.recording import Result, metric_infos
+from evalkit.recording import Result
 from evalkit.results.scored import Scored
-from evalkit.scoring.embedding import embed
-from evalkit.scoring.scores import score
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import canonical, sha256_file
@@ -45,7 +38,7 @@ from evalkit.store.identity import identity
 from evalkit.types import Clip, Features, Measured, Prompt
 from tests import parity
 from tests.engines import CPU, cpu
-from tests.scoring import test_scoring
+from tests.scoring.made import PROMPTS, Pairs, clips, measure, plan
 
 RATE = 32000
 
@@ -75,8 +68,8 @@ def test_no_shuffled_reference_is_its_own_prompt_s(n: int) -> None:
     row = made(Shuffled(), references(n))
     assert row.paired and [c.id for c in row.clips] == [c.id for c in row.references] == [p.id for p in row.prompts]
     assert all(clip.sha256 != reference.sha256 for clip, reference in zip(row.clips, row.references, strict=True))
-    for clips in (row.clips, row.references):
-        assert len({clip.sha256 for clip in clips}) == n
+    for side in (row.clips, row.references):
+        assert len({clip.sha256 for clip in side}) == n
     assert made(Shuffled(), references(n)[::-1]) == row
 
 
@@ -95,100 +88,6 @@ def test_noise_and_silence() -> None:
     np.testing.assert_allclose(spectrum.mean(axis=0)[1:-1] / spectrum.mean(), 1, atol=0.5)  # white
     for clip in DigitalSilence().load(Cache("unused"), CPU)(prompts, sampling):
         assert clip.samples.shape == (2, 2 * RATE) and not clip.samples.any()
-
-
-@pytest.fixture(scope="module")
-def stereo() -> Audio:
-    return Synth().render(Prompt("a", "A slow piano in C major with a flute."), 0, 1.3)
-
-
-def network(folder: Path) -> Any:
-    from evalkit.checkpoints.transformers import load_network
-
-    return load_network("x", folder).audio_encoder
-
-
-def coded_by(codec: Any, channel: np.ndarray) -> np.ndarray:
-    """One channel through a whole model's audio_encoder, all of its codebooks."""
-    import torch
-
-    with torch.inference_mode():
-        decoded = codec(torch.from_numpy(channel)[None, None]).audio_values
-    return decoded[0, 0, : len(channel)].numpy()
-
-
-def test_the_codec_alone_is_the_one_inside_the_model(stereo: Audio) -> None:
-    model, cache = TinyStereo(), parity.cache()
-    whole = network(model.folder(cache))
-    code = model.codec(cache, "cpu")
-    ours = code(stereo)
-    assert ours.rate == RATE and ours.samples.shape == stereo.samples.shape and ours.samples.dtype == np.float32
-    for channel, coded in zip(stereo.samples, ours.samples, strict=True):
-        np.testing.assert_allclose(coded, coded_by(whole, channel), atol=1e-6)
-    assert np.abs(ours.samples[0] - ours.samples[1]).max() > 1e-3
-    mono = code(Audio(stereo.samples[:1], RATE))
-    np.testing.assert_allclose(mono.samples, ours.samples[:1], atol=1e-6)
-    at_its_rate = code(audio.resample(stereo, 44100))
-    assert at_its_rate.rate == RATE and abs(at_its_rate.samples.shape[1] - stereo.samples.shape[1]) <= 1
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> Callable[..., MusicGen]:
-    """Make a MusicGen of a tiny one's files after some change to its tensors and config.json."""
-    import json
-
-    import safetensors.torch
-    import torch
-
-    def make(rename: Callable[[str], str | None] = lambda key: key, pickled: bool = False, **decoder: Any) -> MusicGen:
-        folder = tmp_path / "changed"
-        shutil.copytree(TinyStereo().folder(parity.cache()), folder)
-        state = safetensors.torch.load_file(folder / "model.safetensors")
-        state = {new: tensor for key, tensor in state.items() if (new := rename(key))}
-        if pickled:
-            (folder / "model.safetensors").unlink()
-            torch.save(state, folder / "pytorch_model.bin")
-        else:
-            safetensors.torch.save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        config = json.loads((folder / "config.json").read_text())
-        config["decoder"] |= decoder
-        (folder / "config.json").write_text(json.dumps(config))
-        return MusicGen(Asset("changed", path=str(folder)))
-
-    return make
-
-
-def test_a_mono_model_s_codec_hears_the_mean(stereo: Audio, changed: Callable[..., MusicGen]) -> None:
-    mono = changed(audio_channels=1, num_codebooks=4).codec(parity.cache(), "cpu")(stereo)
-    expected = TinyStereo().codec(parity.cache(), "cpu")(audio.downmix(stereo))
-    np.testing.assert_array_equal(mono.samples, expected.samples)
-
-
-@pytest.mark.parametrize("pickled", [False, True])
-def test_published_layouts_are_read(stereo: Audio, changed: Callable[..., MusicGen], pickled: bool) -> None:
-    def old(key: str) -> str:  # how weight normalisation was stored when the checkpoints were published
-        return key.replace("parametrizations.weight.original0", "weight_g").replace(
-            "parametrizations.weight.original1", "weight_v"
-        )
-
-    ours = changed(old, pickled).codec(parity.cache(), "cpu")(stereo)
-    np.testing.assert_array_equal(ours.samples, TinyStereo().codec(parity.cache(), "cpu")(stereo).samples)
-
-
-def test_a_codec_that_is_not_whole_is_refused(changed: Callable[..., MusicGen]) -> None:
-    def without(key: str) -> str | None:
-        return None if key.endswith("quantizer.layers.2.codebook.embed") else key
-
-    with pytest.raises(
-        EvalkitError, match=r"changed: the codec in '.*' lacks 1 of the model's weights, such as 'quantizer\.layers\.2"
-    ):
-        changed(without).codec(parity.cache(), "cpu")
-
-
-def test_a_codec_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(EvalkitError, match=r"the codec in '.*' cannot be loaded") as caught:
-        MusicGen(Asset("broken", path=str(tmp_path))).codec(parity.cache(), "cpu")
-    assert "\n" not in str(caught.value)
 
 
 def test_mistakes_are_found_at_once() -> None:
@@ -362,8 +261,9 @@ def test_references_that_cannot_be_used_are_in_no_row(tmp_path: Path) -> None:
         evalkit.evaluate(*base, "calibration=[halves]")
 
 
-def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path, stereo: Audio) -> None:
+def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path) -> None:
     """Two parts of one file are two clips, in the cache too."""
+    stereo = Synth().render(Prompt("a", "A slow piano in C major with a flute."), 0, 1.3)
     path = tmp_path / "a.wav"
     soundfile.write(path, stereo.samples.T, RATE, subtype="FLOAT")
     whole = Clip("a", path, sha256=sha256_file(path), frames=stereo.samples.shape[1], sample_rate=RATE, channels=2)
@@ -470,7 +370,7 @@ def test_a_row_of_one_s_own_is_one_file_and_one_yaml(tmp_path: Path, monkeypatch
 
 
 @dataclass(frozen=True)
-class Sets(test_scoring.Pairs):
+class Sets(Pairs):
     """The seconds of all clips and of all references."""
 
     kind: ClassVar[str] = "sets"
@@ -480,27 +380,26 @@ class Sets(test_scoring.Pairs):
         return Measured(seconds, n=len(generated.ids))
 
 
-def scored(plan: Plan, references: list[Clip], row: Row) -> list[Scored]:
+def scored(run: Plan, references: list[Clip], row: Row) -> list[Scored]:
     """The scores of one row, in the order of the metrics."""
-    rows = embed(plan, test_scoring.PROMPTS.prompts, references, {}, {"row": row})
-    return list(score(plan, metric_infos(plan), rows).scores.values())
+    return list(measure(run, references, {}, others={"row": row}).scores.values())
 
 
 def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) -> None:
     @dataclass(frozen=True)
-    class OneByOne(test_scoring.Pairs):
+    class OneByOne(Pairs):
         kind: ClassVar[str] = "one by one"
         clip_by_clip: ClassVar[bool] = True
 
-    clips = test_scoring.clips(tmp_path / "r", 2, 3, 4)
-    row = made(Halves(), list(zip(test_scoring.PROMPTS.prompts, clips, strict=True)))
+    recordings = clips(tmp_path / "r", 2, 3, 4)
+    row = made(Halves(), list(zip(PROMPTS.prompts, recordings, strict=True)))
     assert row.clips[0].seconds != row.references[0].seconds
-    plan = test_scoring.plan(tmp_path, sets=Sets(), pairs=OneByOne())
-    sets, pairs = scored(plan, clips, row)
+    the_plan = plan(tmp_path, sets=Sets(), pairs=OneByOne())
+    sets, pairs = scored(the_plan, recordings, row)
     assert (sets.value, sets.n) == ((row.clips[0].seconds or 0) + (row.references[0].seconds or 0), 1)
     assert np.isnan(pairs.value) and pairs.n == 0
     assert ChromaSimilarity.clip_by_clip and KLD.clip_by_clip and not FAD.clip_by_clip
     # elsewhere a pair is cut to the length that both have
-    whole = Row(test_scoring.PROMPTS.prompts, clips, test_scoring.clips(tmp_path / "s", 3, 3, 3))
-    sets, _ = scored(plan, clips, whole)
+    whole = Row(PROMPTS.prompts, recordings, clips(tmp_path / "s", 3, 3, 3))
+    sets, _ = scored(the_plan, recordings, whole)
     assert (sets.value, sets.n) == (2 * (2 + 3 + 3), 3)

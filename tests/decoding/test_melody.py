@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,8 @@ from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.decoding.melody import STEMS, Demucs, melody_features
 from evalkit.errors import EvalkitError
-from evalkit.models.synth.synth import Synth
-from evalkit.recording import remarks
 from evalkit.store.cache import Cache
-from evalkit.types import Prompt, PromptSet
-from tests.scoring.test_scoring import plan
+from evalkit.types import Prompt
 
 compat.prepare()
 from transformers import MusicgenMelodyFeatureExtractor  # noqa: E402
@@ -155,27 +151,6 @@ def test_a_missing_package_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "demucs", None)
     with pytest.raises(EvalkitError, match=r"stems: the package demucs is not installed: pip install 'evalkit\[melody"):
         Demucs(Asset("stems", random_seed=0)).load(Cache(tmp_path), "cpu")
-
-
-def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:
-    class Melodic(Synth):
-        def conditions(self, cache: Cache) -> tuple[str, ...]:
-            return ("melody",)
-
-    given = (
-        Prompt("a", "x", melody=tmp_path, continuation=tmp_path),
-        Prompt("b", "y", melody=tmp_path),
-        Prompt("c", "z"),
-    )
-    prompts = PromptSet("x", "all", 3, given, "")
-    said = list(remarks(replace(plan(tmp_path), models={"m": Melodic(), "s": Synth()}), prompts, [], {}))
-    assert said[-3:] == [
-        "m: 2 of 3 prompts have a melody beside the caption, which published numbers need not have",
-        "the melody of 2 of 3 prompts is not used: s did without",
-        "the continuation of 1 of 3 prompts is not used: m, s did without",
-    ]
-    captions = replace(prompts, prompts=given[2:])
-    assert not list(remarks(replace(plan(tmp_path), models={"m": Melodic()}), captions, [], {}))
 
 
 class TestDemucs:

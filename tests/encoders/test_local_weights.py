@@ -14,6 +14,7 @@ import evalkit
 from evalkit.assets import Asset
 from evalkit.encoders import vggish
 from evalkit.models.tiny import TinyStereo
+from evalkit.results.summary import random_weights
 from evalkit.store.cache import Cache
 
 
@@ -41,8 +42,11 @@ def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: p
     local = evalkit.evaluate(*options, f"metric.fad.encoder.weights.path={tmp_path / 'vggish.pth'}")
     seeded = evalkit.evaluate(*options, "random_weights=0")
     assert local.scores.value.tolist() == pytest.approx(seeded.scores.value.tolist(), rel=1e-6)
-    assert local.provenance["models"]["musicgen_stereo_medium"]["checkpoint"]["commit"] == "c" * 40
-    assert (local.summary.weights, list(seeded.summary.weights)) == ([], ["VGGish weights"])
+    assert local.rows["musicgen_stereo_medium"].definition["checkpoint"]["commit"] == "c" * 40
+    assert [info.random for info in local.metrics.values()] == [[], []]
+    assert [info.random for info in seeded.metrics.values()] == [["VGGish weights"], []]
+    assert not any(row.random for result in (local, seeded) for row in result.rows.values())
+    assert (random_weights(local), random_weights(seeded)) == ([], ["VGGish weights"])
     text = (local.path / "table.md").read_text()
     assert "Random weights" not in text
     assert "no published numbers are known for the prompt set 'demo'" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -16,14 +17,19 @@ from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
 from evalkit.metrics import mean_over_items
 from evalkit.metrics.fad import FAD
+from evalkit.plan import Plan
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.slices import Group
-from evalkit.recording import Result
 from evalkit.results.joined import join
-from evalkit.scoring.scores import Pair, measure, score_of
+from evalkit.results.result import Result
+from evalkit.results.scored import Pair
+from evalkit.scoring.scores import Measurement, score_of
+from evalkit.settings import Uncertainty
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
-from tests.scoring.test_scoring import Length, plan, write
+from tests.engines import cpu
+from tests.scoring import made
+from tests.scoring.made import Length, plan, write
 
 IDS = tuple("abcdef")
 PROMPTS = PromptSet("x", "all", 6, tuple(Prompt(i, f"caption {i}") for i in IDS), "")
@@ -80,11 +86,11 @@ def test_a_score_is_the_mean_over_sets_of_one_clip_per_prompt(tmp_path: Path) ->
     run = plan(tmp_path, fad=FAD(Length()), mean=Mean())
     for name, other in (("fad", random_features(9)), ("mean", None)):
         samples: list[Pair] = [(random_features(seed), other) for seed in range(3)]
-        score, per_clip = score_of(run, "m", name, samples)
+        score = score_of(run, "m", name, samples)
         alone = [score_of(run, "m", name, [sample]) for sample in samples]
-        assert score.value == np.mean([one.value for one, _ in alone])
-        assert len({one.value for one, _ in alone}) == 3
-        assert per_clip == [own for _, (own,) in alone]
+        assert score.value == np.mean([one.value for one in alone])
+        assert len({one.value for one in alone}) == 3
+        assert [m.per_clip for m in score.measured] == [m.per_clip for one in alone for m in one.measured]
         assert score.n == 6
         # the same prompts are drawn in each of the sets
         metric, weights = run.metrics[name], draws(6, 1000, 0)
@@ -96,7 +102,7 @@ def test_samples_narrow_the_interval_as_far_as_they_differ(tmp_path: Path) -> No
     run, ids = plan(tmp_path, mean=Mean()), tuple(str(i) for i in range(200))
 
     def width(samples: list[Features]) -> float:
-        score, _ = score_of(run, "m", "mean", [(sample, None) for sample in samples])
+        score = score_of(run, "m", "mean", [(sample, None) for sample in samples])
         return score.high - score.low
 
     rng = np.random.default_rng(0)
@@ -111,17 +117,22 @@ def test_samples_narrow_the_interval_as_far_as_they_differ(tmp_path: Path) -> No
     assert width(mixed) / np.mean([width([one]) for one in mixed]) == pytest.approx(expected, rel=0.02)
 
 
+def measure(run: Plan, references: list[Clip], sets: list[list[Clip]], slices: Sequence[Group] = ()) -> Measurement:
+    """Measure a model's clips, given as sets of one clip per prompt."""
+    return made.measure(run, references, {"m": [clip for own in sets for clip in own]}, slices, prompts=PROMPTS)
+
+
 def test_clips_of_each_sample_are_compared_with_the_prompts_reference(tmp_path: Path) -> None:
     references = with_ids(clips(tmp_path / "r", 7))
     references[2] = write(tmp_path / "r" / "c.wav", 1.5)  # so that the clips of one prompt are cut
-    run = plan(tmp_path, fad=FAD(Levels()), mean=Mean())
-    run.config.uncertainty.resamples = 0
+    run = dataclasses.replace(plan(tmp_path, fad=FAD(Levels()), mean=Mean()), uncertainty=Uncertainty(resamples=0))
     sets = [clips(tmp_path / "g", sample) for sample in (1, 2, 3)]
     groups = [Group("tag", "some", frozenset("ace"))]
-    together = measure(run, PROMPTS, references, {"m": [clip for own in sets for clip in own]}, groups)
-    alone = [measure(run, PROMPTS, references, {"m": with_ids(own)}, groups) for own in sets]
-    for k, score in enumerate(together.scores):
-        assert score.value == np.mean([one.scores[k].value for one in alone])
+    together = measure(run, references, sets, groups)
+    alone = [measure(run, references, [with_ids(own)], groups) for own in sets]
+    assert list(together.scores) == [("m", "fad"), ("m", "mean")]
+    for k, (key, score) in enumerate(together.scores.items()):
+        assert score.value == np.mean([one.scores[key].value for one in alone])
         assert together.slices["value"][k] == np.mean([one.slices["value"][k] for one in alone])
     assert together.slices["n"].tolist() == [3, 3]
     assert [clip.id for clip in together.generated["m"]] == [clip.id for own in sets for clip in own]
@@ -130,9 +141,14 @@ def test_clips_of_each_sample_are_compared_with_the_prompts_reference(tmp_path: 
     assert table["id"].tolist() == list(IDS) * 3 and table["sample"].tolist() == [1] * 6 + [2] * 6 + [3] * 6
     assert table["mean"].tolist() == [value for one in alone for value in one.clips["mean"]]
     assert table["mean"].nunique() == 18
-    expected = pd.concat([one.clips for one in alone], ignore_index=True)
-    pd.testing.assert_frame_equal(table.drop(columns="sample"), expected)
-    assert "sample" not in alone[0].clips
+    for kept, single in ((table, "clips"), (together.values, "values")):
+        expected = pd.concat(
+            [getattr(one, single).assign(sample=number) for number, one in enumerate(alone, 1)], ignore_index=True
+        )
+        if single == "values":
+            kept, expected = (frame.sort_values(["sample", "metric"], kind="stable") for frame in (kept, expected))
+        pd.testing.assert_frame_equal(kept.reset_index(drop=True), expected.reset_index(drop=True))
+    assert all((one.clips["sample"] == 1).all() for one in alone)
 
 
 def test_a_prompt_with_an_unusable_clip_does_not_count(tmp_path: Path) -> None:
@@ -142,10 +158,9 @@ def test_a_prompt_with_an_unusable_clip_does_not_count(tmp_path: Path) -> None:
     broken.write_bytes(b"RIFF")
     run = plan(tmp_path, mean=Mean())
     with pytest.raises(EvalkitError, match=r"m: 1 of 12 clips are not usable \(d#2: "):
-        measure(run, PROMPTS, clips(tmp_path / "r", 7), {"m": [clip for own in sets for clip in own]})
-    run.config.engine.keep_going = True
-    measured = measure(run, PROMPTS, clips(tmp_path / "r", 7), {"m": [clip for own in sets for clip in own]})
-    (score,) = measured.scores
+        measure(run, clips(tmp_path / "r", 7), sets)
+    measured = measure(dataclasses.replace(run, engine=cpu(keep_going=True)), clips(tmp_path / "r", 7), sets)
+    (score,) = measured.scores.values()
     others = tuple(k for k, i in enumerate(IDS) if i != "d")
     values = measured.clips["mean"].to_numpy().reshape(2, 6)
     assert score.n == 5 and np.isfinite(score.low)
@@ -164,8 +179,8 @@ def test_notes_that_differ_name_their_sample(tmp_path: Path) -> None:
 
     run = plan(tmp_path, noted=Noted())
     one, other = random_features(0), random_features(1)
-    assert "\n" not in score_of(run, "m", "noted", [(one, None), (one, None)])[0].note
-    lines = score_of(run, "m", "noted", [(one, None), (other, None)])[0].note.splitlines()
+    assert "\n" not in score_of(run, "m", "noted", [(one, None), (one, None)]).note
+    lines = score_of(run, "m", "noted", [(one, None), (other, None)]).note.splitlines()
     assert [line.split(":")[0] for line in lines] == ["clip 1 of each prompt", "clip 2 of each prompt"]
 
 

@@ -1,0 +1,45 @@
+"""What the record of a run says beside the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from evalkit.models.synth.synth import Synth
+from evalkit.recording import remarks
+from evalkit.results.evidence import Writer
+from evalkit.scoring.scores import Measurement
+from evalkit.store.cache import Cache
+from evalkit.types import Prompt, PromptSet
+from tests.scoring.made import plan
+
+
+def without_clips(folder: Path, *models: str) -> Measurement:
+    """What is measured of models that have made nothing."""
+    empty = pd.DataFrame()
+    return Measurement({}, [], {name: [] for name in models}, {}, empty, empty, empty, Writer(folder).evidence())
+
+
+def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:
+    class Melodic(Synth):
+        def conditions(self, cache: Cache) -> tuple[str, ...]:
+            return ("melody",)
+
+    given = (
+        Prompt("a", "x", melody=tmp_path, continuation=tmp_path),
+        Prompt("b", "y", melody=tmp_path),
+        Prompt("c", "z"),
+    )
+    prompts = PromptSet("x", "all", 3, given, "")
+    both = replace(plan(tmp_path), models={"m": Melodic(), "s": Synth()})
+    said = list(remarks(both, prompts, without_clips(tmp_path, "m", "s")))
+    assert said[-3:] == [
+        "m: 2 of 3 prompts have a melody beside the caption, which published numbers need not have",
+        "the melody of 2 of 3 prompts is not used: s did without",
+        "the continuation of 1 of 3 prompts is not used: m, s did without",
+    ]
+    captions = replace(prompts, prompts=given[2:])
+    one = replace(plan(tmp_path), models={"m": Melodic()})
+    assert not list(remarks(one, captions, without_clips(tmp_path, "m")))
