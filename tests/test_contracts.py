@@ -65,6 +65,7 @@ from evalkit.prompts import Prompts
 from evalkit.prompts.demo import Demo
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.prompts.table import Table
+from evalkit.results.summary import random_weights as random_weights_of
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
@@ -317,7 +318,10 @@ def test_random_weights_of_another_package_are_announced_for_all_that_they_touch
     def random_weights(*more: str) -> tuple[list[str], dict[str, bool]]:
         result = evalkit.evaluate(*base, *more)
         scores = result.scores
-        return result.provenance["random_weights"], dict(zip(scores.metric, scores.random_weights, strict=True))
+        announced = random_weights_of(result)
+        shown = (result.path / "table.md").read_text("utf-8")
+        assert all(name in shown for name in announced) and ("Random weights: " in shown) == bool(announced)
+        return announced, dict(zip(scores.metric, scores.random_weights, strict=True))
 
     silent = {"silence_share": False, "silence_start": False, "silence_length": False}
     assert random_weights() == ([], {"chroma": False, **silent})
