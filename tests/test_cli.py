@@ -41,7 +41,7 @@ def test_version(evalkit: Run) -> None:
 
 
 def test_an_unknown_command_is_one_line_with_the_nearest(evalkit: Run) -> None:
-    expected = "evalkit: unknown command 'rnu': did you mean 'run'? available: convert, fetch, run"
+    expected = "evalkit: unknown command 'rnu': did you mean 'run'? available: convert, fetch, pack, run, table"
     code, out, err = evalkit("rnu")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(expected)

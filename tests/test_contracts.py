@@ -328,7 +328,10 @@ def test_random_weights_of_another_package_are_announced_for_all_that_they_touch
     def random_weights(*more: str) -> tuple[list[str], dict[str, bool]]:
         result = evalkit.evaluate(*base, *more)
         scores = result.scores
-        return summary.random_weights(result), dict(zip(scores.metric, scores.random_weights, strict=True))
+        announced = summary.random_weights(result)
+        shown = (result.path / "table.md").read_text("utf-8")
+        assert all(name in shown for name in announced) and ("Random weights: " in shown) == bool(announced)
+        return announced, dict(zip(scores.metric, scores.random_weights, strict=True))
 
     silent = {"silence_share": False, "silence_start": False, "silence_length": False}
     assert random_weights() == ([], {"chroma": False, **silent})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,10 @@ import pytest
 import yaml
 
 import evalkit
+from evalkit.commands.table import main
 from evalkit.errors import EvalkitError
-from evalkit.recording import Result
+from evalkit.report import formats
+from evalkit.results.result import Result
 
 DEGRADED = ["noise", "low_pass", "detuned", "half_silent", "left_only", "wrong_caption"]
 
@@ -95,20 +99,59 @@ def test_the_table_says_that_weights_are_random(demo: Result) -> None:
 def test_the_result_folder_is_complete(demo: Result) -> None:
     files = {p.name for p in demo.path.iterdir()}
     assert files == {
-        "config.yaml", "provenance.json", "clips.parquet", "scores.json", "table.md", "table.csv", "table.json",
-        "run.log", "result.json",
+        "result.json", "record.json", "prompts.parquet", "scores.parquet", "slices.parquet", "context.parquet",
+        "clips.parquet", "values.parquet", "evidence.parquet", "features",
+        "table.md", "table.csv", "table.json", "config.yaml", "run.log",
     }  # fmt: skip
+    manifest = json.loads((demo.path / "result.json").read_text("utf-8"))
+    assert (manifest["kind"], manifest["status"]) == ("result", "finished")
+    assert {p.stem for p in (demo.path / "features").iterdir()} == set(manifest["features"]) != set()
     clips = pd.read_parquet(demo.path / "clips.parquet")
     assert len(clips) == 8 * 12
     assert (clips.status == "ok").all() and (clips.channels == 2).all() and (clips.sample_rate == 32000).all()
+    assert (clips.reference_status == "ok").all()
     assert clips[["kld", "clap_score", "chroma"]].notna().all(axis=None)
     config = yaml.safe_load((demo.path / "config.yaml").read_text())
     assert config["random_weights"] == 0 and config["sampling"]["top_k"] == 250
-    provenance = json.loads((demo.path / "provenance.json").read_text())
-    assert provenance["references"]["usable"] == provenance["references"]["of"] == 12
-    assert provenance["packages"]["torch"] and provenance["random_weights"]
+    record = json.loads((demo.path / "record.json").read_text("utf-8"))
+    assert record["references_info"]["usable"] == {"ok": 12, "total": 12, "reasons": {}}
+    assert record["provenance"]["packages"]["torch"] and record["config"] == config
+    assert [name for name, row in record["rows"].items() if row["random"]] == ["tiny_stereo"]
+    assert all(metric["random"] for name, metric in record["metrics"].items() if name != "chroma")
     assert "generating tiny_stereo: 12 clips" in (demo.path / "run.log").read_text()
-    assert json.loads((demo.path / "scores.json").read_text()) == demo.scores.to_dict("records")
+    pd.testing.assert_frame_equal(pd.read_parquet(demo.path / "scores.parquet"), demo.scores, check_dtype=False)
+
+
+def test_the_result_reads_the_same_in_another_folder_without_the_cache(
+    demo: Result, folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(path: Path, form: str) -> str:
+        capsys.readouterr()
+        main([str(path), "--format", form])
+        return capsys.readouterr().out
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "result"
+    shutil.copytree(demo.path, elsewhere)
+    tables = {form: printed(demo.path, form) for form in formats()}
+    assert "second_rendering" in tables["terminal"]
+    hidden = folder.with_name("hidden")
+    folder.rename(hidden)
+    try:
+        loaded = evalkit.load(elsewhere)
+        assert loaded.path == elsewhere
+        for field in dataclasses.fields(Result):
+            ours, theirs = getattr(loaded, field.name), getattr(demo, field.name)
+            if isinstance(ours, pd.DataFrame):
+                pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+            elif field.name not in ("evidence", "path"):
+                assert ours == theirs, field.name
+        pd.testing.assert_frame_equal(loaded.evidence.index, demo.evidence.index)
+        fad = demo.scores[(demo.scores.model == "noise") & (demo.scores.metric == "fad")].iloc[0]
+        again = loaded.score("noise", "fad")  # from the features that were copied
+        assert (again.value, again.low, again.high, again.n) == (fad.value, fad.low, fad.high, fad.n)
+        assert {form: printed(elsewhere, form) for form in formats()} == tables
+    finally:
+        hidden.rename(folder)
 
 
 def test_per_clip_values_average_to_the_score(demo: Result, values: pd.DataFrame) -> None:

@@ -22,17 +22,9 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.settings import PROTOCOL_NAME
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
 EVERY = "all"  # all metrics, in caveats; all prompts, as a subset
 
-
-VALUES = ("model", "metric", "measured", "low", "high", "n", "published", "difference")
-
-
-COLUMNS = (*VALUES, "source", "url", "protocol", "comparable", "note")  # of `compare`
-
-
+ADDED = ("published", "difference", "comparable", "source", "url")  # by `compare`
 ABOUT = ("model", "condition", "protocol", "source", "url", "primary", "caveat")  # of `others`
 
 
@@ -207,7 +199,7 @@ def compare(
                 "note": "\n".join(filter(None, [score["note"], *notes])),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*scores.columns, *ADDED])
 
 
 def _find(

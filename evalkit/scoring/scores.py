@@ -157,7 +157,7 @@ def resampled_values(plan: Plan, name: str, measured: Measured, pair: Pair) -> n
 
 
 def slice_row(plan: Plan, row: str, metric: str, samples: Sequence[Pair], group: Group) -> dict[str, Any]:
-    """One score of one group of prompts, with the columns of `evalkit.results.record.SLICES`."""
+    """One score of one group of prompts, with the columns of `evalkit.results.frames.SLICES`."""
     one = score_if_any(plan, row, metric, samples, group.ids)
     return {
         "slice": group.kind,

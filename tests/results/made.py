@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.results.evidence import Evidence
-from evalkit.results.frames import CLIPS, INDEX, PROMPTS, SCORES, SLICES
+from evalkit.results.frames import CLIPS, INDEX, PROMPTS, SCORES, SLICES, typed
 from evalkit.results.frames import VALUES as CLIP_VALUES
 from evalkit.results.record import Count, MetricInfo, PromptsInfo, ProtocolInfo, Record, ReferencesInfo, RowInfo
 
@@ -123,4 +123,4 @@ def record(
 
 def _typed(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=None if rows else list(types))
-    return frame.astype(dict(types))
+    return typed(frame, types)

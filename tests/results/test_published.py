@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.results.published import Published, compare, load_published, others
-from evalkit.types import Score
 
 FOLDER = Path(__file__).parents[2] / "conf" / "published"
 STEREO = "no FAD, KLD or CLAP score was published on MusicCaps for this stereo checkpoint"
@@ -21,13 +21,23 @@ def published() -> list[Published]:
     return load_published(FOLDER)
 
 
-def score(metric: str, value: float, n: int = 5469, protocol: str = "musicgen") -> Score:
-    return Score("m", metric, value, n, protocol, metric in ("clap_score", "chroma"))
+def score(metric: str, value: float, n: int = 5469, protocol: str = "musicgen", random: bool = False) -> dict[str, Any]:
+    return {
+        "model": "m", "metric": metric, "value": value, "n": n, "protocol": protocol,
+        "random_weights": random, "note": "",
+    }  # fmt: skip
 
 
-def joined(published: list[Published], checkpoint: str | None, *scores: Score, **kwargs) -> pd.DataFrame:
-    options = {"random": set(), "dataset": "musiccaps", "subset": "all", "full": True, **kwargs}
-    return compare(list(scores), {"m": checkpoint}, published=published, **options)
+def joined(
+    published: list[Published],
+    checkpoint: str | None,
+    *scores: dict[str, Any],
+    dataset: str = "musiccaps",
+    subset: str = "all",
+    full: bool = True,
+    total: int | None = None,
+) -> pd.DataFrame:
+    return compare(pd.DataFrame(list(scores)), {"m": checkpoint}, dataset, subset, full, total, published)
 
 
 # The tables of the three model cards, typed from the cards.
@@ -79,7 +89,7 @@ def test_the_papers_models_are_not_the_released_ones(published):
 def test_a_released_checkpoint_is_compared(published):
     frame = joined(published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4), score("chroma", 0.1))
     fad, kld, chroma = (row for _, row in frame.iterrows())
-    assert (fad.measured, fad.published, fad.n, fad.protocol) == (4.9, 4.88, 5469, "musicgen")
+    assert (fad.value, fad.published, fad.n, fad.protocol) == (4.9, 4.88, 5469, "musicgen")
     assert fad.difference == pytest.approx(0.02) and kld.difference == pytest.approx(-0.02)
     assert fad.comparable and fad.source == "MusicGen model card" and fad.url.endswith("MUSICGEN_MODEL_CARD.md")
     assert math.isnan(chroma.published) and math.isnan(chroma.difference) and not chroma.comparable
@@ -132,11 +142,12 @@ def test_melody_large_has_no_published_value(published):
 
 
 def test_random_weights_are_never_compared(published):
-    row = joined(published, "facebook/musicgen-small", score("fad", 4.88), random={"m"}).iloc[0]
+    row = joined(published, "facebook/musicgen-small", score("fad", 4.88, random=True)).iloc[0]
     assert math.isnan(row.published) and not row.comparable and "random weights" in row.note
-    frame = joined(
-        published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4), random_metrics={"kld"}
-    ).set_index("metric")
+    assert row.source == row.url == "" and math.isnan(row.difference)
+    frame = joined(published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4, random=True)).set_index(
+        "metric"
+    )
     assert frame.loc["fad", "published"] == 4.88 and math.isnan(frame.loc["kld", "published"])
 
 
@@ -190,8 +201,28 @@ def test_a_nan_score_keeps_its_published_value(published):
 
 
 def test_no_scores_give_an_empty_frame_with_columns(published):
-    frame = compare([], {}, set(), "musiccaps", "all", True, published)
-    assert len(frame) == 0 and {"model", "published", "note"} <= set(frame.columns)
+    nothing = pd.DataFrame([score("fad", 4.9)]).iloc[:0]
+    frame = compare(nothing, {}, "musiccaps", "all", True, None, published)
+    full = joined(published, "facebook/musicgen-small", score("fad", 4.9))
+    assert len(frame) == 0 and list(frame.columns) == list(full.columns)
+
+
+def test_a_row_that_is_no_model_is_not_compared_and_nothing_is_said_of_it(published):
+    """Such as a calibration row, even where a model of that name has published numbers."""
+    scores = pd.DataFrame([{**score("fad", 4.9), "model": "shuffled"}, score("fad", 4.9)])
+    models = {"m": "facebook/musicgen-small"}
+    other, model = compare(scores, models, "musiccaps", "all", True, None, published).itertuples(index=False)
+    assert math.isnan(other.published) and not other.comparable and (other.note, other.source) == ("", "")
+    assert model.published == 4.88 and model.comparable
+
+
+def test_the_scores_keep_their_columns_and_their_notes(published):
+    scores = pd.DataFrame([{**score("fad", 4.9, n=5131), "note": "two clips are silent", "low": 4.8}])
+    frame = compare(scores, {"m": "facebook/musicgen-small"}, "musiccaps", "all", True, None, published)
+    pd.testing.assert_frame_equal(frame[list(scores.columns)].drop(columns="note"), scores.drop(columns="note"))
+    first, second, *_ = frame.iloc[0].note.splitlines()
+    assert (first, second) == ("two clips are silent", "published on 5,469 clips, measured on 5,131")
+    assert set(frame.columns) - set(scores.columns) == {"published", "difference", "comparable", "source", "url"}
 
 
 def test_others_lists_what_the_table_does_not_show(published):
