@@ -153,7 +153,7 @@ def make_plan(config: DictConfig) -> Plan:
     return plan
 
 
-def require_random(name: str, component: Model | Existing | Encoder) -> None:
+def require_random(name: str, component: Any) -> None:
     """Raise EvalkitError for a component that does not say True or False of whether its weights are random."""
     if not isinstance(component.random, bool):
         raise EvalkitError(f"{name}: {type(component).__name__}: random is {component.random!r}: say True or False")

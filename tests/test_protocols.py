@@ -17,7 +17,7 @@ import soundfile
 import yaml
 from omegaconf import OmegaConf
 
-from evalkit import evaluate
+from evalkit import evaluate, load
 from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.config import build, compose, conf_dir
@@ -175,9 +175,9 @@ def run(folder: Path, protocols: list[str], *options: str) -> dict[str, pd.DataF
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     results = {}
-    for path in sorted(p.parent for p in (folder / "runs").glob("*/scores.json")):
-        name = OmegaConf.load(path / "config.yaml").protocol.name
-        results[name] = pd.read_json(path / "scores.json").set_index("metric")
+    for path in sorted(p.parent for p in (folder / "runs").glob("*/result.json")):
+        result = load(path)
+        results[result.protocol.name] = result.scores.set_index("metric")
     assert set(results) == set(protocols)
     return results
 
@@ -502,10 +502,11 @@ def test_local_weights_of_other_content_are_a_change(tmp_path: Path, known: dict
     kld: Any = plan.metrics["kld"]
     weights = Asset("PaSST weights", path=str(path), url="https://example.org/passt.pt", **known)
     metrics = {"kld": replace(kld, encoder=replace(kld.encoder, weights=weights))}
-    labels, changes = followed(plan.config, metrics, plan.cache)
+    config = compose(["model=synth", "prompts=demo", "random_weights=0", "metric=kld"])
+    labels, changes = followed(config, metrics, plan.cache)
     assert (labels, changes) == ({"kld": "musicgen (changed)" if marked else "musicgen"}, [])
     said = f"PaSST weights: '{path}' is taken for https://example.org/passt.pt, whose digest is not known"
-    assert list(remarks(plan.config, metrics)) == ([] if "sha256" in known else [said])
+    assert list(remarks(config, metrics)) == ([] if "sha256" in known else [said])
 
 
 def test_a_users_metric_that_a_users_protocol_defines_is_compared_with_its_yaml(tmp_path: Path) -> None:

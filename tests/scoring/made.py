@@ -90,7 +90,7 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
     """A plan of some metrics without models; change the rest of it with `dataclasses.replace`."""
     config = compose(["model=synth", "prompts=demo", "random_weights=0"])
     return Plan(
-        config=config,
+        config={},
         cache=Cache(tmp_path / "cache"),
         models={},
         prompts=OmegaConf.create({"references": None}),
