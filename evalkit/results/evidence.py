@@ -33,7 +33,7 @@ class Side:
     side: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Features of clips, references and captions, in files that are read when they are asked for.
 
@@ -67,27 +67,44 @@ class Evidence:
     def _array(self, name: str) -> np.ndarray:
         if name not in self._arrays:
             path = self.folder / f"{name}.npy"
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise EvalkitError(f"'{path}' cannot be read ({error.strerror}): copy the whole result") from error
-            if hashlib.sha256(data).hexdigest() != name:
-                raise EvalkitError(f"'{path}' is damaged: copy the result again, or make it again")
-            self._arrays[name] = np.load(io.BytesIO(data), allow_pickle=False)
+            require_intact(path, name)
+            self._arrays[name] = np.load(path, allow_pickle=False)
         return self._arrays[name]
 
     def save(self, folder: Path) -> Evidence:
-        """Hard-link the files into a folder, or copy them where that cannot be done."""
+        """Hard-link the files into a folder, or copy them where that cannot be done.
+
+        Raises EvalkitError for a file that is absent or damaged, and where the folder cannot be written to.
+        """
         for name in self.index["array"].unique():
             source, target = self.folder / f"{name}.npy", folder / f"{name}.npy"
-            if target.exists():
+            if intact(target, name):
                 continue
-            folder.mkdir(parents=True, exist_ok=True)
+            require_intact(source, name)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 os.link(source, target)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(source, target)
+            except OSError:  # another file system, one without links, or a damaged file in the way
+                _copy(source, target)
         return Evidence(self.index, folder, self._arrays)
+
+
+def intact(path: Path, sha256: str) -> bool:
+    """Whether a file is there and has the content that its name says."""
+    return path.is_file() and sha256_file(path) == sha256
+
+
+def require_intact(path: Path, sha256: str) -> None:
+    """Raise EvalkitError where a file is absent, or its content is another one."""
+    if not path.is_file():
+        raise EvalkitError(f"'{path}' is missing: copy the whole result")
+    if not intact(path, sha256):
+        raise EvalkitError(f"'{path}' is damaged: copy the result again, or make it again")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as read:
+        write_atomic(target, lambda file: shutil.copyfileobj(read, file))
 
 
 class Writer:
@@ -136,6 +153,6 @@ def _write(array: np.ndarray, folder: Path) -> str:
     data = buffer.getvalue()
     name = hashlib.sha256(data).hexdigest()
     path = folder / f"{name}.npy"
-    if not path.is_file() or sha256_file(path) != name:
+    if not intact(path, name):
         write_atomic(path, lambda file: file.write(data))
     return name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from evalkit.errors import EvalkitError
+from evalkit.results.evidence import require_intact
 from evalkit.results.files import MANIFEST, read_manifest
 from evalkit.results.result import Result
 from evalkit.store.digests import sha256_file
@@ -20,19 +21,22 @@ def pack(result: Result, archive: Path, generated: bool = True, references: bool
     """Write a result, and the clips that it was measured on, into a ZIP file; unpacked, it is a result again.
 
     A clip is named by its digest, so each is there once. Raises EvalkitError for an archive that exists
-    already, for a clip that is gone or is not the one that was measured, and where the archive cannot
-    be written.
+    already, for a clip that is gone or is not the one that was measured, for features that are missing or
+    damaged, and where the archive cannot be written.
     """
     if archive.exists():
         raise EvalkitError(f"'{archive}' exists: choose another name")
     wanted = [side for side, asked in (("generated", generated), ("references", references)) if asked]
     audio = {name: path for side in wanted for name, path in audio_files(result, side)}
     manifest = read_manifest(result.path)
-    parts = [*manifest["files"], "config.yaml", *(f"features/{name}.npy" for name in manifest["features"])]
-    parts += sorted(path.name for path in result.path.glob("table.*"))
+    for name in manifest["features"]:
+        require_intact(result.path / "features" / f"{name}.npy", name)
+    parts = [*manifest["files"], *(f"features/{name}.npy" for name in manifest["features"])]
+    parts += sorted(path.name for pattern in ("config.yaml", "table.*") for path in result.path.glob(pattern))
 
     def write(file: IO[bytes]) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        # ZIP knows no time before 1980, which copies and containers give to files
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as packed:
             root = archive.stem
             for name in parts:
                 packed.write(result.path / name, f"{root}/{name}")

@@ -17,7 +17,7 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric, mean_of_parts
 from evalkit.results.evidence import Side
 from evalkit.results.record import MetricInfo, Record
-from evalkit.results.scored import Pair, Scored, scored, select, usable_ids
+from evalkit.results.scored import NO_PAIRS, Pair, Scored, scored, select, usable_ids
 from evalkit.settings import Uncertainty
 from evalkit.types import Measured
 
@@ -47,6 +47,8 @@ def measure(
     Arguments and errors are those of `score`.
     """
     info = _info(record, row, metric)
+    if info.clip_by_clip and not record.rows[row].paired:
+        raise EvalkitError(f"{row}: {metric}: {NO_PAIRS}")
     only = None if ids is None else set(ids)
     if info.additive:
         chosen, parts = _parts(record, row, metric, only)
@@ -106,7 +108,7 @@ def rebuilt(info: MetricInfo, allow: Sequence[str] = ()) -> Metric:
     """Make a metric again from what a record says of it, without its encoders.
 
     Raises EvalkitError where this version of evalkit has no such metric or computes it otherwise, and
-    for a metric of a package that is not allowed.
+    for a metric of a package that is not allowed or not installed.
     """
     definition = info.definition
     package = definition.get("package")
@@ -120,7 +122,10 @@ def rebuilt(info: MetricInfo, allow: Sequence[str] = ()) -> Metric:
         module, _, name = info.target.rpartition(".")
         if not f"{module}.".startswith(f"{package}."):
             raise EvalkitError(f"the metric '{info.title}' names '{info.target}', which is not of '{package}'")
-        found = getattr(importlib.import_module(module), name)
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise EvalkitError(f"the metric '{info.title}': '{info.target}' cannot be found: {error}") from error
     version = getattr(found, "version", 0)
     if version != definition["version"]:
         raise EvalkitError(

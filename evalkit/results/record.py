@@ -95,7 +95,7 @@ class MetricInfo:
     """A metric of a run, with all that is needed to compute its values again.
 
     Attributes:
-        protocol: the protocol that it follows, marked where that is not the whole of it.
+        protocol: the protocol that it follows, marked "(changed)" or "(extended)" where the run departs from it.
         compares_with: what generated clips are compared with: "references", "captions" or "" for nothing.
         clip_by_clip: whether each clip is compared with a reference of its own.
         additive: whether the clips' sums and counts give the value on any set of prompts.
@@ -103,7 +103,7 @@ class MetricInfo:
         definition: kind, version, parameters, and the encoders with the digests of their weights.
         target: where the class lay when the run was made.
         encoder, reference_encoder: keys of the features of either side in the evidence; empty for none.
-        random: the networks of it that have random weights.
+        random: those of its networks that have random weights.
     """
 
     title: str
@@ -148,7 +148,7 @@ class RowInfo:
     definition: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # frames have no truth value: records are compared field by field
 class Record:
     """What a run measured.
 
@@ -156,7 +156,7 @@ class Record:
         schema: the version of this record's form.
         prompts_info, references_info, protocol: what was measured against what, and how.
         metrics, rows: the columns and the rows of the table, in its order.
-        sampling: the sampling parameters; of clips that were found, only the duration means something.
+        sampling: the sampling parameters; for clips that the run did not make, only the duration applies.
         uncertainty: level, resamples and seed of the confidence intervals.
         small_slice: number of prompts below which a slice is marked.
         remarks: what else a reader of the table must know, one sentence each.

@@ -17,7 +17,7 @@ from evalkit.results.record import Record
 from evalkit.results.scored import Scored
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Result(Record):
     """What a run measured; its fields are those of `evalkit.results.record.Record`.
 
@@ -37,8 +37,9 @@ class Result(Record):
     def save(self, folder: str | Path) -> Result:
         """Write the result into a folder, with its table in every plain form, and return it as it lies there.
 
-        Large arrays are linked where the file system allows it. Raises EvalkitError where the folder
-        holds a result already or cannot be written to.
+        Large arrays are linked where the file system allows it; audio stays where it is. Raises
+        EvalkitError for features that are missing or damaged, and where the folder holds a result
+        already or cannot be written to.
         """
         target = Path(folder).expanduser().absolute()
         evidence = files.write(self, target, report.files(self.document()))

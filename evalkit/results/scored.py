@@ -18,6 +18,8 @@ from evalkit.types import Features, Measured
 
 Pair = tuple[Features, Features | None]  # generated clips, and what they are compared with
 
+NO_PAIRS = "no clip has a reference of its own here"  # why a metric that compares clip by clip has no value
+
 
 @dataclass(frozen=True)
 class Scored:

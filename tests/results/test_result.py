@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -233,6 +234,8 @@ def test_unknown_rows_and_metrics_have_a_nearest_name(result: Result) -> None:
         result.score("sinth", "fad")
     with pytest.raises(EvalkitError, match="did you mean 'fad'"):
         result.score("synth", "fed")
+    with pytest.raises(EvalkitError, match="reference halves: chroma: no clip has a reference of its own here"):
+        result.score("reference halves", "chroma")
     with pytest.raises(EvalkitError, match="no prompt has both"):
         result.score("synth", "fad", [])
 
@@ -249,6 +252,9 @@ def test_a_metric_that_has_changed_since_is_not_computed_again(result: Result) -
         recompute.rebuilt(foreign)
     with pytest.raises(EvalkitError, match=r"'os\.system', which is not of 'acme'"):
         recompute.rebuilt(foreign, allow=["acme"])
+    absent = dataclasses.replace(foreign, target="acme.metrics.Loudness")
+    with pytest.raises(EvalkitError, match=r"'acme\.metrics\.Loudness' cannot be found"):
+        recompute.rebuilt(absent, allow=["acme"])
 
 
 def test_a_result_is_saved_into_a_new_folder_only(result: Result, tmp_path: Path) -> None:
@@ -257,6 +263,43 @@ def test_a_result_is_saved_into_a_new_folder_only(result: Result, tmp_path: Path
     assert_equal(evalkit.load(tmp_path / "again"), result)
     with pytest.raises(EvalkitError, match="holds a finished result already"):
         result.save(tmp_path / "again")
+
+
+def test_without_links_features_are_copied_and_what_lies_in_the_way_is_replaced(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*args: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("os.link", no_links)
+    partial = tmp_path / "copied" / "features" / f"{result.evidence.index['array'][0]}.npy"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"the beginning")  # of a copy that was interrupted
+    saved = result.save(tmp_path / "copied")
+    assert saved.score("synth", "fad").value == result.score("synth", "fad").value
+    for name in set(result.evidence.index["array"]):
+        ours, theirs = (r.path / "features" / f"{name}.npy" for r in (saved, result))
+        assert ours.read_bytes() == theirs.read_bytes() and not ours.samefile(theirs)
+
+
+def test_what_lacks_features_is_neither_saved_nor_packed(result: Result, tmp_path: Path) -> None:
+    copy = evalkit.load(shutil.copytree(result.path, tmp_path / "copy"))
+    array = next((copy.path / "features").iterdir())
+    array.write_bytes(b"x")
+    with pytest.raises(EvalkitError, match="is damaged: copy the result again"):
+        copy.save(tmp_path / "again")
+    array.unlink()
+    with pytest.raises(EvalkitError, match="is missing: copy the whole result"):
+        pack(copy, tmp_path / "again.zip")
+    assert not (tmp_path / "again" / "result.json").exists() and not (tmp_path / "again.zip").exists()
+
+
+def test_files_from_before_1980_can_be_packed(result: Result, tmp_path: Path) -> None:
+    copy = evalkit.load(shutil.copytree(result.path, tmp_path / "copy"))
+    for path in copy.path.rglob("*"):
+        os.utime(path, (0, 0))
+    pack(copy, tmp_path / "old.zip", generated=False)
+    assert zipfile.ZipFile(tmp_path / "old.zip").testzip() is None
 
 
 def test_a_packed_result_has_its_audio_and_is_a_result_again(result: Result, folder: Path, tmp_path: Path) -> None:
