@@ -54,6 +54,7 @@ def test_each_stage_needs_only_what_the_one_before_has_stored(
     rows = list(embed(plan, *arguments))
     assert [row.row for row in rows] == [row.row for row in first]
     scores = score(plan, metric_infos(plan), rows)  # features to scores
+    assert not any(one.measured for one in scores.scores.values())  # else all rows' features stay in memory
     result = recorded(RunFolder(plan.output_dir, plan.name), plan, prompts, scores)  # scores to the record
     whole = evaluate(compose(options))
     pd.testing.assert_frame_equal(result.scores, whole.scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from evalkit.prompts.slices import Group
 from evalkit.results.evidence import Evidence, Side, Writer
 from evalkit.results.frames import CLIPS, SLICES, VALUES, typed
 from evalkit.results.record import MetricInfo
-from evalkit.results.scored import Pair, Scored, no_score, scored, select, usable_ids
+from evalkit.results.scored import NO_PAIRS, Pair, Scored, no_score, scored, select, usable_ids
 from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
 from evalkit.stats.bootstrap import draws
@@ -31,7 +32,7 @@ class Measurement:
     """What a run has measured.
 
     Attributes:
-        scores: of each row of the table and each metric, in order.
+        scores: of each row of the table and each metric, in order, without what was measured of each sample.
         references: the models' references, with what decoding them has shown.
         generated: the clips of each row of the table, with what decoding them has shown.
         paired: whether each clip of a row has a reference of its own.
@@ -73,11 +74,12 @@ def score(
                 one = score_of(plan, row.name, name, pairs)
                 groups += [slice_row(plan, row.name, name, pairs, group) for group in slices]
             elif not row.row.paired and info.clip_by_clip:
-                one = no_score("no clip has a reference of its own here")
+                one = no_score(NO_PAIRS)
             else:
                 one = score_if_any(plan, row.name, name, pairs)
-            scores[row.name, name] = one
             found[name] = list(one.measured)
+            # resampling holds on to the row's features, of which those of one row at a time are kept
+            scores[row.name, name] = dataclasses.replace(one, measured=())
         for side, features in kept(row, metrics.values()):
             writer.add(side, features)
         frames.append(clip_frame(row, found))
