@@ -43,7 +43,7 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
         heading=heading(*results),
         warning=warning(list(dict.fromkeys(name for result in results for name in random_weights(result)))),
         table=_table(results, bool(protocols)),
-        notes=[*([mixed] if protocols else []), *_notes(results), _same_clips(results)],
+        notes=[*([mixed] if protocols else []), *_notes(results), *_same_clips(results)],
         plain={"results": [str(result.path) for result in results]},
     )
 
@@ -110,11 +110,12 @@ def _notes(results: Sequence[Record]) -> list[str]:
     return lines + [note if len(runs) == len(results) else f"{', '.join(runs)}: {note}" for note, runs in said.items()]
 
 
-def _same_clips(results: Sequence[Record]) -> str:
-    """Say whether a model's clips are the same ones in all results that have it."""
+def _same_clips(results: Sequence[Record]) -> list[str]:
+    """Say whether the clips of rows that several results have are the same ones there; nothing of other rows."""
     clips = pd.concat(result.clips[["model", "id", "sample", "sha256"]] for result in results)
     differ = clips.groupby(["model", "id", "sample"])["sha256"].nunique().gt(1).groupby("model").any()
     names = [str(name) for name in differ[differ].index]
-    return (
-        f"{', '.join(names)}: other clips in each result" if names else "each model's clips are the same in all results"
-    )
+    if names:
+        return [f"{', '.join(names)}: not the same clips in all results"]
+    times = Counter(name for result in results for name in result.rows)
+    return ["each model's clips are the same in all results that have it"] if max(times.values()) > 1 else []
