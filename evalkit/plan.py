@@ -65,6 +65,7 @@ class Plan:
 
     @property
     def references(self) -> str | Model | None:
+        """Where the references are, or the model that renders them; None where there are none."""
         references: str | Model | None = self.prompts.references
         return references
 

@@ -46,7 +46,7 @@ def protocol_of(config: DictConfig) -> Protocol:
 def followed(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> tuple[dict[str, str], list[str]]:
     """The protocol that each metric follows, and what was changed in it.
 
-    That is the name of the configuration's protocol, marked if it is not the whole truth: "(changed)" where a
+    That is the name of the configuration's protocol, marked where a run departs from it: "(changed)" where a
     switch or a weight file is another than that of the protocol's YAML, or the metric another than that of its
     own YAML; "(extended)" where the protocol does not define the metric, which is then computed from what the
     protocol makes of the clips. Random weights are no change, because they are announced by themselves.
