@@ -21,6 +21,7 @@ from evalkit.models import Existing, Generator, Model
 from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
 from evalkit.protocols import followed, protocol_of, remarks
+from evalkit.results.frames import TAKEN
 from evalkit.results.published import Published, load_published
 from evalkit.settings import Dtype, Engine, Protocol, Sampling, Uncertainty
 from evalkit.store.cache import Cache
@@ -117,6 +118,8 @@ def make_plan(config: DictConfig) -> Plan:
         require_random(f"model.{name}", model)
     calibration = calibration_of(config, models)
     for name, metric in metrics.items():
+        if name in TAKEN:
+            raise EvalkitError(f"metric.{name}: tables have another column '{name}': give the metric another name")
         require(f"metric.{name}", metric, Metric)
         require_encoders(f"metric.{name}", metric)
     prompts = build(config.prompts, allow)

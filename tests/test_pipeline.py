@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from evalkit.config import compose
 from evalkit.encoders.chroma import Chroma
+from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
 from evalkit.pipeline import clips_of_run, evaluate
 from evalkit.plan import Plan, make_plan
@@ -59,3 +61,17 @@ def test_each_stage_needs_only_what_the_one_before_has_stored(
     whole = evaluate(compose(options))
     pd.testing.assert_frame_equal(result.scores, whole.scores)
     pd.testing.assert_frame_equal(result.clips, whole.clips)
+
+
+@pytest.mark.parametrize("name", ["length", "model", "prompts"])
+def test_a_metric_with_the_name_of_another_column_is_refused_at_once(
+    options: list[str], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "metric").mkdir()
+    text = (
+        f"defaults:\n  - /encoder@{name}.encoder: chroma\n  - _self_\n"
+        f"{name}:\n  _target_: evalkit.metrics.chroma.ChromaSimilarity\n"
+    )
+    (tmp_path / "metric" / "mine.yaml").write_text(text)
+    with pytest.raises(EvalkitError, match=f"tables have another column '{name}'"):
+        make_plan(compose([*options, "metric=[mine]"], str(tmp_path)))

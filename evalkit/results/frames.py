@@ -35,6 +35,12 @@ INDEX = {  # of features
     "array": "str", "start": "int64", "frames": "int64",
 }  # fmt: skip
 
+# What no metric can be named, because tables have columns of these names beside those of metrics.
+TAKEN = {
+    *CLIPS, "clips", "prompts", "dataset", "subset", "protocol", "random_weights", "calibration", "run",
+    "condition", "source", "url", "primary", "caveat",
+}  # fmt: skip
+
 
 def typed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """Give a frame's columns their order and types; further columns follow. KeyError for one that is absent."""
