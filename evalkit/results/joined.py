@@ -118,4 +118,4 @@ def _same_clips(results: Sequence[Record]) -> list[str]:
     if names:
         return [f"{', '.join(names)}: not the same clips in all results"]
     times = Counter(name for result in results for name in result.rows)
-    return ["each model's clips are the same in all results that have it"] if max(times.values()) > 1 else []
+    return ["each model's clips are the same in all results"] if max(times.values()) > 1 else []
