@@ -49,7 +49,7 @@ def files_below(folder: Path) -> list[Path]:
 def probe(path: Path) -> tuple[int, int, int]:
     """Read (frames, sample rate in Hz, channels) from a file's header. Raises AudioError."""
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(os.fsencode(path))
         return info.frames, info.samplerate, info.channels
     except (soundfile.LibsndfileError, OSError):
         audio = read(path)  # formats that libsndfile does not know have no cheap header
@@ -66,7 +66,7 @@ def read(path: Path) -> Audio:
         if path.stat().st_size == 0:
             raise AudioError("the file is empty")
         try:
-            frames, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+            frames, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
             samples = np.ascontiguousarray(frames.T)
         except (MemoryError, ValueError) as error:
             raise AudioError(f"its header asks for more memory than there is ({error})") from error

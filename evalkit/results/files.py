@@ -107,6 +107,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.is_file():
+        if folder.suffix == ".zip" and folder.is_file():
+            raise EvalkitError(f"'{folder}' is an archive: unpack it, and give the folder that it holds")
         if not folder.is_dir():
             raise EvalkitError(f"'{folder}' is not a folder: give the one that evalkit run printed")
         unfinished = ": the run did not finish" if (folder / "run.log").is_file() else ""
@@ -118,12 +120,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise EvalkitError(f"'{path}' is damaged ({error}): copy the result again, or run it again") from error
     schema = manifest.get("schema")
-    if not isinstance(schema, int):
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise EvalkitError(f"'{folder}' was made by an earlier version of evalkit: run it again, which costs little")
     if schema > SCHEMA:
         raise EvalkitError(
             f"'{folder}' was made by a later version of evalkit (schema {schema}, this one reads {SCHEMA}): update it"
         )
+    if not all(
+        isinstance(manifest.get(key), kind) for key, kind in (("kind", str), ("files", dict), ("features", list))
+    ):
+        raise EvalkitError(f"'{path}' is damaged (something is missing in it): copy the result again, or run it again")
     return manifest
 
 

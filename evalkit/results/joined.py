@@ -22,17 +22,21 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
 
     Rows with the same name are told apart by the protocol and by the run (its folder's name).
 
-    Raises EvalkitError for results on different prompts or against different references, with intervals
-    of different levels, and for different protocols unless `across_protocols` is set.
+    Raises EvalkitError for results on different prompts or against different references, of clips of
+    different durations, with intervals of different levels, and for different protocols unless
+    `across_protocols` is set.
     """
     if len({digest(dataclasses.asdict(result.prompts_info)) for result in results}) > 1:
         raise EvalkitError("the results were measured on different prompts: they cannot stand in one table")
     protocols = _mixed_protocols(results)
     if protocols and not across_protocols:
+        named = ", ".join(protocols) if len(protocols) > 1 else f"{protocols[0]}, with other weights or parameters"
         raise EvalkitError(
-            f"the results follow different protocols ({', '.join(protocols)}), whose numbers are different quantities: "
+            f"the results follow different protocols ({named}), whose numbers are different quantities: "
             "add --across-protocols to set them side by side nevertheless"
         )
+    if len({result.sampling["duration"] for result in results}) > 1:
+        raise EvalkitError("the results are of clips of different durations: they cannot stand in one table")
     if len({r.references_info.sha256 for r in results if r.references_info}) > 1:
         raise EvalkitError("the results were measured against different references: they cannot stand in one table")
     if len({result.uncertainty["level"] for result in results}) > 1:

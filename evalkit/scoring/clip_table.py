@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,8 @@ def clip_frame(row: Embedded, found: Mapping[str, Sequence[Measured]]) -> pd.Dat
 def _file(clip: Clip) -> dict[str, Any]:
     """Where a clip lies, and which part of it counts."""
     return {
-        "path": str(clip.path) if clip.path else None,
+        # a name that is not UTF-8 cannot be stored: it is shown, and the clip is found by its digest only
+        "path": os.fsencode(clip.path).decode("utf-8", "backslashreplace") if clip.path else None,
         "sha256": clip.sha256,
         "gain": clip.gain,
         "start": clip.start,

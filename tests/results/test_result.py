@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 import evalkit
 from evalkit import report
@@ -214,8 +215,13 @@ def test_other_schemas_and_kinds_are_named(result: Result, tmp_path: Path) -> No
         evalkit.load(edited(result, tmp_path / "b", schema=None))
     with pytest.raises(EvalkitError, match="holds a sweep, not the result of a run"):
         evalkit.load(edited(result, tmp_path / "c", kind="sweep"))
+    with pytest.raises(EvalkitError, match="is damaged"):
+        evalkit.load(edited(result, tmp_path / "d", files=None))
     with pytest.raises(EvalkitError, match="is not a folder"):
         evalkit.load(tmp_path / "nothing")
+    (tmp_path / "x.zip").write_bytes(b"")
+    with pytest.raises(EvalkitError, match="is an archive: unpack it"):
+        evalkit.load(tmp_path / "x.zip")
 
 
 def test_a_damaged_array_is_noticed_when_it_is_read(result: Result, tmp_path: Path) -> None:
@@ -348,3 +354,25 @@ def test_the_stored_result_of_schema_1_is_read() -> None:
         assert stored.score(*name.split("/")).value == pytest.approx(value, rel=1e-9, abs=1e-12)
     assert stored.prompts["id"].tolist() == expected["prompts"]
     assert stored.document().heading == expected["heading"]
+
+
+def test_a_result_without_references_slices_or_calibration_is_read_whatever_its_names_are(tmp_path: Path) -> None:
+    prompts, clips = tmp_path / "prompts.csv", tmp_path / "clips"
+    ids = ["é", "漢字 1", "a|b", "c;d 'e'"]
+    prompts.write_text("id,text\n" + "".join(f'{i},"[b]x[/b] | <i> of, {i}"\n' for i in ids), encoding="utf-8")
+    clips.mkdir()
+    rng = np.random.default_rng(0)
+    for i in ids:
+        soundfile.write(clips / f"{i}.wav", rng.normal(0, 0.1, (32000, 2)), 32000)
+    os.rename(clips / "é.wav", os.fsencode(clips) + b"/odd.wav")
+    odd = os.fsencode(clips) + b"/not\xffutf8"
+    os.mkdir(odd)
+    os.rename(os.fsencode(clips) + b"/odd.wav", odd + "/é.wav".encode())
+    options = ["model=folder", f"model.folder.path={clips}", "prompts=table", f"prompts.path={prompts}"]
+    made = run(tmp_path, *options, "metric=[stereo]", "sampling.duration=1")
+    loaded = evalkit.load(made.path)
+    assert_equal(loaded, made)
+    assert loaded.references_info is None and loaded.slices.empty and loaded.evidence.index.empty
+    assert loaded.prompts["id"].tolist() == ids and loaded.clips["reference_path"].isna().all()
+    assert "not\\xffutf8" in loaded.clips["path"][0]
+    assert report.files(loaded.document()) == report.files(made.document())
