@@ -58,6 +58,10 @@ def followed(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) ->
     shipped = _metrics_in(conf_dir())
     files = [file for file, held in shipped.items() if held & metrics.keys()]
     if name in own:  # which may define metrics of the user's
+        held = set().union(*shipped.values(), *_metrics_in(Path(config.config_dir)).values())
+        for metric in protocol.defines:
+            if metric not in held:
+                raise EvalkitError(f"protocol {name}: defines: {unknown('metric', metric, held)}")
         defined, taken = metrics.keys() & set(protocol.defines), set().union(*shipped.values())
         files += [f for f, held in _metrics_in(Path(config.config_dir)).items() if held & defined and not held & taken]
     seed = "null" if config.random_weights is None else config.random_weights

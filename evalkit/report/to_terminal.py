@@ -17,7 +17,7 @@ from evalkit.report.numbers import NONE, absent, count, interval
 NAME = 16  # characters that the names of rows get at least, if they have as many
 TITLE = 12  # characters that the titles of columns get on a line, if they have as many and there is room
 GAP = 2  # between columns
-ASCII = str.maketrans({"─": "-", "–": "-", "−": "-", "↑": "^", "↓": "v", "…": ".."})  # for terminals that know no more
+ASCII = str.maketrans({"─": "-", "–": "-", "−": "-", "↑": "^", "↓": "v", "…": "~"})  # for terminals that know no more
 BETWEEN = (" to ", "…")  # the bounds of an interval; the second where the first does not fit
 
 

@@ -26,7 +26,7 @@ from evalkit.results.record import (
     RowInfo,
 )
 from evalkit.store.digests import sha256_file
-from evalkit.store.files import write_bytes, write_json
+from evalkit.store.files import cannot_write, write_bytes, write_json
 
 MANIFEST = "result.json"  # written last: a folder without it holds no record
 FRAMES: dict[str, dict[str, str]] = {
@@ -37,6 +37,7 @@ FRAMES: dict[str, dict[str, str]] = {
     "clips": CLIPS,
     "values": VALUES,
 }
+CHECKED = ("record.json", "evidence.parquet", *(f"{name}.parquet" for name in FRAMES))  # files whose digests count
 LISTS = ("tags", "labels")  # columns whose cells are lists of text
 
 
@@ -46,8 +47,21 @@ def write(record: Record, folder: Path, forms: Mapping[str, str]) -> Evidence:
     Returns the evidence as it lies there. Raises EvalkitError where the folder holds a finished record,
     and where it cannot be written to.
     """
-    if (folder / MANIFEST).exists():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    if MANIFEST in there:
         raise EvalkitError(f"'{folder}' holds a finished result already: choose another folder")
+    if there - {
+        "run.log",
+        "features",
+        "config.yaml",
+        *CHECKED,
+        *forms,
+    }:  # the log of a run, and what a stopped save left
+        raise EvalkitError(f"'{folder}' is not empty: choose a new folder")
     evidence = record.evidence.save(folder / "features")
     facts = {
         field.name: _plain(getattr(record, field.name))
@@ -61,12 +75,11 @@ def write(record: Record, folder: Path, forms: Mapping[str, str]) -> Evidence:
     write_bytes(folder / "config.yaml", yaml.safe_dump(facts["config"], sort_keys=False, allow_unicode=True).encode())
     for name, text in forms.items():
         write_bytes(folder / name, text.encode())
-    checked = ["record.json", "evidence.parquet", *(f"{name}.parquet" for name in FRAMES)]
     manifest = {
         "kind": "result",
         "schema": record.schema,
         "status": "finished",
-        "files": {name: sha256_file(folder / name) for name in checked},
+        "files": {name: sha256_file(folder / name) for name in CHECKED},
         "features": sorted(set(evidence.index["array"])),
     }
     write_json(folder / MANIFEST, manifest)
@@ -126,9 +139,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise EvalkitError(
             f"'{folder}' was made by a later version of evalkit (schema {schema}, this one reads {SCHEMA}): update it"
         )
-    if not all(
-        isinstance(manifest.get(key), kind) for key, kind in (("kind", str), ("files", dict), ("features", list))
-    ):
+    whole = all(isinstance(manifest.get(k), kind) for k, kind in (("kind", str), ("files", dict), ("features", list)))
+    if not whole or (manifest["kind"] == "result" and set(CHECKED) - set(manifest["files"])):
         raise EvalkitError(f"'{path}' is damaged (something is missing in it): copy the result again, or run it again")
     return manifest
 

@@ -26,6 +26,8 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
     different durations, with intervals of different levels, and for different protocols unless
     `across_protocols` is set.
     """
+    if twice := [str(path) for path, n in Counter(result.path.resolve() for result in results).items() if n > 1]:
+        raise EvalkitError(f"'{twice[0]}' is given twice: give each result once")
     if len({digest(dataclasses.asdict(result.prompts_info)) for result in results}) > 1:
         raise EvalkitError("the results were measured on different prompts: they cannot stand in one table")
     protocols = _mixed_protocols(results)

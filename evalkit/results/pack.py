@@ -26,6 +26,8 @@ def pack(result: Result, archive: Path, generated: bool = True, references: bool
     """
     if archive.exists():
         raise EvalkitError(f"'{archive}' exists: choose another name")
+    if archive.is_relative_to(result.path):
+        raise EvalkitError(f"'{archive}' lies in the result itself: choose another place")
     wanted = [side for side, asked in (("generated", generated), ("references", references)) if asked]
     audio = {name: path for side in wanted for name, path in audio_files(result, side)}
     manifest = read_manifest(result.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import math
@@ -27,7 +28,7 @@ def score(record: Record, row: str, metric: str, ids: Iterable[str] | None = Non
 
     Args:
         row: a row of the table, such as a model.
-        ids: the prompts; those that cannot be measured are left out.
+        ids: the prompts, each counted once; those whose clip or reference could not be used are left out.
         allow: packages outside evalkit whose metrics may be imported, where `metric` is one of these.
 
     Raises EvalkitError for a row or metric that the record does not have, and where there is no value.
@@ -49,7 +50,7 @@ def measure(
     info = _info(record, row, metric)
     if info.clip_by_clip and not record.rows[row].paired:
         raise EvalkitError(f"{row}: {metric}: {NO_PAIRS}")
-    only = None if ids is None else set(ids)
+    only = _known(record, ids)
     if info.additive:
         chosen, parts = _parts(record, row, metric, only)
         samples = [mean_of_parts(chosen, *part) for part in parts] if chosen else []
@@ -59,8 +60,34 @@ def measure(
         compute = rebuilt(info, allow)
         samples = [compute(*select(pair, chosen)) for pair in pairs] if chosen else []
     if not chosen:
-        raise EvalkitError(f"{row}: {metric}: no prompt has both a usable clip and a usable reference")
+        raise EvalkitError(f"{row}: {metric}: {_why_none(record, row, metric)}")
     return chosen, samples
+
+
+def _known(record: Record, ids: Iterable[str] | None) -> set[str] | None:
+    """The prompts that are asked for. Raises EvalkitError for none, and for one that the record does not have."""
+    if ids is None:
+        return None
+    if isinstance(ids, (str, pd.DataFrame)):
+        raise EvalkitError("give the ids of prompts as a list, such as result.prompts['id']")
+    asked, known = dict.fromkeys(ids), set(record.prompts["id"])
+    if not asked:
+        raise EvalkitError("no prompts are given: give the ids of some")
+    for i in asked:
+        if i not in known:
+            near = difflib.get_close_matches(str(i), known, n=1)
+            hint = f": did you mean '{near[0]}'?" if near else ""
+            raise EvalkitError(f"'{i}' is not among the {len(known):,} prompts of the result{hint}")
+    return set(asked)
+
+
+def _why_none(record: Record, row: str, metric: str) -> str:
+    """Why a metric has no value: as the run noted, where it had none for all prompts."""
+    scores = record.scores[(record.scores["model"] == row) & (record.scores["metric"] == metric)]
+    for value, note in zip(scores["value"], scores["note"], strict=True):
+        if math.isnan(value) and note:
+            return str(note).splitlines()[0].removeprefix(f"{row}: {metric}: ")
+    return "none of the prompts could be measured"
 
 
 def pairs_of(record: Record, row: str, metric: str) -> list[Pair]:

@@ -78,7 +78,9 @@ def scored(
     """
     value = float(np.mean([m.value for m in measured]))
     if not math.isfinite(value):
-        raise EvalkitError(f"{name} is {value}: the clips are too short or too few")
+        found = [i for m in measured for i, v in m.per_clip.items() if not math.isfinite(v)]
+        why = f"so is its value of the prompt '{found[0]}'" if found else "the clips are too short or too few"
+        raise EvalkitError(f"{name} is {value}: {why}")
     low = high = math.nan
     functions = [m.resampled for m in measured]
     if uncertainty.resamples and all(functions) and len(ids) > 1:

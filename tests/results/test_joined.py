@@ -164,3 +164,11 @@ def test_the_command(tmp_path: Path) -> None:
     unknown = table(results[0], "--format", "markdwon")
     assert unknown.returncode == 2 and "did you mean 'markdown'" in unknown.stderr
     assert table(str(tmp_path)).returncode == 2
+
+
+def test_other_durations_and_one_result_given_twice_are_refused() -> None:
+    longer = replace(made("longer"), sampling={**made().sampling, "duration": 20.0})
+    with pytest.raises(EvalkitError, match="clips of different durations"):
+        join([made(), longer], across_protocols=True)
+    with pytest.raises(EvalkitError, match="first' is given twice"):
+        join([made(), made("second"), made()], across_protocols=False)

@@ -215,8 +215,11 @@ def test_other_schemas_and_kinds_are_named(result: Result, tmp_path: Path) -> No
         evalkit.load(edited(result, tmp_path / "b", schema=None))
     with pytest.raises(EvalkitError, match="holds a sweep, not the result of a run"):
         evalkit.load(edited(result, tmp_path / "c", kind="sweep"))
-    with pytest.raises(EvalkitError, match="is damaged"):
-        evalkit.load(edited(result, tmp_path / "d", files=None))
+    for name, value in (("files", None), ("files", {}), ("kind", None), ("features", "x")):
+        with pytest.raises(EvalkitError, match=r"result\.json' is damaged"):
+            evalkit.load(edited(result, tmp_path / f"{name}{value}", **{name: value}))
+    with pytest.raises(EvalkitError, match="earlier version of evalkit"):
+        evalkit.load(edited(result, tmp_path / "e", schema=0))
     with pytest.raises(EvalkitError, match="is not a folder"):
         evalkit.load(tmp_path / "nothing")
     (tmp_path / "x.zip").write_bytes(b"")
@@ -242,8 +245,31 @@ def test_unknown_rows_and_metrics_have_a_nearest_name(result: Result) -> None:
         result.score("synth", "fed")
     with pytest.raises(EvalkitError, match="reference halves: chroma: no clip has a reference of its own here"):
         result.score("reference halves", "chroma")
-    with pytest.raises(EvalkitError, match="no prompt has both"):
-        result.score("synth", "fad", [])
+    known = result.prompts["id"][0]
+    with pytest.raises(EvalkitError, match=f"'{known}x' is not among the 6 prompts of the result: did you mean"):
+        result.score("synth", "fad", [known, f"{known}x"])
+    for given, message in (([], "no prompts are given"), (known, "as a list"), (result.prompts, "as a list")):
+        with pytest.raises(EvalkitError, match=message):
+            result.score("synth", "chroma", given)
+
+
+def test_a_score_that_the_run_had_not_has_the_reason_of_the_run(result: Result) -> None:
+    with pytest.raises(EvalkitError, match="reference halves: chroma: no clip has a reference of its own here"):
+        result.score("reference halves", "chroma")
+    lost = result.clips.loc[result.clips["status"] != "ok", "id"]
+    with pytest.raises(EvalkitError, match="folder: chroma: none of the prompts could be measured"):
+        result.score("folder", "chroma", lost)
+
+
+def test_a_result_is_saved_only_where_nothing_else_lies(result: Result, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "y").write_text("z")
+    with pytest.raises(EvalkitError, match="is not empty: choose a new folder"):
+        result.save(tmp_path / "x")
+    with pytest.raises(EvalkitError, match="choose another folder"):
+        result.save(tmp_path / "x" / "y")
+    with pytest.raises(EvalkitError, match="lies in the result itself"):
+        pack(result, result.path / "self.zip")
 
 
 def test_a_metric_that_has_changed_since_is_not_computed_again(result: Result) -> None:
