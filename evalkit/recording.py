@@ -32,7 +32,7 @@ from evalkit.types import Clip, PromptSet
 
 def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measurement) -> Result:
     """Make the record of a run, and write it into the run's folder."""
-    metrics, rows = metric_infos(plan), row_infos(plan, measured.paired)
+    metrics, rows = measured.metrics, row_infos(plan, measured.paired)
     scores, context = compared(plan, prompts, metrics, rows, measured)
     result = Result(
         prompts_info=PromptsInfo(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -140,21 +139,3 @@ class Measured:
     parts: dict[str, tuple[float, float]] = field(default_factory=dict)
     resampled: Callable[[np.ndarray], np.ndarray] | None = None
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric of one model under one protocol; `low` and `high` bound its confidence interval (or are NaN)."""
-
-    model: str
-    metric: str
-    value: float
-    n: int
-    protocol: str
-    higher_is_better: bool | None
-    low: float = math.nan
-    high: float = math.nan
-    note: str = ""
-
-    def row(self) -> dict[str, Any]:
-        return dict(self.__dict__)

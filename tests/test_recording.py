@@ -19,7 +19,7 @@ from tests.scoring.made import plan
 def without_clips(folder: Path, *models: str) -> Measurement:
     """What is measured of models that have made nothing."""
     empty = pd.DataFrame()
-    return Measurement({}, [], {name: [] for name in models}, {}, empty, empty, empty, Writer(folder).evidence())
+    return Measurement({}, {}, [], {name: [] for name in models}, {}, empty, empty, empty, Writer(folder).evidence())
 
 
 def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
 from evalkit.stats.bootstrap import draws
 from evalkit.store.digests import digest
-from evalkit.types import Clip, Measured
+from evalkit.types import Clip, Features, Measured
 
 RESAMPLED = 1  # version of the draws and of what is computed from them
 
@@ -32,6 +32,7 @@ class Measurement:
     """What a run has measured.
 
     Attributes:
+        metrics: what it was measured with, by name.
         scores: of each row of the table and each metric, in order, without what was measured of each sample.
         references: the models' references, with what decoding them has shown.
         generated: the clips of each row of the table, with what decoding them has shown.
@@ -39,6 +40,7 @@ class Measurement:
         clips, values, slices, evidence: as `evalkit.results.record.Record` has them.
     """
 
+    metrics: Mapping[str, MetricInfo]
     scores: Mapping[tuple[str, str], Scored]
     references: Sequence[Clip]
     generated: Mapping[str, Sequence[Clip]]
@@ -85,6 +87,7 @@ def score(
         frames.append(clip_frame(row, found))
         values.append(value_frame(row, metrics, found))
     return Measurement(
+        metrics=metrics,
         scores=scores,
         references=references,
         generated=generated,
@@ -101,7 +104,7 @@ def _sides(info: MetricInfo) -> tuple[tuple[str, str], tuple[str, str] | None]:
     return (info.encoder, ours), ((info.reference_encoder, theirs) if theirs else None)
 
 
-def kept(row: Embedded, metrics: Iterable[MetricInfo]) -> Iterator[tuple[Side, Any]]:
+def kept(row: Embedded, metrics: Iterable[MetricInfo]) -> Iterator[tuple[Side, Features]]:
     """The features that a record keeps: those of metrics whose values are not in their clips' sums."""
     wanted = dict.fromkeys(side for info in metrics if not info.additive for side in _sides(info) if side)
     for sample, sides in enumerate(row.sides, 1):
