@@ -127,9 +127,10 @@ class Measured:
     Attributes:
         per_clip: each clip's own value, where it has one.
         parts: for a mean over items (frames, segments) the sum and the number of each clip's items, of all
-            clips, those without items too. The value is the sum of the sums over the sum of the numbers.
+            clips, those without items too. The value is the sum of the sums over the sum of the numbers, and
+            the interval is computed from these.
         resampled: gives the value of each of many resamples from how often each clip is drawn
-            (resamples, clips), in the order of the features; None where there is no interval.
+            (resamples, clips), in the order of the features; with neither parts nor this there is no interval.
         note: what a reader of the table must know about this value, such as the quality of a fit.
     """
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.stats.bootstrap import draws, interval
+from evalkit.results.scored import scored
+from evalkit.settings import Uncertainty
 from evalkit.types import Features
 
 ENCODER: Any = None  # metrics only pass it on
@@ -44,12 +45,9 @@ def assert_order_does_not_matter(metric: Any, generated: Features, reference: Fe
 
 def width_of_interval(metric: Any, generated: Features, reference: Features | None) -> float:
     """How wide the 95 % interval is, after a check that the value lies in it."""
-    measured = metric(generated, reference)
-    resampled = measured.resampled(draws(len(generated.ids), 200, seed=0))
-    assert resampled.shape == (200,)
-    low, high = interval(measured.value, resampled, 0.95, len(generated.ids))
-    assert low < measured.value < high
-    return high - low
+    score = scored("it", generated.ids, [metric(generated, reference)], metric.bounds, Uncertainty(resamples=200))
+    assert score.low < score.value < score.high
+    return score.high - score.low
 
 
 def repeated(one: Features, times: np.ndarray) -> Features:

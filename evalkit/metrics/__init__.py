@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from evalkit.encoders import Encoder
 from evalkit.types import Features, Measured
 
 
-def mean_over_items(ids: Sequence[str], items: Sequence[np.ndarray]) -> Measured:
+def mean_over_items(ids: Sequence[str], items: Sequence[ArrayLike]) -> Measured:
     """The mean over all items (frames, segments) of all clips, of which each may have several or none.
 
     Args:
-        items: one array (items,) per id.
+        items: of each id an array (items,), or one number.
 
     Returns the value with `per_clip`, `parts` and `resampled`: all that an additive metric hands over.
     """
-    return mean_of_parts(ids, [float(np.sum(x, dtype=np.float64)) for x in items], [float(len(x)) for x in items])
+    return mean_of_parts(ids, [float(np.sum(x, dtype=np.float64)) for x in items], [float(np.size(x)) for x in items])
 
 
 def mean_of_parts(ids: Sequence[str], sums: Sequence[float], counts: Sequence[float]) -> Measured:
@@ -57,7 +58,10 @@ class Metric(Protocol):
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """What all values lie between, where intervals end; -inf and inf where there are no limits."""
+        """What all values lie between, where intervals end; -inf and inf where there are no limits.
+
+        A mean of clips of which each is at one or the other, as of 0 and 1, is a share, and gets a share's interval.
+        """
 
     @property
     def clip_by_clip(self) -> bool:

@@ -26,7 +26,7 @@ class RetrievalRecall:
     Ties are broken by chance, and counted as their expectation: if all captions are as similar as
     the right one, R@1 is 1/n, not 1. A second caption with the same words is a wrong one. Values depend
     on the number of captions, so compare them at the same n only. Values per clip are ranks from 1,
-    the middle one in a tie. Resamples draw clips and keep the captions to choose from.
+    the middle one in a tie. The interval is for other clips, with the same captions to choose from.
     """
 
     encoder: Encoder

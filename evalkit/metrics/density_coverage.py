@@ -26,9 +26,8 @@ class DensityCoverage:
     prompt's reference. Both withstand outliers better than precision and recall. Clips are points:
     the means of their frames.
 
-    Resamples keep the balls of all clips (and, for coverage, the generated clips): among clips that
-    are drawn twice they would shrink to nothing. So density's interval is for other generated clips,
-    coverage's for other references.
+    The balls of all clips (and, for coverage, the generated clips) are taken as they are: density's interval
+    is for other generated clips, coverage's for other references.
 
     Attributes:
         part: which of the two.
@@ -39,7 +38,6 @@ class DensityCoverage:
     k: int = 5
     kind: ClassVar[str] = "density_coverage"
     higher_is_better: ClassVar[bool] = True
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     clip_by_clip: ClassVar[bool] = False
     additive: ClassVar[bool] = False
 
@@ -50,6 +48,10 @@ class DensityCoverage:
     @property
     def title(self) -> str:
         return self.part.capitalize()
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, math.inf if self.part == "density" else 1.0)
 
     @property
     def reference_encoder(self) -> Encoder:

@@ -4,51 +4,48 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from scipy.stats import linregress
 
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances, resampled_gaussians
+from evalkit.stats.frechet import gaussian, independent_frames, resampled_frechet_distances
 from evalkit.types import Features, Measured
 
-FEWEST, FEW = 5, 100  # clips: none is computed from fewer, and one from fewer is doubtful
-GOOD_FIT = 0.9  # R²
-UNSURE = 0.02  # standard error of the intercept, as a share of it
+PARTS = (1, 2, 3, 4)  # all clips, halves, thirds, quarters
+FEWEST = 12  # clips: the smallest sets that docs/uncertainty.md measures
+WORTH = 2  # independent windows per dimension
 
 
 @dataclass(frozen=True)
 class FADInfinity:
-    """FAD∞: the intercept of a line through FAD against 1/n, the FAD of subsets of n clips.
+    """FAD∞: FAD extrapolated from all clips, halves, thirds and quarters to infinitely many.
 
-    Chong and Forsyth 2020, "Effectively Unbiased FID and Inception Score"; Gui et al. 2024, "Adapting
-    Fréchet Audio Distance for Generative Music Evaluation". FAD is larger the fewer clips there are;
-    the intercept is rid of that to first order, and may be negative where the sets hardly differ.
-    Otherwise than in fadtk, subsets are of clips, not of windows, which within a clip are alike; they
-    are drawn without replacement; and there are several of each size, of which the mean counts.
+    FAD is larger the fewer clips there are. Chong and Forsyth 2020, "Effectively Unbiased FID and Inception Score",
+    and Gui et al. 2024, "Adapting Fréchet Audio Distance for Generative Music Evaluation", draw a line through it
+    against 1/n; here it is a parabola (least squares), because FAD is not a line of as few clips as music is
+    evaluated on. The value may be slightly negative where the sets hardly differ.
 
-    Resamples are those of FAD: the line takes bias away, and the intercept varies with the clips as
-    FAD does. What the draw of subsets adds is not in the interval.
+    Both sets are divided, by the same prompts. In those papers generated clips alone are, against a large reference
+    set that has nothing to do with them. Here each clip has its own reference, and what the two have in common makes
+    whole sets alike, but not a part of one and the whole other: the extrapolation would fall below zero. Parts are of
+    clips, not of windows, which within a clip are alike. docs/uncertainty.md has the measured bias of each way.
+
+    Resamples are those of FAD: the value varies with the clips as FAD does. The interval is about the FAD of
+    infinitely many clips.
 
     Attributes:
-        of: "generated" leaves the reference set whole, as published, so what its size adds to FAD
-            remains; "both" draws the same prompts from both sets.
-        smallest: share of the clips in the smallest subsets.
-        sizes: number of sizes, evenly spaced up to all clips.
-        subsets: of each size.
-        seed: of the subsets.
+        repeats: how many times clips are divided at random into each number of parts; their FADs are averaged.
+        seed: of the divisions.
     """
 
     encoder: Encoder
     ddof: int = 1
-    of: Literal["generated", "both"] = "generated"
-    smallest: float = 0.1
-    sizes: int = 15
-    subsets: int = 20
+    repeats: int = 5
     seed: int = 0
     kind: ClassVar[str] = "fad_infinity"
+    version: ClassVar[int] = 1
     title: ClassVar[str] = "FAD∞"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
@@ -56,10 +53,8 @@ class FADInfinity:
     additive: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.ddof not in (0, 1) or self.of not in ("generated", "both"):
-            raise EvalkitError(f"FAD∞: ddof={self.ddof}, of={self.of}: set 0 or 1, and generated or both")
-        if not 0 < self.smallest < 1 or self.sizes < 3 or self.subsets < 1:
-            raise EvalkitError("FAD∞: smallest must be between 0 and 1, sizes at least 3, subsets at least 1")
+        if self.ddof not in (0, 1) or self.repeats < 1:
+            raise EvalkitError(f"FAD∞: ddof={self.ddof}, repeats={self.repeats}: set 0 or 1, and at least 1")
 
     @property
     def reference_encoder(self) -> Encoder:
@@ -69,44 +64,38 @@ class FADInfinity:
         """Compare windows (frames, dimensions). Raises EvalkitError for too few clips."""
         pairs = zip(generated.ids, generated.values, reference.values, strict=True)
         # by id, so that the same clips are drawn in whatever order they come
-        kept = sorted((i, g, r) for i, g, r in pairs if len(g) and (len(r) or self.of == "generated"))
+        kept = sorted((i, g, r) for i, g, r in pairs if len(g) and len(r))
         ours, theirs = [g for _, g, _ in kept], [r for _, _, r in kept]
         n = len(kept)
-        sizes = np.unique(np.linspace(max(2, round(self.smallest * n)), n, self.sizes).round().astype(int))
         if n < FEWEST:
-            raise EvalkitError(f"FAD∞: {n} clips of at least one window are too few for a line: use {FEWEST} or more")
-        subsets = self._subsets(n, sizes)
-        try:
-            target = gaussian(reference.values, self.ddof)
-        except ValueError as error:
-            raise EvalkitError(f"FAD∞: {error}: the reference clips are shorter than one window") from error
-        fits = (fit for block in resampled_gaussians(ours, subsets, self.ddof) for fit in zip(*block, strict=True))
-        if self.of == "both":
-            blocks = resampled_gaussians(theirs, subsets, self.ddof)
-            targets = (fit for block in blocks for fit in zip(*block, strict=True))
-        else:
-            targets = (target for _ in subsets)
-        distances = np.array([frechet_distance(*a, *b) for a, b in zip(fits, targets, strict=True)])
-        means = np.append(distances[:-1].reshape(-1, self.subsets).mean(axis=1), distances[-1])
-        line = linregress(1 / sizes, means)
-        frames = sizes[0] * np.mean([len(clip) for clip in ours])
+            raise EvalkitError(f"FAD∞: {n} clips of at least one window are too few: use {FEWEST} or more")
+        dimensions = ours[0].shape[1]
+        worth = min(independent_frames(ours), independent_frames(theirs))
+        if worth < WORTH * dimensions:
+            raise EvalkitError(
+                f"FAD∞: {n:,} clips, whose windows are alike, are worth {worth:,.0f} independent windows, too few to "
+                f"extrapolate from with {dimensions:,} dimensions: use {math.ceil(WORTH * dimensions * n / worth):,} "
+                "clips or more"
+            )
+        parts, weights = self._parts(n)
+        distances = resampled_frechet_distances(ours, theirs, weights, self.ddof)
+        means = [distances[parts == k].mean() for k in PARTS]
+        value = float(np.polyfit(PARTS, means, 2)[-1])  # k parts are of n/k clips: against k is against 1/n
 
         def resampled(weights: np.ndarray) -> np.ndarray:
             return resampled_frechet_distances(generated.values, reference.values, weights, self.ddof)
 
-        doubts = {
-            "the line fits poorly": line.rvalue**2 < GOOD_FIT and line.intercept_stderr > UNSURE * abs(line.intercept),
-            f"fewer than {FEW} clips": n < FEW,
-            "the smallest subsets have fewer windows than dimensions": frames < ours[0].shape[1],
-        }
-        note = f"R² {line.rvalue**2:.3f} over {sizes[0]} to {n} clips"
-        if any(doubts.values()):
-            note += f"; doubtful: {', '.join(doubt for doubt, applies in doubts.items() if applies)}"
-        alike = distances[-1] < 1e-6 * np.trace(target[1])  # nothing but rounding, which resamples repeat
-        return Measured(float(line.intercept), n=n, resampled=None if alike else resampled, note=note)
+        # nothing but rounding, which resamples repeat
+        alike = means[0] < 1e-6 * np.trace(gaussian(theirs, self.ddof)[1])
+        return Measured(value, n=n, resampled=None if alike else resampled)
 
-    def _subsets(self, n: int, sizes: np.ndarray) -> np.ndarray:
-        """Which of n clips are in each subset, (subsets, n): several of each size, and all clips once."""
+    def _parts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Divide n clips again and again: into how many parts, (parts,), and which are in each part, (parts, n)."""
         rng = np.random.default_rng(self.seed)
-        rows = [rng.permutation(n) < size for size in sizes[:-1] for _ in range(self.subsets)]
-        return np.array([*rows, np.ones(n, bool)], dtype=np.float64)
+        numbers, rows = [], []
+        for k in PARTS:
+            for _ in range(self.repeats if k > 1 else 1):
+                place = rng.permutation(n) % k
+                rows += [place == part for part in range(k)]
+                numbers += [k] * k
+        return np.array(numbers), np.array(rows, dtype=np.float64)

@@ -24,9 +24,8 @@ class PrecisionRecall:
     recall the share of references that lie near generated clips (how much of music is reached); its
     values per clip are those of a prompt's reference. Clips are points: the means of their frames.
 
-    Resamples keep the neighbourhoods of all clips: among clips that are drawn twice they would shrink
-    to nothing. So the interval is for other clips of the set whose share is taken, with the same
-    clips of the other set.
+    The neighbourhoods of all clips are taken as they are: the interval is for other clips of the set whose
+    share is taken, with the same clips of the other set.
 
     Attributes:
         part: which of the two.

@@ -14,11 +14,13 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.settings import Uncertainty
 from evalkit.stats.bootstrap import draws, interval
+from evalkit.stats.means import mean_interval
 from evalkit.types import Features, Measured
 
 Pair = tuple[Features, Features | None]  # generated clips, and what they are compared with
 
 NO_PAIRS = "no clip has a reference of its own here"  # why a metric that compares clip by clip has no value
+NO_INTERVAL = "no interval, where fewer than two clips have a value or all have the same"
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ def scored(
     """Combine what a metric says of each sample of some prompts into one score.
 
     Several samples are measured each by itself, and their values averaged. So FAD and the like stay
-    comparable with numbers of one clip per prompt, which they would not as one larger set. Resamples
-    draw prompts with all their clips; `n` counts prompts, in the smallest sample where samples differ.
+    comparable with numbers of one clip per prompt, which they would not as one larger set. Prompts with all their
+    clips are the units of intervals; `n` counts prompts, in the smallest sample where samples differ.
 
     Args:
         name: of row and metric, for messages.
@@ -82,8 +84,14 @@ def scored(
         why = f"so is its value of the prompt '{found[0]}'" if found else "the clips are too short or too few"
         raise EvalkitError(f"{name} is {value}: {why}")
     low = high = math.nan
+    notes = [m.note for m in measured]
     functions = [m.resampled for m in measured]
-    if uncertainty.resamples and all(functions) and len(ids) > 1:
+    if uncertainty.resamples and len(ids) > 1 and all(m.parts for m in measured):
+        parts = np.array([list(m.parts.values()) for m in measured])
+        low, high = mean_interval(parts[..., 0], parts[..., 1], uncertainty.level, bounds)
+        if math.isnan(low):
+            notes = ["\n".join(filter(None, [note, NO_INTERVAL])) for note in notes]
+    elif uncertainty.resamples and len(ids) > 1 and all(functions):
         # the draws are a function of the number of prompts, so they are the same for all samples
         weights = draws(len(ids), uncertainty.resamples, uncertainty.seed) if resampled is None else None
         values = [
@@ -91,7 +99,6 @@ def scored(
             for i, function in enumerate(functions)
         ]
         low, high = interval(value, np.mean(values, axis=0), uncertainty.level, len(ids), bounds)
-    notes = [m.note for m in measured]
     if len(set(notes)) > 1:
         notes = [f"clip {number} of each prompt: {note}" for number, note in enumerate(notes, 1) if note]
     return Scored(value, low, high, min(m.n for m in measured), "\n".join(dict.fromkeys(notes)), tuple(measured))

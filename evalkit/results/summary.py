@@ -136,7 +136,7 @@ def notes(record: Record) -> list[str]:
         named += [", ".join(metrics)] if len(metrics) < len(record.metrics) else []
         lines.append(": ".join([*named, line]))
     if scores["low"].notna().any():
-        lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, from a bootstrap over prompts")
+        lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, over prompts")
     return [*lines, *record.remarks]
 
 

@@ -36,6 +36,23 @@ def _chunks(clips: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.concatenate(clips[start : start + CHUNK], dtype=np.float64)
 
 
+def independent_frames(clips: Sequence[np.ndarray]) -> float:
+    """Estimate how many independent frames are worth as much as those of clips, (frames, d), which are alike.
+
+    The number of clips times the frames' variance over that of the clips' means, summed over dimensions: the
+    effective sample size of cluster sampling (Kish 1965). Every clip has a frame. At most the number of frames.
+    """
+    frames = sum(map(len, clips))
+    means = np.array([clip.mean(axis=0, dtype=np.float64) for clip in clips])
+    between = float(means.var(axis=0, ddof=1).sum())
+    centre, squares = sum(part.sum(axis=0) for part in _chunks(clips)) / frames, 0.0
+    for part in _chunks(clips):
+        squares += float(((part - centre) ** 2).sum())
+    return (
+        min(float(frames), len(clips) * squares / (frames - 1) / between) if between and frames > 1 else float(frames)
+    )
+
+
 def resampled_gaussians(
     clips: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

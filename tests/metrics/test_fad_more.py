@@ -10,6 +10,8 @@ from evalkit.errors import EvalkitError
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.fad_contribution import FADContribution
 from evalkit.metrics.fad_inf import FADInfinity
+from evalkit.results.scored import scored
+from evalkit.settings import Uncertainty
 from evalkit.stats.influence import frechet_distances_without
 from evalkit.types import Features
 from tests.measuring import ENCODER, assert_order_does_not_matter, features, gaussian_clips, repeated, width_of_interval
@@ -23,54 +25,78 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c1 + c2 - 2 * root))
 
 
-@pytest.mark.parametrize("of", ["generated", "both"])
-def test_fad_inf_is_the_intercept_of_a_line_through_the_fads_of_subsets(of: str) -> None:
-    generated, reference = gaussian_clips(0, 40, 6, 5, shift=0.4), gaussian_clips(1, 40, 6, 5)
-    metric = FADInfinity(ENCODER, of=of, sizes=4, subsets=3, smallest=0.25)
+def pairs(seed: int, n: int, frames: int, dims: int, alike: float, shift: float = 0.0) -> tuple[Features, Features]:
+    """Clips and references of one distribution, moved apart by `shift`, whose frames correlate by `alike`."""
+    one, two = gaussian_clips(2 * seed, n, frames, dims), gaussian_clips(2 * seed + 1, n, frames, dims)
+    own = [alike * r + (1 - alike**2) ** 0.5 * g + shift for g, r in zip(one.values, two.values, strict=True)]
+    return Features(one.ids, tuple(own)), two
+
+
+def test_fad_inf_is_a_parabola_through_the_fads_of_parts_at_none() -> None:
+    generated, reference = gaussian_clips(0, 42, 6, 5, shift=0.4), gaussian_clips(1, 42, 6, 5)
+    metric = FADInfinity(ENCODER, repeats=2)
     measured = metric(generated, reference)
     order = np.argsort(generated.ids)
+    numbers, rows = metric._parts(42)
+    assert numbers.tolist() == [1, *[2] * 4, *[3] * 6, *[4] * 8]
     points: dict[int, list[float]] = {}
-    for row in metric._subsets(40, np.array([10, 20, 30, 40])):
+    for number, row in zip(numbers, rows, strict=True):
         chosen = order[np.flatnonzero(row)]
-        ours = np.concatenate([generated.values[i] for i in chosen])
-        theirs = np.concatenate([reference.values[i] for i in chosen] if of == "both" else reference.values)
-        points.setdefault(len(chosen), []).append(frechet(ours, theirs))
-    assert {size: len(values) for size, values in points.items()} == {10: 3, 20: 3, 30: 3, 40: 1}
-    x, y = 1 / np.array(list(points)), np.array([np.mean(v) for v in points.values()])
-    slope, intercept = np.polyfit(x, y, 1)
-    quality = 1 - ((y - slope * x - intercept) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-    assert measured.value == pytest.approx(intercept, rel=1e-9)
-    assert measured.note.startswith(f"R² {quality:.3f} over 10 to 40 clips")
-    assert measured.n == 40
+        assert len(chosen) in (42 // number, -(-42 // number))
+        points.setdefault(number, []).append(
+            frechet(*(np.concatenate([one.values[i] for i in chosen]) for one in (generated, reference)))
+        )
+    np.testing.assert_array_equal(rows[1:3].sum(axis=0), 1)  # each clip is in one of two halves
+    assert (rows[1] != rows[3]).any()  # and in another the next time
+    parabola = np.polynomial.Polynomial.fit(list(points), [np.mean(v) for v in points.values()], 2)
+    assert measured.value == pytest.approx(parabola(0), rel=1e-9)
+    assert measured.n == 42
 
 
-def test_fad_inf_takes_out_what_the_number_of_clips_adds() -> None:
-    """Both sets are from one distribution, so their distance is 0; over 12 draws of them."""
-    errors: dict[str, list[float]] = {"fad": [], "generated": [], "both": []}
+@pytest.mark.parametrize("alike", [0.0, 0.7, 0.99])
+def test_fad_inf_is_rid_of_what_few_clips_add_however_alike_clips_and_references_are(alike: float) -> None:
+    """Both sets are of one distribution, whose distance is 0; over 12 draws of them."""
+    values: dict[str, list[float]] = {"fad": [], "inf": []}
     for seed in range(12):
-        pair = gaussian_clips(2 * seed, 80, 5, 8), gaussian_clips(2 * seed + 1, 80, 5, 8)
-        errors["fad"].append(FAD(ENCODER)(*pair).value)
-        for of in ("generated", "both"):
-            errors[of].append(FADInfinity(ENCODER, of=of, smallest=0.3)(*pair).value)
-    fad, generated, both = (np.mean(values) for values in errors.values())
-    assert generated == pytest.approx(fad / 2, rel=0.25)  # half of the excess is the reference set's
-    assert abs(both) < 0.1 * fad
+        pair = pairs(seed, 80, 5, 8, alike)
+        values["fad"].append(FAD(ENCODER)(*pair).value)
+        values["inf"].append(FADInfinity(ENCODER)(*pair).value)
+    fad, inf = (np.array(v) for v in values.values())
+    error = inf.std(ddof=1) / 12**0.5
+    assert abs(inf.mean()) < 4 * error and 4 * error < 0.5 * fad.mean()
 
 
-def test_fad_inf_says_when_it_is_doubtful() -> None:
-    good = FADInfinity(ENCODER)(gaussian_clips(0, 120, 5, 4), gaussian_clips(1, 120, 5, 4))
-    assert "doubtful" not in good.note
-    few = FADInfinity(ENCODER)(gaussian_clips(0, 20, 2, 16), gaussian_clips(1, 20, 2, 16)).note
-    assert "fewer than 100 clips" in few
-    assert "fewer windows than dimensions" in few
-    # as little bias as among so many windows gives no line, only noise
-    noisy = FADInfinity(ENCODER, subsets=1)(gaussian_clips(0, 200, 50, 2, shift=0.3), gaussian_clips(1, 200, 50, 2))
-    assert "the line fits poorly" in noisy.note
+def test_fad_inf_of_other_renderings_is_not_below_zero() -> None:
+    """What clips and references share would take a line through parts of one set alone far below zero."""
+    generated, reference = pairs(0, 150, 8, 12, 0.99)
+    score = scored("it", generated.ids, [FADInfinity(ENCODER)(generated, reference)], (-np.inf, np.inf), Uncertainty())
+    assert score.low < 0 < score.high
+    chosen = np.random.default_rng(0).permutation(150)
+    whole = np.concatenate(reference.values)
+    alone = [
+        np.mean([frechet(np.concatenate([generated.values[i] for i in chosen[k::n]]), whole) for k in range(n)])
+        for n in (1, 2, 3)
+    ]
+    assert np.polyfit((1, 2, 3), alone, 1)[-1] < 20 * score.low
+
+
+def test_fad_inf_holds_the_distance_of_the_distributions() -> None:
+    """docs/uncertainty.md has more; FAD's own interval, which is about so many clips, does not hold it."""
+    truth, held, fads = 12 * 0.3**2, 0, 0
+    for seed in range(60):
+        pair = pairs(seed, 40, 5, 12, 0.5, shift=0.3)
+        for metric in (FADInfinity(ENCODER), FAD(ENCODER)):
+            one = scored("it", pair[0].ids, [metric(*pair)], metric.bounds, Uncertainty(resamples=100))
+            if metric.kind == "fad":
+                fads += one.low <= truth <= one.high
+            else:
+                held += one.low <= truth <= one.high
+    assert held >= 52 and fads < 20
 
 
 def test_fad_inf_draws_the_same_clips_in_any_order_and_others_with_another_seed() -> None:
     generated, reference = gaussian_clips(0, 30, 5, 4, shift=0.3), gaussian_clips(1, 30, 5, 4)
-    assert_order_does_not_matter(FADInfinity(ENCODER, of="both"), generated, reference)
+    assert_order_does_not_matter(FADInfinity(ENCODER), generated, reference)
     one, two = (FADInfinity(ENCODER, seed=seed)(generated, reference).value for seed in (0, 1))
     assert one != two
 
@@ -84,16 +110,26 @@ def test_fad_inf_interval() -> None:
 
 
 def test_fad_inf_needs_clips_and_sensible_switches() -> None:
-    with pytest.raises(EvalkitError, match="4 clips of at least one window are too few for a line"):
-        FADInfinity(ENCODER)(gaussian_clips(0, 4, 5, 3), gaussian_clips(1, 4, 5, 3))
-    nothing = features([np.zeros((0, 3))] * 6)
-    with pytest.raises(EvalkitError, match="0 clips"):
-        FADInfinity(ENCODER)(nothing, gaussian_clips(1, 6, 5, 3))
-    with pytest.raises(EvalkitError, match="reference clips are shorter than one window"):
-        FADInfinity(ENCODER)(gaussian_clips(1, 6, 5, 3), nothing)
-    for wrong in ({"of": "reference"}, {"smallest": 0.0}, {"sizes": 2}, {"subsets": 0}, {"ddof": 2}):
+    with pytest.raises(EvalkitError, match="11 clips of at least one window are too few"):
+        FADInfinity(ENCODER)(gaussian_clips(0, 11, 5, 3), gaussian_clips(1, 11, 5, 3))
+    nothing = features([np.zeros((0, 3))] * 12)
+    for pair in ((nothing, gaussian_clips(1, 12, 5, 3)), (gaussian_clips(1, 12, 5, 3), nothing)):
+        with pytest.raises(EvalkitError, match="0 clips"):
+            FADInfinity(ENCODER)(*pair)
+    for wrong in ({"repeats": 0}, {"ddof": 2}):
         with pytest.raises(EvalkitError):
             FADInfinity(ENCODER, **wrong)
+
+
+def test_fad_inf_has_no_value_where_the_windows_say_too_little_of_so_many_dimensions() -> None:
+    few = gaussian_clips(0, 20, 50, 16), gaussian_clips(1, 20, 50, 16)
+    with pytest.raises(EvalkitError, match=r"20 clips, .* are worth 3\d independent windows.* use 2\d clips or more"):
+        FADInfinity(ENCODER)(*few)
+    FADInfinity(ENCODER)(gaussian_clips(0, 30, 50, 16), gaussian_clips(1, 30, 50, 16))
+    # one side is enough: references of one window each
+    alone = gaussian_clips(1, 30, 1, 16)
+    with pytest.raises(EvalkitError, match="are worth 30 independent windows"):
+        FADInfinity(ENCODER)(gaussian_clips(0, 30, 50, 16), alone)
 
 
 def test_resamples_of_few_clips_in_many_dimensions() -> None:

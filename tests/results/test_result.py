@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import soundfile
 
 import evalkit
@@ -123,6 +124,18 @@ def test_scores_of_slices_are_those_of_the_run(result: Result, moved: Result) ->
             assert (again.value, again.low, again.high, again.n) == (row.value, row.low, row.high, row.n)
             checked += 1
     assert checked > 4
+
+
+def test_shares_have_an_interval_though_all_clips_are_alike(result: Result, moved: Result) -> None:
+    for frame in (result.scores, result.slices):
+        shares = frame[(frame["metric"] == "mono_share") & (frame["n"] > 1)]
+        assert len(shares) > 1
+        for row in shares.itertuples():
+            theirs = scipy.stats.binomtest(round(row.value * row.n), row.n).proportion_ci(0.95, "exact")
+            assert (row.low, row.high) == pytest.approx(tuple(theirs), abs=1e-9) and row.high > row.low
+    whole = moved.score("synth", "mono_share")
+    score = result.scores.set_index(["model", "metric"]).loc[("synth", "mono_share")]
+    assert (whole.low, whole.high) == (score["low"], score["high"])
 
 
 def test_any_subset_is_scored_as_a_run_of_it_would_be(folder: Path, result: Result) -> None:

@@ -119,7 +119,7 @@ def test_n_is_shown_only_where_it_says_something() -> None:
 
 def test_intervals_have_their_level_said() -> None:
     made = record(spread=0.0111)
-    assert "intervals: 0.95 confidence, from a bootstrap over prompts" in notes(made)
+    assert "intervals: 0.95 confidence, over prompts" in notes(made)
     assert not any("confidence" in note for note in notes(record()))
     assert "4.903 \\[4.892, 4.915\\]" in written("markdown", made)
 

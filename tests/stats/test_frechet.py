@@ -10,7 +10,13 @@ import torch
 from evalkit.stats import frechet as stats
 from evalkit.stats.bootstrap import draws
 from evalkit.stats.divergence import cosine_similarity, kl_divergence
-from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances, resampled_gaussians
+from evalkit.stats.frechet import (
+    frechet_distance,
+    gaussian,
+    independent_frames,
+    resampled_frechet_distances,
+    resampled_gaussians,
+)
 
 
 def random_covariance(rng: np.random.Generator, d: int, rank: int) -> np.ndarray:
@@ -130,3 +136,14 @@ def test_cosine_similarity_equals_torch() -> None:
     a[1] = 0
     expected = torch.nn.functional.cosine_similarity(torch.tensor(a), torch.tensor(b), dim=1, eps=1e-8)
     np.testing.assert_allclose(cosine_similarity(a, b), expected.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_frames_that_are_alike_count_for_fewer(alike: float) -> None:
+    """Of n clips of m frames that correlate by r, n m / (1 + (m - 1) r): Kish's design effect."""
+    rng = np.random.default_rng(0)
+    common, own = rng.standard_normal((400, 1, 6)), rng.standard_normal((400, 9, 6))
+    clips = list((alike**0.5 * common + (1 - alike) ** 0.5 * own).astype(np.float32))
+    assert independent_frames(clips) == pytest.approx(3600 / (1 + 8 * alike), rel=0.06)
+    assert independent_frames([clip[:1] for clip in clips]) == pytest.approx(400)
+    assert independent_frames([np.zeros((3, 2))] * 5) == 15

@@ -67,7 +67,7 @@ GOLDEN = {
     "metrics of references: fad_clap": "1a04f66ddf8babba",
     "metrics of references: fad_passt": "bb4fa68bdda3ab96",
     "metrics of references: fad_encodec": "81f0c5a7eec030cc",
-    "metrics of references: fad_inf": "71064292da2a5458",
+    "metrics of references: fad_inf": "d00435dccd181a51",
     "metrics of references: fad_contribution": "16ee5a5d9f668cc7",
     "metrics of references: kad": "ff63f28eef9da060",
     "metrics of references: kld_panns": "907eb935e445329b",
