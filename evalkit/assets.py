@@ -21,8 +21,8 @@ from evalkit.store.digests import sha256_file, sha256_tree
 class Asset:
     """A weight or data file, or a hub repository, that something needs.
 
-    Exactly one source applies, the first that is set: `random_seed` (no file: seeded random
-    weights), `path` (local), `url` (one file), `repo` (a hub repository).
+    Exactly one source applies, the first that is set: `path` (local), `random_seed` (no file: seeded
+    random weights), `url` (one file), `repo` (a hub repository).
 
     Attributes:
         name: what it is, for messages.
@@ -47,7 +47,7 @@ class Asset:
 
     @property
     def random(self) -> bool:
-        return self.random_seed is not None
+        return self.random_seed is not None and not self.path
 
     @property
     def source(self) -> str:
@@ -118,10 +118,10 @@ class Asset:
             )
 
     def published(self, cache: Cache) -> bool:
-        """Whether this is, as far as is known, the published file: false for a local one of another content or size."""
-        if self.random or not self.path:
+        """Whether this is, as far as is known, the published file: false for one of another content or size."""
+        found = self.find(cache)
+        if found is None or not (self.path or self.url):  # random, not there yet, or from a hub
             return True
-        found = self.locate(cache)
         if self.sha256:
             return found.is_file() and sha256_file(found).startswith(self.sha256)
         return not (self.url and self.size) or (found.is_file() and found.stat().st_size == self.size)

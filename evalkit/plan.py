@@ -22,7 +22,7 @@ from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
 from evalkit.protocols import followed, protocol_of, remarks
 from evalkit.results.frames import TAKEN
-from evalkit.results.published import Published, load_published
+from evalkit.results.published import Published, load_published, require_known
 from evalkit.settings import Dtype, Engine, Protocol, Sampling, Uncertainty
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity
@@ -144,7 +144,7 @@ def make_plan(config: DictConfig) -> Plan:
         protocol=protocol,
         protocols=protocols,
         changes=changes,
-        protocol_remarks=list(remarks(config, metrics)),
+        protocol_remarks=list(remarks(config)),
         published=load_published(*(folder / "published" for folder in conf_dirs(config))),
         small_slice=config.small_slice,
         min_references=config.min_references,
@@ -154,6 +154,10 @@ def make_plan(config: DictConfig) -> Plan:
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
             model.check(sampling)
+    for name, model in plan.models.items():
+        checkpoint = model.checkpoint if isinstance(model, Generator) else None
+        if model.published and not (checkpoint and checkpoint.repo == model.published):
+            require_known(f"model.{name}.published", model.published, plan.published)
     return plan
 
 

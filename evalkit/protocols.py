@@ -78,11 +78,10 @@ def followed(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) ->
     return {metric: mark(metric) for metric in metrics}, changes
 
 
-def remarks(config: DictConfig, metrics: Mapping[str, Metric]) -> Iterator[str]:
+def remarks(config: DictConfig) -> Iterator[str]:
     """What a reader of scores must know about their protocol, one sentence each.
 
-    That is what a user's own protocol changes in the one that it is derived from, and which local weight files
-    are taken for published ones whose digest is not known.
+    That is what a user's own protocol changes in the one that it is derived from.
     """
     own, name = _own_protocols(config), str(config.protocol.name)
     while name in own:
@@ -91,10 +90,6 @@ def remarks(config: DictConfig, metrics: Mapping[str, Metric]) -> Iterator[str]:
         changed = "; ".join(_differences(ours, theirs, besides=("name", "derived_from"))) or "nothing"
         yield f"changed in the protocol {parent} by {name}, which is derived from it: {changed}"
         name = parent
-    for asset in assets_of(*metrics.values()):
-        if asset.path and not asset.random and not asset.sha256:
-            source = asset.url or f"{asset.repo}@{asset.revision or 'main'}"
-            yield f"{asset.name}: '{asset.path}' is taken for {source}, whose digest is not known"
 
 
 def _standard(name: str, config: DictConfig, *options: str) -> DictConfig:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from evalkit.assets import Asset, assets_of
 from evalkit.features.conditioning import usable_seconds
-from evalkit.models import Generator
+from evalkit.models import Generator, Model
 from evalkit.plan import Plan
 from evalkit.prompts.selection import GIVEN
-from evalkit.results import published
+from evalkit.results.comparable import compared
 from evalkit.results.frames import PROMPTS, SCORES, typed
+from evalkit.results.published import others
 from evalkit.results.record import (
     MetricInfo,
     PromptsInfo,
     ProtocolInfo,
     ReferencesInfo,
     RowInfo,
+    WeightsInfo,
     count,
 )
 from evalkit.results.result import Result
 from evalkit.scoring.scores import Measurement, score_row
 from evalkit.settings import Sampling
+from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
 from evalkit.store.identity import identity
 from evalkit.store.provenance import provenance
@@ -32,8 +38,7 @@ from evalkit.types import Clip, PromptSet
 
 def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measurement) -> Result:
     """Make the record of a run, and write it into the run's folder."""
-    metrics, rows = measured.metrics, row_infos(plan, measured.paired)
-    scores, context = compared(plan, prompts, metrics, rows, measured)
+    metrics, rows = measured.metrics, row_infos(plan, prompts, measured.paired)
     result = Result(
         prompts_info=PromptsInfo(
             dataset=prompts.dataset,
@@ -63,15 +68,26 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
             ),
             PROMPTS,
         ),
-        scores=scores,
+        scores=pd.DataFrame(
+            [
+                {
+                    **score_row(plan, row, metric, one),
+                    "random_weights": rows[row].random or bool(metrics[metric].random),
+                }
+                for (row, metric), one in measured.scores.items()
+            ]
+        ),
         slices=measured.slices,
-        context=context,
+        context=pd.DataFrame(),
         clips=measured.clips,
         values=measured.values,
         evidence=measured.evidence,
         path=folder.path,
     )
-    return result.save(folder.path)
+    scores = typed(compared(result, plan.published), SCORES)
+    shown = [str(rows[name].published) for name in scores.loc[scores["published"].notna(), "model"]]
+    context = others(prompts.dataset, list(metrics), plan.published, shown)
+    return dataclasses.replace(result, scores=scores, context=context).save(folder.path)
 
 
 def metric_infos(plan: Plan) -> dict[str, MetricInfo]:
@@ -95,12 +111,25 @@ def metric_infos(plan: Plan) -> dict[str, MetricInfo]:
             encoder=extractor.key(metric.encoder),
             reference_encoder="" if other is None else extractor.key(other),
             random=plan.random_networks(name),
+            weights=[weights_info(asset, plan.cache) for asset in assets_of(metric)],
         )
 
     return {name: info(name) for name in plan.metrics}
 
 
-def row_infos(plan: Plan, paired: Mapping[str, bool]) -> dict[str, RowInfo]:
+def weights_info(asset: Asset, cache: Cache) -> WeightsInfo:
+    """Describe a file that weights were read from, with whether it is the published one, as far as that is known."""
+    if asset.random:
+        return WeightsInfo(asset.name, asset.source, None, "", "", False)
+    found = asset.identity(cache)
+    repo = None if asset.path or asset.url else asset.repo
+    revision = asset.revision if repo and re.fullmatch(r"[0-9a-f]{40}", asset.revision or "") else None
+    expected = asset.sha256 or revision or ""
+    published = False if not asset.published(cache) else True if expected else None
+    return WeightsInfo(asset.name, asset.source, repo, found.get("sha256") or found["commit"], expected, published)
+
+
+def row_infos(plan: Plan, prompts: PromptSet, paired: Mapping[str, bool]) -> dict[str, RowInfo]:
     """Describe the rows of the table: the models, then the calibration rows.
 
     Args:
@@ -115,6 +144,8 @@ def row_infos(plan: Plan, paired: Mapping[str, bool]) -> dict[str, RowInfo]:
             random=model.random,
             paired=paired[name],
             definition=identity(model, plan.cache) if isinstance(model, Generator) else repr(model),
+            checkpoint=_checkpoint(model, plan.cache) if isinstance(model, Generator) else None,
+            given=_given(model, prompts, plan.cache) if isinstance(model, Generator) else {},
         )
         for name, model in plan.models.items()
     }
@@ -133,6 +164,25 @@ def row_infos(plan: Plan, paired: Mapping[str, bool]) -> dict[str, RowInfo]:
     return {**models, **others}
 
 
+def _checkpoint(model: Model, cache: Cache) -> WeightsInfo | None:
+    """Describe what a model's weights were read from; a commit that the user pinned is not known to be published."""
+    if model.checkpoint is None:
+        return None
+    info = weights_info(model.checkpoint, cache)
+    return (
+        info
+        if model.checkpoint.sha256 or not info.published
+        else dataclasses.replace(info, expected="", published=None)
+    )
+
+
+def _given(model: Model, prompts: PromptSet, cache: Cache) -> dict[str, int]:
+    """How many prompts have what a model hears beside the caption, by what that is."""
+    conditions = model.conditions(cache)
+    counts = {kind: sum(getattr(p, kind) is not None for p in prompts.prompts) for kind in GIVEN if kind in conditions}
+    return {kind: n for kind, n in counts.items() if n}
+
+
 def references_info(plan: Plan, references: Sequence[Clip]) -> ReferencesInfo | None:
     """Describe the references; None where no metric compares with any."""
     if not plan.paired:
@@ -145,30 +195,6 @@ def references_info(plan: Plan, references: Sequence[Clip]) -> ReferencesInfo | 
         cut=len(cut),
         cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
     )
-
-
-def compared(
-    plan: Plan,
-    prompts: PromptSet,
-    metrics: Mapping[str, MetricInfo],
-    rows: Mapping[str, RowInfo],
-    measured: Measurement,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Set the scores beside published numbers: the frame of scores, and that of other published numbers."""
-    scores = pd.DataFrame(
-        [
-            {
-                **score_row(plan, row, metric, one),
-                "random_weights": rows[row].random or bool(metrics[metric].random),
-            }
-            for (row, metric), one in measured.scores.items()
-        ]
-    )
-    models = {name: info.published for name, info in rows.items() if not info.calibration}
-    whole = len(prompts) == prompts.total
-    joined = published.compare(scores, models, prompts.dataset, prompts.subset, whole, prompts.total, plan.published)
-    shown = [str(models[name]) for name in joined.loc[joined["published"].notna(), "model"]]
-    return typed(joined, SCORES), published.others(prompts.dataset, list(metrics), plan.published, shown)
 
 
 def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[str]:
@@ -203,7 +229,7 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
     for name, model in plan.models.items():
         checkpoint, hub_id = model.checkpoint if isinstance(model, Generator) else None, model.published
         if hub_id and checkpoint and (checkpoint.path or checkpoint.repo != hub_id):
-            yield f"{name} was measured on '{checkpoint.source}', and is taken for {hub_id}"
+            yield f"{name} was measured on '{checkpoint.source}', which is not known to be {hub_id}"
     yield from _remarks_on_conditions(plan, prompts)
     standard = vars(Sampling())
     changed = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -138,6 +139,25 @@ def test_a_local_file_is_published_if_its_content_is(cache: Cache, tmp_path: Pat
     (tmp_path / "a").write_bytes(CONTENT)
     assert Asset("net", path=str(tmp_path / "a"), sha256=SHA256).published(cache)
     assert not Asset("net", path=str(tmp_path / "a"), sha256="0" * 64).published(cache)
+
+
+def test_a_file_where_downloads_lie_is_not_published_if_it_has_another_size(cache: Cache) -> None:
+    asset = Asset("net", url="https://example.org/net.pt", size=len(CONTENT))
+    assert asset.published(cache)  # as far as is known, while it is not there
+    cache.weights.mkdir(parents=True)
+    (cache.weights / "net.pt").write_bytes(CONTENT + b"x")
+    assert not asset.published(cache)
+    (cache.weights / "net.pt").write_bytes(CONTENT)
+    assert asset.published(cache)
+
+
+def test_a_path_that_is_set_is_used_whatever_the_seed_of_random_weights(cache: Cache, tmp_path: Path) -> None:
+    """`random_weights=0 metric.kld.encoder.weights.path=FILE` replaces all weights but those of the file."""
+    (tmp_path / "a").write_bytes(CONTENT)
+    asset = Asset("net", path=str(tmp_path / "a"), url="https://example.org/net.pt", random_seed=0)
+    assert not asset.random and asset.find(cache) == tmp_path / "a" and asset.source == str(tmp_path / "a")
+    assert asset.identity(cache) == Asset("net", path=str(tmp_path / "a")).identity(cache)
+    assert dataclasses.replace(asset, path=None).random
 
 
 def test_assets_are_found_in_nested_components() -> None:

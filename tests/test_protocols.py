@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -27,7 +28,8 @@ from evalkit.features.conditioning import Sound, heard
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.kld import KLD
 from evalkit.plan import Plan, make_plan
-from evalkit.protocols import followed, protocol_of, remarks
+from evalkit.protocols import followed, protocol_of
+from evalkit.recording import weights_info
 from evalkit.report.to_json import plain
 from evalkit.settings import Protocol
 from evalkit.types import Features
@@ -495,7 +497,7 @@ def test_a_users_wrong_file_of_published_numbers_is_refused_before_anything_is_c
     ids=["another digest", "another size", "the same size", "nothing known"],
 )
 def test_local_weights_of_other_content_are_a_change(tmp_path: Path, known: dict[str, Any], marked: bool) -> None:
-    """As far as can be known; that a file is only taken for the published one is said."""
+    """As far as can be known; that the file is not verified is part of the record."""
     path = tmp_path / "weights.pt"
     path.write_bytes(b"mine")
     plan = plan_of(None, "metric=kld", cache=tmp_path)
@@ -505,8 +507,9 @@ def test_local_weights_of_other_content_are_a_change(tmp_path: Path, known: dict
     config = compose(["model=synth", "prompts=demo", "random_weights=0", "metric=kld"])
     labels, changes = followed(config, metrics, plan.cache)
     assert (labels, changes) == ({"kld": "musicgen (changed)" if marked else "musicgen"}, [])
-    said = f"PaSST weights: '{path}' is taken for https://example.org/passt.pt, whose digest is not known"
-    assert list(remarks(config, metrics)) == ([] if "sha256" in known else [said])
+    info = weights_info(weights, plan.cache)
+    assert (info.source, info.digest) == (str(path), hashlib.sha256(b"mine").hexdigest())
+    assert info.published is (False if marked else None)
 
 
 def test_a_users_metric_that_a_users_protocol_defines_is_compared_with_its_yaml(tmp_path: Path) -> None:

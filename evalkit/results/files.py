@@ -24,6 +24,7 @@ from evalkit.results.record import (
     Record,
     ReferencesInfo,
     RowInfo,
+    WeightsInfo,
 )
 from evalkit.store.digests import sha256_file
 from evalkit.store.files import cannot_write, write_bytes, write_json
@@ -38,6 +39,7 @@ FRAMES: dict[str, dict[str, str]] = {
     "values": VALUES,
 }
 CHECKED = ("record.json", "evidence.parquet", *(f"{name}.parquet" for name in FRAMES))  # files whose digests count
+EARLIER = "not comparable: an earlier version of evalkit did not record enough to say so: run it again"
 LISTS = ("tags", "labels")  # columns whose cells are lists of text
 
 
@@ -106,11 +108,30 @@ def read(folder: Path) -> dict[str, Any]:
     facts["protocol"] = ProtocolInfo(**facts["protocol"])
     if (references := facts["references_info"]) is not None:
         facts["references_info"] = ReferencesInfo(**{**references, "usable": Count(**references["usable"])})
-    facts["metrics"] = {name: MetricInfo(**info) for name, info in facts["metrics"].items()}
-    facts["rows"] = {name: RowInfo(**info) for name, info in facts["rows"].items()}
+    facts["metrics"] = {name: _metric(info) for name, info in facts["metrics"].items()}
+    facts["rows"] = {name: _row(info) for name, info in facts["rows"].items()}
     frames = {name: typed(_read_frame(folder / f"{name}.parquet"), columns) for name, columns in FRAMES.items()}
+    if manifest["schema"] == 1:
+        frames["scores"] = _not_comparable(frames["scores"])
+    facts["schema"] = SCHEMA  # what schema 1 lacks has values that mean "not recorded"
     evidence = Evidence(typed(_read_frame(folder / "evidence.parquet"), INDEX), folder / "features")
     return {**facts, **frames, "evidence": evidence, "path": folder}
+
+
+def _metric(info: dict[str, Any]) -> MetricInfo:
+    weights = info.get("weights")
+    return MetricInfo(**{**info, "weights": weights and [WeightsInfo(**one) for one in weights]})
+
+
+def _row(info: dict[str, Any]) -> RowInfo:
+    checkpoint = info.get("checkpoint")
+    return RowInfo(**{**info, "checkpoint": checkpoint and WeightsInfo(**checkpoint)})
+
+
+def _not_comparable(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of schema 1, where a number was called comparable that need not have been."""
+    notes = scores["note"].where(~scores["comparable"], scores["note"] + f"\n{EARLIER}")
+    return scores.assign(comparable=False, note=notes.str.strip())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""Published numbers, and what a run measured beside them.
+"""Published numbers, as data: what was published, for which model, and of what.
 
-A number is only set beside a published one that names the same checkpoint, data set, metric and
-protocol: "FAD" alone is the name of several different computations.
+`evalkit.results.comparable` sets what a run measured beside them.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from omegaconf import MISSING, OmegaConf
@@ -22,9 +22,9 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.settings import PROTOCOL_NAME
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+T = TypeVar("T")
 EVERY = "all"  # all metrics, in caveats; all prompts, as a subset
 
-ADDED = ("published", "difference", "comparable", "source", "url")  # by `compare`
 ABOUT = ("model", "condition", "protocol", "source", "url", "primary", "caveat")  # of `others`
 
 
@@ -42,6 +42,7 @@ class _Row:
     metrics: dict[str, float | None] = MISSING  # null: the source names the model but gives no number
     condition: str = ""  # what was given beside the caption
     protocol: str | None = None  # where it is another than the file's
+    duration: float | None = None  # the same
     caveats: dict[str, str] = field(default_factory=dict)  # by metric, or "all"
 
 
@@ -55,9 +56,39 @@ class _File:
     subset: str = MISSING
     n: int | None = MISSING
     metrics: list[str] = MISSING
-    total: int | None = None  # prompts in the dataset, where known
+    duration: float | None = None  # seconds of the clips; null where it is not known
+    sampling: dict[str, Any] | None = None  # null where it is not known
     caveats: dict[str, str] = field(default_factory=dict)
     rows: list[_Row] = MISSING
+
+
+@dataclass
+class _Subset:
+    prompts: int = MISSING
+    ids: str = MISSING
+    captions: str = MISSING
+
+
+@dataclass
+class _Dataset:
+    """The schema of a YAML in conf/published/datasets: which prompts numbers were published for."""
+
+    dataset: str = MISSING
+    subsets: dict[str, _Subset] = MISSING
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts that a number was published for.
+
+    Attributes:
+        n: how many there are.
+        ids, captions: digests as `evalkit.results.comparable.prompt_digests` makes them.
+    """
+
+    n: int
+    ids: str
+    captions: str
 
 
 @dataclass(frozen=True)
@@ -68,8 +99,10 @@ class Published:
         model: the hub id if `released`, else a plain name that no run is joined on.
         value: None where the source names the model but gives no number.
         subset: the part of the dataset it was measured on; "all" for the full set.
+        prompts: the prompts of that part, where known.
         n: number of clips, where known.
-        total: number of prompts in the dataset, where known.
+        duration: seconds of the clips, where known.
+        sampling: the parameters that they were sampled with, where known.
         condition: what was given beside the caption, such as a melody; empty for nothing.
         primary: whether the source itself was read, not a quote of it.
     """
@@ -79,8 +112,10 @@ class Published:
     value: float | None
     dataset: str
     subset: str
+    prompts: Prompts | None
     n: int | None
-    total: int | None
+    duration: float | None
+    sampling: Mapping[str, Any] | None
     protocol: str
     condition: str
     source: str
@@ -91,24 +126,37 @@ class Published:
 
 
 def load_published(*folders: Path) -> list[Published]:
-    """Read all YAMLs of some folders, each folder's in the order of their names.
+    """Read all YAMLs of some folders, each folder's in the order of their names, and those of its folder `datasets`.
 
     Raises EvalkitError, with the name of the file, for a missing or unknown key, a metric or a
-    caveat's key that the file does not declare, a value that is not a finite number, and a protocol
-    that is no plain name.
+    caveat's key that the file does not declare, a value that is not a finite number, a protocol
+    that is no plain name, and a second file for one dataset.
     """
-    return [value for folder in folders for path in sorted(folder.glob("*.yaml")) for value in _load(path)]
+    prompts: dict[str, dict[str, Prompts]] = {}
+    for path in [path for folder in folders for path in sorted((folder / "datasets").glob("*.yaml"))]:
+        dataset = _read(path, _Dataset)
+        if dataset.dataset in prompts:
+            raise EvalkitError(f"published numbers in '{path}': another file has the prompts of '{dataset.dataset}'")
+        subsets = dataset.subsets.items()
+        prompts[dataset.dataset] = {name: Prompts(s.prompts, s.ids, s.captions) for name, s in subsets}
+    paths = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    return [value for path in paths for value in _load(path, prompts)]
 
 
-def _load(path: Path) -> list[Published]:
+def _read(path: Path, schema: type[T]) -> T:
     try:
-        node = OmegaConf.merge(OmegaConf.structured(_File), OmegaConf.load(path))
+        node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path))
         if absent := sorted(OmegaConf.missing_keys(node)):
             raise EvalkitError(f"published numbers in '{path}': nothing is given for {', '.join(absent)}")
         file = OmegaConf.to_object(node)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise EvalkitError(f"published numbers in '{path}': {' '.join(str(error).split())}") from error
-    assert isinstance(file, _File)
+    assert isinstance(file, schema)
+    return file
+
+
+def _load(path: Path, prompts: Mapping[str, Mapping[str, Prompts]]) -> list[Published]:
+    file = _read(path, _File)
     values = []
     _check(path, file.metrics, [c for c in file.caveats if c != EVERY])
     for protocol in {file.protocol, *(row.protocol or file.protocol for row in file.rows)}:
@@ -127,8 +175,10 @@ def _load(path: Path) -> list[Published]:
                     value=value,
                     dataset=file.dataset,
                     subset=file.subset,
+                    prompts=prompts.get(file.dataset, {}).get(file.subset),
                     n=file.n,
-                    total=file.total,
+                    duration=file.duration if row.duration is None else row.duration,
+                    sampling=file.sampling,
                     protocol=row.protocol or file.protocol,
                     condition=row.condition,
                     source=file.source.title,
@@ -145,101 +195,6 @@ def _check(path: Path, declared: list[str], used: list[str]) -> None:
     for metric in used:
         if metric not in declared:
             raise EvalkitError(f"published numbers in '{path}': {unknown('metric', metric, declared)}")
-
-
-def compare(
-    scores: pd.DataFrame,
-    models: Mapping[str, str | None],
-    dataset: str,
-    subset: str,
-    full: bool,
-    total: int | None,
-    published: Sequence[Published],
-) -> pd.DataFrame:
-    """Set every score beside the published value of the same checkpoint, dataset, metric and protocol.
-
-    Args:
-        scores: columns model, metric, value, n, protocol, random_weights, note, and any others; scores of
-            random weights are not compared.
-        models: the hub id that each model is, or None; rows that are not in it are no models, and are
-            not compared.
-        full: whether the prompts are the whole dataset.
-        total: number of prompts in the dataset as it was read; another number than the published
-            one is not the full dataset.
-
-    Returns the scores with further columns: published, difference (value - published), comparable,
-    source, url. `comparable` is False where there is no published value, and where it is of other clips (a
-    subset). What was found is added to `note`, one remark per line.
-    """
-    rows = []
-    for row in scores.to_dict("records"):
-        score = {str(key): value for key, value in row.items()}
-        found: Published | None = None
-        if score["model"] not in models:
-            notes: list[str] = []
-        elif score["random_weights"]:
-            notes = ["random weights: not compared with published numbers"]
-        else:
-            found, notes = _find(score, models[score["model"]], dataset, subset, published)
-        comparable = False
-        value = math.nan
-        if found is not None and found.value is not None:
-            value = found.value
-            whole = full and total in (None, found.total)
-            comparable = found.subset == subset and (whole or subset != EVERY)
-            notes = [*_differences(score["n"], found, subset, comparable), *found.caveats]
-        rows.append(
-            {
-                **score,
-                "published": value,
-                "difference": score["value"] - value,
-                "comparable": comparable,
-                "source": found.source if found else "",
-                "url": found.url if found else "",
-                "note": "\n".join(filter(None, [score["note"], *notes])),
-            }
-        )
-    return pd.DataFrame(rows, columns=[*scores.columns, *ADDED])
-
-
-def _find(
-    score: Mapping[str, Any], checkpoint: str | None, dataset: str, subset: str, published: Sequence[Published]
-) -> tuple[Published | None, list[str]]:
-    """Find the published value of a score, or say why there is none."""
-    if checkpoint is None:
-        return None, ["not a checkpoint that numbers were published for"]
-    here = [p for p in published if p.dataset == dataset]
-    if not here:
-        return None, [f"no published numbers are known for the prompt set '{dataset}'"]
-    own = [p for p in here if p.released and (p.model, p.metric, p.condition) == (checkpoint, score["metric"], "")]
-    given = [p for p in own if p.value is not None]
-    same = [p for p in given if p.protocol == score["protocol"]]
-    if same:
-        # the same clips first, then a document that was itself read before a quote
-        return min(same, key=lambda p: (p.subset != subset, not p.primary)), []
-    if given:
-        first = min(given, key=lambda p: not p.primary)
-        return None, [
-            f"published as {first.value:g} under the protocol '{first.protocol}', "
-            f"measured under '{score['protocol']}': not compared"
-        ]
-    said = [caveat for p in own for caveat in p.caveats]
-    return None, said or [f"no value was published for this checkpoint on {dataset}"]
-
-
-def _differences(n: int, found: Published, subset: str, comparable: bool) -> list[str]:
-    """Say in what the clips of a score differ from those of the published value."""
-    if found.subset != EVERY and found.subset != subset:
-        return [f"published on the subset '{found.subset}', not on these clips"]
-    if not comparable:
-        part = "a part of it" if subset == EVERY else f"the subset '{subset}'"
-        return [
-            f"published on the full {found.dataset}, measured on {part}: "
-            "a subset is not the full set, and FAD depends on the number of clips"
-        ]
-    if found.n is not None and found.n != n:
-        return [f"published on {found.n:,} clips, measured on {n:,}"]
-    return []
 
 
 def others(
@@ -268,3 +223,19 @@ def others(
         row["caveat"] = "\n".join(caveats[key])
     frame = pd.DataFrame(list(rows.values()), columns=[*ABOUT[:2], *metrics, *ABOUT[2:]])
     return frame.astype({metric: float for metric in metrics})
+
+
+def require_known(option: str, claimed: str, published: Sequence[Published]) -> None:
+    """Raise EvalkitError for a hub id that is none of those with published numbers, but looks like one misspelt."""
+    ids = dict.fromkeys(p.model for p in published if p.released)
+    if claimed in ids:
+        return
+    same = {id.casefold(): id for id in ids} | {id.partition("/")[2].casefold(): id for id in ids}
+    name = claimed.casefold()
+    near = difflib.get_close_matches(name, same, n=1, cutoff=0.85)
+    near = near or difflib.get_close_matches(name.rpartition("/")[2], same, n=1, cutoff=0.85)
+    if near:
+        raise EvalkitError(
+            f"{option}={claimed}: did you mean '{same[near[0]]}'? "
+            "Leave it out for a checkpoint that no numbers were published for"
+        )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from evalkit.results.evidence import Evidence
 
-SCHEMA = 1  # of what is stored: raise it with a change, and migrate the older ones in `evalkit.results.files`
+SCHEMA = 2  # of what is stored: raise it with a change, and migrate the older ones in `evalkit.results.files`
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,27 @@ class ProtocolInfo:
 
 
 @dataclass(frozen=True)
+class WeightsInfo:
+    """A weight file, or a hub repository, that a network was read from.
+
+    Attributes:
+        name: what it is, in words.
+        source: where it came from: a path, a URL, or a hub repository with its revision.
+        repo: the hub repository, where it came from one.
+        digest: SHA-256 of the file or folder, or the commit of the repository; empty for random weights.
+        expected: the digest or commit of the published file, as far as it is known; empty where it is not.
+        published: whether it is the published file: True or False where that is known; None where it is not.
+    """
+
+    name: str
+    source: str
+    repo: str | None
+    digest: str
+    expected: str
+    published: bool | None
+
+
+@dataclass(frozen=True)
 class MetricInfo:
     """A metric of a run, with all that is needed to compute its values again.
 
@@ -104,6 +125,7 @@ class MetricInfo:
         target: where the class lay when the run was made.
         encoder, reference_encoder: keys of the features of either side in the evidence; empty for none.
         random: those of its networks that have random weights.
+        weights: the files of its networks; None in records of schema 1, which did not have them.
     """
 
     title: str
@@ -118,6 +140,7 @@ class MetricInfo:
     encoder: str
     reference_encoder: str
     random: Sequence[str]
+    weights: Sequence[WeightsInfo] | None = None
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -137,6 +160,8 @@ class RowInfo:
         random: whether random weights made the clips.
         paired: whether each clip has a reference of its own.
         definition: what the clips were made by: kind, version, parameters, digests of weights; or words.
+        checkpoint: what its weights were read from, where they were.
+        given: how many prompts gave it something beside the caption, by what that was, such as "melody".
     """
 
     calibration: bool
@@ -146,6 +171,8 @@ class RowInfo:
     random: bool
     paired: bool
     definition: Any
+    checkpoint: WeightsInfo | None = None
+    given: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)  # frames have no truth value: records are compared field by field

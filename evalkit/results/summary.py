@@ -10,6 +10,7 @@ import pandas as pd
 
 from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
 from evalkit.report.numbers import ARROWS
+from evalkit.results.comparable import prompt_digests, unverified
 from evalkit.results.record import Count, MetricInfo, Record, count
 
 
@@ -134,7 +135,11 @@ def notes(record: Record) -> list[str]:
         metrics = list(dict.fromkeys(titles[metric] for _, metric in about))
         named = [", ".join(models)] if len(models) < len(record.rows) else []
         named += [", ".join(metrics)] if len(metrics) < len(record.metrics) else []
+        if named and line.casefold().startswith(f"{named[-1]}: ".casefold()):  # it names its metric itself
+            line = line[len(named[-1]) + 2 :]
         lines.append(": ".join([*named, line]))
+    if unchecked := dict.fromkeys(x for s in records(scores) for x in unverified(record, s["model"], s["metric"])):
+        lines.append(f"not verified, because no digest of what was published is known: {'; '.join(unchecked)}")
     if scores["low"].notna().any():
         lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, over prompts")
     return [*lines, *record.remarks]
@@ -227,13 +232,14 @@ def _provenance(record: Record) -> dict[str, str]:
 def _plain(record: Record) -> dict[str, Any]:
     """What machines may want beside the table and the notes, as a JSON-like value."""
     info, references = record.prompts_info, record.references_info
+    ids, captions = prompt_digests(zip(record.prompts["id"], record.prompts["caption"], strict=True))
     return {
         "schema": record.schema,
         "dataset": info.dataset,
         "subset": info.subset,
         "level": record.uncertainty["level"],
         "calibration": [name for name, row in record.rows.items() if row.calibration],
-        "prompts": {"selected": info.selected, "total": info.total},
+        "prompts": {"selected": info.selected, "total": info.total, "ids": ids, "captions": captions},
         "protocol": record.protocol.name,
         "random_weights": random_weights(record),
         "metrics": {

@@ -10,10 +10,21 @@ from typing import Any
 
 import pandas as pd
 
+from evalkit.results.comparable import prompt_digests
 from evalkit.results.evidence import Evidence
 from evalkit.results.frames import CLIPS, INDEX, PROMPTS, SCORES, SLICES, typed
 from evalkit.results.frames import VALUES as CLIP_VALUES
-from evalkit.results.record import Count, MetricInfo, PromptsInfo, ProtocolInfo, Record, ReferencesInfo, RowInfo
+from evalkit.results.published import Prompts, Published
+from evalkit.results.record import (
+    Count,
+    MetricInfo,
+    PromptsInfo,
+    ProtocolInfo,
+    Record,
+    ReferencesInfo,
+    RowInfo,
+    WeightsInfo,
+)
 
 TITLES = {
     "fad": ("FAD", False),
@@ -35,7 +46,7 @@ CARD = {"source": "MusicGen model card", "url": "https://example.org/card"}
 
 def metric(title: str, higher: bool | None, **changes: Any) -> MetricInfo:
     """A metric's entry in a result."""
-    info = MetricInfo(title, higher, "musicgen", "references", False, False, (None, None), {}, "", "", "", ())
+    info = MetricInfo(title, higher, "musicgen", "references", False, False, (None, None), {}, "", "", "", (), ())
     return replace(info, **changes)
 
 
@@ -89,10 +100,13 @@ def record(
     statuses = {model: (clips or {}).get(model, ["ok"] * total) for model in values}
     empty = {name: {"str": "", "object": [], "int64": 0, "float64": math.nan}[kind] for name, kind in CLIPS.items()}
     clip_rows = [
-        {**empty, "model": model, "id": f"p{i}", "sample": 1, "status": status, "sha256": f"{model}{i}"}
+        {
+            **empty, "model": model, "id": f"p{i}", "sample": 1, "status": status, "sha256": f"{model}{i}",
+            "length": 10.0, "reference_status": "ok", "reference_sha256": f"reference {i}", "reference_length": 10.0,
+        }
         for model, found in statuses.items()
         for i, status in enumerate(found)
-    ]
+    ]  # fmt: skip
     prompts = [{"id": f"p{i}", "caption": f"caption {i}", "tags": [], "labels": []} for i in range(total)]
     made = Record(
         prompts_info=PromptsInfo("musiccaps", "all", total, total, "a" * 64, "b" * 64),
@@ -119,6 +133,25 @@ def record(
         path=path,
     )  # fmt: skip
     return replace(made, **changes)
+
+
+def comparable_record(checkpoint: str | None, values: Mapping[str, float], **changes: Any) -> Record:
+    """A record of one model "m", whose scores can be compared with what was published for a checkpoint.
+
+    Args:
+        changes: attributes of the row.
+    """
+    weights = checkpoint and WeightsInfo("MusicGen", f"{checkpoint}@main", checkpoint, "d" * 40, "", None)
+    info = row(published=checkpoint, checkpoint=weights, definition={"kind": "musicgen", "version": 2}, **changes)
+    made = record({"m": values}, published={}, titles={name: (name, None) for name in values}, rows={"m": info})
+    return replace(made, sampling={**made.sampling, "top_p": 0.0, "temperature": 1.0, "guidance_scale": 3.0})
+
+
+def of_these_prompts(made: Record, published: Sequence[Published]) -> list[Published]:
+    """Published numbers as if they were of a record's prompts."""
+    digests = prompt_digests(zip(made.prompts["id"], made.prompts["caption"], strict=True))
+    known = Prompts(len(made.prompts), *digests)
+    return [replace(p, prompts=p.prompts and known, n=p.n and known.n) for p in published]
 
 
 def _typed(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> pd.DataFrame:

@@ -1,8 +1,9 @@
-"""Published numbers and how scores are joined with them."""
+"""Published numbers, and which of them stands beside a score."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.results.published import Published, compare, load_published, others
+from evalkit.results.comparable import compared
+from evalkit.results.published import Published, load_published, others, require_known
+from tests.results.made import comparable_record, metric, of_these_prompts, score
 
 FOLDER = Path(__file__).parents[2] / "conf" / "published"
 STEREO = "no FAD, KLD or CLAP score was published on MusicCaps for this stereo checkpoint"
@@ -21,23 +24,21 @@ def published() -> list[Published]:
     return load_published(FOLDER)
 
 
-def score(metric: str, value: float, n: int = 5469, protocol: str = "musicgen", random: bool = False) -> dict[str, Any]:
-    return {
-        "model": "m", "metric": metric, "value": value, "n": n, "protocol": protocol,
-        "random_weights": random, "note": "",
-    }  # fmt: skip
-
-
 def joined(
-    published: list[Published],
-    checkpoint: str | None,
-    *scores: dict[str, Any],
-    dataset: str = "musiccaps",
-    subset: str = "all",
-    full: bool = True,
-    total: int | None = None,
+    published: list[Published], checkpoint: str | None, *scores: dict[str, Any], dataset: str = "musiccaps", **row: Any
 ) -> pd.DataFrame:
-    return compare(pd.DataFrame(list(scores)), {"m": checkpoint}, dataset, subset, full, total, published)
+    """Scores of a model beside what was published, as if that had been measured on the same twelve prompts."""
+    made = comparable_record(checkpoint, {s["metric"]: s["value"] for s in scores}, **row)
+    metrics = {s["metric"]: metric(s["metric"], None, protocol=s["protocol"], weights=()) for s in scores}
+    frame = made.scores.assign(**{key: [s[key] for s in scores] for key in ("n", "random_weights", "note")})
+    info = replace(made.prompts_info, dataset=dataset)
+    return compared(replace(made, metrics=metrics, scores=frame, prompts_info=info), of_these_prompts(made, published))
+
+
+def measured(
+    metric: str, value: float, n: int = 12, protocol: str = "musicgen", random: bool = False
+) -> dict[str, Any]:
+    return score("m", metric, value, n=n, protocol=protocol, random_weights=random)
 
 
 # The tables of the three model cards, typed from the cards.
@@ -71,7 +72,7 @@ def test_jasco_with_temporal_controls_is_another_row(published):
     names = [f"facebook/jasco-chords-drums{kind}-{size}" for kind in ("", "-melody") for size in ("400M", "1B")]
     assert [values[name, "fad"] for name in names] == [5.866, 5.587, 4.730, 5.098]
     assert [values[name, "clap_score"] for name in names] == [0.284, 0.291, 0.317, 0.313]
-    row = joined(published, names[0], score("fad", 6.0)).iloc[0]
+    row = joined(published, names[0], measured("fad", 6.0)).iloc[0]
     assert row.published == 5.648
 
 
@@ -83,13 +84,15 @@ def test_the_papers_models_are_not_the_released_ones(published):
     assert [values["Riffusion", m] for m in ("fad", "kld", "clap_score")] == [14.8, 2.06, 0.19]
     assert not any(p.released or p.primary for p in paper)
     # even a user's model with that very name is not joined
-    assert math.isnan(joined(published, "MusicGen 3.3B (paper)", score("fad", 3.8)).iloc[0].published)
+    assert math.isnan(joined(published, "MusicGen 3.3B (paper)", measured("fad", 3.8)).iloc[0].published)
 
 
 def test_a_released_checkpoint_is_compared(published):
-    frame = joined(published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4), score("chroma", 0.1))
+    frame = joined(
+        published, "facebook/musicgen-small", measured("fad", 4.9), measured("kld", 1.4), measured("chroma", 0.1)
+    )
     fad, kld, chroma = (row for _, row in frame.iterrows())
-    assert (fad.value, fad.published, fad.n, fad.protocol) == (4.9, 4.88, 5469, "musicgen")
+    assert (fad.value, fad.published, fad.n, fad.protocol) == (4.9, 4.88, 12, "musicgen")
     assert fad.difference == pytest.approx(0.02) and kld.difference == pytest.approx(-0.02)
     assert fad.comparable and fad.source == "MusicGen model card" and fad.url.endswith("MUSICGEN_MODEL_CARD.md")
     assert math.isnan(chroma.published) and math.isnan(chroma.difference) and not chroma.comparable
@@ -97,7 +100,7 @@ def test_a_released_checkpoint_is_compared(published):
 
 
 def test_caveats_come_with_the_value(published):
-    frame = joined(published, "facebook/musicgen-melody", score("clap_score", 0.27), score("fad", 5.0))
+    frame = joined(published, "facebook/musicgen-melody", measured("clap_score", 0.27), measured("fad", 5.0))
     clap, fad = frame["note"]
     assert frame["published"].tolist() == [0.27, 4.93]
     assert "does not name the CLAP checkpoint" in clap and "does not name the CLAP checkpoint" not in fad
@@ -105,7 +108,7 @@ def test_caveats_come_with_the_value(published):
 
 
 def test_the_chroma_of_clips_with_a_melody_is_not_that_of_clips_without(published):
-    row = joined(published, "facebook/musicgen-melody", score("chroma", 0.1)).iloc[0]
+    row = joined(published, "facebook/musicgen-melody", measured("chroma", 0.1)).iloc[0]
     assert math.isnan(row.published) and "0.44, is of clips conditioned on a melody" in row.note
     (value,) = (
         p for p in published if (p.model, p.metric, p.condition) == ("facebook/musicgen-melody", "chroma", "melody")
@@ -113,116 +116,91 @@ def test_the_chroma_of_clips_with_a_melody_is_not_that_of_clips_without(publishe
     assert value.value == 0.44 and any("internal set of 1,000 samples" in caveat for caveat in value.caveats)
 
 
-def test_another_file_with_the_name_of_the_dataset_is_not_the_full_set(published):
-    for total, comparable in ((5521, True), (None, True), (100, False)):
-        row = joined(published, "facebook/musicgen-small", score("fad", 4.9, n=5469), total=total).iloc[0]
-        assert row.published == 4.88 and row.comparable == comparable
-        assert ("a subset is not the full set" in row.note) != comparable
-
-
-def test_another_number_of_clips_is_said(published):
-    same = joined(published, "facebook/musicgen-small", score("fad", 4.9)).iloc[0]
-    fewer = joined(published, "facebook/musicgen-small", score("fad", 4.9, n=5131)).iloc[0]
-    assert "measured on" not in same.note
-    assert "published on 5,469 clips, measured on 5,131" in fewer.note.splitlines() and fewer.comparable
-
-
 @pytest.mark.parametrize("kind", ["small", "medium", "large", "melody", "melody-large"])
 @pytest.mark.parametrize("metric", ["fad", "kld", "clap_score"])
 def test_no_stereo_checkpoint_has_a_published_value(published, kind, metric):
-    row = joined(published, f"facebook/musicgen-stereo-{kind}", score(metric, 1.0)).iloc[0]
+    row = joined(published, f"facebook/musicgen-stereo-{kind}", measured(metric, 1.0)).iloc[0]
     assert math.isnan(row.published) and math.isnan(row.difference) and not row.comparable
     assert row.note == STEREO
 
 
 def test_melody_large_has_no_published_value(published):
-    row = joined(published, "facebook/musicgen-melody-large", score("fad", 5.0)).iloc[0]
+    row = joined(published, "facebook/musicgen-melody-large", measured("fad", 5.0)).iloc[0]
     assert math.isnan(row.published)
     assert row.note == "no FAD, KLD or CLAP score was published on MusicCaps for this checkpoint"
 
 
 def test_random_weights_are_never_compared(published):
-    row = joined(published, "facebook/musicgen-small", score("fad", 4.88, random=True)).iloc[0]
+    row = joined(published, "facebook/musicgen-small", measured("fad", 4.88, random=True)).iloc[0]
     assert math.isnan(row.published) and not row.comparable and "random weights" in row.note
     assert row.source == row.url == "" and math.isnan(row.difference)
-    frame = joined(published, "facebook/musicgen-small", score("fad", 4.9), score("kld", 1.4, random=True)).set_index(
-        "metric"
-    )
+    frame = joined(
+        published, "facebook/musicgen-small", measured("fad", 4.9), measured("kld", 1.4, random=True)
+    ).set_index("metric")
     assert frame.loc["fad", "published"] == 4.88 and math.isnan(frame.loc["kld", "published"])
 
 
 def test_another_protocol_is_not_joined(published):
-    row = joined(published, "facebook/musicgen-small", score("fad", 4.88, protocol="fadtk")).iloc[0]
+    row = joined(published, "facebook/musicgen-small", measured("fad", 4.88, protocol="fadtk")).iloc[0]
     assert math.isnan(row.published) and not row.comparable
     assert row.note == "published as 4.88 under the protocol 'musicgen', measured under 'fadtk': not compared"
     # the one published CLAP score of a stereo checkpoint is on another prompt set and under another protocol
-    row = joined(published, "facebook/musicgen-stereo-large", score("clap_score", 0.31), dataset="song_describer").iloc[
-        0
-    ]
+    row = joined(
+        published, "facebook/musicgen-stereo-large", measured("clap_score", 0.31), dataset="song_describer"
+    ).iloc[0]
     assert math.isnan(row.published) and "under the protocol 'stable_audio'" in row.note
 
 
-def test_a_subset_is_shown_but_not_comparable(published):
-    row = joined(published, "facebook/musicgen-small", score("fad", 6.0, n=900), subset="balanced", full=False).iloc[0]
-    assert row.published == 4.88 and row.difference == pytest.approx(1.12) and not row.comparable
-    assert "measured on the subset 'balanced': a subset is not the full set" in row.note
-    part = joined(published, "facebook/musicgen-small", score("fad", 6.0, n=900), full=False).iloc[0]
-    assert part.published == 4.88 and not part.comparable and "measured on a part of it" in part.note
-
-
-def test_a_published_subset_is_joined_with_that_subset(published):
-    checkpoint = "facebook/musicgen-stereo-large"
-    measured = score("fd_openl3", 190.0, protocol="stable_audio")
-    same = joined(published, checkpoint, measured, dataset="song_describer", subset="instrumental", full=False).iloc[0]
-    assert same.published == 190.47 and same.comparable
-    whole = joined(published, checkpoint, measured, dataset="song_describer").iloc[0]
-    assert whole.published == 190.47 and not whole.comparable
-    assert "published on the subset 'instrumental'" in whole.note
-
-
 def test_other_prompts_and_other_models_have_no_published_value(published):
-    row = joined(published, "facebook/musicgen-small", score("fad", 4.9), dataset="my_prompts").iloc[0]
+    row = joined(published, "facebook/musicgen-small", measured("fad", 4.9), dataset="my_prompts").iloc[0]
     assert math.isnan(row.published) and row.note == "no published numbers are known for the prompt set 'my_prompts'"
-    row = joined(published, None, score("fad", 4.9)).iloc[0]
+    row = joined(published, None, measured("fad", 4.9)).iloc[0]
     assert math.isnan(row.published) and row.note == "not a checkpoint that numbers were published for"
 
 
 def test_the_document_itself_is_preferred_to_a_quote(published):
     card = next(p for p in published if (p.model, p.metric) == ("facebook/musicgen-small", "fad"))
     quote = Published(**{**card.__dict__, "value": 9.0, "primary": False, "source": "a quote"})
-    row = joined([quote, card], card.model, score("fad", 4.9)).iloc[0]
+    row = joined([quote, card], card.model, measured("fad", 4.9)).iloc[0]
     assert (row.published, row.source) == (4.88, "MusicGen model card")
-    assert joined([quote], card.model, score("fad", 4.9)).iloc[0].published == 9.0
+    assert joined([quote], card.model, measured("fad", 4.9)).iloc[0].published == 9.0
 
 
 def test_a_nan_score_keeps_its_published_value(published):
-    row = joined(published, "facebook/musicgen-small", score("fad", math.nan)).iloc[0]
+    row = joined(published, "facebook/musicgen-small", measured("fad", math.nan)).iloc[0]
     assert row.published == 4.88 and math.isnan(row.difference)
-
-
-def test_no_scores_give_an_empty_frame_with_columns(published):
-    nothing = pd.DataFrame([score("fad", 4.9)]).iloc[:0]
-    frame = compare(nothing, {}, "musiccaps", "all", True, None, published)
-    full = joined(published, "facebook/musicgen-small", score("fad", 4.9))
-    assert len(frame) == 0 and list(frame.columns) == list(full.columns)
 
 
 def test_a_row_that_is_no_model_is_not_compared_and_nothing_is_said_of_it(published):
     """Such as a calibration row, even where a model of that name has published numbers."""
-    scores = pd.DataFrame([{**score("fad", 4.9), "model": "shuffled"}, score("fad", 4.9)])
-    models = {"m": "facebook/musicgen-small"}
-    other, model = compare(scores, models, "musiccaps", "all", True, None, published).itertuples(index=False)
+    other = joined(published, None, measured("fad", 4.9), calibration=True).iloc[0]
     assert math.isnan(other.published) and not other.comparable and (other.note, other.source) == ("", "")
-    assert model.published == 4.88 and model.comparable
 
 
 def test_the_scores_keep_their_columns_and_their_notes(published):
-    scores = pd.DataFrame([{**score("fad", 4.9, n=5131), "note": "two clips are silent", "low": 4.8}])
-    frame = compare(scores, {"m": "facebook/musicgen-small"}, "musiccaps", "all", True, None, published)
-    pd.testing.assert_frame_equal(frame[list(scores.columns)].drop(columns="note"), scores.drop(columns="note"))
-    first, second, *_ = frame.iloc[0].note.splitlines()
-    assert (first, second) == ("two clips are silent", "published on 5,469 clips, measured on 5,131")
-    assert set(frame.columns) - set(scores.columns) == {"published", "difference", "comparable", "source", "url"}
+    own = {**measured("fad", 4.9, n=11), "note": "two clips are silent"}
+    first, second, *_ = joined(published, "facebook/musicgen-small", own).iloc[0].note.splitlines()
+    assert (first, second) == ("two clips are silent", "not comparable: n 11, published 12")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "near"),
+    [
+        ("facebook/musicgen-smal", "facebook/musicgen-small"),
+        ("Facebook/MusicGen-Small", "facebook/musicgen-small"),
+        ("musicgen-small", "facebook/musicgen-small"),
+        ("facebok/musicgen-stereo-medium", "facebook/musicgen-stereo-medium"),
+        ("me/musicgen-melody", "facebook/musicgen-melody"),
+    ],
+)
+def test_a_misspelt_hub_id_is_noticed(published, claimed, near):
+    with pytest.raises(EvalkitError, match=f"model.folder.published={claimed}: did you mean '{near}'"):
+        require_known("model.folder.published", claimed, published)
+
+
+def test_hub_ids_that_are_like_no_known_one_are_allowed(published):
+    for claimed in ("facebook/musicgen-small", "suno/bark-small", "me/my-model", "stabilityai/stable-audio-2"):
+        require_known("model.folder.published", claimed, published)
 
 
 def test_others_lists_what_the_table_does_not_show(published):
@@ -286,7 +264,7 @@ def test_a_user_s_file_is_read_beside_evalkit_s(tmp_path, published):
     both = load_published(FOLDER, tmp_path)
     assert len(both) > len(published) and both[: len(published)] == published
     assert {p.value for p in both if (p.model, p.metric) == ("facebook/musicgen-small", "fad")} == {4.88, 4.0}
-    assert joined(both, "facebook/musicgen-small", score("fad", 4.9)).iloc[0].published == 4.88
+    assert joined(both, "facebook/musicgen-small", measured("fad", 4.9)).iloc[0].published == 4.88
     assert load_published(FOLDER, tmp_path / "absent") == published
 
 
@@ -295,7 +273,7 @@ def test_numbers_of_a_user_s_protocol_are_joined_with_that_protocol_only(tmp_pat
     (tmp_path / "mine.yaml").write_text(card.replace("protocol: musicgen", "protocol: mine").replace("4.88", "7.5"))
     both = load_published(FOLDER, tmp_path)
     values = {
-        name: joined(both, "facebook/musicgen-small", score("fad", 5.0, protocol=name)).iloc[0].published
+        name: joined(both, "facebook/musicgen-small", measured("fad", 5.0, protocol=name)).iloc[0].published
         for name in ("musicgen", "mine", "mine (changed)", "other")
     }
     assert (values["musicgen"], values["mine"]) == (4.88, 7.5)

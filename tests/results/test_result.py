@@ -24,9 +24,12 @@ import evalkit
 from evalkit import report
 from evalkit.errors import EvalkitError
 from evalkit.results import recompute
+from evalkit.results.files import EARLIER
 from evalkit.results.pack import pack
+from evalkit.results.record import SCHEMA
 from evalkit.results.result import Result
 from evalkit.stats.bootstrap import draws
+from tests.results.made import record
 
 STORED = Path(__file__).parent / "fixtures" / "schema_1"
 OPTIONS = (
@@ -222,7 +225,7 @@ def edited(result: Result, folder: Path, **manifest: Any) -> Path:
 
 
 def test_other_schemas_and_kinds_are_named(result: Result, tmp_path: Path) -> None:
-    with pytest.raises(EvalkitError, match=r"later version of evalkit \(schema 99, this one reads 1\)"):
+    with pytest.raises(EvalkitError, match=r"later version of evalkit \(schema 99, this one reads 2\)"):
         evalkit.load(edited(result, tmp_path / "a", schema=99))
     with pytest.raises(EvalkitError, match="earlier version of evalkit: run it again"):
         evalkit.load(edited(result, tmp_path / "b", schema=None))
@@ -385,7 +388,8 @@ def test_a_clip_that_is_gone_or_another_cannot_be_packed(folder: Path, tmp_path:
 def test_the_stored_result_of_schema_1_is_read() -> None:
     """Made by tests/results/make_fixture.py; a change of the record has to migrate it."""
     stored = evalkit.load(STORED)
-    assert stored.schema == 1
+    assert json.loads((STORED / "result.json").read_text())["schema"] == 1 and stored.schema == SCHEMA
+    assert all(info.weights is None for info in stored.metrics.values())
     expected = json.loads((STORED / "expected.json").read_text())
     scores = {f"{s.model}/{s.metric}": s.value for s in stored.scores.itertuples() if not math.isnan(s.value)}
     assert scores == expected["scores"]
@@ -393,6 +397,15 @@ def test_the_stored_result_of_schema_1_is_read() -> None:
         assert stored.score(*name.split("/")).value == pytest.approx(value, rel=1e-9, abs=1e-12)
     assert stored.prompts["id"].tolist() == expected["prompts"]
     assert stored.document().heading == expected["heading"]
+
+
+def test_what_schema_1_called_comparable_is_no_longer(tmp_path: Path) -> None:
+    made = record()
+    (tmp_path / "features").mkdir()
+    saved = Result(**{field.name: getattr(made, field.name) for field in dataclasses.fields(made)}).save(tmp_path / "a")
+    assert evalkit.load(saved.path).scores["comparable"].any()
+    old = evalkit.load(edited(saved, tmp_path, schema=1)).scores
+    assert not old["comparable"].any() and (old["note"] == EARLIER).sum() == saved.scores["comparable"].sum()
 
 
 def test_a_result_without_references_slices_or_calibration_is_read_whatever_its_names_are(tmp_path: Path) -> None:

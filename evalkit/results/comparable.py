@@ -1,0 +1,322 @@
+"""Whether a number that a run measured can be compared with a published one, and if not, why.
+
+A number is comparable only if all that is known of how the published one came about is the same: `CONDITIONS`
+is the list. What the publication does not say cannot be the same, and what a run does not record neither. What
+only the user can know, such as which checkpoint made the clips of a folder, is not verified, and is said to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from evalkit.results.published import Published
+from evalkit.results.record import MetricInfo, Record, RowInfo, WeightsInfo
+from evalkit.store.digests import digest
+
+ADDED = ("published", "difference", "comparable", "source", "url")  # by `compared`
+SHARE = 0.01  # of clips that may be of another duration, or alike, or more than were published on
+SECONDS = 0.5  # that a clip of a duration may be shorter or longer
+GENERAL = ("kind", "package", "version", "checkpoint")  # in the definition of a model; the rest is its settings
+UNKNOWN = "not known, as published"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a number cannot be compared with a published one.
+
+    Attributes:
+        condition: which of CONDITIONS does not hold.
+        text: what differs, such as "duration 2.5, published 10".
+    """
+
+    condition: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Score:
+    """One score of a record, with what is known of how it came about."""
+
+    record: Record
+    name: str
+    metric_name: str
+
+    @property
+    def row(self) -> RowInfo:
+        return self.record.rows[self.name]
+
+    @property
+    def metric(self) -> MetricInfo:
+        return self.record.metrics[self.metric_name]
+
+    @property
+    def clips(self) -> pd.DataFrame:
+        return self.record.clips[self.record.clips["model"] == self.name]
+
+    @property
+    def references(self) -> pd.DataFrame:
+        """The usable references, one row per prompt; none where the metric needs none."""
+        clips = self.clips
+        usable = (clips["sample"] == 1) & (clips["reference_status"] == "ok")
+        return clips[usable & (self.metric.compares_with == "references")]
+
+    @property
+    def score(self) -> Mapping[str, Any]:
+        scores = self.record.scores
+        (found,) = scores[(scores["model"] == self.name) & (scores["metric"] == self.metric_name)].to_dict("records")
+        return {str(key): value for key, value in found.items()}
+
+
+def reasons(record: Record, row: str, metric: str, published: Published) -> list[Reason]:
+    """Say why a score cannot be compared with a published value: nothing where it can.
+
+    Args:
+        row, metric: names of a row and a metric of the record.
+    """
+    score = _Score(record, row, metric)
+    return [Reason(name, text) for name, condition in CONDITIONS.items() for text in condition(score, published)]
+
+
+def unverified(record: Record, row: str, metric: str) -> list[str]:
+    """Name what a score depends on and nobody can check, because only the user knows it, or no digest is known."""
+    score = _Score(record, row, metric)
+    info, found = score.row, list(score.metric.weights or ())
+    named = []
+    if info.published and not info.calibration:
+        if not info.generated:
+            named.append(f"checkpoint and sampling of {row}, taken for {info.published}")
+        elif info.checkpoint is None:
+            named.append(f"checkpoint of {row}, taken for {info.published}")
+        else:
+            found.insert(0, info.checkpoint)
+        if len(score.references):
+            named.append("references")
+    return named + [
+        f"{one.name} ({one.source.rpartition('/')[2] if '://' in one.source else one.source}, {one.digest[:12]})"
+        for one in found
+        if one.published is None
+    ]
+
+
+def prompt_digests(prompts: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """Make the digests of some prompts' ids, and of their pairs (id, caption), in whatever order they are.
+
+    Each is the SHA-256 of sorted JSON without spaces, in ASCII: of ["id", …], and of [["id", "caption"], …].
+    """
+    pairs = sorted([id, caption] for id, caption in prompts)
+    return digest([id for id, _ in pairs]), digest(pairs)
+
+
+def _random(score: _Score, published: Published) -> Iterator[str]:
+    names = [*score.metric.random, *([score.name] if score.row.random else [])]
+    if names:
+        yield f"random weights: {', '.join(names)}"
+
+
+def _checkpoint(score: _Score, published: Published) -> Iterator[str]:
+    row, checkpoint = score.row, score.row.checkpoint
+    if row.calibration or row.published is None:
+        yield "not a checkpoint that numbers were published for"
+    elif row.published != published.model:
+        yield f"checkpoint {row.published}, published {published.model}"
+    elif row.generated and checkpoint and (checkpoint.repo != published.model or checkpoint.published is False):
+        yield f"checkpoint '{checkpoint.source}', published {published.model}"
+
+
+def _given(score: _Score, published: Published) -> Iterator[str]:
+    """What clips were made from beside captions."""
+    everyone, given = len(score.record.prompts), dict(score.row.given)
+    for kind in sorted({*given, *([published.condition] if published.condition else [])}):
+        n = given.get(kind, 0)
+        if kind != published.condition:
+            yield f"{n:,} of {everyone:,} prompts with a {kind}, published without"
+        elif n < everyone and score.row.generated:
+            yield f"{n:,} of {everyone:,} prompts with a {kind}, published with"
+
+
+def _prompts(score: _Score, published: Published) -> Iterator[str]:
+    info, prompts, known = score.record.prompts_info, score.record.prompts, published.prompts
+    part = f"the full {published.dataset}" if published.subset == "all" else f"its subset '{published.subset}'"
+    if info.dataset != published.dataset:
+        yield f"prompts of {info.dataset}, published {published.dataset}"
+    elif known is None:
+        yield f"ids and captions of {part}: {UNKNOWN}"
+    else:
+        ids, captions = prompt_digests(zip(prompts["id"], prompts["caption"], strict=True))
+        if len(prompts) != known.n:
+            subset = "" if info.subset == "all" else f" (subset {info.subset})"
+            yield f"{len(prompts):,} prompts{subset}, published {known.n:,} ({part})"
+        elif ids != known.ids:
+            yield f"the ids of the {len(prompts):,} prompts are not those of {part}"
+        elif captions != known.captions:
+            yield f"captions are not those of {part}, whose ids the prompts have"
+
+
+def _coverage(score: _Score, published: Published) -> Iterator[str]:
+    clips, n = score.clips, int(score.score["n"])
+    if unusable := int((clips["status"] != "ok").sum()):
+        yield f"{unusable:,} of {len(clips):,} clips cannot be used"
+    if published.n is None:
+        yield f"number of clips {UNKNOWN}"
+    # which prompts were left out is not known where some were: with a few more, they are among them
+    elif published.prompts and len(score.record.prompts) != published.prompts.n:
+        pass  # said of the prompts
+    elif not published.n <= n <= published.n * (1 + SHARE):
+        yield f"n {n:,}, published {published.n:,}"
+    if math.isnan(score.score["value"]):
+        yield "no value"
+    yield from _alike("clips", clips.loc[clips["status"] == "ok", "sha256"])
+
+
+def _references(score: _Score, published: Published) -> Iterator[str]:
+    info = score.record.references_info
+    if score.metric.compares_with != "references":
+        return
+    if info is None:
+        yield "references were not recorded"
+    elif info.rendered_by:
+        yield f"references rendered by {info.rendered_by}, not recordings"
+    yield from _alike("references", score.references["reference_sha256"])
+
+
+def _alike(what: str, digests: pd.Series[str]) -> Iterator[str]:
+    different, all_of_them = digests.nunique(), len(digests)
+    if all_of_them - different > SHARE * all_of_them:
+        yield f"{different:,} different {what} for {all_of_them:,} prompts"
+
+
+def _duration(score: _Score, published: Published) -> Iterator[str]:
+    asked, due = score.record.sampling["duration"], published.duration
+    if due is None:
+        yield f"duration {UNKNOWN}"
+        return
+    if score.row.generated and asked != due:
+        yield f"duration {asked:g}, published {due:g}"
+        return
+    clips = score.clips
+    for what, lengths in (
+        ("clips", clips.loc[clips["status"] == "ok", "length"]),
+        ("references", score.references["reference_length"]),
+    ):
+        other = lengths[(lengths - due).abs() > SECONDS]
+        if len(other) > SHARE * len(lengths):
+            yield f"duration of {len(other):,} of {len(lengths):,} {what} {other.median():.3g}, published {due:g}"
+
+
+def _sampling(score: _Score, published: Published) -> Iterator[str]:
+    if published.sampling is None:
+        yield f"sampling {UNKNOWN}"
+    elif score.row.generated:
+        definition = score.row.definition if isinstance(score.row.definition, Mapping) else {}
+        own = {k: v for k, v in definition.items() if k not in GENERAL and v is not None}
+        used = {**score.record.sampling, **own}
+        for key in [*published.sampling, *(key for key in own if key not in published.sampling)]:
+            ours, theirs = used.get(key), published.sampling.get(key)
+            if ours != theirs:
+                yield f"{key} {_shown(ours)}, published {_shown(theirs)}"
+
+
+def _shown(value: Any) -> str:
+    text = "not set" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _protocol(score: _Score, published: Published) -> Iterator[str]:
+    if score.metric.protocol != published.protocol:
+        yield f"protocol {score.metric.protocol}, published {published.protocol}"
+
+
+def _weights(score: _Score, published: Published) -> Iterator[str]:
+    if score.metric.weights is None:
+        yield "the digests of weights were not recorded: run it again"
+        return
+    for one in score.metric.weights:
+        if one.published is False and one.digest:
+            yield f"{one.name} {one.digest[:12]}, published {_expected(one)}"
+
+
+def _expected(weights: WeightsInfo) -> str:
+    return weights.expected[:12] if weights.expected else "a file of another size"
+
+
+CONDITIONS: Mapping[str, Callable[[_Score, Published], Iterator[str]]] = {
+    "random": _random,
+    "checkpoint": _checkpoint,
+    "given": _given,
+    "prompts": _prompts,
+    "coverage": _coverage,
+    "references": _references,
+    "duration": _duration,
+    "sampling": _sampling,
+    "protocol": _protocol,
+    "weights": _weights,
+}
+
+
+def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
+    """Set every score of a record beside the published value of the same checkpoint, dataset, metric and protocol.
+
+    Returns the scores with the columns published, difference (value - published), comparable, source and url. Where
+    there is no published value, or it cannot be compared, `comparable` is False. What was found is added to `note`,
+    one remark per line. Rows of calibration are not compared, and scores of random weights have no published value.
+    """
+    rows = []
+    for row in record.scores.to_dict("records"):
+        score = {str(key): value for key, value in row.items()}
+        found: Published | None = None
+        notes: list[str] = []
+        if record.rows[score["model"]].calibration:
+            pass
+        elif score["random_weights"]:
+            notes = ["random weights: not compared with published numbers"]
+        else:
+            found, notes = published_for(record, score["model"], score["metric"], published)
+        why: list[Reason] = []
+        value = math.nan
+        if found is not None and found.value is not None:
+            value = found.value
+            why = reasons(record, score["model"], score["metric"], found)
+            notes = [*(f"not comparable: {reason.text}" for reason in why), *found.caveats]
+        rows.append(
+            {
+                **score,
+                "published": value,
+                "difference": score["value"] - value,
+                "comparable": not math.isnan(value) and not why,
+                "source": found.source if found else "",
+                "url": found.url if found else "",
+                "note": "\n".join(filter(None, [score["note"], *notes])),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*record.scores.columns, *ADDED])))
+
+
+def published_for(
+    record: Record, row: str, metric: str, published: Sequence[Published]
+) -> tuple[Published | None, list[str]]:
+    """Find the published value that stands beside a score, or say why there is none."""
+    info, checkpoint, protocol = record.prompts_info, record.rows[row].published, record.metrics[metric].protocol
+    if checkpoint is None:
+        return None, ["not a checkpoint that numbers were published for"]
+    here = [p for p in published if p.dataset == info.dataset]
+    if not here:
+        return None, [f"no published numbers are known for the prompt set '{info.dataset}'"]
+    own = [p for p in here if p.released and (p.model, p.metric, p.condition) == (checkpoint, metric, "")]
+    given = [p for p in own if p.value is not None]
+    same = [p for p in given if p.protocol == protocol]
+    if same:
+        # the same clips first, then a document that was itself read before a quote
+        return min(same, key=lambda p: (p.subset != info.subset, not p.primary)), []
+    if given:
+        first = min(given, key=lambda p: not p.primary)
+        return None, [
+            f"published as {first.value:g} under the protocol '{first.protocol}', "
+            f"measured under '{protocol}': not compared"
+        ]
+    said = [caveat for p in own for caveat in p.caveats]
+    return None, said or [f"no value was published for this checkpoint on {info.dataset}"]
