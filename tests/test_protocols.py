@@ -164,6 +164,31 @@ def test_pairs_of_unlike_length_are_compared_over_what_both_have() -> None:
         assert metric(generated, reference).value == metric(cut, reference).value
 
 
+@pytest.mark.parametrize(("beyond", "loudness"), [(False, "-14"), (True, "-14"), (True, "null")])
+def test_a_set_is_at_distance_0_from_itself_unless_its_loudness_cuts_it_off(
+    tmp_path: Path, beyond: bool, loudness: str
+) -> None:
+    """As docs/metrics.md says: FAD and chroma hear no level, but where peaks lie beyond full scale at −14 LUFS."""
+    rng, time = np.random.default_rng(0), np.arange(2 * 32000) / 32000
+    rows = ["id,text,reference"]
+    for k in range(4):
+        tone = 0.05 * np.sin(2 * np.pi * 110 * (k + 2) * time) + 0.01 * rng.standard_normal(len(time))
+        beats = 0.5 * np.exp(-60 * (time % 0.5)) * rng.standard_normal(len(time)) if beyond else 0
+        soundfile.write(tmp_path / f"{k}.wav", tone + beats, 32000, "FLOAT")
+        rows.append(f"{k},music {k},{tmp_path / f'{k}.wav'}")
+    (tmp_path / "prompts.csv").write_text("\n".join(rows))
+    result = evaluate(
+        *("model=folder", f"model.folder.path={tmp_path}", "prompts=table", f"prompts.path={tmp_path / 'prompts.csv'}"),
+        *("metric=[fad,chroma]", "random_weights=0", "sampling.duration=2", "uncertainty.resamples=0"),
+        *(f"protocol.generated_loudness={loudness}", f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path}"),
+    )
+    values = result.scores.set_index("metric")["value"]
+    if beyond and loudness != "null":
+        assert values["fad"] > 0.1
+    else:
+        assert abs(values["fad"]) < 1e-3 and values["chroma"] == 1
+
+
 def run(folder: Path, protocols: list[str], *options: str) -> dict[str, pd.DataFrame]:
     """One sweep on the command line over protocols: the scores of each."""
     done = subprocess.run(
