@@ -12,9 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from evalkit import containers
 from evalkit.errors import EvalkitError, unknown
 
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".webm")
+# What is looked for in folders. The content decides how a file is read, whatever its name; only for names of
+# formats that libsndfile does not have is ffmpeg asked, so that no damaged file is readable on one machine alone.
+_LIBSNDFILE = (
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
+    *(".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".snd"),
+)
+_FFMPEG = (".m4a", ".aac", ".webm")
+SUFFIXES = (*_LIBSNDFILE, *_FFMPEG)
+
+TRUNCATED = 0.1  # seconds that may be missing: decoders differ from a header by a frame or two of a lossy format
 
 
 class Audio(NamedTuple):
@@ -47,20 +57,39 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def probe(path: Path) -> tuple[int, int, int]:
-    """Read (frames, sample rate in Hz, channels) from a file's header. Raises AudioError."""
+    """Read (frames, sample rate in Hz, channels) from a file's header. Raises AudioError, also for a file cut short."""
     try:
         info = soundfile.info(os.fsencode(path))
+        require_whole(path, info.frames, info.samplerate)
         return info.frames, info.samplerate, info.channels
     except (soundfile.LibsndfileError, OSError):
         audio = read(path)  # formats that libsndfile does not know have no cheap header
         return audio.samples.shape[1], audio.rate, audio.samples.shape[0]
 
 
+def require_whole(path: Path, frames: int, rate: int) -> None:
+    """Raise AudioError for a file with fewer samples than its header declares, by more than 0.1 s.
+
+    A header that leaves the length open, as encoders write it that write to a pipe, declares nothing. OSError for
+    a file that cannot be read.
+
+    Args:
+        frames: that can be read of the file.
+        rate: in Hz.
+    """
+    bytes_of = containers.extent(path)
+    declared = frames * bytes_of.declared / bytes_of.present if bytes_of else frames
+    if declared - frames > TRUNCATED * rate:
+        raise AudioError(f"truncated: {frames / rate:.1f} s where its header says {declared / rate:.1f} s")
+    if containers.ends_in_a_page(path):
+        raise AudioError(f"truncated: it ends within an Ogg page, after {frames / rate:.1f} s")
+
+
 def read(path: Path) -> Audio:
     """Decode a whole file at its own rate and channels.
 
-    Formats that libsndfile does not know (m4a) go through ffmpeg where it is installed.
-    Raises AudioError for what cannot be decoded, holds no samples, or holds NaN or infinity.
+    Formats that libsndfile does not know (.m4a, .aac, .webm) go through ffmpeg where it is installed.
+    Raises AudioError for what cannot be decoded, is cut short, holds no samples, or holds NaN or infinity.
     """
     try:
         if path.stat().st_size == 0:
@@ -68,10 +97,13 @@ def read(path: Path) -> Audio:
         try:
             frames, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
             samples = np.ascontiguousarray(frames.T)
+            require_whole(path, len(frames), rate)
         except (MemoryError, ValueError) as error:
             raise AudioError(f"its header asks for more memory than there is ({error})") from error
         except soundfile.LibsndfileError as error:
-            samples, rate = _read_ffmpeg(path, error)
+            if error.code != _UNKNOWN_FORMAT or path.suffix.lower() not in _FFMPEG:
+                raise AudioError(f"cannot be decoded ({_said(error)})") from error
+            samples, rate = _read_ffmpeg(path)
     except OSError as error:
         raise AudioError(f"cannot be opened: {error.strerror or error}") from error
     if samples.shape[1] == 0:
@@ -81,19 +113,27 @@ def read(path: Path) -> Audio:
     return Audio(samples, rate)
 
 
-def _read_ffmpeg(path: Path, error: Exception) -> tuple[np.ndarray, int]:
+_UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+
+
+def _said(error: soundfile.LibsndfileError) -> str:
+    """What libsndfile says is wrong, without the file's name before it."""
+    return str(error.error_string).strip().rstrip(".")
+
+
+def _read_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
     import audioread
     import audioread.ffdec
 
     if not audioread.ffdec.available():
-        raise AudioError(f"cannot be decoded ({error}); ffmpeg, which reads more formats, is not installed") from error
+        raise AudioError(f"cannot be decoded: {path.suffix} files need ffmpeg, which is not installed")
     try:
         with audioread.ffdec.FFmpegAudioFile(str(path)) as file:
             data = np.frombuffer(b"".join(file.read_data()), dtype="<i2")
             samples = data.reshape(-1, file.channels).T.astype(np.float32) / 2**15
             return samples, file.samplerate
     except (audioread.DecodeError, EOFError, ValueError) as failure:
-        raise AudioError(f"cannot be decoded ({error})") from failure
+        raise AudioError("cannot be decoded (by ffmpeg)") from failure
 
 
 def encode_flac(audio: Audio) -> bytes:

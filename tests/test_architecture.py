@@ -13,7 +13,7 @@ from .conftest import ROOT
 # From low to high: a module imports from its own room and from the rooms before it.
 ROOMS = [
     "errors", "types", "contracts", "stats",
-    "settings", "compat", "audio", "progress", "audioset",
+    "settings", "compat", "containers", "audio", "progress", "audioset",
     "store", "weights", "batching", "assets",
     "prompts", "encoders", "metrics",
     "report", "results",

@@ -307,27 +307,6 @@ def test_unusable_files_say_why(tmp_path, content, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_a_wav_cut_in_its_samples_gives_what_is_there(tmp_path):
-    path = tmp_path / "file.wav"
-    whole = wav(TONE)
-    path.write_bytes(whole[: len(whole) // 2])
-    sound = audio.read(path)
-    assert 0 < sound.samples.shape[1] < len(TONE)
-    np.testing.assert_allclose(sound.samples[0], TONE[: sound.samples.shape[1]], atol=1e-4)
-
-
-def test_a_flac_cut_in_its_samples_is_not_taken_for_a_whole_one(tmp_path):
-    path = tmp_path / "file.flac"
-    noise = parity.noise(32000, 3.0)
-    whole = audio.encode_flac(Audio(noise[None], 32000))
-    path.write_bytes(whole[: len(whole) // 2])
-    try:
-        sound = audio.read(path)
-    except AudioError:
-        return
-    assert sound.samples.shape[1] < audio.probe(path)[0]  # which the feature stage reports as truncated
-
-
 def test_missing_and_forbidden_files_say_why(tmp_path):
     with pytest.raises(AudioError, match="No such file"):
         audio.read(tmp_path / "absent.wav")
