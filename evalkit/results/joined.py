@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Document, Row, Table
 from evalkit.report.numbers import ARROWS
+from evalkit.results.options import Options, leaves
 from evalkit.results.record import MetricInfo, Record
 from evalkit.results.summary import heading, main_table, notes, random_weights, unique_titles, warning
 from evalkit.store.digests import digest
+
+NAMED = 4  # differences that a sentence names
 
 
 def join(results: Sequence[Record], across_protocols: bool) -> Document:
     """Say what several results measured, in one document.
 
-    Rows with the same name are told apart by the protocol and by the run (its folder's name).
+    Rows with the same name are told apart by the options in which the runs differ, by the protocol, and where that
+    does not suffice by the run (its folder's name).
 
     Raises EvalkitError for results on different prompts or against different references, of clips of
     different durations, with intervals of different levels, and for different protocols unless
@@ -28,30 +30,78 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
     """
     if twice := [str(path) for path, n in Counter(result.path.resolve() for result in results).items() if n > 1]:
         raise EvalkitError(f"'{twice[0]}' is given twice: give each result once")
-    if len({digest(dataclasses.asdict(result.prompts_info)) for result in results}) > 1:
-        raise EvalkitError("the results were measured on different prompts: they cannot stand in one table")
-    protocols = _mixed_protocols(results)
-    if protocols and not across_protocols:
-        named = ", ".join(protocols) if len(protocols) > 1 else f"{protocols[0]}, with other weights or parameters"
+    durations = sorted({result.sampling["duration"] for result in results})
+    if len(durations) > 1:
+        seconds = " and ".join(f"{duration:g} s" for duration in durations)
         raise EvalkitError(
-            f"the results follow different protocols ({named}), whose numbers are different quantities: "
+            f"the results are of clips of different durations ({seconds}): they cannot stand in one table"
+        )
+    for different in (_prompts, _references):
+        for other in results[1:]:
+            if said := different(results[0], other):
+                raise EvalkitError(
+                    f"'{other.path.name}' and '{results[0].path.name}' cannot stand in one table: {said}"
+                )
+    protocols = _mixed_protocols(results)
+    mixed = "; ".join([*([f"protocols {', '.join(protocols)}"] if len(protocols) > 1 else []), *_computed(results)])
+    if protocols and not across_protocols:
+        raise EvalkitError(
+            f"the results are of different computations ({mixed}), whose numbers are different quantities: "
             "add --across-protocols to set them side by side nevertheless"
         )
-    if len({result.sampling["duration"] for result in results}) > 1:
-        raise EvalkitError("the results are of clips of different durations: they cannot stand in one table")
-    if len({r.references_info.sha256 for r in results if r.references_info}) > 1:
-        raise EvalkitError("the results were measured against different references: they cannot stand in one table")
-    if len({result.uncertainty["level"] for result in results}) > 1:
-        raise EvalkitError("the results have intervals of different levels: run them with one uncertainty.level")
-    mixed = f"different computations, not comparable down a column: protocols {', '.join(protocols)}"
+    levels = sorted({result.uncertainty["level"] for result in results})
+    if len(levels) > 1:
+        named = " and ".join(f"{level:g}" for level in levels)
+        raise EvalkitError(
+            f"the results have intervals of different levels ({named}): run them with one uncertainty.level"
+        )
+    options = Options(results)
+    runs = _runs(results, options)
+    table, differing = _table(results, options, bool(protocols)), _numbers(results, runs)
     return Document(
         title=results[0].prompts_info.dataset,
         heading=heading(*results),
         warning=warning(list(dict.fromkeys(name for result in results for name in random_weights(result)))),
-        table=_table(results, bool(protocols)),
-        notes=[*([mixed] if protocols else []), *_notes(results), *_same_clips(results)],
+        table=table if not differing else dataclasses.replace(table, show_n=True),
+        notes=[
+            *([f"different computations, not comparable down a column: {mixed}"] if protocols else []),
+            *differing,
+            *_notes(results, runs),
+            *_same_clips(results),
+        ],
         plain={"results": [str(result.path) for result in results]},
     )
+
+
+def _prompts(first: Record, other: Record) -> str:
+    """In what the prompts of two results differ; their order, and the files that they were read from, do not matter."""
+    ours, theirs = (dict(zip(r.prompts["id"], r.prompts["caption"], strict=True)) for r in (other, first))
+    if alone := sorted({*ours} ^ {*theirs}):
+        return f"different prompts: {len(alone):,} are in one of them only, such as '{alone[0]}'"
+    if altered := [id for id in ours if ours[id] != theirs[id]]:
+        id = altered[0]
+        said = f"'{ours[id]:.40}', not '{theirs[id]:.40}'"
+        return f"different captions of {len(altered):,} of {len(ours):,} prompts, such as of '{id}': {said}"
+    return ""
+
+
+def _references(first: Record, other: Record) -> str:
+    """In what the references of two results differ, of prompts for which both have one."""
+    ours, theirs = (_usable(result) for result in (other, first))
+    both = [id for id in ours if id in theirs]
+    if altered := [id for id in both if ours[id] != theirs[id]]:
+        return f"different references of {len(altered):,} of {len(both):,} prompts, such as of '{altered[0]}'"
+    return ""
+
+
+def _usable(result: Record) -> dict[str, tuple[str, float]]:
+    """The content of each prompt's usable reference, and where the part of it that counts begins."""
+    if result.references_info is None:
+        return {}
+    models = [name for name, row in result.rows.items() if not row.calibration]
+    clips = result.clips[result.clips["model"].isin(models) & (result.clips["reference_status"] == "ok")]
+    starts = clips["reference_start"].fillna(0.0)
+    return dict(zip(clips["id"], zip(clips["reference_sha256"], starts, strict=True), strict=True))
 
 
 def _mixed_protocols(results: Sequence[Record]) -> list[str]:
@@ -65,26 +115,78 @@ def _mixed_protocols(results: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(name for names in mixed for name in names.values()))
 
 
-def _table(results: Sequence[Record], mixed: bool) -> Table:
+def _computed(results: Sequence[Record]) -> list[str]:
+    """In what metrics are computed differently, where that is not another protocol as a whole."""
+    first, said = results[0], dict[str, None]()
+    for other in results[1:]:
+        plain = [result.protocol.name.partition(" (")[0] for result in (first, other)]
+        if plain[0] != plain[1]:
+            continue
+        switches = list(_differences(other.protocol.switches, first.protocol.switches))
+        said.update({f"{key} {text}": None for key, text in switches})
+        known = {key.rpartition(".")[2] for key, _ in switches}
+        for name, metric in other.metrics.items():
+            for key, text in (
+                _differences(metric.definition, first.metrics[name].definition) if name in first.metrics else ()
+            ):
+                if key == "random_weights":
+                    said[f"{key} {text}"] = None
+                elif key.rpartition(".")[2] not in known:
+                    said[f"{metric.title}: {key.replace('.', ' ')} {text}"] = None
+    more = [f"and {len(said) - NAMED:,} more"] if len(said) > NAMED else []
+    return [*list(said)[:NAMED], *more]
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where two mappings differ: the key, and what one has and the other has not, such as "0.96, not 0.5"."""
+    mine, its = dict(leaves(ours)), dict(leaves(theirs))
+    seen = set()
+    for key in dict.fromkeys([*mine, *its]):
+        if mine.get(key) != its.get(key):
+            place, _, last = key.rpartition(".")
+            if last not in ("random_seed", "sha256", "repo", "commit", "files"):
+                yield key, f"{_shown(mine.get(key))}, not {_shown(its.get(key))}"
+            elif place not in seen:  # the files of a network are described by several keys
+                seen.add(place)
+                (our_seed, our), (their_seed, their) = _weights(mine, place), _weights(its, place)
+                both = our_seed is not None and their_seed is not None
+                yield ("random_weights", f"{our_seed}, not {their_seed}") if both else (place, f"{our}, not {their}")
+
+
+def _weights(values: Mapping[str, Any], place: str) -> tuple[Any, str]:
+    """The seed of random weights, if they are random, and what identifies them in words."""
+    seed = values.get(f"{place}.random_seed")
+    digest = str(values.get(f"{place}.sha256") or values.get(f"{place}.commit"))
+    return seed, digest[:12] if seed is None else "random"
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _table(results: Sequence[Record], options: Options, mixed: bool) -> Table:
     tables = [main_table(result) for result in results]
     metrics: dict[str, MetricInfo] = {}
     for result in results:
         metrics |= result.metrics
     titles = unique_titles(metrics)
-    found = [
-        (result, run, row)
-        for result, run, table in zip(results, _runs(results), tables, strict=True)
-        for row in table.rows
+    rows, runs = [], _folders(results)
+    for place, (result, table) in enumerate(zip(results, tables, strict=True)):
+        for name, row in zip(result.rows, table.rows, strict=True):
+            values = options.of(place, name, result.rows[name].generated)
+            labels: dict[str, Any] = {"model": row.labels["model"]}
+            labels |= {"protocol": _protocol(result)} if mixed else {}
+            labels |= {name: options.text(place, name) for name in values}
+            followed = {f"{name}_protocol": metric.protocol for name, metric in result.metrics.items()}
+            plain = {**row.plain, **values, "protocol": _protocol(result), "run": runs[place], **followed}
+            rows.append(Row(labels, row.cells, row.about, plain))
+    times = Counter(tuple(row.labels.items()) for row in rows)
+    rows = [
+        dataclasses.replace(row, labels={**row.labels, "run": row.plain["run"]})
+        if times[*row.labels.items()] > 1
+        else row
+        for row in rows
     ]
-    names = Counter((row.labels["model"], _protocol(result) if mixed else "") for result, _, row in found)
-    rows = []
-    for result, run, row in found:
-        labels: dict[str, Any] = {"model": row.labels["model"]}
-        labels |= {"protocol": _protocol(result)} if mixed else {}
-        labels |= {"run": run} if max(names.values()) > 1 else {}
-        followed = {f"{name}_protocol": metric.protocol for name, metric in result.metrics.items()}
-        plain = {**row.plain, "protocol": _protocol(result), "run": run, **followed}
-        rows.append(Row(labels, row.cells, row.about, plain))
     columns = [Column(name, titles[name], ARROWS[info.higher_is_better]) for name, info in metrics.items()]
     return Table(columns, rows, show_n=any(table.show_n for table in tables))
 
@@ -95,13 +197,55 @@ def _protocol(result: Record) -> str:
     return own.pop() if len(own) == 1 else result.protocol.name
 
 
-def _runs(results: Sequence[Record]) -> list[str]:
-    """What each result is called: its folder's name, or its path where these are alike."""
+def _folders(results: Sequence[Record]) -> list[str]:
+    """The name of each result's folder, or its path where these are alike."""
     names = [result.path.name for result in results]
     return names if len(set(names)) == len(names) else [str(result.path) for result in results]
 
 
-def _notes(results: Sequence[Record]) -> list[str]:
+def _runs(results: Sequence[Record], options: Options) -> list[str]:
+    """What each result is called: by the options in which all differ, or else by its folder."""
+    protocols = [f"protocol={result.protocol.name}" for result in results]
+    if len(set(protocols)) == 1:
+        protocols = [""] * len(results)
+    named = [
+        ", ".join(filter(None, [protocols[place], *(f"{n}={options.text(place, n)}" for n in options.of(place))]))
+        for place in range(len(results))
+    ]
+    return named if all(named) and len(set(named)) == len(named) else _folders(results)
+
+
+def _numbers(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
+    """Where the values of one metric are not of the same prompts; rows of calibration have their own."""
+    said: dict[str, list[str]] = {}
+    for name, title in unique_titles({name: info for r in results for name, info in r.metrics.items()}).items():
+        rows: dict[tuple[int, frozenset[str]], list[str]] = {}
+        for result, run in zip(results, runs, strict=True):
+            scores = result.scores[result.scores["metric"] == name]
+            for model, n in zip(scores["model"], scores["n"], strict=True):
+                if not result.rows[model].calibration:
+                    rows.setdefault((int(n), _used(result, model, name)), []).append(f"{model} ({run})")
+        if len({n for n, _ in rows}) > 1:
+            counts: dict[int, list[str]] = {}
+            for (n, _), names in sorted(rows.items(), key=lambda item: item[0][0]):
+                counts.setdefault(n, []).extend(names)
+            where = "; ".join(f"n {n:,}: {', '.join(names)}" for n, names in counts.items())
+            said.setdefault(f"not of the same number of prompts: {where}", []).append(title)
+        elif len(rows) > 1:
+            said.setdefault("of as many prompts, but not of the same ones", []).append(title)
+    return [f"{', '.join(titles)}: {text}" for text, titles in said.items()]
+
+
+def _used(result: Record, model: str, metric: str) -> frozenset[str]:
+    """The prompts whose clips, and references where a metric needs them, are usable."""
+    clips = result.clips[result.clips["model"] == model]
+    usable = clips["status"] == "ok"
+    if result.metrics[metric].compares_with == "references":
+        usable &= clips["reference_status"] == "ok"
+    return frozenset(clips.loc[usable, "id"]) - frozenset(clips.loc[~usable, "id"])
+
+
+def _notes(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
     """The notes of all results: those that only some have, after their runs' names."""
     other: dict[str, dict[str, None]] = {}
     for result in results:
@@ -110,18 +254,23 @@ def _notes(results: Sequence[Record]) -> list[str]:
                 other.setdefault(metric.protocol, {})[metric.title] = None
     lines = [f"{protocol}: {', '.join(titles)}" for protocol, titles in other.items()]
     said: dict[str, list[str]] = {}
-    for result, run in zip(results, _runs(results), strict=True):
+    for result, run in zip(results, runs, strict=True):
         for note in notes(result):
             said.setdefault(note, []).append(run)
-    return lines + [note if len(runs) == len(results) else f"{', '.join(runs)}: {note}" for note, runs in said.items()]
+    return lines + [
+        note if len(where) == len(results) else f"{'; '.join(where)}: {note}" for note, where in said.items()
+    ]
 
 
 def _same_clips(results: Sequence[Record]) -> list[str]:
     """Say whether the clips of rows that several results have are the same ones there; nothing of other rows."""
-    clips = pd.concat(result.clips[["model", "id", "sample", "sha256"]] for result in results)
-    differ = clips.groupby(["model", "id", "sample"])["sha256"].nunique().gt(1).groupby("model").any()
-    names = [str(name) for name in differ[differ].index]
-    if names:
-        return [f"{', '.join(names)}: not the same clips in all results"]
-    times = Counter(name for result in results for name in result.rows)
-    return ["each model's clips are the same in all results"] if max(times.values()) > 1 else []
+    clips: dict[str, list[set[tuple[Any, ...]]]] = {}
+    for result in results:
+        for model, own in result.clips.groupby("model", sort=False):
+            found = {*own[["id", "sample", "sha256"]].itertuples(index=False, name=None)}
+            clips.setdefault(str(model), []).append(found)
+    several = {model: sets for model, sets in clips.items() if len(sets) > 1}
+    differ = [model for model, sets in several.items() if any(found != sets[0] for found in sets)]
+    if differ:
+        return [f"{', '.join(differ)}: not the same clips in all results"]
+    return ["each model's clips are the same in all results"] if several else []

@@ -108,11 +108,13 @@ def warning(weights: list[str]) -> str:
 def heading(*results: Record) -> str:
     """Say in one line what results on the same prompts measured."""
     info = results[0].prompts_info
+    datasets = ", ".join(dict.fromkeys(result.prompts_info.dataset for result in results))
+    subsets = "; ".join(dict.fromkeys(result.prompts_info.subset for result in results))
     many = {result.sampling["samples_per_prompt"] for result in results}
     clips = f"{max(many)} clips each, " if len(many) == 1 and max(many) > 1 else ""
     protocols = dict.fromkeys(result.protocol.name for result in results)
     return (
-        f"{info.dataset}, subset {info.subset}: {info.selected:,} of {info.total:,} prompts, {clips}"
+        f"{datasets}, subset {subsets}: {info.selected:,} of {info.total:,} prompts, {clips}"
         f"protocol{'s' if len(protocols) > 1 else ''} {', '.join(protocols)}"
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -110,6 +112,28 @@ def test_a_run_finds_the_yamls_of_one_s_own_that_it_reads_later(evalkit: Run, tm
     (tmp_path / "slice" / "mine.yaml").write_text("_target_: evalkit.prompts.slices.tag.Tag\nmost: 1\n")
     code, _, err = evalkit(*BASE, *sweep, "--config-dir", str(tmp_path), "slices=[mine:nonesuch]")
     assert code == 2 and "no prompt has the mine 'nonesuch'" in err
+
+
+def test_the_common_table_of_a_sweep_names_the_options_in_which_its_rows_differ(evalkit: Run, tmp_path: Path) -> None:
+    options = ["metric=chroma", "prompts.first=2", "sampling.duration=1", "uncertainty.resamples=0"]
+    code, out, err = evalkit(*BASE, *options, "-m", "model.synth.noise=0.0,0.3", "sampling.samples_per_prompt=1,2")
+    common = out.rpartition("result: ")[2]
+    assert (code, err) == (0, "")
+    assert common.count("noise 0.0") == common.count("noise 0.3") == 2
+    assert common.count("samples_per_prompt 1") == common.count("samples_per_prompt 2") == 2
+    assert "synth: not the same clips in all results" in common and "run 2" not in common
+    results = sorted(path.parent for path in tmp_path.glob("results/runs/*/result.json"))
+    rows = list(csv.DictReader(io.StringIO(evalkit("table", *map(str, results), "--format", "csv")[1])))
+    assert [(row["noise"], row["samples_per_prompt"]) for row in rows] == [
+        (noise, samples) for noise in ("0.0", "0.3") for samples in ("1", "2")
+    ]
+
+
+def test_a_weight_file_that_is_given_is_read_although_weights_are_random(evalkit: Run, tmp_path: Path) -> None:
+    for file, said in (("absent.pt", "does not exist"), ("junk.pt", "cannot be read as a checkpoint")):
+        (tmp_path / "junk.pt").write_bytes(b"junk")
+        code, _, err = evalkit(*BASE, "metric=kld", f"metric.kld.encoder.weights.path={tmp_path / file}")
+        assert code == 2 and err.startswith("evalkit: PaSST weights: ") and said in err
 
 
 def test_a_terminal_without_arrows_still_gets_the_table(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_different_protocols_stand_in_one_table_only_when_asked(evalkit: Run, ol
     other = saved(tmp_path / "other", values=NEWER, metrics=metrics, protocol=protocol)
     code, out, err = evalkit("table", str(older), str(other))
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("evalkit: the results follow different protocols (musicgen, fadtk)")
+    assert err.startswith("evalkit: the results are of different computations (protocols musicgen, fadtk)")
     code, out, err = evalkit("table", str(older), str(other), "--across-protocols")
     assert (code, err) == (0, "") and "not comparable down a column: protocols musicgen, fadtk" in " ".join(out.split())
 
