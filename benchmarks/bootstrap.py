@@ -58,7 +58,7 @@ def main() -> None:
     seconds, cpu = [], []
     for _ in range(3):
         started, used = time.perf_counter(), time.process_time()
-        values = resampled_frechet_distances(generated, reference, weights)
+        values = resampled_frechet_distances(generated, reference, weights, weights)
         seconds.append(time.perf_counter() - started)
         cpu.append(time.process_time() - used)
     started = time.perf_counter()

@@ -77,7 +77,7 @@ def fad(d: int, name: str, n: int, trials: int) -> dict[str, Any]:
     for trial in range(trials):
         weights = np.concatenate([alone, draws(n, RESAMPLES["fad"], trial)])
         generated, reference = sample(rng, n, pair)
-        value, *resampled = resampled_frechet_distances(generated, reference, weights)
+        value, *resampled = resampled_frechet_distances(generated, reference, weights, weights)
         values.append(value)
         bounds.append(interval(value, np.array(resampled), LEVEL, n))
         biases.append(np.mean(resampled) - value)

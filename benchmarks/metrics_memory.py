@@ -86,7 +86,7 @@ def peak_of_stage(folder: Path, count: int) -> dict[str, float]:
     for name, metric in metrics.items():
         measured = metric(ours[keys[name]], theirs[keys[name]])
         assert measured.resampled is not None
-        measured.resampled(weights)
+        measured.resampled(weights, weights)
     features = sum(value.nbytes for side in (ours, theirs) for part in side.values() for value in part.values)
     return {
         "clips": count,

@@ -129,8 +129,10 @@ class Measured:
         parts: for a mean over items (frames, segments) the sum and the number of each clip's items, of all
             clips, those without items too. The value is the sum of the sums over the sum of the numbers, and
             the interval is computed from these.
-        resampled: gives the value of each of many resamples from how often each clip is drawn
-            (resamples, clips), in the order of the features; with neither parts nor this there is no interval.
+        resampled: gives the value of each of many resamples from how often each clip of either side is drawn:
+            two arrays (resamples, clips of that side), in the order of the features. They are one and the same
+            where clips and references are paired; a metric without references ignores the second. With neither
+            parts nor this there is no interval.
         note: what a reader of the table must know about this value, such as the quality of a fit.
     """
 
@@ -138,5 +140,5 @@ class Measured:
     n: int
     per_clip: dict[str, float] = field(default_factory=dict)
     parts: dict[str, tuple[float, float]] = field(default_factory=dict)
-    resampled: Callable[[np.ndarray], np.ndarray] | None = None
+    resampled: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     note: str = ""

@@ -12,27 +12,33 @@ from evalkit.encoders import Encoder
 from evalkit.types import Features, Measured
 
 
-def mean_over_items(ids: Sequence[str], items: Sequence[ArrayLike]) -> Measured:
+def mean_over_items(ids: Sequence[str], items: Sequence[ArrayLike], of_references: bool = False) -> Measured:
     """The mean over all items (frames, segments) of all clips, of which each may have several or none.
 
     Args:
         items: of each id an array (items,), or one number.
+        of_references: whether the clips that are averaged are the references.
 
     Returns the value with `per_clip`, `parts` and `resampled`: all that an additive metric hands over.
     """
-    return mean_of_parts(ids, [float(np.sum(x, dtype=np.float64)) for x in items], [float(np.size(x)) for x in items])
+    sums, counts = [float(np.sum(x, dtype=np.float64)) for x in items], [float(np.size(x)) for x in items]
+    return mean_of_parts(ids, sums, counts, of_references)
 
 
-def mean_of_parts(ids: Sequence[str], sums: Sequence[float], counts: Sequence[float]) -> Measured:
+def mean_of_parts(
+    ids: Sequence[str], sums: Sequence[float], counts: Sequence[float], of_references: bool = False
+) -> Measured:
     """The mean over all items of all clips, from each clip's sum and number of items, in the order of the ids."""
     totals, numbers = np.array(sums, np.float64), np.array(counts, np.float64)
 
-    def resampled(weights: np.ndarray) -> np.ndarray:
+    def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+        weights = reference_weights if of_references else generated_weights
         with np.errstate(invalid="ignore"):
             values: np.ndarray = (weights @ totals) / (weights @ numbers)
         return values
 
-    (value,) = resampled(np.ones((1, len(ids))))
+    ones = np.ones((1, len(ids)))
+    (value,) = resampled(ones, ones)
     parts = dict(zip(ids, zip(totals.tolist(), numbers.tolist(), strict=True), strict=True))
     per_clip = {i: total / count for i, (total, count) in parts.items() if count}
     return Measured(float(value), n=len(per_clip), per_clip=per_clip, parts=parts, resampled=resampled)

@@ -71,4 +71,5 @@ class DensityCoverage:
             density = balls_around(points, centres, radii, closed=False) / self.k
             return mean_over_items(generated.ids, np.split(density, np.cumsum(present)[:-1]))
         covered = nearest_distances(centres, 1, among=points) < radii
-        return mean_over_items(reference.ids, np.split(covered, np.cumsum(present_references)[:-1]))
+        items = np.split(covered, np.cumsum(present_references)[:-1])
+        return mean_over_items(reference.ids, items, of_references=True)

@@ -47,8 +47,9 @@ class FAD:
             except ValueError as error:
                 raise EvalkitError(f"FAD: {error}: the {name} clips are too few or shorter than one window") from error
 
-        def resampled(weights: np.ndarray) -> np.ndarray:
-            return resampled_frechet_distances(generated.values, reference.values, weights, self.ddof)
+        def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+            weights = generated_weights, reference_weights
+            return resampled_frechet_distances(generated.values, reference.values, *weights, self.ddof)
 
         n = sum(len(frames) > 0 for frames in generated.values)
         return Measured(frechet_distance(*fits), n=n, resampled=resampled)

@@ -78,12 +78,13 @@ class FADInfinity:
                 "clips or more"
             )
         parts, weights = self._parts(n)
-        distances = resampled_frechet_distances(ours, theirs, weights, self.ddof)
+        distances = resampled_frechet_distances(ours, theirs, weights, weights, self.ddof)
         means = [distances[parts == k].mean() for k in PARTS]
         value = float(np.polyfit(PARTS, means, 2)[-1])  # k parts are of n/k clips: against k is against 1/n
 
-        def resampled(weights: np.ndarray) -> np.ndarray:
-            return resampled_frechet_distances(generated.values, reference.values, weights, self.ddof)
+        def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+            weights = generated_weights, reference_weights
+            return resampled_frechet_distances(generated.values, reference.values, *weights, self.ddof)
 
         # nothing but rounding, which resamples repeat
         alike = means[0] < 1e-6 * np.trace(gaussian(theirs, self.ddof)[1])

@@ -60,17 +60,18 @@ class InceptionScore:
         sums = np.array([segments.sum(axis=0) for segments in values])
         negentropies = np.array([xlogy(segments, segments).sum() for segments in values])
 
-        def resampled(weights: np.ndarray) -> np.ndarray:
+        def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
             scores = []
             for part in parts:
-                drawn = weights[:, part]
+                drawn = generated_weights[:, part]
                 with np.errstate(invalid="ignore"):  # a resample may leave a split empty
                     n = drawn @ counts[part]
                     marginal = drawn @ sums[part] / n[:, None]
                     scores.append(np.exp(drawn @ negentropies[part] / n - xlogy(marginal, marginal).sum(axis=1)))
             return np.mean(scores, axis=0)
 
-        (value,) = resampled(np.ones((1, len(values))))
+        ones = np.ones((1, len(values)))
+        (value,) = resampled(ones, ones)
         divergences = np.empty(len(values))
         for part in parts:
             marginal = sums[part].sum(axis=0) / counts[part].sum()

@@ -63,9 +63,10 @@ class KAD:
         if not bandwidth:
             raise EvalkitError("KAD: most reference windows are equal, so they give no bandwidth: set bandwidth")
 
-        def resampled(weights: np.ndarray) -> np.ndarray:
-            return self.scale * unbiased_mmd(generated.values, reference.values, weights, bandwidth)
+        def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+            weights = generated_weights, reference_weights
+            return self.scale * unbiased_mmd(generated.values, reference.values, *weights, bandwidth)
 
-        (value,) = resampled(np.ones((1, len(generated.ids))))
+        (value,) = resampled(*(np.ones((1, len(side.ids))) for side in (generated, reference)))
         n = sum(len(frames) > 0 for frames in generated.values)
         return Measured(float(value), n=n, resampled=resampled)

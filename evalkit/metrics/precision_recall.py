@@ -62,4 +62,5 @@ class PrecisionRecall:
                 "use more prompts, or a smaller k"
             )
         near = balls_around(points, centres, nearest_distances(centres, self.k), closed=True) > 0
-        return mean_over_items(sets[0].ids, np.split(near, np.cumsum(present)[:-1]))
+        items = np.split(near, np.cumsum(present)[:-1])
+        return mean_over_items(sets[0].ids, items, of_references=self.part == "recall")

@@ -95,7 +95,7 @@ def scored(
         # the draws are a function of the number of prompts, so they are the same for all samples
         weights = draws(len(ids), uncertainty.resamples, uncertainty.seed) if resampled is None else None
         values = [
-            resampled(i) if resampled is not None else function(weights)  # type: ignore[misc,arg-type]
+            resampled(i) if resampled is not None else function(weights, weights)  # type: ignore[misc,arg-type]
             for i, function in enumerate(functions)
         ]
         low, high = interval(value, np.mean(values, axis=0), uncertainty.level, len(ids), bounds)

@@ -156,7 +156,8 @@ def resampled_values(plan: Plan, name: str, measured: Measured, pair: Pair) -> n
     key = digest([RESAMPLED, *made_of, options.resamples, options.seed])
     found = plan.cache.read_feature("resamples", key)
     if found is None:
-        found = measured.resampled(draws(len(ours.ids), options.resamples, options.seed))
+        weights = draws(len(ours.ids), options.resamples, options.seed)
+        found = measured.resampled(weights, weights)
         plan.cache.write_feature("resamples", key, found)
     return found
 

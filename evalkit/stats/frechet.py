@@ -105,9 +105,19 @@ def _sums(clips: Sequence[np.ndarray], centre: np.ndarray) -> tuple[np.ndarray, 
 
 
 def resampled_frechet_distances(
-    generated: Sequence[np.ndarray], reference: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1
+    generated: Sequence[np.ndarray],
+    reference: Sequence[np.ndarray],
+    generated_weights: np.ndarray,
+    reference_weights: np.ndarray,
+    ddof: int = 1,
 ) -> np.ndarray:
-    """Compute the Fréchet distance of each resample of paired clips, (resamples,); NaN for too few frames."""
+    """Compute the Fréchet distance of each resample of two sets of clips, (resamples,); NaN for too few frames.
+
+    Args:
+        generated, reference: arrays (frames, d).
+        generated_weights, reference_weights: how often each clip of that side counts, (resamples, clips); the
+            same array where clips are paired.
+    """
     from threadpoolctl import threadpool_limits
 
     def distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
@@ -116,7 +126,8 @@ def resampled_frechet_distances(
 
     distances: list[float] = []
     sets = in_common_span(generated, reference)
-    fits = [resampled_gaussians(clips, weights, ddof) for clips in sets]
+    both = zip(sets, (generated_weights, reference_weights), strict=True)
+    fits = [resampled_gaussians(clips, weights, ddof) for clips, weights in both]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for (m1, c1), (m2, c2) in zip(*fits, strict=True):
             # one resample per core: BLAS's own threads would only wait for each other

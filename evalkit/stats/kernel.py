@@ -30,8 +30,14 @@ def median_distance(clips: Sequence[np.ndarray], limit: int, seed: int) -> float
     return float(np.median(pdist(np.concatenate(frames, dtype=np.float64))))
 
 
-def unbiased_mmd(x: Sequence[np.ndarray], y: Sequence[np.ndarray], weights: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Estimate the squared maximum mean discrepancy of each resample of paired clips without bias, (resamples,).
+def unbiased_mmd(
+    x: Sequence[np.ndarray],
+    y: Sequence[np.ndarray],
+    x_weights: np.ndarray,
+    y_weights: np.ndarray,
+    bandwidth: float,
+) -> np.ndarray:
+    """Estimate the squared maximum mean discrepancy of each resample of two sets of clips without bias, (resamples,).
 
     Gretton et al. 2012, equation 3: no frame is paired with itself, so the value may be negative. A
     clip that is drawn twice counts as two clips, whose frames are compared with each other. Kernel
@@ -39,26 +45,33 @@ def unbiased_mmd(x: Sequence[np.ndarray], y: Sequence[np.ndarray], weights: np.n
 
     Args:
         x, y: arrays (frames, d), at least two frames on each side.
-        weights: how often each clip counts, (resamples, clips).
+        x_weights, y_weights: how often each clip of that side counts, (resamples, clips); the same array where
+            clips are paired.
     """
     centre = sum(clip.sum(axis=0, dtype=np.float64) for clip in y) / sum(map(len, y))
-    n, m = (weights @ np.array([float(len(clip)) for clip in clips]) for clips in (x, y))
+    weighted = ((x, x_weights), (y, y_weights))
+    n, m = (weights @ np.array([float(len(clip)) for clip in clips]) for clips, weights in weighted)
     with np.errstate(divide="ignore", invalid="ignore"):
         result: np.ndarray = (
-            (kernel_sums(x, x, weights, bandwidth, centre) - n) / (n * (n - 1))
-            + (kernel_sums(y, y, weights, bandwidth, centre) - m) / (m * (m - 1))
-            - 2 * kernel_sums(x, y, weights, bandwidth, centre) / (n * m)
+            (kernel_sums(x, x, x_weights, x_weights, bandwidth, centre) - n) / (n * (n - 1))
+            + (kernel_sums(y, y, y_weights, y_weights, bandwidth, centre) - m) / (m * (m - 1))
+            - 2 * kernel_sums(x, y, x_weights, y_weights, bandwidth, centre) / (n * m)
         )
     return result
 
 
 def kernel_sums(
-    x: Sequence[np.ndarray], y: Sequence[np.ndarray], weights: np.ndarray, bandwidth: float, centre: np.ndarray
+    x: Sequence[np.ndarray],
+    y: Sequence[np.ndarray],
+    x_weights: np.ndarray,
+    y_weights: np.ndarray,
+    bandwidth: float,
+    centre: np.ndarray,
 ) -> np.ndarray:
     """Sum the kernel over all pairs of a frame of x and a frame of y; each row of weights says how often a clip counts.
 
     Only a tile of the frames' kernel and its sums per pair of clips are in memory at once. Where x
-    is y, half of the tiles are computed.
+    is y, with the same weights, half of the tiles are computed.
 
     Args:
         centre: a point amid the frames (d,); the nearer, the smaller the rounding.
@@ -73,13 +86,13 @@ def kernel_sums(
         kernel = np.column_stack([a, -a_norms, np.ones(len(a))]) @ np.column_stack([b, np.ones(len(b)), -b_norms]).T
         np.exp(kernel, out=kernel)
         sums = np.add.reduceat(np.add.reduceat(kernel, _starts(y, columns), axis=1), _starts(x, rows), axis=0)
-        total: np.ndarray = ((weights[:, rows] @ sums) * weights[:, columns]).sum(axis=1)
+        total: np.ndarray = ((x_weights[:, rows] @ sums) * y_weights[:, columns]).sum(axis=1)
         return total if x is not y or rows is columns else 2 * total
 
     groups_x = _groups(x)
     groups_y = groups_x if x is y else _groups(y)
     pairs = [(a, b) for i, a in enumerate(groups_x) for b in (groups_y[i:] if x is y else groups_y)]
-    result = np.zeros(len(weights))
+    result = np.zeros(len(x_weights))
     # one tile per core: BLAS's own threads would only wait for each other
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for part in pool.map(tile, pairs):

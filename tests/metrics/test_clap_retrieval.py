@@ -109,7 +109,7 @@ def test_a_resample_keeps_the_captions_to_choose_from() -> None:
     measured = recall(1)(clips, captions)
     only = np.zeros((1, 30))
     only[0, 3] = 30  # one clip, drawn thirty times, is found among all captions or not
-    assert measured.resampled(only)[0] == (measured.per_clip[clips.ids[3]] == 1)  # type: ignore[misc]
+    assert measured.resampled(only, only)[0] == (measured.per_clip[clips.ids[3]] == 1)  # type: ignore[misc]
 
 
 def test_retrieval_needs_captions() -> None:

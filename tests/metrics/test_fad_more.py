@@ -136,7 +136,7 @@ def test_resamples_of_few_clips_in_many_dimensions() -> None:
     """FAD of embeddings of whole clips, where fewer clips than dimensions leave the covariance singular."""
     generated, reference = gaussian_clips(0, 6, 1, 300, shift=0.2), gaussian_clips(1, 6, 1, 300)
     rows = np.array([[1.0] * 6, [2, 0, 1, 1, 0, 2], [0, 3, 0, 0, 3, 0]])
-    values = FAD(ENCODER)(generated, reference).resampled(rows)  # type: ignore[misc]
+    values = FAD(ENCODER)(generated, reference).resampled(rows, rows)  # type: ignore[misc]
     for row, value in zip(rows, values, strict=True):
         expected = FAD(ENCODER)(repeated(generated, row), repeated(reference, row)).value
         assert value == pytest.approx(expected, rel=1e-9)

@@ -62,7 +62,7 @@ def test_a_resample_is_the_set_in_which_clips_stand_as_often_as_drawn() -> None:
     weights = np.array([[1.0] * 5, [2, 0, 1, 1, 1], [0, 3, 0, 1, 1]])
     measured = InceptionScore(ENCODER)(clips)
     assert measured.n == 4
-    for row, value in zip(weights, measured.resampled(weights), strict=True):  # type: ignore[misc]
+    for row, value in zip(weights, measured.resampled(weights, weights), strict=True):  # type: ignore[misc]
         assert value == pytest.approx(InceptionScore(ENCODER)(repeated(clips, row)).value, rel=1e-12)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from evalkit import compat
 from evalkit.errors import EvalkitError
+from evalkit.metrics.fad import FAD
 from evalkit.metrics.kad import KAD
 from evalkit.stats.kernel import median_distance, unbiased_mmd
 from evalkit.types import Features
@@ -88,10 +89,22 @@ def test_a_resample_is_the_set_in_which_clips_stand_as_often_as_drawn() -> None:
     generated = features([rng.standard_normal((n, 5)) + 1 for n in (3, 0, 5, 1, 4, 4, 2)])  # of all lengths
     weights = np.array([[1.0] * 7, [2, 1, 0, 0, 3, 1, 0], [0, 0, 7, 0, 0, 0, 0]])
     metric = KAD(ENCODER, bandwidth=2.0)
-    values = metric(generated, REFERENCE).resampled(weights)  # type: ignore[misc]
+    values = metric(generated, REFERENCE).resampled(weights, weights)  # type: ignore[misc]
     for row, value in zip(weights, values, strict=True):
         expected = metric(repeated(generated, row), repeated(REFERENCE, row)).value
         assert value == pytest.approx(expected, rel=1e-10)
+
+
+def test_each_side_is_resampled_by_itself_where_clips_are_not_paired() -> None:
+    rng = np.random.default_rng(0)
+    generated = features([rng.standard_normal((n, 5)) + 1 for n in (3, 0, 5, 4)])  # fewer than references
+    weights = np.array([[1.0] * 4, [2, 1, 0, 1], [0, 0, 3, 1]])
+    reference_weights = np.array([[1.0] * 7, [2, 1, 0, 0, 3, 1, 0], [0, 1, 5, 0, 0, 0, 1]])
+    for metric in (KAD(ENCODER, bandwidth=2.0), FAD(ENCODER)):
+        values = metric(generated, REFERENCE).resampled(weights, reference_weights)  # type: ignore[misc]
+        for row, reference_row, value in zip(weights, reference_weights, values, strict=True):
+            expected = metric(repeated(generated, row), repeated(REFERENCE, reference_row)).value
+            assert value == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("frames", [1, 5, 9])
@@ -103,9 +116,9 @@ def test_tiles_do_not_matter(monkeypatch: pytest.MonkeyPatch, frames: int) -> No
 
 def test_features_far_from_zero_lose_nothing() -> None:
     weights = np.ones((1, 7))
-    near = unbiased_mmd(GENERATED.values, REFERENCE.values, weights, 1.5)
+    near = unbiased_mmd(GENERATED.values, REFERENCE.values, weights, weights, 1.5)
     generated, reference = ([clip.astype(np.float64) + 1e4 for clip in one.values] for one in (GENERATED, REFERENCE))
-    assert unbiased_mmd(generated, reference, weights, 1.5)[0] == pytest.approx(near[0], rel=1e-8)
+    assert unbiased_mmd(generated, reference, weights, weights, 1.5)[0] == pytest.approx(near[0], rel=1e-8)
 
 
 def test_the_median_of_many_windows_is_that_of_a_sample() -> None:

@@ -82,7 +82,8 @@ def test_mono_is_a_matter_of_the_threshold() -> None:
     measured = MonoShare(LEVELS)(features(narrow(-39), narrow(-41), CLIPS[3], CLIPS[0]), None)
     assert measured.per_clip == {"a": 0, "b": 1, "c": 1, "d": 0} and measured.value == 0.5
     assert measured.resampled is not None
-    assert measured.resampled(np.array([[0, 2, 2, 0], [4, 0, 0, 0]])).tolist() == [1, 0]
+    weights = np.array([[0, 2, 2, 0], [4, 0, 0, 0]])
+    assert measured.resampled(weights, weights).tolist() == [1, 0]
     with pytest.raises(EvalkitError, match="must be between -80 and 0 dB"):
         MonoShare(LEVELS, below=-90)
 

@@ -153,7 +153,8 @@ def test_resamples_and_swaps_need_nothing_but_the_record(moved: Result) -> None:
     ids, (fad,) = recompute.measure(moved, "folder", "fad")
     _, (chroma,) = recompute.measure(moved, "folder", "chroma")
     assert len(ids) == 5 and fad.resampled is not None and chroma.resampled is not None
-    assert np.isfinite(fad.resampled(weights)).all() and np.isfinite(chroma.resampled(weights)).all()
+    assert np.isfinite(fad.resampled(weights, weights)).all()
+    assert np.isfinite(chroma.resampled(weights, weights)).all()
     ((ours, theirs),) = recompute.pairs_of(moved, "synth", "fad")
     ((same, _),) = recompute.pairs_of(moved, "folder", "fad")
     for i in ids:  # the folder's clips are the synthesizer's

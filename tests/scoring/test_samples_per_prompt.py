@@ -96,7 +96,7 @@ def test_a_score_is_the_mean_over_sets_of_one_clip_per_prompt(tmp_path: Path) ->
         # prompts are the units: the same ones are drawn in each of the sets
         metric, weights = run.metrics[name], draws(6, 1000, 0)
         if name == "fad":
-            drawn = np.mean([metric(*sample).resampled(weights) for sample in samples], axis=0)  # type: ignore[misc]
+            drawn = np.mean([metric(*sample).resampled(weights, weights) for sample in samples], axis=0)  # type: ignore[misc]
             expected = interval(score.value, drawn, 0.95, 6, metric.bounds)
         else:
             parts = np.array([list(metric(*sample).parts.values()) for sample in samples])

@@ -123,7 +123,8 @@ def test_the_record_keeps_sums_of_additive_metrics_and_features_of_the_others(tm
 def test_resamples_are_kept_for_the_same_features_and_value_only(tmp_path: Path) -> None:
     drawn = []
 
-    def resampled(weights: np.ndarray) -> np.ndarray:
+    def resampled(weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+        assert reference_weights is weights
         drawn.append(len(weights))
         return weights[:, 0]
 

@@ -31,7 +31,7 @@ def test_the_interval_of_a_mean_is_scipys_percentile_interval_widened() -> None:
     measured = mean_over_items([str(i) for i in range(60)], [np.array([v]) for v in values])
     assert measured.value == pytest.approx(values.mean(), rel=1e-12)
     assert measured.resampled is not None
-    resampled = measured.resampled(draws(60, 20000, seed=1))
+    resampled = measured.resampled(*[draws(60, 20000, seed=1)] * 2)
     theirs = scipy.stats.bootstrap(
         (values,), np.mean, n_resamples=20000, method="percentile", rng=5
     ).confidence_interval
@@ -52,10 +52,11 @@ def test_items_of_a_clip_are_resampled_together() -> None:
     assert measured.value == pytest.approx(np.concatenate(items).mean(), rel=1e-12)
     weights = draws(5, 50, seed=0)
     assert measured.resampled is not None
-    for row, value in zip(weights, measured.resampled(weights), strict=True):
+    for row, value in zip(weights, measured.resampled(weights, weights), strict=True):
         drawn = np.concatenate([items[i] for i in np.repeat(np.arange(5), row.astype(int))])
         assert value == pytest.approx(drawn.mean(), rel=1e-12)
-    assert np.isnan(measured.resampled(np.array([[0.0, 0, 5, 0, 0]]))).all()  # only the clip without items
+    without = np.array([[0.0, 0, 5, 0, 0]])  # only the clip without items
+    assert np.isnan(measured.resampled(without, without)).all()
 
 
 def test_the_interval_is_moved_by_the_bias_of_resampling() -> None:
@@ -79,9 +80,8 @@ def test_the_interval_of_fad_is_about_the_value_at_this_number_of_clips() -> Non
         [(rng.standard_normal((5, 12)) + rng.standard_normal(12)).astype(np.float32) for _ in range(40)]
         for _ in range(2)
     )
-    value, *resampled = resampled_frechet_distances(
-        generated, reference, np.concatenate([np.ones((1, 40)), draws(40, 400, seed=0)])
-    )
+    weights = np.concatenate([np.ones((1, 40)), draws(40, 400, seed=0)])
+    value, *resampled = resampled_frechet_distances(generated, reference, weights, weights)
     assert np.quantile(resampled, 0.025) > value
     low, high = interval(value, np.array(resampled), 0.95, 40)
     assert low < value < high

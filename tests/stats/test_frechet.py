@@ -58,7 +58,7 @@ def test_resamples_are_those_of_the_naive_loop(
     rng = np.random.default_rng(n)
     sets = clips_of(rng, n, d, 50.0), clips_of(rng, n, d, 50.3)
     weights = draws(n, 7, seed=1)
-    values = resampled_frechet_distances(*sets, weights, ddof)
+    values = resampled_frechet_distances(*sets, weights, weights, ddof)
     fits = [
         [(m, c) for means, covs in resampled_gaussians(clips, weights, ddof) for m, c in zip(means, covs, strict=True)]
         for clips in sets
@@ -80,13 +80,14 @@ def test_resamples_are_those_of_the_naive_loop(
 def test_resamples_of_one_weight_each_are_the_sample_itself() -> None:
     rng = np.random.default_rng(2)
     sets = clips_of(rng, 30, 5, 0.0), clips_of(rng, 30, 5, 1.0)
-    (value,) = resampled_frechet_distances(*sets, np.ones((1, 30)))
+    (value,) = resampled_frechet_distances(*sets, *[np.ones((1, 30))] * 2)
     assert value == pytest.approx(frechet_distance(*gaussian(sets[0]), *gaussian(sets[1])), rel=1e-12)
 
 
 def test_a_resample_without_frames_has_no_value() -> None:
     clips = [np.zeros((0, 3)), np.random.default_rng(0).standard_normal((5, 3))]
-    values = resampled_frechet_distances(clips, clips, np.array([[2.0, 0.0], [1.0, 1.0]]))
+    weights = np.array([[2.0, 0.0], [1.0, 1.0]])
+    values = resampled_frechet_distances(clips, clips, weights, weights)
     assert np.isnan(values[0])
     assert values[1] == pytest.approx(0, abs=1e-12)
 
