@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from evalkit.errors import EvalkitError
+from evalkit.report.literal import literal
 
 
 def described(document: str | None) -> tuple[str, str]:
@@ -37,7 +38,7 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
 
 def fail(message: str) -> NoReturn:
     """Print one line and exit with status 2, which no bug in Python exits with."""
-    print("evalkit: " + " ".join(message.split()), file=sys.stderr)
+    print(f"evalkit: {literal(message)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -1,10 +1,12 @@
-"""How numbers, and what stands where there is none, are written for people."""
+"""How numbers, and what stands where there is none, are written for people: never as a negative zero."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import pandas as pd
+
+from evalkit.report.literal import literal
 
 Kind = Literal["number", "count", "published", "quoted", "difference", "flag", "word"]
 
@@ -34,12 +36,12 @@ def text(kind: Kind, value: Any, published: Any = None) -> str:
         return difference_number(value, published)
     if kind == "flag":
         return "yes" if value else "no"
-    return " ".join(str(value).split())
+    return literal(value)
 
 
 def number(value: Any) -> str:
     """Write a measured value with one decimal more than the model card has."""
-    return NONE if absent(value) else f"{value:,.3f}"
+    return NONE if absent(value) else f"{value:z,.3f}"
 
 
 def count(value: Any) -> str:
@@ -56,7 +58,7 @@ def published_number(value: Any, places: int = 2) -> str:
     """Write a published value as its source does: at most three decimals, at least `places`."""
     if absent(value):
         return NONE
-    text = f"{value:.3f}"
+    text = f"{value:z.3f}"
     while text.endswith("0") and len(text.partition(".")[2]) > places:
         text = text[:-1]
     return text

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.report.document import Document
+from evalkit.report.literal import escaped
 
 SUFFIX = ".json"
 
@@ -26,7 +27,7 @@ def render(document: Document) -> str:
         "notes": document.notes,
         "provenance": document.provenance,
     }
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return escaped(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def plain(value: Any) -> Any:

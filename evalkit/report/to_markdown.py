@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from tabulate import tabulate
 
 from evalkit.report.document import Cell, Column, Document, Link, Quantity, Row, Table
+from evalkit.report.literal import literal
 from evalkit.report.numbers import absent, count, interval
 
 SUFFIX = ".md"
@@ -98,6 +99,6 @@ def _bullets(lines: Iterable[str]) -> str:
 
 def _escape(text: str) -> str:
     """Make text show literally in GitHub Markdown, also inside a table's cell."""
-    text = html.escape(" ".join(str(text).split()), quote=False)
+    text = html.escape(literal(text), quote=False)
     # an underscore inside a word is not emphasis, and stays readable in the source
     return re.sub(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)", lambda match: "\\" + match[0], text)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from evalkit.report.document import Cell, Column, Document, Quantity, Row, Table
+from evalkit.report.literal import literal
 from evalkit.report.numbers import NONE, absent, count, interval
 
 NAME = 16  # characters that the names of rows get at least, if they have as many
@@ -60,7 +61,7 @@ def _elsewhere(document: Document) -> Iterator[str]:
 
 def _paragraph(console: Console, text: str, style: str = "", bullet: str = "") -> None:
     if text:
-        for k, line in enumerate(Text(text).wrap(console, max(1, console.width - len(bullet)))):
+        for k, line in enumerate(Text(literal(text)).wrap(console, max(1, console.width - len(bullet)))):
             line.rstrip()
             console.print(Text(bullet if not k else " " * len(bullet)).append(line), style=style)
 
@@ -288,12 +289,12 @@ def _row_label(row: Row, with_n: bool) -> _Label:
     below = [f"{key} {text}" for key, text in others] + [f"{text} {key}" for key, text in row.about.items()]
     if with_n:
         below += _counts(row.cells.values())
-    return _Label(_clean(str(name)), [_clean(text) for text in below])
+    return _Label(literal(name), [literal(text) for text in below])
 
 
 def _column_label(table: Table, column: Column, with_n: bool) -> _Label:
     # an arrow stays beside the last word of the title
-    name = f"{_clean(column.title)}\u00a0{column.arrow}" if column.arrow else _clean(column.title)
+    name = f"{literal(column.title)}\u00a0{column.arrow}" if column.arrow else literal(column.title)
     return _Label(name, _counts(_cells_of(table, column)) if with_n else [])
 
 
@@ -322,10 +323,6 @@ def _cell(lines: Sequence[_Line], cell: Cell) -> list[str]:
     said = max([1, *(k for k, text in enumerate(texts, 1) if text != NONE)])
     counts = [line.quantities[0].key == "n" and text != NONE for line, text in zip(lines, texts, strict=True)]
     return [f"n {text}" if counted else text for counted, text in zip(counts[:said], texts[:said], strict=True)]
-
-
-def _clean(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _parts(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
-from evalkit.report.numbers import ARROWS
+from evalkit.report.numbers import ARROWS, absent
 from evalkit.results.comparable import prompt_digests, unverified
 from evalkit.results.record import Count, MetricInfo, Record, count
 
@@ -166,7 +166,7 @@ def _slices(record: Record) -> Iterator[Table]:
         for score in records(scores):
             cells.setdefault((score["group"], score["model"]), {})[score["metric"]] = cell(score)
         rows = [Row({"model": model, str(kind): group}, found) for (group, model), found in cells.items()]
-        empty = records(scores[scores["value"].isna()])
+        said = records(scores[scores["note"] != ""])
         yield Table(
             columns,
             rows,
@@ -175,8 +175,14 @@ def _slices(record: Record) -> Iterator[Table]:
             title=f"Slices: {kind}",
             intro=f"Small: fewer than {record.small_slice} clips. Values of metrics that compare whole sets, such as "
             "FAD, and of retrieval depend on the number of clips: compare groups of like size.",
-            notes=list(dict.fromkeys(f"{score['group']}: {score['note']}" for score in empty)),
+            notes=list(dict.fromkeys(_slice_note(score, titles) for score in said)),
         )
+
+
+def _slice_note(score: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """What is said of a group's score: why there is none, which concerns the group, or something about the value."""
+    about = "" if absent(score["value"]) else f", {score['model']}, {titles[score['metric']]}"
+    return f"{score['group']}{about}: {score['note']}"
 
 
 def _context(record: Record) -> Iterator[Table]:

@@ -137,6 +137,40 @@ def test_csv_holds_no_formula(name: str) -> None:
     assert row.model == f"'{name}" and row.fad == -1.5
 
 
+ACTING = {
+    "escape": "\x1b[2J\x1b]0;title\x07",
+    "C1 control": "\x9b2J\x7f",
+    "right to left": "\u202eevil\u2066",
+    "half a pair": "\ud800",
+    "tag": "\U000e0041",
+}
+
+
+@pytest.mark.parametrize("form", formats())
+@pytest.mark.parametrize("bad", ACTING.values(), ids=ACTING)
+def test_no_character_that_acts_instead_of_showing_reaches_a_reader(form: str, bad: str) -> None:
+    name = f"a{bad}z"
+    column = Column("m", f"title {name}", "↑")
+    row = Row({"model": name, "tag": name}, {"m": {"value": 1.0}}, {name: name}, {"note": name})
+    table = Table([column], [row], title=name, intro=name, notes=[name])
+    more = [replace(table, rows=[Row({"source": Link(name, "https://example.org")}, row.cells)])]
+    document = Document(name, name, table, name, [name], more, {name: name}, {name: [name]})
+    text = renderer(form)(document)
+    assert not {character for character in bad if not character.isprintable()} & set(text)
+    text.encode()
+    if form == "json":
+        assert json.loads(text)["heading"] == name
+    else:
+        escape = bad[0].encode("unicode_escape").decode()
+        assert escape in text.replace("\\\\", "\\")
+
+
+def test_letters_of_every_script_stay_as_they_are() -> None:
+    name = "naïve 音楽 می\u200cخواهم 👩\u200d🎤"
+    for form in ("csv", "json", "markdown"):
+        assert name in renderer(form)(made(name))
+
+
 def test_json_has_null_for_what_is_no_finite_number() -> None:
     text = to_json(made(plain={"level": 0.95, "scores": [{"value": math.nan, "high": math.inf, "n": pd.NA}]}))
     assert "NaN" not in text and "Infinity" not in text

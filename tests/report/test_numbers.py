@@ -15,7 +15,11 @@ from evalkit.report.numbers import NONE, absent, interval, published_number
     ("kind", "value", "text"),
     [
         ("number", 2007.5249, "2,007.525"),
-        ("number", -0.0004, "-0.000"),
+        ("number", -0.0004, "0.000"),
+        ("number", -0.0006, "-0.001"),
+        ("number", -0.0, "0.000"),
+        ("number", 0, "0.000"),
+        ("published", -0.0004, "0.00"),
         ("count", 5521, "5,521"),
         ("count", 0, "0"),
         ("published", 4.9, "4.90"),
@@ -44,6 +48,7 @@ def test_a_difference_has_the_decimals_that_were_published(difference, published
 def test_an_interval_that_is_not_there_is_empty() -> None:
     assert interval(math.nan, math.nan) == interval(None, None) == ""
     assert interval(1523.9, 2447.47) == "[1,523.900, 2,447.470]"
+    assert interval(-0.0001, 0.0001) == "[0.000, 0.000]"
     assert published_number(0.1, places=1) == "0.1"
 
 

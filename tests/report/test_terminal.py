@@ -174,3 +174,27 @@ def test_a_terminal_without_unicode_gets_letters_that_it_has() -> None:
     console = Console(width=80, file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), color_system=None)
     text = render(made(10, 4, published=True), console)
     assert text.replace("±", "").isascii() and "8.141~8.441" in text and "FAD v" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+@pytest.mark.parametrize("metrics", [4, 7, 12])
+@pytest.mark.parametrize("models", [1, 3])
+@pytest.mark.parametrize(
+    "more", [{}, {"protocol": "stable_audio", "sampling.guidance_scale": "3.0", "run": "20261127"}]
+)
+def test_headers_break_between_words_only_and_intervals_never(models, metrics, more, width) -> None:
+    titles = [
+        "Channel correlation", "Side to mid, dB", "Mono share", "Precision", "Recall", "Vocals, share of clips",
+        "Vocals, probability in instrumental prompts", "FAD", "KLD", "CLAP score", "Chroma cosine similarity", "Coverage",
+    ]  # fmt: skip
+    columns = [Column(f"m{i}", title, "↑") for i, title in enumerate(titles[:metrics])]
+    names = ["facebook/musicgen-stereo-melody-large-finetuned-v2", "musicgen_stereo_medium", "m"][:models]
+    cells = [{c.name: cell(k * metrics + i, True, 5521) for i, c in enumerate(columns)} for k in range(models)]
+    rows = [Row({"model": n, **more}, c, {"clips": "5,521 of 5,521"}) for n, c in zip(names, cells, strict=True)]
+    document = Document("x", "heading", Table(columns, rows))
+    text = printed(document, width)
+    assert max(map(len, text.splitlines())) <= width
+    words = {word.strip("↑") for word in text.split()}
+    assert words >= {word for column in columns for word in column.title.split()}
+    bounds = [f"{c['low']:,.3f}(…| to ){c['high']:,.3f}" for row in rows for c in row.cells.values()]
+    assert all(re.search(rf"(?<!\S){interval}(?!\S)", text) for interval in bounds)

@@ -157,6 +157,8 @@ def test_slices_are_a_table_for_each_kind_of_group() -> None:
     assert "| long " in text.split("Slices: caption_length")[1]
     rows[-1] |= {"value": math.nan, "n": 0, "note": "too few"}
     assert "- a\\|b: too few" in written("markdown", record(slices=rows))
+    rows[0] |= {"note": "R² of the fit: 0.998"}
+    assert "- piano, m, FAD: R² of the fit: 0.998" in written("markdown", record(slices=rows))
     assert len(json.loads(written("json", made))["slices"]) == 5
     assert "Slices: tag (2 rows)" in " ".join(written("terminal", made).split())
 
