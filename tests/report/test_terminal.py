@@ -185,7 +185,8 @@ def test_a_terminal_without_unicode_gets_letters_that_it_has() -> None:
 def test_headers_break_between_words_only_and_intervals_never(models, metrics, more, width) -> None:
     titles = [
         "Channel correlation", "Side to mid, dB", "Mono share", "Precision", "Recall", "Vocals, share of clips",
-        "Vocals, probability in instrumental prompts", "FAD", "KLD", "CLAP score", "Chroma cosine similarity", "Coverage",
+        "Vocals, probability in instrumental prompts", "FAD", "KLD", "CLAP score", "Chroma cosine similarity",
+        "Coverage",
     ]  # fmt: skip
     columns = [Column(f"m{i}", title, "↑") for i, title in enumerate(titles[:metrics])]
     names = ["facebook/musicgen-stereo-melody-large-finetuned-v2", "musicgen_stereo_medium", "m"][:models]
