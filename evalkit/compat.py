@@ -56,8 +56,9 @@ def _prepare() -> None:
         return
     if "torchvision" not in sys.modules and not _extension_loads("torchvision", "_C*.so"):
         library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, name):  # other packages deal with the defect as this one does
+                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _kept.append(library)
     if "torchaudio" not in sys.modules and not _extension_loads("torchaudio", "lib/*torchaudio*.so"):
         stand_in = types.ModuleType("torchaudio._extension")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from evalkit.features.conditioning import usable_seconds
 from evalkit.generation.clips import clips_of
 from evalkit.models import Existing, Generator
 from evalkit.plan import Plan, make_plan, require_files
+from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.slices import groups
@@ -24,7 +24,6 @@ from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed, require_generated, require_references
 from evalkit.scoring.scores import score
-from evalkit.settings import MIN_SECONDS
 from evalkit.store.cache import Cache
 from evalkit.store.digests import known_digests
 from evalkit.store.runs import RunFolder
@@ -94,12 +93,7 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
     """
 
     def check(clip: Clip) -> Clip:
-        rate = plan.protocol.sample_rate
-        seconds = usable_seconds(clip, rate)
-        if not clip.ok or seconds >= MIN_SECONDS:
-            return clip
-        reason = f"{seconds:.2f} s: at least {MIN_SECONDS:g} s are needed"
-        return dataclasses.replace(clip, status="too short", reason=reason)
+        return long_enough(clip, usable_seconds(clip, plan.protocol.sample_rate)) if clip.ok else clip
 
     asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
     checked = [check(clip) for clip in _clips_of(plan, asked, plan.models[name], name)]

@@ -55,6 +55,21 @@ print("done", file=sys.stderr)
     assert done.stderr == "done\n"
 
 
+@pytest.mark.parametrize("names", [("nms",), ("qnms",), ("nms", "qnms")])
+def test_operators_that_another_package_declared_stay_as_they_are(names):
+    done = run(f"""
+import torch
+library = torch.library.Library("torchvision", "FRAGMENT")
+for name in {names}:
+    library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from evalkit import compat
+compat.prepare()
+import torchvision, timm
+print("done")
+""")
+    assert done.stdout == "done\n", done.stderr
+
+
 def test_a_tokenizer_and_a_passt_are_made_without_network_or_noise(tmp_path):
     done = run(f"""
 from pathlib import Path

@@ -6,9 +6,6 @@ evalkit convert CHECKPOINT FOLDER [OPTION=VALUE ...]
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from evalkit.checkpoints.transformers import quiet_transformers
@@ -17,7 +14,7 @@ from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.models.audiocraft import Audiocraft
 from evalkit.store.cache import Cache
-from evalkit.store.files import cannot_write
+from evalkit.store.files import write_folder
 
 
 def main(arguments: list[str]) -> None:
@@ -58,17 +55,10 @@ def convert(model: Audiocraft, folder: Path, cache: Cache) -> None:
         guidance_scale=3.0,
         max_length=1500,
     )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-        try:
-            with quiet_transformers():
-                network.save_pretrained(partial)
-                parts.tokenizer.save_pretrained(partial)
-                parts.features.save_pretrained(partial)
-            partial.chmod(0o755)  # mkdtemp makes it private
-            os.replace(partial, folder)  # also in place of an empty one
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+
+    def write(partial: Path) -> None:
+        for part in (network, parts.tokenizer, parts.features):
+            part.save_pretrained(partial)
+
+    with quiet_transformers():
+        write_folder(folder, write)

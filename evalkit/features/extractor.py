@@ -158,7 +158,7 @@ class Extractor:
         packed = self.cache.read_pack(key, item_keys)
         if packed is not None:
             return packed, True
-        return [self.cache.read_feature(key, item_key) for item_key in item_keys], False
+        return self.cache.read_features(key, item_keys), False
 
     def _pack(self, key: str, item_keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
         if len(item_keys) >= PACKED and sum(value.nbytes for value in values) <= PACK_BYTES:

@@ -20,7 +20,7 @@ from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.codes import CodeStore
 from evalkit.store.digests import digest, sha256_file
-from evalkit.store.entries import read_manifests, write_manifest
+from evalkit.store.entries import counted, read_manifests, write_manifest
 from evalkit.store.files import write_bytes, write_json
 from evalkit.store.identity import identity
 from evalkit.types import Clip, Prompt
@@ -211,8 +211,9 @@ def _stored(folder: Path) -> dict[str, dict[str, Any]]:
     with ThreadPoolExecutor(4) as pool:
         # a clip that was made twice has two entries, of which at most one is still true
         good = dict(item for item, fits in zip(entries, pool.map(intact, entries), strict=True) if fits)
-    for key in {key for key, _ in entries} - set(good):
-        log.warning("damaged or missing clip %s/%s.flac: will be made again", folder, key)
+    if bad := sorted({key for key, _ in entries} - set(good)):
+        files = [folder / f"{key}.flac" for key in bad]
+        log.warning("%s: will be made again", counted("damaged or missing clip", files))
     return good
 
 

@@ -22,7 +22,7 @@ class Folder:
         path: the folder; without a manifest, a file anywhere below it belongs to the prompt whose
             id is the file's name without its suffix.
         manifest: a CSV or JSONL file with `id` and `path` of each clip, for clips with other names;
-            paths are relative to the folder.
+            paths are relative to the folder, or where none is given to that of the manifest.
         published: the hub id that published numbers are joined on, where the clips come from it.
     """
 
@@ -34,7 +34,7 @@ class Folder:
     random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.path:
+        if not self.path and not self.manifest:
             raise EvalkitError(
                 "the folder of clips is not set: give its path, as in model=folder model.folder.path=CLIPS"
             )
@@ -45,11 +45,11 @@ class Folder:
         Clips that are absent or cannot be read have status "missing" and "unreadable". Raises
         EvalkitError for a folder without audio, a bad manifest, and two files for one prompt.
         """
-        folder = Path(str(self.path)).expanduser().absolute()
-        if not folder.is_dir():
+        manifest = Path(str(self.manifest)).expanduser().absolute() if self.manifest else None
+        folder = Path(str(self.path or Path(str(manifest)).parent)).expanduser().absolute()
+        if self.path and not folder.is_dir():
             problem = "is a file" if folder.is_file() else "does not exist"
             raise EvalkitError(f"the folder of clips '{folder}' {problem}: check the path")
-        manifest = Path(str(self.manifest)).expanduser().absolute() if self.manifest else None
         files = {name: [path] for name, path in by_id(manifest, folder).items()} if manifest else by_stem(folder)
         return [_clip(prompt.id, files.get(normal(prompt.id), []), manifest or folder) for prompt in prompts]
 

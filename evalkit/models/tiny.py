@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import string
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +17,7 @@ from evalkit.models.musicgen import MusicGen
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_tree
-from evalkit.store.files import cannot_write, write_bytes
+from evalkit.store.files import write_bytes, write_folder
 from evalkit.weights import seeded
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ class TinyStereo:
         folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{self.seed}"
         seal = folder.with_name(f"{folder.name}.sha256")
         if folder.is_dir():
-            if seal.is_file() and seal.read_text() == sha256_tree(folder):
+            if seal.is_file() and seal.read_bytes() == sha256_tree(folder).encode():
                 return folder
             log.warning("damaged or incomplete checkpoint %s: is made again", folder)
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,18 +78,11 @@ class TinyStereo:
 
         compat.prepare()
         try:
-            cache.checkpoints.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=cache.checkpoints, prefix=".partial-"))
-            try:
-                with quiet_transformers():
-                    write_checkpoint(partial, self.seed)
-                partial.chmod(0o755)  # mkdtemp makes it private
-                os.replace(partial, folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-        except OSError as error:
+            with quiet_transformers():
+                write_folder(folder, lambda partial: write_checkpoint(partial, self.seed))
+        except EvalkitError:
             if not folder.is_dir():  # else another process was faster, with the same content
-                raise cannot_write(folder, error) from error
+                raise
         write_bytes(seal, sha256_tree(folder).encode())
         return folder
 

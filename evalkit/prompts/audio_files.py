@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import unicodedata
 from pathlib import Path
 
 from evalkit import audio
 from evalkit.prompts.user_files import find_column, read_rows
+from evalkit.settings import MIN_SECONDS
 from evalkit.types import Clip
 
 
@@ -56,3 +59,12 @@ def probed(id: str, path: Path) -> Clip:
     except audio.AudioError as error:
         return Clip(id, path, "unreadable", str(error))
     return Clip(id, path, frames=frames, sample_rate=rate, channels=channels)
+
+
+def long_enough(clip: Clip, seconds: float) -> Clip:
+    """The clip, or the clip as "too short" if `seconds`, what counts of it, are under a second."""
+    if seconds >= MIN_SECONDS:
+        return clip
+    # rounded down, so that no reason says that a second is less than a second
+    said = f"{math.floor(seconds * 1e5) / 1e5:.5f}" if seconds > 0.99 else f"{seconds:.2f}"
+    return dataclasses.replace(clip, status="too short", reason=f"{said} s: at least {MIN_SECONDS:g} s are needed")

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
 from evalkit.prompts import Prompts
-from evalkit.prompts.audio_files import by_id, by_stem, normal, probed
+from evalkit.prompts.audio_files import by_id, by_stem, long_enough, normal, probed
 from evalkit.prompts.user_files import SUFFIXES
 from evalkit.settings import MIN_SECONDS
 from evalkit.store.digests import sha256_file
@@ -176,9 +176,9 @@ def _classify(prompt: Prompt, found: _Found, options: Prompts, duration: float) 
     if not clip.ok:
         return clip
     whole = clip.frames / clip.sample_rate
-    if whole < MIN_SECONDS:
-        reason = f"{whole:.2f} s: at least {MIN_SECONDS:g} s are needed"
-        return dataclasses.replace(clip, status="too short", reason=reason)
+    clip = long_enough(clip, whole)
+    if not clip.ok:
+        return clip
     if options.max_seconds is not None and whole > options.max_seconds:
         reason = f"{whole:.1f} s: more than prompts.max_seconds={options.max_seconds:g}, so not the clip itself"
         return dataclasses.replace(clip, status="too long", reason=reason)

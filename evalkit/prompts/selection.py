@@ -23,8 +23,8 @@ def read_prompts(
 ) -> list[Prompt]:
     """Make one prompt per row; `more` gives the fields besides id and text.
 
-    Raises EvalkitError for an id that is empty, repeated, or could be taken for a path, and for an
-    empty caption.
+    Raises EvalkitError for an id that is empty, repeated, or could be taken for a path, for an empty caption, and
+    for control characters, such as those that clear a terminal, in a caption or tag.
     """
     places: dict[str, str] = {}
     prompts = []
@@ -38,8 +38,12 @@ def read_prompts(
         # what a missing value becomes when a table is written carelessly
         if text.casefold() in ("", "nan", "none", "null", "<na>"):
             raise row.error(f"{text_column} is {repr(text) if text else 'empty'}: every prompt needs a caption")
+        fields = more(row)
+        for column, value in ((text_column, text), *(("tags", tag) for tag in fields.get("tags", ()))):
+            if control := next((c for c in value if unicodedata.category(c) == "Cc" and c not in "\t\n\r"), ""):
+                raise row.error(f"{column} holds the control character {control!r}: remove it")
         places[name] = row.place
-        prompts.append(Prompt(name, text, **more(row)))
+        prompts.append(Prompt(name, text, **fields))
     return prompts
 
 

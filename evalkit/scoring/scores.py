@@ -154,7 +154,7 @@ def resampled_values(plan: Plan, name: str, measured: Measured, pair: Pair) -> n
     options, (ours, theirs) = plan.uncertainty, pair
     made_of = [plan.definition(name), measured.value, ours.digest(), theirs and theirs.digest()]
     key = digest([RESAMPLED, *made_of, options.resamples, options.seed])
-    found = plan.cache.read_feature("resamples", key)
+    (found,) = plan.cache.read_features("resamples", [key])
     if found is None:
         weights = draws(len(ours.ids), options.resamples, options.seed)
         found = measured.resampled(weights, weights)

@@ -14,6 +14,7 @@ import numpy as np
 import platformdirs
 
 from evalkit.store.digests import digest
+from evalkit.store.entries import counted
 from evalkit.store.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -69,16 +70,23 @@ class Cache:
     def _pack(self, encoder: str, keys: Sequence[str]) -> Path:
         return self.root / "features" / encoder[:32] / "packs" / f"{digest(list(keys))[:32]}.npz"
 
-    def read_feature(self, encoder: str, key: str) -> np.ndarray | None:
-        """Read one array; None where it is absent. A damaged entry is deleted, and said in the log."""
-        path = self._feature(encoder, key)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        if len(data) < 5 or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
-            log.warning("damaged cache entry %s: deleted, will be computed again", path)
-            path.unlink(missing_ok=True)
-            return None
-        array: np.ndarray = np.load(io.BytesIO(data[4:]), allow_pickle=False)
-        return array
+    def read_features(self, encoder: str, keys: Sequence[str]) -> list[np.ndarray | None]:
+        """Read one array for each key; None where it is absent. Damaged ones are deleted, with one warning for all."""
+        damaged: list[Path] = []
+
+        def read(path: Path) -> np.ndarray | None:
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                return None
+            if len(data) < 5 or zlib.crc32(data[4:]) != int.from_bytes(data[:4], "little"):
+                damaged.append(path)
+                path.unlink(missing_ok=True)
+                return None
+            array: np.ndarray = np.load(io.BytesIO(data[4:]), allow_pickle=False)
+            return array
+
+        found = [read(self._feature(encoder, key)) for key in keys]
+        if damaged:
+            log.warning("%s: deleted, will be computed again", counted("damaged cache entry", damaged))
+        return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +25,10 @@ def write_manifest(path: Path, value: Mapping[str, Any]) -> None:
 def read_manifests(folder: Path, pattern: str, read: Callable[[Path, dict[str, Any]], T]) -> Iterator[T]:
     """Yield what `read` makes of each manifest of a folder, given its path and its values, in the order of names.
 
-    A manifest that is damaged, or whose files `read` finds missing or damaged, is removed with a
-    warning, so that what it described is made again.
+    A manifest that is damaged, or whose files `read` finds missing or damaged, is removed, so that what it
+    described is made again; one warning says how many were.
     """
+    damaged = []
     for path in sorted(folder.glob(pattern)):
         try:
             value = json.loads(path.read_text("utf-8"))
@@ -35,7 +36,14 @@ def read_manifests(folder: Path, pattern: str, read: Callable[[Path, dict[str, A
                 raise ValueError
             found = read(path, value)
         except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile):
-            log.warning("damaged cache entry %s: what it describes will be generated again", path)
+            damaged.append(path)
             path.unlink(missing_ok=True)
         else:
             yield found
+    if damaged:
+        log.warning("%s: what it describes will be generated again", counted("damaged cache entry", damaged))
+
+
+def counted(what: str, names: Sequence[Any]) -> str:
+    """Name the first of some things, and say how many more there are."""
+    return f"{what} {names[0]}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")

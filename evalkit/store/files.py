@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +42,36 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     write_atomic(path, lambda file: file.write(data))
+
+
+def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
+    """Write a folder so that it is either absent, or empty as it was, or complete.
+
+    `write` is called with an empty folder, which becomes this one. Raises EvalkitError where the disk is full,
+    where nothing can be written, and where the folder holds something already.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        try:
+            write(partial)
+            partial.chmod(0o755)  # mkdtemp makes it private
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except Exception as error:
+        failure = _of_the_system(error)
+        if failure is None:
+            raise
+        raise cannot_write(folder, failure) from error
+
+
+def _of_the_system(error: Exception) -> OSError | None:
+    """An error of the system, also where a package written in Rust (safetensors, tokenizers) only quotes it."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def cannot_write(path: Path, error: OSError) -> EvalkitError:

@@ -303,7 +303,17 @@ def test_a_damaged_shard_is_generated_again(tmp_path: Path, caplog: pytest.LogCa
         shard.write_bytes(shard.read_bytes()[:-5])
     assert make(Tokens(), cache) == clips
     assert len(CALLS) == 3
-    assert caplog.text.count("damaged cache entry") == 3
+    assert caplog.text.count("damaged cache entry") == 1 and "and 2 more: " in caplog.text
+
+
+def test_many_damaged_clips_are_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = make(Noise(), Cache(tmp_path))
+    for clip in first:
+        assert clip.path is not None
+        clip.path.write_bytes(b"")
+    assert make(Noise(), Cache(tmp_path)) == first
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "damaged or missing clip" in warning and f" and {len(first) - 1} more: will be made again" in warning
 
 
 def test_clips_do_not_depend_on_what_was_there_already(tmp_path: Path) -> None:

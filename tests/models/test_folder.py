@@ -115,6 +115,17 @@ def test_manifest(tmp_path: Path, kind: str) -> None:
     assert "0003.wav" in clips[2].reason
 
 
+def test_a_manifest_suffices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its paths are relative to where it lies, not to where evalkit was started."""
+    write(tmp_path / "data" / "clips" / "0001.wav")
+    (tmp_path / "data" / "m.csv").write_text("id,path\nx,clips/0001.wav\n")
+    monkeypatch.chdir(tmp_path)
+    (clip,) = Folder(manifest="data/m.csv").find([Prompt("x", "a caption")])
+    assert clip.ok and clip.path == tmp_path / "data" / "clips" / "0001.wav"
+    with pytest.raises(EvalkitError, match=r"cannot read '.*absent\.csv'"):
+        Folder(manifest="absent.csv").find([Prompt("x", "a caption")])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -6,8 +6,11 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity
 from evalkit.types import Prompt
+from tests.conftest import ROOT
 from tests.engines import CPU, cpu
 
 compat.prepare()
@@ -549,6 +553,31 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(Cache(tmp_path).checkpoints.iterdir()) == []
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from evalkit.errors import EvalkitError
+from evalkit.models.tiny import TinyStereo
+from evalkit.store.cache import Cache
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+try:
+    TinyStereo().folder(Cache(sys.argv[2]))
+except EvalkitError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("size", [200, 1500, 100_000])  # config.json, the tokenizer, and the tensors do not fit
+def test_what_cannot_be_written_is_one_line_whichever_package_writes_it(tmp_path: Path, size: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(size), str(tmp_path)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"cannot write '.*tiny-stereo.*': File too large: choose another folder\n", done.stdout)
+    assert list(Cache(tmp_path).checkpoints.iterdir()) == []
+
+
 def test_clips_longer_than_the_positions_are_refused(broken: Path, cache: Cache) -> None:
     path = broken / "config.json"
     values = json.loads(path.read_text())
@@ -570,3 +599,6 @@ def test_a_damaged_tiny_checkpoint_is_made_again(tmp_path: Path, caplog: pytest.
     assert "is made again" in caplog.text
     modified = weights.stat().st_mtime_ns
     assert TinyStereo().folder(cache) == weights.parent and weights.stat().st_mtime_ns == modified
+    for seal in (b"\xff\xfe\x00", b"", b"0" * 64):
+        weights.parent.with_name(f"{weights.parent.name}.sha256").write_bytes(seal)
+        assert TinyStereo().folder(cache) == weights.parent and weights.read_bytes() == good

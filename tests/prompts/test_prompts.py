@@ -392,3 +392,17 @@ class TestConfiguration:
         code = "import sys, evalkit.prompts; print(sorted({'torch', 'pandas', 'hydra'} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("place", ["caption", "tag"])
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x07", "\x00", "\x9b31m"])
+def test_control_characters_are_refused_with_their_row(tmp_path: Path, control: str, place: str) -> None:
+    bad = {"caption": "A song." if place == "tag" else f"A{control} song."}
+    rows = [
+        json.dumps({"id": "x", "text": "two\r\n\tlines", "tags": ["jazz"]}),
+        json.dumps({"id": "y", "text": bad["caption"], "tags": ["a", f"b{control}" if place == "tag" else "b"]}),
+    ]
+    column = "tags" if place == "tag" else "text"
+    with pytest.raises(EvalkitError, match=rf"line 2: {column} holds the control character '\\x..': remove it"):
+        table(tmp_path / "prompts.jsonl", "\n".join(rows))
+    table(tmp_path / "prompts.jsonl", rows[0])

@@ -240,6 +240,7 @@ class TestClassification:
             (0.0, "too short", "0.00 s: at least 1 s are needed"),
             (1 / RATE, "too short", "0.00 s"),
             (0.99, "too short", "0.99 s"),
+            (1 - 1 / RATE, "too short", f"{math.floor(1e5 - 1e5 / RATE) / 1e5:.5f} s: at least 1 s are needed"),
             (1.0, "ok", ""),
             (21.0, "ok", ""),
             (21.1, "too long", "21.1 s: more than prompts.max_seconds=21"),

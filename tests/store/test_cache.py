@@ -86,9 +86,9 @@ def test_two_runs_at_once_get_two_folders(tmp_path: Path) -> None:
 def test_features_come_back_unchanged(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     value = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert cache.read_feature("e" * 64, "k" * 64) is None
+    assert cache.read_features("e" * 64, ["k" * 64]) == [None]
     cache.write_feature("e" * 64, "k" * 64, value)
-    read = cache.read_feature("e" * 64, "k" * 64)
+    (read,) = cache.read_features("e" * 64, ["k" * 64])
     assert read is not None and read.dtype == np.float32
     np.testing.assert_array_equal(read, value)
 
@@ -99,9 +99,20 @@ def test_a_damaged_cache_entry_is_deleted_and_said(tmp_path: Path, damage, caplo
     cache.write_feature("e" * 64, "k" * 64, np.ones(3))
     (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
     path.write_bytes(damage(path.read_bytes()))
-    assert cache.read_feature("e" * 64, "k" * 64) is None
+    assert cache.read_features("e" * 64, ["k" * 64]) == [None]
     assert "damaged cache entry" in caplog.text
     assert not path.exists()
+
+
+def test_many_damaged_cache_entries_are_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache(tmp_path)
+    for key in "abc":
+        cache.write_feature("e", key, np.ones(3))
+    for path in [p for p in tmp_path.rglob("*") if p.is_file()][:2]:
+        path.write_bytes(b"")
+    assert sum(value is None for value in cache.read_features("e", ["a", "b", "c"])) == 2
+    (warning,) = caplog.messages
+    assert warning.endswith(" and 1 more: deleted, will be computed again")
 
 
 def test_a_pack_holds_just_its_keys_in_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
