@@ -20,6 +20,7 @@ EXAMPLES = """\
 
 def main() -> None:
     """Run the command that the arguments name."""
+    commands.catch_interrupts()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know an arrow
     command, *rest = sys.argv[1:] or ["--help"]
@@ -28,7 +29,7 @@ def main() -> None:
     elif command == "--version":
         print(f"evalkit {__version__}")
     elif command in files():
-        with commands.one_line_errors():  # around the import too, which can take long enough to be interrupted
+        with commands.one_line_errors():  # around the import too
             importlib.import_module(f"evalkit.commands.{command}").main(rest)
     else:
         commands.fail(str(unknown("command", command, files())))

@@ -1,17 +1,23 @@
-"""A progress bar with rate and time left, on stderr so that tables can be piped."""
+"""Progress with rate and time left, on stderr so that tables can be piped: a bar, or lines if it is no terminal."""
 
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 log = logging.getLogger(__name__)
+
+
+INTERVAL = 30.0  # seconds from one line to the next
 
 
 class _Rate(ProgressColumn):
@@ -28,13 +34,25 @@ class _Rate(ProgressColumn):
 def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the block calls what it is given with how many are done.
 
-    Without a terminal nothing moves; the log gets one line at the end either way.
+    The log, and stderr where it is no terminal, get a line every `INTERVAL` seconds, however many blocks follow
+    each other in that time. The log gets one line at the end as well.
     """
     start = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
     console = Console(stderr=True)
     done = 0
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+
+    def line() -> str:
+        elapsed = time.monotonic() - start
+        text = f"{title}: {done} of {total} {unit} in {_clock(elapsed)}"
+        return text + (
+            f", {done / elapsed:.2f} {unit}/s, {_clock((total - done) * elapsed / done)} left" if done else ""
+        )
+
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+        _lines(line, on_stderr=not console.is_terminal),
+    ):
         task = bar.add_task(title, total=total)
 
         def advance(count: int) -> None:
@@ -45,3 +63,37 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
         yield advance
     elapsed = time.monotonic() - start
     log.info("%s: %d %s in %.1f s (%.2f %s/s)", title, done, unit, elapsed, done / max(elapsed, 1e-9), unit)
+
+
+_due = 0.0  # when the next line is written, by the monotonic clock; in the past where nothing has run for a while
+
+
+@contextmanager
+def _lines(line: Callable[[], str], on_stderr: bool) -> Iterator[None]:
+    """Write a line whenever one is due while the block runs, also while the block itself is waiting for something."""
+    finished = threading.Event()
+
+    def write() -> None:
+        global _due
+        now = time.monotonic()
+        if _due < now - INTERVAL:
+            _due = now + INTERVAL
+        while not finished.wait(max(0.0, _due - time.monotonic())):
+            _due = time.monotonic() + INTERVAL
+            text = line()
+            log.info("%s", text)
+            if on_stderr:
+                print(text, file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
+
+
+def _clock(seconds: float) -> str:
+    """A time as H:MM:SS."""
+    return str(timedelta(seconds=round(seconds)))

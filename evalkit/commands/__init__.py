@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from types import FrameType
 from typing import NoReturn
 
 from evalkit.errors import EvalkitError
@@ -42,6 +43,44 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+def catch_interrupts() -> None:
+    """Let Ctrl-C end the program in one line at any moment.
+
+    The first one raises KeyboardInterrupt, so that what is half written is removed. The second one ends the program
+    at once, and so does one during an import, where packages would make other errors of it.
+    """
+    pressed = False
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        while frame is not None:
+            pressed = pressed or frame.f_code.co_filename.startswith("<frozen importlib")
+            frame = frame.f_back
+        if pressed:
+            die_of_interrupt()
+        pressed = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the shell has it ignored
+        signal.signal(signal.SIGINT, on_interrupt)
+
+
+def die_of_interrupt() -> NoReturn:
+    """Print one line and die of the signal, which a shell shows as status 130.
+
+    Exiting with 130 would not do: a shell leaves its loop only where a program has died of the signal.
+    """
+    line = "evalkit: interrupted; what was finished is kept, the same command goes on from there\n"
+    show_cursor = "\x1b[?25h" if os.isatty(2) else ""  # a progress bar hides it
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.write(2, (show_cursor + line).encode())
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    os._exit(130)  # the first process of a container does not die of it
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn every mistake of the user inside the block into one line on stderr."""
@@ -57,8 +96,7 @@ def one_line_errors() -> Iterator[None]:
             raise
         fail(f"'{error.filename}': {error.strerror or error}")
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the impatient press twice
-        fail("interrupted; what was finished is kept, the same command goes on from there")
+        die_of_interrupt()
     except Exception as error:
         from hydra.errors import HydraException  # here, because not every command needs Hydra
         from omegaconf.errors import OmegaConfBaseException

@@ -145,6 +145,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise EvalkitError(f"'{folder}' is an archive: unpack it, and give the folder that it holds")
         if not folder.is_dir():
             raise EvalkitError(f"'{folder}' is not a folder: give the one that evalkit run printed")
+        inside = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{MANIFEST}")]
+        if inside:
+            inside.sort(key=lambda path: path.name)  # names begin with the time
+            more = f", the latest of {len(inside)}" if len(inside) > 1 else ""
+            raise EvalkitError(f"'{folder}' holds no result itself but in folders: give '{inside[-1]}'{more}")
         unfinished = ": the run did not finish" if (folder / "run.log").is_file() else ""
         raise EvalkitError(f"'{folder}' holds no finished result{unfinished}: give the folder that evalkit run printed")
     try:

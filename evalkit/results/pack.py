@@ -34,7 +34,9 @@ def pack(result: Result, archive: Path, generated: bool = True, references: bool
     for name in manifest["features"]:
         require_intact(result.path / "features" / f"{name}.npy", name)
     parts = [*manifest["files"], *(f"features/{name}.npy" for name in manifest["features"])]
-    parts += sorted(path.name for pattern in ("config.yaml", "table.*") for path in result.path.glob(pattern))
+    parts += sorted(
+        path.name for pattern in ("config.yaml", "run.log", "table.*") for path in result.path.glob(pattern)
+    )
 
     def write(file: IO[bytes]) -> None:
         # ZIP knows no time before 1980, which copies and containers give to files

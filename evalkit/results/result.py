@@ -76,4 +76,11 @@ class Result(Record):
         return found if found is not None and found.is_file() else None
 
     def __repr__(self) -> str:
-        return f"Result({json.dumps(str(self.path))}: {len(self.rows)} rows, {len(self.metrics)} metrics)"
+        def counted(number: int, noun: str) -> str:
+            return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+        prompts = counted(self.prompts_info.selected, "prompt")
+        size = f"{counted(len(self.rows), 'row')} × {counted(len(self.metrics), 'metric')}"
+        return (
+            f"Result({self.prompts_info.dataset}, {prompts}, {size}, {json.dumps(str(self.path), ensure_ascii=False)})"
+        )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from evalkit.errors import EvalkitError
 from evalkit.plan import Plan
+from evalkit.progress import progress
 from evalkit.prompts.slices import Group
 from evalkit.results.evidence import Evidence, Side, Writer
 from evalkit.results.frames import CLIPS, SLICES, VALUES, typed
@@ -70,18 +71,20 @@ def score(
         if row.model:
             references = row.references
         found: dict[str, list[Measured]] = {}
-        for name, info in metrics.items():
-            pairs = row.pairs(*_sides(info))
-            if row.model:
-                one = score_of(plan, row.name, name, pairs)
-                groups += [slice_row(plan, row.name, name, pairs, group) for group in slices]
-            elif not row.row.paired and info.clip_by_clip:
-                one = no_score(NO_PAIRS)
-            else:
-                one = score_if_any(plan, row.name, name, pairs)
-            found[name] = list(one.measured)
-            # resampling holds on to the row's features, of which those of one row at a time are kept
-            scores[row.name, name] = dataclasses.replace(one, measured=())
+        with progress(f"scores of {row.name}", len(metrics), "metrics") as advance:
+            for name, info in metrics.items():
+                pairs = row.pairs(*_sides(info))
+                if row.model:
+                    one = score_of(plan, row.name, name, pairs)
+                    groups += [slice_row(plan, row.name, name, pairs, group) for group in slices]
+                elif not row.row.paired and info.clip_by_clip:
+                    one = no_score(NO_PAIRS)
+                else:
+                    one = score_if_any(plan, row.name, name, pairs)
+                found[name] = list(one.measured)
+                # resampling holds on to the row's features, of which those of one row at a time are kept
+                scores[row.name, name] = dataclasses.replace(one, measured=())
+                advance(1)
         for side, features in kept(row, metrics.values()):
             writer.add(side, features)
         frames.append(clip_frame(row, found))

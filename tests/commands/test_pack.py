@@ -66,6 +66,7 @@ def test_an_unpacked_archive_is_the_result(evalkit: Run, result: Result, tmp_pat
     pd.testing.assert_frame_equal(unpacked.clips, result.clips)
     found = [unpacked.audio(sha256, None) for sha256 in unpacked.clips["sha256"]]
     assert [path is not None for path in found] == [not options] * 2
+    assert (unpacked.path / "run.log").read_bytes() == (result.path / "run.log").read_bytes()
     assert evalkit("table", str(unpacked.path)) == evalkit("table", str(result.path))
 
 

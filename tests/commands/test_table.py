@@ -123,6 +123,18 @@ def test_a_folder_without_a_finished_result_is_one_line(evalkit: Run, older: Pat
             assert evalkit("table", *first, name) == (2, "", f"evalkit: '{tmp_path / name}' {said}\n")
 
 
+def test_a_folder_of_results_is_one_line_that_names_the_latest(evalkit: Run, tmp_path: Path) -> None:
+    first = saved(tmp_path / "results" / "runs" / "20260101-000000-a")
+    for folder in ("results", "results/runs"):
+        said = f"evalkit: '{tmp_path / folder}' holds no result itself but in folders: give '{first}'\n"
+        assert evalkit("table", folder) == (2, "", said)
+    second = saved(tmp_path / "results" / "runs" / "20260102-000000-b")
+    said = (
+        f"evalkit: '{tmp_path / 'results'}' holds no result itself but in folders: give '{second}', the latest of 2\n"
+    )
+    assert evalkit("table", "results") == (2, "", said)
+
+
 def test_no_result_at_all_is_one_line(evalkit: Run) -> None:
     code, out, err = evalkit("table")
     assert (code, out, err.count("\n")) == (2, "", 1)

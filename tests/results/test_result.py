@@ -96,6 +96,11 @@ def test_what_is_loaded_is_what_evaluate_returned(result: Result) -> None:
     assert loaded.prompts["tags"].map(type).eq(list).all() and loaded.prompts["tags"].map(len).any()
 
 
+def test_a_result_is_shown_in_one_line(result: Result) -> None:
+    counts = f"{len(result.prompts)} prompts, {len(result.rows)} rows × {len(result.metrics)} metrics"
+    assert repr(result) == f'Result({result.prompts_info.dataset}, {counts}, "{result.path}")'
+
+
 def test_another_machine_without_the_cache_reads_the_same(result: Result, moved: Result) -> None:
     assert_equal(moved, result)
     assert moved.audio(moved.clips["sha256"][0], moved.clips["path"][0]) is None
