@@ -34,7 +34,7 @@ class Plan:
 
     Attributes:
         config: what was asked for, resolved; it is recorded, and nothing else reads it.
-        uncertainty: the bootstrap behind the intervals.
+        uncertainty: how intervals are made.
         protocols: for each metric the name of the protocol that it really follows.
         changes: switches of the protocol that are not as its YAML has them, such as "vggish.hop 0.96, not 0.5".
         protocol_remarks: what a reader of scores must know about their protocol, one sentence each.

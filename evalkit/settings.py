@@ -52,7 +52,7 @@ class Engine:
 
 @dataclass
 class Uncertainty:
-    """The bootstrap over clips behind each confidence interval."""
+    """The confidence intervals; those of distances between sets come from a bootstrap over prompts."""
 
     resamples: int = 1000  # 0 for no intervals
     level: float = 0.95

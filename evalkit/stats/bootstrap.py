@@ -1,8 +1,8 @@
-"""Confidence intervals from resampling prompts.
+"""Confidence intervals from resampling prompts, for what is no mean: see `evalkit.stats.means`.
 
 A resample draws prompts with replacement, each with all that belongs to it (its clip of every model,
-its reference, its caption), so one set of draws serves paired and pooled metrics, and every model that
-has the same usable clips.
+its reference, its caption), so one set of draws serves all metrics, and every model that has the same
+usable clips.
 """
 
 from __future__ import annotations
