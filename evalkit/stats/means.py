@@ -42,12 +42,12 @@ def mean_interval(
         deviations = influence / (highest - lowest)
         low, high = share_interval(share, int(counts.sum()), prompts, float((deviations**2).sum()), tail)
         return lowest + (highest - lowest) * low, lowest + (highest - lowest) * high
-    if np.ptp(values) <= 1e-12 * np.abs(values).max():
+    spread = float(np.sqrt((influence**2).mean()))
+    if spread <= 1e-12 * np.abs(values).max():
         # other values are at most so rare that as many prompts may have none
         same = tail ** (1 / prompts)
         low, high = (same * value + (1 - same) * bound for bound in bounds)
         return (low, high) if math.isfinite(high - low) else (math.nan, math.nan)
-    spread = float(np.sqrt((influence**2).mean()))
     error = spread / math.sqrt(prompts - 1)
     skewness = float((influence**3).mean()) / spread**3
     t = float(stdtrit(prompts - 1, 1 - tail))

@@ -65,6 +65,8 @@ def test_values_that_are_all_the_same_say_only_how_rare_others_are() -> None:
     assert of([0.3] * 12, bounds=(-1, 1)) == pytest.approx((0.3 - rare * 1.3, 0.3 + rare * 0.7))
     frames = mean_interval(np.zeros((1, 12)), np.full((1, 12), 79.0), 0.95, (0, 1))  # no frame of any clip
     assert frames == pytest.approx((0, rare))
+    samples = np.stack([np.full(12, 0.2), np.full(12, 0.4)])  # which differ, while prompts do not
+    assert of(samples, bounds=(-1, 1)) == pytest.approx(of([0.3] * 12, bounds=(-1, 1)))
     for bounds in ((0, math.inf), (-math.inf, math.inf)):
         assert np.isnan(of([0.0] * 12, bounds=bounds)).all()
 
