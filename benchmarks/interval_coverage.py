@@ -131,7 +131,7 @@ def fad_inf(d: int, name: str, bound: str, n: int, trials: int) -> Row:
         generated, reference = sample(rng, n, pair, BOUND_TO[bound])
         value = metric(features(generated), features(reference)).value
         weights = np.concatenate([np.ones((1, n)), draws(n, RESAMPLES["fad"], trial)])
-        one, *resampled = resampled_frechet_distances(generated, reference, weights)
+        one, *resampled = resampled_frechet_distances(generated, reference, weights, weights)
         values.append(value)
         fads.append(one)
         bounds.append(interval(value, np.array(resampled), LEVEL, n))
@@ -208,7 +208,8 @@ def kad(name: str, n: int, trials: int, d: int = 32) -> Row:
         generated, reference = sample(rng, n, pair)
         measured = metric(features(generated), features(reference))
         assert measured.resampled is not None
-        resampled = measured.resampled(draws(n, RESAMPLES["fad"], trial))
+        weights = draws(n, RESAMPLES["fad"], trial)
+        resampled = measured.resampled(weights, weights)
         values.append(measured.value)
         bounds.append(interval(measured.value, resampled, LEVEL, n))
     for _ in range(trials):
