@@ -20,12 +20,12 @@ from evalkit.decoding.melody import STEMS, Demucs, melody_features
 from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
+from tests import music
 
 compat.prepare()
 from transformers import MusicgenMelodyFeatureExtractor  # noqa: E402
 
 RATE = 32000
-FILES = ["bach.mp3", "bolero_ravel.mp3", "electro_1.mp3", "electro_2.mp3", "electronic.mp3", "salience_1.wav"]
 ORIGINAL = MusicgenMelodyFeatureExtractor()
 
 
@@ -46,11 +46,20 @@ def melody(path: Path, samples: np.ndarray, rate: int = RATE) -> Prompt:
     return Prompt("p1", "a song", melody=path)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_real_music_gives_transformers_features(shared_data: Path, name: str) -> None:
-    path = shared_data / "audio" / name
-    features = melody_features("m", None)(Prompt("a", "x", melody=path), None)
-    given = audio.read(path)
+@pytest.mark.parametrize("rate", [16000, 22050, 32000, 44100, 48000])
+@pytest.mark.parametrize("kind", ["plain", "clipped", "pauses", "off centre", "wide"])
+def test_music_gives_transformers_features(tmp_path: Path, kind: str, rate: int) -> None:
+    same_as_transformers(melody(tmp_path / "x.wav", music.rendered(kind, rate, 3.3), rate))
+
+
+def test_recordings_give_transformers_features(shared_data: Path) -> None:
+    for path in (shared_data / "audio").iterdir():
+        same_as_transformers(Prompt("a", "x", melody=path))
+
+
+def same_as_transformers(prompt: Prompt) -> None:
+    assert prompt.melody is not None
+    features, given = melody_features("m", None)(prompt, None), audio.read(prompt.melody)
     resampled = audio.resample(given, RATE)
     assert features is not None and features.dtype == np.float32
     np.testing.assert_array_equal(features, original([resampled.samples], RATE))

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.config import build, compose
 from evalkit.encoders.levels import FULL_SCALE, Frames, Levels, in_runs
@@ -21,6 +20,7 @@ from evalkit.generation.clips import clips_of
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
+from tests import music
 from tests.engines import CPU
 
 RATE = 32000
@@ -120,9 +120,10 @@ def test_the_yaml_is_the_default() -> None:
         Levels(frame=0.0)
 
 
-def test_real_music(shared_data: Path) -> None:
-    music = audio.resample(audio.read(shared_data / "audio" / "bolero_ravel.mp3"), RATE).samples
-    ours = frames(music)
-    exact = music.astype(np.float64)
+@pytest.mark.parametrize("kind", ["plain", "clipped", "anti-phase", "left only", "wide", "very quiet"])
+def test_music(kind: str) -> None:
+    clip = music.rendered(kind, RATE, 6.0)
+    ours = frames(clip)
+    exact = clip.astype(np.float64)
     np.testing.assert_allclose(ours.mean("side"), (((exact[0] - exact[1]) / 2) ** 2).mean(), rtol=1e-6)
-    assert ours.mean("clipped") == (np.abs(music) >= 32767 / 32768).mean()
+    assert ours.mean("clipped") == pytest.approx((np.abs(clip) >= 32767 / 32768).mean(), rel=1e-6)

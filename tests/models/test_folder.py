@@ -16,6 +16,7 @@ from evalkit import config
 from evalkit.errors import EvalkitError
 from evalkit.models.folder import Folder
 from evalkit.types import Clip, Prompt
+from tests import music
 
 
 def write(path: Path, seconds: float = 0.5, rate: int = 16000, channels: int = 2) -> Path:
@@ -45,7 +46,17 @@ def test_one_clip_per_prompt_in_order(tmp_path: Path) -> None:
     assert first.sha256 == hashlib.sha256(first.path.read_bytes()).hexdigest()
 
 
-def test_real_files(shared_data: Path, tmp_path: Path) -> None:
+def test_music_in_many_formats(tmp_path: Path) -> None:
+    kinds = {"plain": "mp3", "hot": "ogg", "wide": "flac", "off centre": "wav", "bursts": "opus"}
+    for kind, suffix in kinds.items():
+        rate = 48000 if suffix == "opus" else 44100
+        form, subtype = ("OGG", "OPUS") if suffix == "opus" else (None, None)
+        soundfile.write(tmp_path / f"{kind}.{suffix}", music.rendered(kind, rate, 1.5).T, rate, subtype, format=form)
+    clips = find(tmp_path, *kinds)
+    assert all(clip.ok and clip.frames > clip.sample_rate > 0 and clip.channels == 2 for clip in clips)
+
+
+def test_recordings(shared_data: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (shared_data / "audio").iterdir())
     for number, name in enumerate(names):
         shutil.copy(shared_data / "audio" / name, tmp_path / f"{number}{Path(name).suffix}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -23,24 +22,12 @@ from evalkit.prompts.table import Table
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
 from evalkit.types import Prompt, PromptSet
-
-COLUMNS = [
-    "ytid", "start_s", "end_s", "audioset_positive_labels", "aspect_list", "caption", "author_id",
-    "is_balanced_subset", "is_audioset_eval",
-]  # fmt: skip
+from tests.prompts.made import like_musiccaps, write_csv
 
 
 def musiccaps_row(**changes: str) -> dict[str, str]:
     row = {"ytid": "-0Gj8-vB1q4", "start_s": "30", "end_s": "40", "aspect_list": "['jazz', 'no voices']"}
     return row | {"caption": "A song.", "is_balanced_subset": "False", "is_audioset_eval": "True"} | changes
-
-
-def write_csv(path: Path, rows: list[dict[str, str]], columns: list[str] = COLUMNS) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 @pytest.fixture
@@ -51,6 +38,11 @@ def cache(tmp_path: Path) -> Cache:
 @pytest.fixture
 def real(shared_data: Path) -> str:
     return str(shared_data / "musiccaps-public.csv")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(like_musiccaps(tmp_path_factory.mktemp("made") / "musiccaps-public.csv"))
 
 
 def table(path: Path, text: str | bytes, **options: Any) -> PromptSet:
@@ -69,28 +61,49 @@ class TestMusicCaps:
         assert prompts.sha256 == sha256_file(Path(real))
         assert {p.seconds for p in prompts.prompts} == {10.0}
 
+    @pytest.mark.parametrize(
+        ("subset", "count"), [("all", 1200), ("balanced", 300), ("audioset_eval", 600), ("instrumental", 800)]
+    )
+    def test_counts_of_a_made_file(self, made: str, cache: Cache, subset: str, count: int) -> None:
+        prompts = MusicCaps(path=made, subset=subset).load(cache)
+        assert (len(prompts), prompts.total) == (count, 1200)
+        assert (prompts.dataset, prompts.subset) == ("musiccaps", subset)
+        assert prompts.sha256 == sha256_file(Path(made))
+        assert {p.seconds for p in prompts.prompts} == {10.0}
+
+    def test_a_row_comes_through_unchanged(self, made: str, cache: Cache) -> None:
+        prompt = MusicCaps(path=made, ids=["made_000003"]).load(cache).prompts[0]
+        assert (prompt.id, prompt.start, prompt.seconds) == ("made_000003", 90.0, 10.0)
+        assert prompt.text.startswith('A folk piece number 3, with "drums",\nsung by a woman and so on')
+        assert prompt.tags == ("folk", "drums melody", "female vocal", "63 bpm")
+        assert prompt.labels == ("Music", "Folk music", "Singing")
+
+    def test_the_random_choice_of_the_published_file(self, real: str, cache: Cache) -> None:
+        prompts = MusicCaps(path=real, subset="balanced", random=5).load(cache).prompts
+        assert [p.id for p in prompts] == ["9ZAmdxKLnhs", "bqMgL5qmZ-k", "uF1KTW5rT-s", "xgwzTQ8vnso", "yPou7kokTgA"]
+
     def test_first_prompt(self, real: str, cache: Cache) -> None:
         prompt = MusicCaps(path=real, first=1).load(cache).prompts[0]
         assert (prompt.id, prompt.start, prompt.seconds) == ("-0Gj8-vB1q4", 30.0, 10.0)
         assert prompt.text.startswith("The low quality recording features a ballad song")
         assert prompt.tags[:2] == ("low quality", "sustained strings melody") and len(prompt.tags) == 7
 
-    def test_a_random_choice_is_stable_in_file_order_and_nested(self, real: str, cache: Cache) -> None:
+    def test_a_random_choice_is_stable_in_file_order_and_nested(self, made: str, cache: Cache) -> None:
         def ids(**options: Any) -> list[str]:
-            return [p.id for p in MusicCaps(path=real, subset="balanced", **options).load(cache).prompts]
+            return [p.id for p in MusicCaps(path=made, subset="balanced", **options).load(cache).prompts]
 
         np.random.seed(1)
         few = ids(random=5)
         np.random.seed(2)
-        assert few == ids(random=5) == ["9ZAmdxKLnhs", "bqMgL5qmZ-k", "uF1KTW5rT-s", "xgwzTQ8vnso", "yPou7kokTgA"]
+        assert few == ids(random=5) == ["made_000317", "made_000693", "made_000797", "made_000965", "made_001101"]
         everything, many = ids(), ids(random=100)
         assert [i for i in everything if i in set(many)] == many
         assert set(few) < set(many)
         assert ids(random=100, random_seed=1) != many
-        assert ids(random=1000) == everything
+        assert ids(random=300) == everything
 
-    def test_narrowing_goes_step_by_step(self, real: str, cache: Cache) -> None:
-        prompts = MusicCaps(path=real, subset="balanced", aspects=["jazz", "Flute"], random=40, first=8).load(cache)
+    def test_narrowing_goes_step_by_step(self, made: str, cache: Cache) -> None:
+        prompts = MusicCaps(path=made, subset="balanced", aspects=["jazz", "Flute"], random=40, first=8).load(cache)
         assert len(prompts) == 8
         assert prompts.subset == "balanced, with jazz or Flute, random 40 (seed 0), first 8"
         assert all(any(w in t.lower() for t in p.tags for w in ("jazz", "flute")) for p in prompts.prompts)
@@ -365,15 +378,15 @@ class TestConfiguration:
         prompts = build(prompts_node("prompts=musiccaps", "prompts.path=/x.csv"))
         assert (prompts.path, list(assets_of(prompts))) == ("/x.csv", [])
 
-    def test_options_as_they_are_typed(self, real: str, cache: Cache) -> None:
+    def test_options_as_they_are_typed(self, made: str, cache: Cache) -> None:
         options = [
             "prompts=musiccaps",
-            f"prompts.path={real}",
-            "prompts.ids=[-0xzrMun0Rs,-0Gj8-vB1q4]",
+            f"prompts.path={made}",
+            "prompts.ids=[made_000700,made_000012]",
             "prompts.first=2",
         ]
         prompts = build(prompts_node(*options)).load(cache)
-        assert [p.id for p in prompts.prompts] == ["-0Gj8-vB1q4", "-0xzrMun0Rs"]
+        assert [p.id for p in prompts.prompts] == ["made_000012", "made_000700"]
         assert prompts.subset == "2 by id, first 2"
 
     def test_ids_that_look_like_numbers(self, tmp_path: Path, cache: Cache) -> None:

@@ -17,6 +17,7 @@ from evalkit.prompts.table import Table
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt, PromptSet
+from tests import music
 
 RATE = 8000
 A, B = "-0Gj8-vB1q4", "Y_abcdefg-1"
@@ -302,10 +303,12 @@ class TestClassification:
         assert [c.id for c in clips] == ids
         assert [c.status for c in clips] == ["ok", "unreadable", "too short", "missing"] * 10
 
-    def test_real_files(self, shared_data: Path) -> None:
-        ids = ("bach", "electro_1", "salience_1")
+    def test_music(self, tmp_path: Path) -> None:
+        for kind, suffix in (("plain", "mp3"), ("over full scale", "flac"), ("pauses", "wav")):
+            soundfile.write(tmp_path / f"{kind}.{suffix}", music.rendered(kind, 44100, 4.0).T, 44100)
+        ids = ("plain", "over full scale", "pauses")
         prompts = PromptSet("mine", "all", 3, tuple(Prompt(i, "t") for i in ids), "")
-        clips = find_references(prompts, Table(path="x.csv", references=str(shared_data / "audio")), 10.0)
+        clips = find_references(prompts, Table(path="x.csv", references=str(tmp_path)), 10.0)
         assert [c.status for c in clips] == ["ok"] * 3
         assert all(
             c.path and c.frames == soundfile.info(c.path).frames and c.sha256 == sha256_file(c.path) for c in clips

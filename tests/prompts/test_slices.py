@@ -18,6 +18,7 @@ from evalkit.prompts.slices.tag import Tag
 from evalkit.recording import Result
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
+from tests.prompts.made import like_musiccaps
 
 PROMPTS = [
     Prompt("a", "word " * 25, tags=("Piano", "no voices"), labels=("Music", "Piano")),
@@ -130,6 +131,14 @@ def test_a_kind_of_one_s_own_is_one_file_and_one_yaml(tmp_path: Path, monkeypatc
     found = result.slices[result.slices.metric == "silence_share"]
     assert list(zip(found.slice, found.group, found.n, strict=True)) == [("letter", "A", 1), ("letter", "B", 2)]
     assert "letter" in (result.path / "table.md").read_text()
+
+
+def test_groups_of_a_file_like_musiccaps(tmp_path: Path) -> None:
+    prompts = MusicCaps(path=str(like_musiccaps(tmp_path / "made.csv"))).load(Cache(tmp_path)).prompts
+    found = {(g.kind, g.name): len(g.ids) for g in groups(prompts, slices("label", "voice", "caption_length"))}
+    assert found["label", "music"] == 1200
+    assert (found["voice", "instrumental"], found["voice", "vocal"]) == (800, 400)
+    assert sum(n for (kind, _), n in found.items() if kind == "caption_length") == 1200
 
 
 def test_groups_of_musiccaps(shared_data: Path, tmp_path: Path) -> None:
