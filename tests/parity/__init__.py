@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from evalkit import audio
 from evalkit.assets import Asset
 from evalkit.store.cache import Cache
 
@@ -65,14 +64,6 @@ def cache() -> Cache:
 
 def random_asset(name: str, seed: int = SEED) -> Asset:
     return Asset(name=name, random_seed=seed)
-
-
-def music(data: Path, name: str, rate: int, start: float, seconds: float) -> np.ndarray:
-    """A part of a music file, mono at `rate` Hz."""
-    whole = audio.downmix(audio.resample(audio.read(data / "audio" / name), rate)).samples[0]
-    part = np.ascontiguousarray(whole[round(start * rate) :][: round(seconds * rate)])
-    assert len(part) == round(seconds * rate)
-    return part
 
 
 def noise(rate: int, seconds: float, level: float = 0.1) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import parity
+from tests import music, parity
 from tests.conftest import ROOT
 
 TABLE = ROOT / "docs" / "parity.md"
@@ -48,12 +48,22 @@ def lines() -> Iterator[str]:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     yield "# How close each stage is to its original"
     yield ""
+    recordings = f", and {len(list(music.RECORDINGS.iterdir()))} recordings" if music.RECORDINGS.is_dir() else ""
     yield "`make parity` writes this file. Every row is a test in `tests/parity`: evalkit and the original run on the"
     yield "same seeded random weights and the same audio, and the test fails above the tolerance. The errors are the"
     yield f"largest ones over all cases of the run that wrote the file ({platform.machine()} CPU, {packages})."
     yield ""
+    yield f"The audio is noise, tones and rendered music{recordings}. `tests/music.py` makes the music, here with seed"
+    yield f"{music.SEED} (`EVALKIT_TEST_MUSIC` sets another), of these kinds: {', '.join(music.TREATMENTS)}."
+    yield ""
     yield '"Relative" is the largest difference over the largest value of the original. An error of 0 is equality of'
-    yield "every bit."
+    yield "every bit. audiocraft measures loudness in float32 and evalkit in float64, and their tables of positions"
+    yield "differ in rounding. Rows that name float64, or the original's table, compare without these differences; the"
+    yield "same stages without such a name say what a user of the original would see."
+    yield ""
+    yield "Tolerances are at least five times the largest error in music of four seeds, or bounds: a step of 16 or 24"
+    yield "bits, the frames that see zeros, the largest difference of filters' taps in sum (resampling's formula) or of"
+    yield "filters' responses above 20 Hz (loudness in float32, and by the standard's filters)."
     yield ""
     yield "| Stage | Compared with | Error | Tolerance | Largest error | Cases |"
     yield "|---|---|---|---:|---:|---:|"

@@ -8,7 +8,7 @@ audiocraft 1.3.0 asks for torch 2.1, so it needs an environment of its own besid
     pip install torchmetrics flashy num2words imageio-ffmpeg
     OMP_NUM_THREADS=1 python -m tests.parity.make_audiocraft_fixtures
 
-The audio comes from `../shared/data/audio` and from formulas; the fixtures hold values, not audio. The weights are
+The audio is rendered and comes from formulas; the fixtures hold values, not audio. The weights are
 seeded random ones in the published files' layout, which audiocraft loads with its own code.
 """
 
@@ -20,7 +20,8 @@ import os
 import sys
 import tempfile
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -29,96 +30,102 @@ import numpy as np
 
 from evalkit import audio
 from evalkit.audio import Audio
-from tests import parity
+from tests import music, parity
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RATE = 32000
-SECONDS = 3.0  # the length of the batch, and of every generated clip
+SECONDS = 2  # the length of the batch, and of every generated clip
+MUSIC = 0  # the seed of the music, which stays, whatever music other tests hear
 
 
 class Pair(NamedTuple):
-    """A generated clip of `SECONDS` and its reference, (2, samples) at 32 kHz, and the caption."""
+    """A generated clip and its reference, each (2, samples) at a rate of its own, and the caption."""
 
-    generated: np.ndarray
-    reference: np.ndarray
+    generated: Audio
+    reference: Audio
     caption: str
 
 
-def pairs(data: Path) -> dict[str, Pair]:
+def piece(kind: str, rate: int, seconds: float) -> Audio:
+    """Music of one of the kinds in `tests.music`, always the same piece."""
+    return Audio(music.rendered(kind, rate, seconds, MUSIC), rate)
+
+
+def both(mono: np.ndarray) -> Audio:
+    return Audio(np.stack([mono, mono]), RATE)
+
+
+def pairs() -> dict[str, Pair]:
     """The clips of one batch; references that are shorter are padded with zeros by audiocraft."""
-
-    def music(name: str, start: float, seconds: float, gain: float = 1.0) -> np.ndarray:
-        raw = audio.resample(audio.read(data / "audio" / name), RATE)
-        stereo = np.broadcast_to(raw.samples, (2, raw.samples.shape[1]))
-        part = stereo[:, round(start * RATE) :][:, : round(seconds * RATE)]
-        return np.ascontiguousarray(part * np.float32(gain))
-
-    def both(mono: np.ndarray) -> np.ndarray:
-        return np.stack([mono, mono])
-
     return {
-        "bach": Pair(music("electro_2.mp3", 4, 3), music("bach.mp3", 3, 3), "A slow piece for harpsichord."),
-        "electronic": Pair(music("bolero_ravel.mp3", 5, 3, 0.2), music("electronic.mp3", 0, 3), "Fast techno, loud"),
-        "salience": Pair(music("bach.mp3", 6.5, 3), music("salience_1.wav", 1, 3), "a wind instrument plays alone"),
-        "short": Pair(both(parity.noise(RATE, SECONDS)), music("electro_1.mp3", 2, 2), "noise " * 90),
-        "shorter": Pair(music("electro_1.mp3", 9, 3), both(parity.sine(RATE, 1.4)), "A tone of 440 Hz."),
+        "hot": Pair(piece("hot", 32000, 2), piece("plain", 44100, 2), "A slow piece for harpsichord."),
+        "quiet": Pair(piece("quiet", 44100, 2), piece("pauses", 32000, 2), "Fast techno, loud"),
+        "pauses": Pair(piece("pauses", 48000, 2), piece("fading in", 48000, 2), "a wind instrument plays alone"),
+        "low": Pair(piece("low", 32000, 2), piece("off centre", 22050, 2), "A deep bass."),
+        "left only": Pair(piece("left only", 32000, 2), piece("hiss", 32000, 2), "An old recording <of> a guitar"),
+        "very quiet": Pair(piece("very quiet", 32000, 2), piece("mono", 44100, 2), "ambient"),
+        "over full scale": Pair(piece("over full scale", 48000, 2), piece("wide", 32000, 2), "Rock, distorted"),
+        "short": Pair(piece("anti-phase", 32000, 2), piece("bursts", 32000, 1.5), "noise " * 90),
+        "shorter": Pair(piece("clipped", 22050, 2), both(parity.sine(RATE, 1.1)), "A tone of 440 Hz."),
     }
 
 
 LONG = 20.5  # seconds: two segments, of which the second is short
 
 
-def long_batch(data: Path) -> dict[str, Pair]:
-    """A long pair, and beside it a short reference, whose generated clip is as long as the batch."""
-    raw = audio.resample(audio.read(data / "audio" / "bach.mp3"), RATE).samples.mean(axis=0)
-    long = Pair(np.stack([np.resize(raw, round(LONG * RATE))] * 2), np.stack([parity.noise(RATE, LONG)] * 2), "")
-    pair = pairs(data)["bach"]
-    silence = round((LONG - SECONDS) * RATE)
-    return {"long": long, "bach": pair._replace(generated=np.pad(pair.generated, ((0, 0), (0, silence))))}
-
-
-def conversions(data: Path) -> dict[str, tuple[Audio, int]]:
-    """Sounds, and the rates that `convert_audio` brings them to."""
-    sounds = {rate: Audio(parity.noise(rate, 0.4).reshape(2, -1), rate) for rate in (22050, 32000, 44100, 48000)}
-    wav = audio.read(data / "audio" / "salience_1.wav")
-    sounds[-1] = Audio(np.ascontiguousarray(wav.samples[:, wav.rate :][:, : wav.rate // 4]), wav.rate)
-    cases = [
-        (22050, 32000),
-        (32000, 16000),
-        (32000, 48000),
-        (44100, 32000),
-        (44100, 48000),
-        (48000, 32000),
-        (-1, 16000),
-    ]
-    return {f"{old if old > 0 else 'salience'} to {new}": (sounds[old], new) for old, new in cases}
-
-
-def levels(data: Path) -> dict[str, Audio]:
-    """Sounds whose loudness audiocraft sets to -14 LUFS."""
-    pair = pairs(data)
+def long_batch() -> dict[str, Pair]:
+    """A long pair, and beside it short references, whose generated clips are as long as the batch."""
+    noise = both(parity.noise(RATE, LONG))
     return {
-        "electro": Audio(pair["bach"].generated[:, :RATE], RATE),
-        "quiet orchestra": Audio(pair["electronic"].generated[:, :RATE], RATE),
-        "noise, clipped": Audio(parity.noise(RATE, 1.0, level=0.5)[None], RATE),
-        "nearly silent": Audio(parity.noise(RATE, 1.0, level=1e-3)[None], RATE),
+        "long": Pair(piece("plain", 44100, LONG), noise, ""),
+        "7.3 s": Pair(piece("off centre", 48000, LONG), piece("left only", 48000, 7.3), ""),
+        "2 s": Pair(piece("pauses", RATE, LONG), piece("clipped", 44100, 2), ""),
     }
 
 
-def written(data: Path) -> dict[str, np.ndarray]:
+def conversions() -> dict[str, tuple[Audio, int]]:
+    """Sounds, and the rates that `convert_audio` brings them to."""
+    cases = [(22050, 32000), (32000, 16000), (32000, 48000), (44100, 32000), (44100, 48000), (48000, 32000)]
+    found = {f"noise, {old} to {new}": (Audio(parity.noise(old, 0.4).reshape(2, -1), old), new) for old, new in cases}
+    kinds = ("hot", "off centre", "anti-phase", "left only", "pauses", "over full scale")
+    for kind, (old, new) in zip(kinds, cases, strict=True):
+        found[f"{kind}, {old} to {new}"] = (piece(kind, old, 0.4), new)
+    found["mono, 16000 to 32000"] = (Audio(piece("mono", 16000, 0.4).samples[:1], 16000), 32000)
+    return found
+
+
+def levels() -> dict[str, Audio]:
+    """Sounds whose loudness audiocraft sets to -14 LUFS."""
+    found = {kind: piece(kind, RATE, 1) for kind in music.TREATMENTS}
+    found |= {f"{kind}, {rate} Hz": piece(kind, rate, 1) for kind in ("plain", "low") for rate in (16000, 44100, 48000)}
+    found["noise, clipped"] = Audio(parity.noise(RATE, 1.0, level=0.5)[None], RATE)
+    found["nearly silent"] = Audio(parity.noise(RATE, 1.0, level=1e-3)[None], RATE)
+    return found
+
+
+def written() -> dict[str, np.ndarray]:
     """Clips (samples,) at 16 kHz that FAD's wav files are written from."""
     return {
         "noise": parity.noise(16000, 0.5),
         "noise over full scale": parity.noise(16000, 0.5, level=0.9),
         "tone": parity.sine(16000, 0.5),
         "steps": (np.arange(8000) % 401 / 400 - 0.5).astype(np.float32),
-        "bach": parity.music(data, "bach.mp3", 16000, 3, 0.5),
+        **{
+            kind: audio.downmix(piece(kind, 16000, 0.5)).samples[0]
+            for kind in ("plain", "off centre", "clipped", "pauses")
+        },
     }
+
+
+def heard() -> np.ndarray:
+    """Mean, spread and peak of each piece of music, (pieces, 3), by which other music is known."""
+    pieces = [sound.samples.astype(np.float64) for pair in pairs().values() for sound in pair[:2]]
+    return np.array([[x[0].mean(), x.std(), np.abs(x).max()] for x in pieces])
 
 
 def kept(samples: np.ndarray) -> np.ndarray:
     """The samples that a fixture holds of (channels, samples)."""
-    return samples[..., ::11]
+    return samples[..., ::77]
 
 
 def fingerprint(network: Any) -> np.ndarray:
@@ -177,29 +184,58 @@ def clap_metric() -> Any:
         return CLAPTextConsistencyMetric(str(path), model_arch="HTSAT-base")
 
 
-def levelled(pair: Pair) -> Pair:
-    """Set the loudness of the whole generated clip, as audiocraft's solver does."""
+@contextmanager
+def exact_loudness() -> Iterator[None]:
+    """Within it audiocraft measures loudness with the same function of torchaudio, but in float64."""
+    import torchaudio
+    from audiocraft.data import audio_utils
+
+    def transform(rate: int) -> Any:
+        return lambda wav: torchaudio.functional.loudness(wav.double(), rate)
+
+    with patch.object(audio_utils.torchaudio.transforms, "Loudness", transform):
+        yield
+
+
+def levelled(sound: Audio) -> Audio:
+    """Set the loudness of a whole clip, as audiocraft's solver does."""
     import torch
     from audiocraft.data.audio_utils import normalize_audio
 
-    wav = torch.from_numpy(pair.generated)
-    wav = normalize_audio(wav, strategy="loudness", loudness_headroom_db=14, sample_rate=RATE)
-    return pair._replace(generated=wav.numpy())
+    wav = torch.from_numpy(sound.samples)
+    wav = normalize_audio(wav, strategy="loudness", loudness_headroom_db=14, sample_rate=sound.rate)
+    return Audio(wav.numpy(), sound.rate)
+
+
+def at_the_rate(sound: Audio) -> Audio:
+    """Bring a clip to MusicGen's rate, as audiocraft's data sets do."""
+    import torch
+    from audiocraft.data.audio_utils import convert_audio
+
+    wav = convert_audio(torch.from_numpy(sound.samples), sound.rate, RATE, 2)
+    return Audio(wav.numpy(), RATE)
+
+
+def prepared(batch: dict[str, Pair]) -> dict[str, Pair]:
+    """The pairs as audiocraft's metrics get them."""
+    return {
+        name: Pair(levelled(at_the_rate(pair.generated)), at_the_rate(pair.reference), pair.caption)
+        for name, pair in batch.items()
+    }
 
 
 def scores(metric: Any, batch: dict[str, Pair], with_captions: bool = False) -> Any:
-    """What a metric gives for one batch of levelled pairs, references padded as audiocraft's solver does."""
+    """What a metric gives for one batch of prepared pairs, references padded as audiocraft's solver does."""
     import torch
 
-    sizes = torch.tensor([pair.reference.shape[1] for pair in batch.values()])
+    sizes = torch.tensor([pair.reference.samples.shape[1] for pair in batch.values()])
     rates = torch.tensor([RATE] * len(batch))
-    generated = torch.from_numpy(np.stack([pair.generated for pair in batch.values()]))
-    references = torch.stack(
-        [
-            torch.nn.functional.pad(torch.from_numpy(pair.reference), (0, generated.shape[2] - pair.reference.shape[1]))
-            for pair in batch.values()
-        ]
-    )
+    generated = torch.from_numpy(np.stack([pair.generated.samples for pair in batch.values()]))
+    padded = [
+        np.pad(pair.reference.samples, ((0, 0), (0, generated.shape[2] - size)))
+        for pair, size in zip(batch.values(), sizes.tolist(), strict=True)
+    ]
+    references = torch.from_numpy(np.stack(padded))
     metric.reset()
     with torch.no_grad():
         if with_captions:
@@ -211,7 +247,7 @@ def scores(metric: Any, batch: dict[str, Pair], with_captions: bool = False) -> 
 
 def cut(pair: Pair) -> Pair:
     """Both clips at the length of the reference, so that nothing is padded."""
-    return pair._replace(generated=pair.generated[:, : pair.reference.shape[1]])
+    return pair._replace(generated=Audio(pair.generated.samples[:, : pair.reference.samples.shape[1]], RATE))
 
 
 def wav_samples(clip: np.ndarray, folder: Path) -> np.ndarray:
@@ -224,7 +260,7 @@ def wav_samples(clip: np.ndarray, folder: Path) -> np.ndarray:
     return soundfile.read(path, dtype="int16")[0]
 
 
-def main(data: Path) -> None:
+def main() -> None:
     from evalkit import compat
 
     compat.prepare()
@@ -232,26 +268,27 @@ def main(data: Path) -> None:
     stand_ins()
     import imageio_ffmpeg
     import torch
-    from audiocraft.data.audio_utils import convert_audio, normalize_audio
+    from audiocraft.data.audio_utils import convert_audio
     from audiocraft.metrics import ChromaCosineSimilarityMetric
 
-    arrays: dict[str, np.ndarray] = {}
-    for name, (sound, rate) in conversions(data).items():
+    arrays: dict[str, np.ndarray] = {"music": heard()}
+    for name, (sound, rate) in conversions().items():
         wav = convert_audio(torch.from_numpy(sound.samples), sound.rate, rate, 1)
         arrays[f"convert/{name}"] = kept(wav.numpy())
-    for name, sound in levels(data).items():
-        wav = normalize_audio(
-            torch.from_numpy(sound.samples), strategy="loudness", loudness_headroom_db=14, sample_rate=sound.rate
-        )
-        arrays[f"level/{name}"] = kept(wav.numpy())
+    for name, sound in levels().items():
+        arrays[f"level/{name}"] = kept(levelled(sound).samples)
+        with exact_loudness():
+            arrays[f"exact level/{name}"] = kept(levelled(sound).samples)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
         with patch.dict(os.environ, PATH=f"{folder}{os.pathsep}{os.environ['PATH']}"):
-            for name, clip in written(data).items():
+            for name, clip in written().items():
                 arrays[f"wav/{name}"] = wav_samples(clip, folder)
 
-    batch = {name: levelled(pair) for name, pair in pairs(data).items()}
+    batch = prepared(pairs())
+    with exact_loudness():
+        exact, long = prepared(pairs()), prepared(long_batch())
     passt, clap = passt_metric(), clap_metric()
     chroma = ChromaCosineSimilarityMetric(sample_rate=RATE, n_chroma=12, radix2_exp=14, argmax=True)
     smooth = ChromaCosineSimilarityMetric(sample_rate=RATE, n_chroma=12, radix2_exp=14, argmax=False)
@@ -261,12 +298,18 @@ def main(data: Path) -> None:
         "chroma": lambda part: scores(chroma, {k: cut(p) for k, p in part.items()}),
         "chroma, argmax off": lambda part: scores(smooth, {k: cut(p) for k, p in part.items()}),
     }
+
+    def alone(batch: dict[str, Pair]) -> dict[str, dict[str, Any]]:
+        return {name: {key: call({key: pair}) for key, pair in batch.items()} for name, call in calls.items()}
+
     values = {
         "versions": {name: importlib.metadata.version(name) for name in ("audiocraft", "torch", "hear21passt")},
-        "batch": {"kld": scores(passt, batch), "clap_score": scores(clap, batch, with_captions=True)},
+        "batch": {name: call(batch) for name, call in list(calls.items())[:2]},
         "padded batch": {"chroma": scores(chroma, batch)},
-        "alone": {name: {key: call({key: pair}) for key, pair in batch.items()} for name, call in calls.items()},
-        "long": {"kld": scores(passt, {name: levelled(pair) for name, pair in long_batch(data).items()})},
+        "alone": alone(batch),
+        "exact loudness": alone(exact),
+        "exact loudness, batch": {name: call(exact) for name, call in list(calls.items())[:2]},
+        "long": {"kld": scores(passt, long)},
     }
     arrays |= {"passt": fingerprint(passt.model.net), "clap": fingerprint(clap.model.model)}
     FIXTURES.mkdir(exist_ok=True)
@@ -275,4 +318,4 @@ def main(data: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(__file__).parents[3] / "shared" / "data")
+    main()

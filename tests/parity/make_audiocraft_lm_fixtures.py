@@ -34,6 +34,7 @@ KINDS = ("mono", "stereo", "melody", "delays")
 CODECS = {"codec": FIXTURES / "mono", "causal codec": FIXTURES / "causal_codec"}
 CAPTIONS = ("a slow piano", "fast drums and a distorted guitar, very loud")
 DELAYS = [0, 2, 3, 7]  # of the codebooks of "delays"
+FAR = (300, 1500)  # frames: 6 s and 30 s, the longest that MusicGen was trained on
 LONG, STRIDE = 4.3, 1.2  # seconds of a clip of several windows
 SECONDS = 2  # the clips that the models were trained on, as they say
 
@@ -47,6 +48,11 @@ def melody() -> np.ndarray:
 def sound() -> np.ndarray:
     """A sound (samples,) for the codec, not a whole number of frames long."""
     return parity.noise(RATE, 0.31)
+
+
+def far_codes(codebooks: int) -> np.ndarray:
+    """Codes (1, codebooks, frames) of a clip of 30 s."""
+    return np.random.default_rng(5).integers(CARD, size=(1, codebooks, FAR[-1]))
 
 
 def configuration(kind: str) -> dict[str, Any]:
@@ -175,13 +181,19 @@ def conditions(caption: str, wav: np.ndarray | None, chroma: bool) -> Any:
 
 
 def record(kind: str, lm: Any) -> dict[str, np.ndarray]:
-    """Logits of given codes, and greedy tokens with and without guidance, for each caption by itself.
+    """Logits of given codes, some far into a clip, and greedy tokens with and without guidance, for each caption alone.
 
-    By itself, because audiocraft does not mask the padding of text in a batch, and transformers does.
+    Alone, because audiocraft does not mask the padding of text in a batch, and transformers does.
     """
     import torch
 
     arrays: dict[str, np.ndarray] = {}
+    for frames in FAR:
+        codes = torch.from_numpy(far_codes(lm.n_q))[..., :frames]
+        condition = conditions(CAPTIONS[0], None, kind == "melody")
+        with torch.no_grad():
+            output = lm.compute_predictions(codes, [condition], keep_only_valid_steps=False)
+        arrays[f"{kind}/far {frames}"] = output.logits[:, :, -FRAMES:].numpy()
     for i, caption in enumerate(CAPTIONS):
         given = melody() if kind == "melody" and i == 0 else None
         condition = conditions(caption, given, kind == "melody")

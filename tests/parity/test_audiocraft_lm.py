@@ -62,30 +62,66 @@ def prompt(kind: str, case: int, melody: Path) -> Prompt:
     return Prompt(str(case), recorded.CAPTIONS[case], melody=melody if kind == "melody" and case == 0 else None)
 
 
-@pytest.mark.parametrize("case", range(len(recorded.CAPTIONS)))
-@pytest.mark.parametrize("kind", KINDS)
-def test_logits(kind: str, case: int) -> None:
-    network, config = parts(kind).network, parts(kind).network.config.decoder
-    codes = torch.from_numpy(VALUES[f"{kind}/{case}/codes"].astype(np.int64))
-    delays = delays_of(config)
-    laid = sequence(codes, delays, config.vocab_size)[..., :-1]
-    text = parts(kind).tokenizer(recorded.CAPTIONS[case], return_tensors="pt")
+def logits_of(kind: str, caption: str, codes: torch.Tensor, melody: np.ndarray | None = None) -> np.ndarray:
+    """evalkit's logits (codebooks, frames, codes) of given codes (1, codebooks, frames)."""
+    network = parts(kind).network
+    delays = delays_of(network.config.decoder)
+    laid = sequence(codes, delays, network.config.decoder.vocab_size)[..., :-1]
+    text = parts(kind).tokenizer(caption, return_tensors="pt")
     extra = {}
     if kind == "melody":
         chroma = torch.zeros(1, 1, 12)
         chroma[..., 0] = 1  # what audiocraft gives where there is no melody
-        if case == 0:
-            chroma = parts(kind).features(recorded.melody(), sampling_rate=recorded.RATE, return_tensors="pt")
-            chroma = chroma.input_features
+        if melody is not None:
+            chroma = parts(kind).features(melody, sampling_rate=recorded.RATE, return_tensors="pt").input_features
         extra = {"input_features": chroma}
     with torch.inference_mode():
         logits = network(**text, **extra, decoder_input_ids=laid.flatten(0, 1)).logits[:, -laid.shape[2] :]
-    ours = np.stack([logits[k, d : d + recorded.FRAMES].numpy() for k, d in enumerate(delays)])
+    return np.stack([logits[k, d : d + codes.shape[2]].numpy() for k, d in enumerate(delays)])
+
+
+@pytest.mark.parametrize("case", range(len(recorded.CAPTIONS)))
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits(kind: str, case: int) -> None:
+    codes = torch.from_numpy(VALUES[f"{kind}/{case}/codes"].astype(np.int64))
+    ours = logits_of(kind, recorded.CAPTIONS[case], codes, recorded.melody() if case == 0 else None)
     theirs = VALUES[f"{kind}/{case}/logits"][0]
     assert theirs.std() > 0.5
     parity.within(
         "MusicGen's language model: logits", ORIGINAL, f"{kind} {case}", parity.difference(ours, theirs), 1e-5
     )
+
+
+FAR_TOLERANCE = {300: 1e-4, 1500: 5e-4}
+
+
+def audiocraft_positions(count: int, dim: int) -> torch.Tensor:
+    """audiocraft's create_sin_embedding: (count, dim)."""
+    exponent = torch.arange(dim // 2, dtype=torch.float32)[None] / (dim // 2 - 1)
+    phase = torch.arange(count, dtype=torch.float32)[:, None] / (torch.full([], 10000.0) ** exponent)
+    return torch.cat([torch.cos(phase), torch.sin(phase)], dim=-1)
+
+
+@pytest.mark.parametrize("frames", recorded.FAR)
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_far_into_a_clip(kind: str, frames: int) -> None:
+    """Both compute the table of positions in float32, in another order, so that its phases differ as they grow."""
+    theirs = VALUES[f"{kind}/far {frames}"][0]
+    codes = torch.from_numpy(recorded.far_codes(len(theirs)))[..., :frames]
+    positions = parts(kind).network.get_submodule("decoder.model.decoder.embed_positions")
+    own = positions.weights
+
+    def compare(stage: str, tolerance: float) -> None:
+        ours = logits_of(kind, recorded.CAPTIONS[0], codes)[:, -recorded.FRAMES :]
+        parity.within(stage, ORIGINAL, f"{kind}, {frames} frames", parity.difference(ours, theirs), tolerance)
+
+    stage = "MusicGen's language model: logits far into a clip"
+    compare(f"{stage}, {frames / 50:g} s", FAR_TOLERANCE[frames])
+    positions.weights = audiocraft_positions(*own.shape)
+    try:
+        compare(f"{stage}, its table of positions", 1e-5)
+    finally:
+        positions.weights = own
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])

@@ -11,7 +11,7 @@ import torch
 
 from evalkit import compat
 from evalkit.encoders.chroma import Chroma
-from tests import parity
+from tests import music, parity
 
 RATE = 32000
 
@@ -41,11 +41,13 @@ def published_chroma(clip: np.ndarray, spectrogram, argmax: bool) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def clips(shared_data) -> dict[str, np.ndarray]:
+def clips() -> dict[str, np.ndarray]:
     return {
-        "bach": parity.music(shared_data, "bach.mp3", RATE, 0, 10),
-        "ravel": parity.music(shared_data, "bolero_ravel.mp3", RATE, 3, 4.2),
-        "electronic": parity.music(shared_data, "electronic.mp3", RATE, 0, 3),
+        **{f"{name}, 4.2 s": clip for name, clip in music.sounds(RATE, 4.2).items()},
+        **{f"{name}, 1 s": clip for name, clip in music.sounds(RATE, 1).items()},
+        **music.sounds(RATE, 30, "plain"),
+        **music.sounds(RATE, 4.2, "bach.mp3", "bolero_ravel.mp3"),
+        **music.sounds(RATE, 3, "electronic.mp3"),
         "noise": parity.noise(RATE, 2),
         "silence": parity.silence(RATE, 1),
         "whole hops": parity.noise(RATE, 1)[: 4096 * 6],

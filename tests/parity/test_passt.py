@@ -11,7 +11,7 @@ import torch
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.encoders.passt import PaSST, network_of
-from tests import parity
+from tests import music, parity
 
 ORIGINAL = "hear21passt 0.0.26, one by one"
 
@@ -42,32 +42,42 @@ def probabilities(original, segment: np.ndarray) -> np.ndarray:
         return original(torch.from_numpy(segment)[None]).softmax(-1).numpy()
 
 
-def test_probabilities_are_the_original_s(shared_data, published, encode):
+def compare(published, encode, clips: dict[str, np.ndarray]) -> None:
+    for (name, clip), p in zip(clips.items(), encode(list(clips.values())), strict=True):
+        assert p.dtype == np.float32
+        assert p.shape == (1, 527)
+        np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+        error = parity.difference(p, probabilities(published[1], clip))
+        parity.within("PaSST, 20 s: probabilities", ORIGINAL, name, error, 2e-5)
+
+
+def test_probabilities_are_the_original_s(published, encode):
+    compare(published, encode, music.sounds(32000, 0.5))
+    compare(published, encode, music.sounds(32000, 3, "hot", "pauses", "bach.mp3", start=3))
     clips = {
-        "bach, 3 s": parity.music(shared_data, "bach.mp3", 32000, 3, 3),
-        "electro, 10 s": parity.music(shared_data, "electro_2.mp3", 32000, 0, 10),
         "noise, 1 s": parity.noise(32000, 1),
         "silence, 1 s": parity.silence(32000, 1),
         "tone, 0.2 s": parity.sine(32000, 0.2),
-        "too short to count": parity.sine(32000, 0.15),
     }
-    ours = encode(list(clips.values()))
-    assert [p.shape for p in ours] == [(1, 527)] * 5 + [(0, 527)]
-    for (name, clip), p in zip(clips.items(), ours, strict=True):
-        assert p.dtype == np.float32
-        np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
-        if len(p):
-            error = parity.difference(p, probabilities(published[1], clip))
-            parity.within("PaSST, 20 s: probabilities", ORIGINAL, name, error, 2e-5)
+    compare(published, encode, clips)
+    (nothing,) = encode([parity.sine(32000, 0.15)])  # too short to count
+    assert nothing.shape == (0, 527)
 
 
-def test_segments_are_disjoint_and_unpadded(published, encode, shared_data):
+@pytest.mark.slow
+def test_probabilities_of_long_clips_are_the_original_s(published, encode):
+    compare(published, encode, music.sounds(32000, 7.3, "clipped", "pauses", "very quiet", "off centre", "hiss"))
+    compare(published, encode, music.sounds(32000, 10, "plain", "electro_2.mp3"))
+    compare(published, encode, music.sounds(32000, 20, "over full scale"))
+
+
+def test_segments_are_disjoint_and_unpadded(published, encode):
     twenty = PaSST(parity.random_asset("PaSST weights")).segments
     assert [len(s) for s in twenty(np.zeros(32000 * 20 + 4800, np.float32))] == [640000]
     assert [len(s) for s in twenty(np.zeros(32000 * 20 + 4801, np.float32))] == [640000, 4801]
     assert twenty(np.zeros(4800, np.float32)) == []
     encoder = PaSST(parity.random_asset("PaSST weights"), segment=1.0)
-    clip = parity.music(shared_data, "electro_1.mp3", 32000, 0, 2.5)
+    clip = music.sounds(32000, 2.5, "off centre")["off centre"]
     segments = encoder.segments(clip)
     assert [len(s) for s in segments] == [32000, 32000, 16000]
     np.testing.assert_array_equal(np.concatenate(segments), clip)
@@ -78,12 +88,9 @@ def test_segments_are_disjoint_and_unpadded(published, encode, shared_data):
         parity.within("PaSST, 20 s: probabilities", ORIGINAL, f"a segment of {len(segment)}", error, 2e-5)
 
 
-def test_many_clips_at_once_equal_one_by_one(encode, shared_data):
-    clips = [
-        parity.noise(32000, 1),
-        parity.sine(32000, 0.5),
-        parity.music(shared_data, "bach.mp3", 32000, 9, 1),
-    ]
+def test_many_clips_at_once_equal_one_by_one(encode):
+    kinds = ("plain", "very quiet", "bursts")
+    clips = [parity.noise(32000, 1), parity.sine(32000, 0.5), *music.sounds(32000, 1, *kinds).values()]
     together, reordered = encode(clips), encode(clips[::-1])[::-1]
     for clip, many, other in zip(clips, together, reordered, strict=True):
         (one,) = encode([clip])

@@ -12,7 +12,7 @@ from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.encoders.passt import PaSST, network_of
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
-from tests import parity
+from tests import music, parity
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +29,18 @@ def published():
     return Asset(name="PaSST weights", path=str(path)), original
 
 
-def test_embeddings_are_the_original_s(shared_data, published):
+def test_embeddings_are_the_original_s(published):
     asset, original = published
     clips = {
-        "bach, 2.5 s": parity.music(shared_data, "bach.mp3", 32000, 3, 2.5),
         "noise, 1 s": parity.noise(32000, 1),
         "tone, 1 s": parity.sine(32000, 1),
         "too short to count": parity.sine(32000, 0.15),
+        **music.sounds(32000, 2.5, "hot", "pauses", "very quiet", "bach.mp3", start=3),
+        **music.sounds(32000, 0.5, "off centre", "low", "bursts", "anti-phase"),
     }
     encode = PaSSTEmbedding(PaSST(asset, segment=2.0)).load(parity.cache(), "cpu")
     ours = encode(list(clips.values()))
-    assert [e.shape for e in ours] == [(2, 768), (1, 768), (1, 768), (0, 768)]
+    assert [e.shape for e in ours[:4]] == [(1, 768), (1, 768), (0, 768), (2, 768)]
     for (name, clip), embeddings in zip(clips.items(), ours, strict=True):
         assert embeddings.dtype == np.float32
         for embedding, segment in zip(embeddings, torch.from_numpy(clip).split(64000), strict=False):
@@ -47,7 +48,7 @@ def test_embeddings_are_the_original_s(shared_data, published):
                 theirs = original.get_scene_embeddings(segment[None]).numpy()[0]
             error = parity.difference(embedding, theirs)
             parity.within("PaSST, 20 s: embeddings", "hear21passt 0.0.26, one by one", name, error, 2e-5)
-    assert parity.difference(ours[1], ours[2]) > 0.1
+    assert parity.difference(ours[0], ours[1]) > 0.1
 
 
 def test_the_head_turns_embeddings_into_the_probabilities_of_kld(published):

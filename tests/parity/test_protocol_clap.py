@@ -24,18 +24,18 @@ from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, networ
 from evalkit.features.conditioning import condition, heard
 from evalkit.models.folder import Folder
 from evalkit.types import Prompt
-from tests import parity
+from tests import music, parity
 
 RATE = 48000
 CAPTIONS = {"a": "A slow piano ballad with a sad mood.", "b": "Fast techno, with a heavy kick drum.", "c": "Noise"}
 
 
 @pytest.fixture(scope="module")
-def files(shared_data, tmp_path_factory) -> Path:
+def files(tmp_path_factory) -> Path:
     """Quiet stereo files at 44.1 and 16 kHz, named as the captions."""
     folder = tmp_path_factory.mktemp("files")
-    for name, music, rate, seconds in (("a", "bach.mp3", 44100, 2.3), ("b", "electro_1.mp3", 16000, 1.7)):
-        left = parity.music(shared_data, music, rate, 2, seconds)
+    for name, kind, rate, seconds in (("a", "plain", 44100, 2.3), ("b", "pauses", 16000, 1.7)):
+        left = music.sounds(rate, seconds, kind)[kind]
         soundfile.write(folder / f"{name}.wav", np.stack([left, 0.5 * left]).T * 0.2, rate, subtype="FLOAT")
     soundfile.write(folder / "c.wav", parity.noise(44100, 1.2), 44100, subtype="FLOAT")
     return folder
@@ -113,11 +113,11 @@ def write_prompts(folder: Path) -> Path:
     return path
 
 
-def test_quantised_embeddings_are_laion_clap_s(shared_data):
+def test_quantised_embeddings_are_laion_clap_s():
     encoder = CLAPAudio(parity.random_asset("CLAP weights"), architecture="HTSAT-tiny", quantise=True)
     encode = encoder.load(parity.cache(), "cpu")
     for name, clip in {
-        "music": parity.music(shared_data, "bach.mp3", RATE, 1, 1.5),
+        **music.sounds(RATE, 1.5, "plain", "hot", "very quiet", "off centre", "bach.mp3", start=1),
         "over full scale": parity.noise(RATE, 1.0, level=0.7),
     }.items():
         theirs = laion(network(encoder), clip, tensor=False)  # which quantises
@@ -187,17 +187,17 @@ def test_stable_audio_s_clap_score(files):
         parity.within("CLAP: text, protocol stable_audio", "laion_clap 1.1.7", name, error, 1e-5, "absolute")
 
 
-def test_fusion_of_long_clips(shared_data):
+def test_fusion_of_long_clips():
     """Where laion_clap draws, evalkit takes the first possible part of each third; else they are the same."""
     encoder = CLAPAudio(parity.random_asset("CLAP weights"), architecture="HTSAT-tiny", fusion=True)
     module, encode = network(encoder), encoder.load(parity.cache(), "cpu")
-    music = parity.music(shared_data, "electro_2.mp3", RATE, 0, 13)
+    piece = music.sounds(RATE, 13, "bursts")["bursts"]
     clips = {
-        "2 s": music[: 2 * RATE],
-        "10 s": music[: 10 * RATE],
-        "one sample over": music[: 10 * RATE + 1],
-        "11 s": music[: 11 * RATE],
-        "13 s": music,
+        "2 s": piece[: 2 * RATE],
+        "10 s": piece[: 10 * RATE],
+        "one sample over": piece[: 10 * RATE + 1],
+        "11 s": piece[: 11 * RATE],
+        "13 s": piece,
     }
     together = encode(list(clips.values()))  # long and short ones in one batch
     state = np.random.get_state()[1].copy()

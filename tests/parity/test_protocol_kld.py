@@ -27,7 +27,7 @@ from evalkit.features.conditioning import condition, heard
 from evalkit.metrics.kld import KLD
 from evalkit.models.folder import Folder
 from evalkit.types import Features, Prompt
-from tests import parity
+from tests import music, parity
 
 RATE = 32000
 
@@ -66,12 +66,12 @@ def logits(passt_10sec):
 
 
 @pytest.fixture(scope="module")
-def files(shared_data, tmp_path_factory) -> Path:
+def files(tmp_path_factory) -> Path:
     """Stereo files at 44.1 kHz, quiet and off centre, and short, because a longer one becomes a window of 10 s."""
     folder = tmp_path_factory.mktemp("files")
-    music = 0.2 * parity.music(shared_data, "electro_1.mp3", 44100, 0, 1.45) + 0.01
+    piece = 0.2 * music.sounds(44100, 1.45, "hot")["hot"] + 0.01
     noise = parity.noise(44100, 1.3, level=0.05) + 0.02
-    for name, first, second in (("a", music, -0.5 * music), ("b", noise, 0.3 * noise)):
+    for name, first, second in (("a", piece, -0.5 * piece), ("b", noise, 0.3 * noise)):
         soundfile.write(folder / f"{name}.wav", np.stack([first, second]).T, 44100, subtype="FLOAT")
     return folder
 
@@ -82,10 +82,11 @@ def given(encoder, path: Path) -> np.ndarray:
     return heard(condition(clip, None, None), encoder.hears)
 
 
-def test_the_10_second_wrapper(shared_data, passt_10sec, logits):
+def test_the_10_second_wrapper(passt_10sec, logits):
     encode = PaSST(passt_10sec[0], network=10, segment=10.0).load(parity.cache(), "cpu")
     clips = {
-        "music, 2.5 s": parity.music(shared_data, "electro_1.mp3", RATE, 2, 2.5),
+        **music.sounds(RATE, 2.5, "plain", "pauses", "electro_1.mp3"),
+        **music.sounds(RATE, 0.5),
         "noise, 1 s": parity.noise(RATE, 1.0),
         "a tone, 0.2 s": parity.sine(RATE, 0.2),
     }
@@ -218,10 +219,11 @@ def panns():
     return Asset(name="PANNs weights", path=str(path)), original.eval()
 
 
-def test_panns(shared_data, panns):
+def test_panns(panns):
     """What the network itself gives, sigmoids, and whatever length is in the batch."""
     clips = {
-        "music, 2.5 s": parity.music(shared_data, "bach.mp3", 16000, 3, 2.5),
+        **music.sounds(16000, 2.5),
+        **{f"{name}, padded": clip for name, clip in music.sounds(16000, 1.0, "hot", "pauses", "bach.mp3").items()},
         "noise, 3 s": parity.noise(16000, 3.0),
         "a tone, padded": parity.sine(16000, 1.0),
     }

@@ -9,16 +9,16 @@ import torch
 from evalkit import audio, compat
 from evalkit.audio import RESAMPLERS, Audio, AudioError
 from evalkit.errors import EvalkitError
-from tests import parity
+from tests import music, parity
 
 RATES = [(44100, 16000), (32000, 16000), (48000, 16000), (22050, 16000), (16000, 32000), (44100, 48000)]
 
 
-def sounds(data, rate: int) -> dict[str, np.ndarray]:
+def sounds(rate: int) -> dict[str, np.ndarray]:
     """(channels, samples) at a rate, up to full scale."""
-    music = parity.music(data, "electro_1.mp3", rate, 1, 1.5)
+    clips = music.clips(rate, 1.0) | music.clips(rate, 1.5, "electro_1.mp3", start=1)
     return {
-        "music": (music / np.abs(music).max())[None],
+        **{name: clip / max(1, np.abs(clip).max()) for name, clip in clips.items()},
         "full-scale noise, stereo": np.random.default_rng(0).uniform(-1, 1, (2, rate + 37)).astype(np.float32),
         "shorter than the filter": parity.noise(rate, 0.002, level=0.3)[None],
         "step": np.repeat(np.float32([1, -1]), rate // 4)[None],
@@ -26,17 +26,17 @@ def sounds(data, rate: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("old", "new"), RATES)
-def test_resampy(shared_data, old, new):
+def test_resampy(old, new):
     import resampy
 
-    for name, samples in sounds(shared_data, old).items():
+    for name, samples in sounds(old).items():
         ours = audio.resample(Audio(samples, old), new, "resampy")
         assert (ours.rate, ours.samples.dtype) == (new, np.float32)
         theirs = resampy.resample(samples, old, new)  # with its default filter, in float32 as the packages call it
         assert ours.samples.shape == theirs.shape
         error = float(np.abs(ours.samples - theirs).max())
-        # its sums in float32 round
-        parity.within("resampling: resampy", "resampy 0.4.3", f"{old} to {new}, {name}", error, 3e-6, "of full scale")
+        # its sums of some hundred products round in float32
+        parity.within("resampling: resampy", "resampy 0.4.3", f"{old} to {new}, {name}", error, 1e-5, "of full scale")
         exact = resampy.resample(samples.astype(np.float64), old, new)
         error = float(np.abs(ours.samples - exact).max())
         parity.within(
@@ -45,7 +45,7 @@ def test_resampy(shared_data, old, new):
 
 
 @pytest.mark.parametrize(("old", "new"), RATES)
-def test_torchaudio_and_soxr(shared_data, old, new):
+def test_torchaudio_and_soxr(old, new):
     compat.prepare()
     import librosa
     import torchaudio
@@ -64,7 +64,7 @@ def test_torchaudio_and_soxr(shared_data, old, new):
         "soxr_hq": lambda x: librosa.resample(x, orig_sr=old, target_sr=new),  # its default
     }
     for resampler, original in originals.items():
-        for name, samples in sounds(shared_data, old).items():
+        for name, samples in sounds(old).items():
             ours, theirs = audio.resample(Audio(samples, old), new, resampler).samples, original(samples)
             assert ours.shape == theirs.shape
             assert ours.dtype == np.float32
@@ -72,8 +72,8 @@ def test_torchaudio_and_soxr(shared_data, old, new):
             parity.within(f"resampling: {resampler}", "the package itself", f"{old} to {new}, {name}", error, 0)
 
 
-def test_resamplers_differ_from_each_other(shared_data):
-    sound = Audio(sounds(shared_data, 44100)["full-scale noise, stereo"], 44100)
+def test_resamplers_differ_from_each_other():
+    sound = Audio(sounds(44100)["full-scale noise, stereo"], 44100)
     results = [audio.resample(sound, 16000, name).samples[:, :16000] for name in RESAMPLERS]
     for i, one in enumerate(results):
         assert all(np.abs(one - other[:, : one.shape[1]]).max() > 1e-3 for other in results[:i])

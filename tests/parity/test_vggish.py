@@ -11,7 +11,7 @@ import torch
 
 from evalkit.assets import Asset
 from evalkit.encoders.vggish import VGGish, log_mel
-from tests import parity
+from tests import music, parity
 
 ENCODER = VGGish(parity.random_asset("VGGish weights"))
 
@@ -51,14 +51,13 @@ def published_features(int16: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def clips(shared_data) -> dict[str, np.ndarray]:
+def clips() -> dict[str, np.ndarray]:
     ramp = parity.noise(16000, 3.0) * np.linspace(0, 1, 48000, dtype=np.float32)
     return {
-        "bach": parity.music(shared_data, "bach.mp3", 16000, 3, 4.3),
-        "electro": parity.music(shared_data, "electro_1.mp3", 16000, 0, 3),
-        "salience": parity.music(shared_data, "salience_1.wav", 16000, 0, 2.5),
+        **music.sounds(16000, 2.3),
+        **music.sounds(16000, 4.3, "bach.mp3", "electro_1.mp3", "salience_1.wav"),
         "noise": parity.noise(16000, 2.0),
-        "quiet": parity.noise(16000, 1.5, level=1e-4),
+        "faint noise": parity.noise(16000, 1.5, level=1e-4),
         "silence": parity.silence(16000, 2.0),
         "lopsided": -np.abs(ramp),  # no positive sample: the floor of 0.1 divides
         "one window": parity.sine(16000, 1.0),
@@ -89,7 +88,7 @@ def test_quantisation_is_bit_exact(clips):
         parity.within("VGGish: level and 16 bits", "torch's and ffmpeg's arithmetic", name, error, 0)
 
 
-@pytest.mark.parametrize("name", ["bach", "electro", "noise", "silence", "quiet"])
+@pytest.mark.parametrize("name", ["plain", "bursts", "pauses", "off centre", "noise", "silence", "faint noise"])
 def test_log_mel_is_torchvggish_s(clips, name):
     """torchvggish's front end is what frechet-audio-distance computes with."""
     from torchvggish import vggish_input
@@ -133,7 +132,7 @@ def test_embeddings_are_the_original_network_s_window_by_window(clips, published
             with torch.inference_mode():
                 expected = original(torch.from_numpy(window).float()[None, None])[0].numpy()
             error = parity.difference(embedding, expected)
-            parity.within("VGGish: embeddings", "torchvggish 0.2, window by window", name, error, 1e-5)
+            parity.within("VGGish: embeddings", "torchvggish 0.2, window by window", name, error, 2e-5)
     assert (np.concatenate(ours) < 0).any()  # there is no ReLU at the end
 
 
