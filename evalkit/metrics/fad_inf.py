@@ -27,10 +27,11 @@ class FADInfinity:
     against 1/n; here it is a parabola (least squares), because FAD is not a line of as few clips as music is
     evaluated on. The value may be slightly negative where the sets hardly differ.
 
-    Both sets are divided, by the same prompts. In those papers generated clips alone are, against a large reference
-    set that has nothing to do with them. Here each clip has its own reference, and what the two have in common makes
-    whole sets alike, but not a part of one and the whole other: the extrapolation would fall below zero. Parts are of
-    clips, not of windows, which within a clip are alike. docs/uncertainty.md has the measured bias of each way.
+    Both sets are divided, by the same prompts where they are paired. In those papers generated clips alone are,
+    against a large reference set that has nothing to do with them. Here each clip has its own reference, and what
+    the two have in common makes whole sets alike, but not a part of one and the whole other: the extrapolation
+    would fall below zero. Parts are of clips, not of windows, which within a clip are alike. docs/uncertainty.md
+    has the measured bias of each way.
 
     Resamples are those of FAD: the value varies with the clips as FAD does. The interval is about the FAD of
     infinitely many clips.
@@ -62,23 +63,27 @@ class FADInfinity:
 
     def __call__(self, generated: Features, reference: Features) -> Measured:
         """Compare windows (frames, dimensions). Raises EvalkitError for too few clips."""
-        pairs = zip(generated.ids, generated.values, reference.values, strict=True)
         # by id, so that the same clips are drawn in whatever order they come
-        kept = sorted((i, g, r) for i, g, r in pairs if len(g) and len(r))
-        ours, theirs = [g for _, g, _ in kept], [r for _, _, r in kept]
-        n = len(kept)
-        if n < FEWEST:
-            raise EvalkitError(f"FAD∞: {n} clips of at least one window are too few: use {FEWEST} or more")
-        dimensions = ours[0].shape[1]
-        worth = min(independent_frames(ours), independent_frames(theirs))
-        if worth < WORTH * dimensions:
-            raise EvalkitError(
-                f"FAD∞: {n:,} clips, whose windows are alike, are worth {worth:,.0f} independent windows, too few to "
-                f"extrapolate from with {dimensions:,} dimensions: use {math.ceil(WORTH * dimensions * n / worth):,} "
-                "clips or more"
-            )
-        parts, weights = self._parts(n)
-        distances = resampled_frechet_distances(ours, theirs, weights, weights, self.ddof)
+        sets = [{i: v for i, v in sorted(zip(s.ids, s.values, strict=True)) if len(v)} for s in (generated, reference)]
+        paired = generated.ids == reference.ids
+        if paired:
+            sets = [{i: one[i] for i in one if i in other} for one, other in (sets, sets[::-1])]
+        ours, theirs = (list(one.values()) for one in sets)
+        for clips in (ours, theirs):
+            n = len(clips)
+            if n < FEWEST:
+                raise EvalkitError(f"FAD∞: {n} clips of at least one window are too few: use {FEWEST} or more")
+            worth, needed = independent_frames(clips), WORTH * clips[0].shape[1]
+            if worth < needed:
+                raise EvalkitError(
+                    f"FAD∞: {n:,} clips, whose windows are alike, are worth {worth:,.0f} independent windows, too few "
+                    f"to extrapolate from with {clips[0].shape[1]:,} dimensions: use {math.ceil(needed * n / worth):,} "
+                    "clips or more"
+                )
+        rng = np.random.default_rng(self.seed)
+        parts, weights = self._parts(len(ours), rng)
+        other_weights = weights if paired else self._parts(len(theirs), rng)[1]
+        distances = resampled_frechet_distances(ours, theirs, weights, other_weights, self.ddof)
         means = [distances[parts == k].mean() for k in PARTS]
         value = float(np.polyfit(PARTS, means, 2)[-1])  # k parts are of n/k clips: against k is against 1/n
 
@@ -88,11 +93,10 @@ class FADInfinity:
 
         # nothing but rounding, which resamples repeat
         alike = means[0] < 1e-6 * np.trace(gaussian(theirs, self.ddof)[1])
-        return Measured(value, n=n, resampled=None if alike else resampled)
+        return Measured(value, n=len(ours), resampled=None if alike else resampled)
 
-    def _parts(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _parts(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Divide n clips again and again: into how many parts, (parts,), and which are in each part, (parts, n)."""
-        rng = np.random.default_rng(self.seed)
         numbers, rows = [], []
         for k in PARTS:
             for _ in range(self.repeats if k > 1 else 1):

@@ -37,7 +37,7 @@ def test_fad_inf_is_a_parabola_through_the_fads_of_parts_at_none() -> None:
     metric = FADInfinity(ENCODER, repeats=2)
     measured = metric(generated, reference)
     order = np.argsort(generated.ids)
-    numbers, rows = metric._parts(42)
+    numbers, rows = metric._parts(42, np.random.default_rng(0))
     assert numbers.tolist() == [1, *[2] * 4, *[3] * 6, *[4] * 8]
     points: dict[int, list[float]] = {}
     for number, row in zip(numbers, rows, strict=True):
@@ -64,6 +64,21 @@ def test_fad_inf_is_rid_of_what_few_clips_add_however_alike_clips_and_references
     fad, inf = (np.array(v) for v in values.values())
     error = inf.std(ddof=1) / 12**0.5
     assert abs(inf.mean()) < 4 * error and 4 * error < 0.5 * fad.mean()
+
+
+def test_fad_inf_of_sets_that_are_not_paired() -> None:
+    """Of unequal numbers of clips, one of them with other ids; both are of one distribution."""
+    values, fads = [], []
+    for seed in range(12):
+        generated, reference = gaussian_clips(2 * seed, 60, 5, 8), gaussian_clips(2 * seed + 1, 100, 5, 8)
+        reference = Features(tuple(f"r{i}" for i in reference.ids), reference.values)
+        values.append(FADInfinity(ENCODER)(generated, reference).value)
+        fads.append(FAD(ENCODER)(generated, reference).value)
+    error = np.std(values, ddof=1) / 12**0.5
+    assert abs(np.mean(values)) < 4 * error < 0.5 * np.mean(fads)
+    measured = FADInfinity(ENCODER)(generated, reference)
+    assert measured.n == 60 and measured.resampled is not None
+    assert np.isfinite(measured.resampled(np.ones((1, 60)), np.ones((1, 100)))).all()
 
 
 def test_fad_inf_of_other_renderings_is_not_below_zero() -> None:
