@@ -14,7 +14,7 @@ from .conftest import ROOT
 ROOMS = [
     "errors", "types", "contracts", "stats",
     "settings", "compat", "containers", "audio", "progress", "audioset",
-    "store", "weights", "batching", "assets",
+    "functional", "store", "weights", "batching", "assets",
     "prompts", "encoders", "metrics",
     "report", "results",
     "decoding", "checkpoints", "models",

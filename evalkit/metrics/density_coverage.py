@@ -11,7 +11,7 @@ import numpy as np
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.metrics import mean_over_items
-from evalkit.stats.neighbours import balls_around, clip_means, nearest_distances
+from evalkit.stats.neighbours import clip_means, covered, densities
 from evalkit.types import Features, Measured
 
 
@@ -66,10 +66,8 @@ class DensityCoverage:
                 f"{self.title}: {len(centres)} references with features are too few for k={self.k}: "
                 "use more prompts, or a smaller k"
             )
-        radii = nearest_distances(centres, self.k)
         if self.part == "density":
-            density = balls_around(points, centres, radii, closed=False) / self.k
+            density = densities(points, centres, self.k)
             return mean_over_items(generated.ids, np.split(density, np.cumsum(present)[:-1]))
-        covered = nearest_distances(centres, 1, among=points) < radii
-        items = np.split(covered, np.cumsum(present_references)[:-1])
+        items = np.split(covered(points, centres, self.k), np.cumsum(present_references)[:-1])
         return mean_over_items(reference.ids, items, of_references=True)

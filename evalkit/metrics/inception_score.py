@@ -11,6 +11,7 @@ from scipy.special import xlogy
 
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
+from evalkit.stats.divergence import inception_scores, splits
 from evalkit.types import Features, Measured
 
 
@@ -55,20 +56,13 @@ class InceptionScore:
                 f"Inception score: {len(used)} clips with features are too few: "
                 f"use at least {2 * self.splits} prompts for {self.splits} splits"
             )
-        parts = np.array_split(np.random.default_rng(self.seed).permutation(used), self.splits)
+        parts = splits(used, self.splits, self.seed)
         counts = np.array([float(len(segments)) for segments in values])
         sums = np.array([segments.sum(axis=0) for segments in values])
         negentropies = np.array([xlogy(segments, segments).sum() for segments in values])
 
         def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
-            scores = []
-            for part in parts:
-                drawn = generated_weights[:, part]
-                with np.errstate(invalid="ignore"):  # a resample may leave a split empty
-                    n = drawn @ counts[part]
-                    marginal = drawn @ sums[part] / n[:, None]
-                    scores.append(np.exp(drawn @ negentropies[part] / n - xlogy(marginal, marginal).sum(axis=1)))
-            return np.mean(scores, axis=0)
+            return inception_scores(counts, sums, negentropies, parts, generated_weights)
 
         ones = np.ones((1, len(values)))
         (value,) = resampled(ones, ones)

@@ -11,7 +11,7 @@ import numpy as np
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import mean_over_items
-from evalkit.stats.divergence import kl_divergence
+from evalkit.stats.divergence import directed_kl
 from evalkit.types import Features, Measured
 
 Direction = Literal["reference_generated", "generated_reference", "both"]
@@ -62,9 +62,4 @@ class KLD:
     def divergence(self, generated: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """The divergence of each pair of rows (segments, labels): (segments,), in nats."""
         both = min(len(generated), len(reference))  # a protocol that does not cut pairs may leave unlike lengths
-        generated, reference = generated[:both], reference[:both]
-        if self.direction == "reference_generated":
-            return kl_divergence(generated, reference, self.epsilon)
-        if self.direction == "generated_reference":
-            return kl_divergence(reference, generated, self.epsilon)
-        return kl_divergence(generated, reference, self.epsilon) + kl_divergence(reference, generated, self.epsilon)
+        return directed_kl(generated[:both], reference[:both], self.direction, self.epsilon)

@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.metrics import mean_over_items
-from evalkit.stats.neighbours import balls_around, clip_means, nearest_distances
+from evalkit.stats.neighbours import clip_means, near_set
 from evalkit.types import Features, Measured
 
 
@@ -61,6 +61,5 @@ class PrecisionRecall:
                 f"{self.title}: {len(centres)} clips with features are too few for k={self.k}: "
                 "use more prompts, or a smaller k"
             )
-        near = balls_around(points, centres, nearest_distances(centres, self.k), closed=True) > 0
-        items = np.split(near, np.cumsum(present)[:-1])
+        items = np.split(near_set(points, centres, self.k), np.cumsum(present)[:-1])
         return mean_over_items(sets[0].ids, items, of_references=self.part == "recall")

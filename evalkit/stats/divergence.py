@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy.special import xlogy
 
 
 def kl_divergence(predicted: np.ndarray, target: np.ndarray, epsilon: float = 1e-6) -> np.ndarray:
@@ -18,9 +21,50 @@ def kl_divergence(predicted: np.ndarray, target: np.ndarray, epsilon: float = 1e
     return total
 
 
+DIRECTIONS = ("reference_generated", "generated_reference", "both")
+
+
+def directed_kl(generated: np.ndarray, reference: np.ndarray, direction: str, epsilon: float) -> np.ndarray:
+    """Compute KL(reference ‖ generated) of each row, the other way round, or "both", their sum: (n,), in nats."""
+    forwards, backwards = (generated, reference), (reference, generated)
+    if direction == "both":
+        return kl_divergence(*forwards, epsilon) + kl_divergence(*backwards, epsilon)
+    return kl_divergence(*(forwards if direction == "reference_generated" else backwards), epsilon)
+
+
 def cosine_similarity(a: np.ndarray, b: np.ndarray, epsilon: float = 1e-8) -> np.ndarray:
     """Compute the cosine of the angle between rows of two arrays (n, d); norms are at least `epsilon`, as in torch."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     norms = [np.maximum(np.linalg.norm(x, axis=-1), epsilon) for x in (a, b)]
     similarity: np.ndarray = (a * b).sum(axis=-1) / (norms[0] * norms[1])
     return similarity
+
+
+def splits(clips: Sequence[int], number: int, seed: int) -> list[np.ndarray]:
+    """Divide the numbers of clips at random into parts of about equal size."""
+    return np.array_split(np.random.default_rng(seed).permutation(clips), number)
+
+
+def inception_scores(
+    counts: np.ndarray, sums: np.ndarray, negentropies: np.ndarray, parts: Sequence[np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Compute the inception score of each resample, averaged over parts of the clips, (resamples,).
+
+    Salimans et al. 2016, "Improved Techniques for Training GANs": the exponential of the mean KL divergence of a
+    segment's label probabilities from their mean. NaN where a resample leaves a part empty.
+
+    Args:
+        counts, sums, negentropies: of each clip the number of segments (clips,), the sum of their probabilities
+            (clips, labels), and the sum of p log p over segments and labels (clips,).
+        parts: the numbers of the clips of each part.
+        weights: how often each clip counts, (resamples, clips).
+    """
+    scores = []
+    for part in parts:
+        drawn = weights[:, part]
+        with np.errstate(invalid="ignore"):
+            n = drawn @ counts[part]
+            marginal = drawn @ sums[part] / n[:, None]
+            scores.append(np.exp(drawn @ negentropies[part] / n - xlogy(marginal, marginal).sum(axis=1)))
+    mean: np.ndarray = np.mean(scores, axis=0)
+    return mean

@@ -53,3 +53,28 @@ def balls_around(queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, cl
         for start in range(0, len(queries), ROWS)
     ]
     return np.concatenate(counts)
+
+
+def near_set(points: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
+    """Find which points (n, d) lie near a set (m, d): no farther from one of it than its k-th neighbour in it, (n,).
+
+    Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models".
+    """
+    return balls_around(points, others, nearest_distances(others, k), closed=True) > 0
+
+
+def densities(points: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
+    """Count the balls, each from one of a set (m, d) to its k-th neighbour in it, around points (n, d), over k, (n,).
+
+    Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models".
+    """
+    return balls_around(points, others, nearest_distances(others, k), closed=False) / k
+
+
+def covered(points: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
+    """Find in which balls, each from one of a set (m, d) to its k-th neighbour in it, lies any of the points, (m,).
+
+    Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models".
+    """
+    inside: np.ndarray = nearest_distances(others, 1, among=points) < nearest_distances(others, k)
+    return inside
