@@ -205,7 +205,7 @@ def test_a_run_says_how_many_clips_there_are(tmp_path: Path) -> None:
     assert "2 clips of each prompt: values are means over 2 sets of one clip per prompt" in text
     assert "2 clips" not in (one.path / "table.md").read_text()
     joined = join([one, two], across_protocols=False)
-    assert "each model's clips are the same in all results" in joined.notes
+    assert "synth: not the same clips in all results" in joined.notes
 
 
 def test_a_folder_holds_the_further_clips_by_name(tmp_path: Path) -> None:
