@@ -68,7 +68,7 @@ def prepare(folder: Path, clips: int) -> list[str]:
     theirs = dict(keyed[name] for name in plan.paired)
     for clips_of, encoders, level in (
         (generated_clips(plan, "folder", prompts), own, loudness),
-        (reference_clips(plan, prompts), theirs, None),
+        (reference_clips(plan, prompts, whole=False), theirs, None),
     ):
         extractor.clips(clips_of, encoders, loudness=level, refuse_silence=False, title="clips of silence")
     text = plan.metrics["clap_score"].reference_encoder

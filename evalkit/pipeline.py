@@ -66,23 +66,34 @@ def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
 
     Raises EvalkitError where too few can be used.
     """
-    references = reference_clips(plan, prompts)
+    made_here = [isinstance(model, Generator) for model in plan.models.values()]
+    references = reference_clips(plan, prompts, whole=not any(made_here))
     require_references(plan, references)
-    own = {name: Row(prompts.prompts, generated_clips(plan, name, prompts)) for name in plan.models}
-    return Clips(references, own, calibration_rows(plan, prompts, references))
+    # beside a generator, whose references are no longer than its clips, those of a folder have references of their own
+    whole = None if all(made_here) or not any(made_here) else reference_clips(plan, prompts, whole=True)
+    models = {
+        name: Row(prompts.prompts, generated_clips(plan, name, prompts), None if made else whole)
+        for name, made in zip(plan.models, made_here, strict=True)
+    }
+    return Clips(references, models, calibration_rows(plan, prompts, references))
 
 
 def _clips_of(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
     return clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title)
 
 
-def reference_clips(plan: Plan, prompts: PromptSet) -> list[Clip]:
-    """Find the reference recording of each prompt, or have a model render it."""
+def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
+    """Find the reference recording of each prompt, or have a model render it.
+
+    Args:
+        whole: whether all counts that the caption is about, or as much as generated clips last. Clips that were
+            made elsewhere may have any length, and are compared over what they and the whole references share.
+    """
     if not plan.paired and not any(row.needs_references for row in plan.calibration.values()):
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
     if isinstance(plan.references, Generator):
         return _clips_of(plan, prompts.prompts, plan.references, "references")
-    whole = plan.protocol.pair_length == "own"
+    whole = whole or plan.protocol.pair_length == "own"
     return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
 
 

@@ -214,7 +214,8 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
     ):
         if titles := [plan.metrics[name].title for name, label in plan.protocols.items() if label.endswith(mark)]:
             yield f"{said}: {', '.join(titles)}"
-    if shorter := short(measured.references):
+    generates = any(isinstance(model, Generator) for model in plan.models.values())
+    if generates and (shorter := short(measured.references)):
         alike = "; the clips compared with them are cut alike" if common else ""
         yield f"references shorter than {duration:g} s: {shorter}{alike}"
     for row in plan.calibration.values():
@@ -225,7 +226,13 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
             "and n counts the prompts of which every clip is usable"
         )
     for name in plan.models:
-        yield from _remarks_on_clips(plan, name, measured.generated[name], short(measured.generated[name]))
+        clips = measured.generated[name]
+        if isinstance(plan.models[name], Generator):
+            yield from _remarks_on_lengths(plan, name, clips, short(clips))
+        else:
+            yield from _remarks_on_cuts(plan, name, clips, measured.clips)
+        if silent := sum("digital silence" in clip.note for clip in clips):
+            yield f"{name}: {silent} of {len(clips)} clips are digital silence"
     for name, model in plan.models.items():
         checkpoint, hub_id = model.checkpoint if isinstance(model, Generator) else None, model.published
         if hub_id and checkpoint and (checkpoint.path or checkpoint.repo != hub_id):
@@ -237,11 +244,23 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
         for k, v in vars(plan.sampling).items()
         if k not in ("seed", "samples_per_prompt") and v != standard[k]
     ]
-    if changed and any(isinstance(model, Generator) for model in plan.models.values()):
+    if changed and generates:
         yield f"sampling differs from the model card's: {', '.join(changed)}"
 
 
-def _remarks_on_clips(plan: Plan, name: str, clips: Sequence[Clip], shorter: int) -> Iterator[str]:
+def _remarks_on_cuts(plan: Plan, name: str, clips: Sequence[Clip], table: pd.DataFrame) -> Iterator[str]:
+    """How long the clips are that were made elsewhere, where they are compared with references."""
+    if cut := [clip for clip in clips if clip.ok and clip.note.startswith("cut")]:
+        yield f"{name}: {len(cut)} of {len(clips)} clips are cut to their first {cut[0].seconds:g} s"
+    compared = table[(table.model == name) & (table.status == "ok") & (table.reference_status == "ok")].compared_length
+    if plan.paired and plan.protocol.pair_length == "common" and len(compared):
+        low, high = f"{compared.min():.1f}", f"{compared.max():.1f}"
+        span = f"{low} s" if low == high else f"{low} to {high} s"
+        yield f"{name}: clips and references are compared over their common length, {span}"
+
+
+def _remarks_on_lengths(plan: Plan, name: str, clips: Sequence[Clip], shorter: int) -> Iterator[str]:
+    """How many clips of a model are not as long as was asked for."""
     duration, rate = plan.sampling.duration, plan.protocol.sample_rate
     common = plan.protocol.pair_length == "common"
     if shorter:
@@ -250,8 +269,6 @@ def _remarks_on_clips(plan: Plan, name: str, clips: Sequence[Clip], shorter: int
     longer = sum(clip.ok and usable_seconds(clip, rate) > duration + 0.1 for clip in clips)
     if longer and plan.paired and common:
         yield f"{name}: clips longer than {duration:g} s: {longer}; references are compared with their beginning"
-    if silent := sum("digital silence" in clip.note for clip in clips):
-        yield f"{name}: {silent} of {len(clips)} clips are digital silence"
 
 
 def _remarks_on_conditions(plan: Plan, prompts: PromptSet) -> Iterator[str]:

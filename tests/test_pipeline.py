@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from evalkit.config import compose
 from evalkit.encoders.chroma import Chroma
@@ -15,6 +18,7 @@ from evalkit.models.synth.synth import Synth
 from evalkit.pipeline import clips_of_run, evaluate
 from evalkit.plan import Plan, make_plan
 from evalkit.recording import metric_infos, recorded
+from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed
 from evalkit.scoring.scores import score
 from evalkit.store.runs import RunFolder
@@ -75,3 +79,66 @@ def test_a_metric_with_the_name_of_another_column_is_refused_at_once(
     (tmp_path / "metric" / "mine.yaml").write_text(text)
     with pytest.raises(EvalkitError, match=f"tables have another column '{name}'"):
         make_plan(compose([*options, "metric=[mine]"], str(tmp_path)))
+
+
+SECONDS = {"a": (4.0, 4.0), "b": (3.0, 4.5), "c": (5.0, 2.5)}  # of clip and reference
+
+
+class TestClipsMadeElsewhere:
+    """Their lengths are their own: they and their references count as far as both go."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Callable[..., Result]:
+        rng, rate = np.random.default_rng(0), 16000
+        for place, side in enumerate(("clips", "references")):
+            (tmp_path / side).mkdir()
+            for i, seconds in SECONDS.items():
+                # a chord every half second, so that the chromagram has something to say all along
+                chords = rng.uniform(200, 800, (round(2 * seconds[place]), 3, 1))
+                tones = np.sin(2 * np.pi * chords * np.arange(rate // 2) / rate).mean(axis=1).ravel()
+                soundfile.write(tmp_path / side / f"{i}.wav", 0.5 * tones, rate)
+        (tmp_path / "prompts.csv").write_text("id,text\n" + "".join(f"{i},song {i}\n" for i in SECONDS))
+        common = ["prompts=table", f"prompts.path={tmp_path / 'prompts.csv'}", "metric=[chroma]", "sampling.duration=2"]
+        places = [f"prompts.references={tmp_path / 'references'}", f"cache_dir={tmp_path / 'cache'}"]
+        options = [*common, *places, f"output_dir={tmp_path / 'runs'}"]
+
+        def run(model: str, *more: str) -> Result:
+            clips = [f"model.folder.path={tmp_path / 'clips'}"] if "folder" in model else []
+            return evaluate(compose([f"model={model}", *clips, *options, *more]))
+
+        return run
+
+    def test_they_are_compared_over_their_common_length(self, run: Callable[..., Result]) -> None:
+        result = run("folder")
+        assert result.clips.compared_length.tolist() == [4.0, 3.0, 2.5]
+        assert result.clips.reference_length.tolist() == [4.0, 4.5, 2.5]
+        assert "folder: clips and references are compared over their common length, 2.5 to 4.0 s" in result.remarks
+        assert not any("shorter than" in remark or "longer than" in remark for remark in result.remarks)
+        again = run("folder", "sampling.duration=10")  # which is about clips that evalkit generates
+        pd.testing.assert_frame_equal(again.clips, result.clips)
+        assert again.scores.value.tolist() == result.scores.value.tolist()
+
+    def test_a_cut_is_asked_for_and_said(self, run: Callable[..., Result]) -> None:
+        result = run("folder", "model.folder.duration=2.75")
+        assert result.clips.compared_length.tolist() == [2.75, 2.75, 2.5]
+        assert "folder: 3 of 3 clips are cut to their first 2.75 s" in result.remarks
+        assert "folder: clips and references are compared over their common length, 2.5 to 2.8 s" in result.remarks
+        assert result.scores.value[0] != run("folder").scores.value[0]
+        with pytest.raises(EvalkitError, match=r"folder: duration=0\.5: must be at least 1 s, or null"):
+            run("folder", "model.folder.duration=0.5")
+
+    def test_beside_a_generator_each_row_has_its_own_lengths(self, run: Callable[..., Result]) -> None:
+        both, alone = run("[synth,folder]"), [run("synth"), run("folder")]
+        for name, one in zip(("synth", "folder"), alone, strict=True):
+            ours = both.clips[both.clips.model == name].reset_index(drop=True)
+            pd.testing.assert_frame_equal(ours, one.clips)
+            assert both.scores[both.scores.model == name].value.tolist() == one.scores.value.tolist()
+        assert both.clips.compared_length.tolist() == [2.0, 2.0, 2.0, 4.0, 3.0, 2.5]
+
+    def test_a_silent_reference_is_one_in_every_row(self, run: Callable[..., Result], tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "references" / "b.wav", np.zeros(4 * 16000), 16000)
+        both = run("[synth,folder]", "min_references=0.5")
+        assert both.clips.reference_status.tolist() == ["ok", "silent", "ok"] * 2
+        assert both.scores.n.tolist() == [2, 2]
+        with pytest.raises(EvalkitError, match="only 2 of 3 are usable"):
+            run("[synth,folder]")

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from evalkit.errors import EvalkitError
 from evalkit.prompts.audio_files import by_id, by_stem, normal, probed
+from evalkit.settings import MIN_SECONDS
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt
 
@@ -23,11 +24,14 @@ class Folder:
             id is the file's name without its suffix.
         manifest: a CSV or JSONL file with `id` and `path` of each clip, for clips with other names;
             paths are relative to the folder, or where none is given to that of the manifest.
+        duration: seconds of each clip that count, from its beginning; all of it where None. The references that clips
+            are compared with are then cut to what both have.
         published: the hub id that published numbers are joined on, where the clips come from it.
     """
 
     path: str | None = None
     manifest: str | None = None
+    duration: float | None = None
     published: str | None = None
 
     kind: ClassVar[str] = "folder"
@@ -38,6 +42,9 @@ class Folder:
             raise EvalkitError(
                 "the folder of clips is not set: give its path, as in model=folder model.folder.path=CLIPS"
             )
+
+        if self.duration is not None and not self.duration >= MIN_SECONDS:
+            raise EvalkitError(f"folder: duration={self.duration}: must be at least {MIN_SECONDS:g} s, or null")
 
     def find(self, prompts: Sequence[Prompt]) -> list[Clip]:
         """Find one clip per prompt, in order.
@@ -51,10 +58,11 @@ class Folder:
             problem = "is a file" if folder.is_file() else "does not exist"
             raise EvalkitError(f"the folder of clips '{folder}' {problem}: check the path")
         files = {name: [path] for name, path in by_id(manifest, folder).items()} if manifest else by_stem(folder)
-        return [_clip(prompt.id, files.get(normal(prompt.id), []), manifest or folder) for prompt in prompts]
+        source = manifest or folder
+        return [_clip(prompt.id, files.get(normal(prompt.id), []), source, self.duration) for prompt in prompts]
 
 
-def _clip(prompt_id: str, paths: list[Path], source: Path) -> Clip:
+def _clip(prompt_id: str, paths: list[Path], source: Path, duration: float | None) -> Clip:
     if len(paths) > 1:
         raise EvalkitError(f"two clips for '{prompt_id}': '{paths[0]}' and '{paths[1]}': remove one")
     if not paths:
@@ -64,4 +72,8 @@ def _clip(prompt_id: str, paths: list[Path], source: Path) -> Clip:
         return clip
     if not clip.frames:
         return Clip(prompt_id, clip.path, "unreadable", "no samples")
-    return dataclasses.replace(clip, sha256=sha256_file(paths[0]))
+    clip = dataclasses.replace(clip, sha256=sha256_file(paths[0]))
+    whole = clip.frames / clip.sample_rate
+    if duration is None or whole <= duration:
+        return clip
+    return dataclasses.replace(clip, seconds=duration, note=f"cut from {whole:.1f} s to its first {duration:g} s")

@@ -183,7 +183,7 @@ class Record:
         schema: the version of this record's form.
         prompts_info, references_info, protocol: what was measured against what, and how.
         metrics, rows: the columns and the rows of the table, in its order.
-        sampling: the sampling parameters; for clips that the run did not make, only the duration applies.
+        sampling: the sampling parameters; of clips that the run did not make none applies.
         uncertainty: level, resamples and seed of the confidence intervals.
         small_slice: number of prompts below which a slice is marked.
         remarks: what else a reader of the table must know, one sentence each.

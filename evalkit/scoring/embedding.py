@@ -83,17 +83,22 @@ class _Stage:
 
     def embedded(self, name: str, row: Row, model: bool) -> Embedded:
         """Encode one row's clips, and its references where they are cut otherwise than whole."""
-        references = self.references if row.references is None else row.references
+        against, references = self.whole, self.references
+        if row.references is not None:
+            references = row.references
+            if self.paired:
+                against, references = self._of_references(references, f"references of {name}", refuse_silence=True)
+                require_references(self.plan, references)
         sets = one_per_prompt(row)
         titles = [name, *(f"{name}, clip {number} of each prompt" for number in range(2, len(sets) + 1))]
-        seen = [self._sample(t, clips, references, row.paired) for t, clips in zip(titles, sets, strict=True)]
+        seen = [self._sample(t, clips, references, against, row.paired) for t, clips in zip(titles, sets, strict=True)]
         checked = mark(row.clips, [clip for checked, _, _ in seen for clip in checked])
         require_generated(self.plan, name, checked)
-        whole = dataclasses.replace(row, clips=checked, references=references)
-        return Embedded(name, whole, model, [cut for _, cut, _ in seen], [sides for _, _, sides in seen])
+        known = dataclasses.replace(row, clips=checked, references=references)
+        return Embedded(name, known, model, [cut for _, cut, _ in seen], [sides for _, _, sides in seen])
 
     def _sample(
-        self, title: str, clips: list[Clip], references: list[Clip], paired: bool
+        self, title: str, clips: list[Clip], references: list[Clip], against: dict[str, Features], paired: bool
     ) -> tuple[list[Clip], list[Clip], dict[tuple[str, str], Features]]:
         """One clip per prompt: as decoding shows them, as they were cut, and their features by encoder and side."""
         cut, cut_references = clips, references
@@ -102,8 +107,7 @@ class _Stage:
         same = cut == clips  # the usual case, in which every clip is decoded once
         whole, checked = self._of_generated(clips, self.plan.metrics.values() if same else self.alone, title)
         pairs = whole if same else self._of_generated(cut, self.paired, f"{title}, cut as its references")[0]
-        against = self.whole
-        if cut_references != self.references:
+        if cut_references != references:
             # the beginning of a recording may be silent, and is then compared as it is
             against, _ = self._of_references(cut_references, f"references, cut as {title}", refuse_silence=False)
         sides = {
