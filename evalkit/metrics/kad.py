@@ -22,6 +22,8 @@ class KAD:
     the reference windows, and a scale of 100, as in kadtk. Two differences from kadtk 1.0: it takes
     the bandwidth from the generated set, against its own description; and its authors recommend
     PANNs' embeddings, not VGGish's. The value may be negative where the sets hardly differ.
+    It is unbiased for independent windows; those of a clip are alike, so that it is larger the fewer clips there
+    are (docs/uncertainty.md): compare at the same number.
 
     Resamples keep the bandwidth. Near zero their interval is a rough one.
 
