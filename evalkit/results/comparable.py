@@ -83,22 +83,25 @@ def reasons(record: Record, row: str, metric: str, published: Published) -> list
 
 
 def unverified(record: Record, row: str, metric: str) -> list[str]:
-    """Name what a score depends on and nobody can check, because only the user knows it, or no digest is known."""
+    """Name what a comparison rests on and nobody can check, because only the user knows it, or no digest is known."""
     score = _Score(record, row, metric)
     info, found = score.row, list(score.metric.weights or ())
     named = []
-    if info.published and not info.calibration:
-        if not info.generated:
-            named.append(f"checkpoint and sampling of {row}, taken for {info.published}")
-        elif info.checkpoint is None:
-            named.append(f"checkpoint of {row}, taken for {info.published}")
-        else:
-            found.insert(0, info.checkpoint)
-        if len(score.references):
-            named.append("references")
-    return named + [
+    if info.checkpoint:
+        found.insert(0, info.checkpoint)
+    elif info.published:
+        what = "checkpoint" if info.generated else "checkpoint and sampling"
+        named.append(f"{what} of {row}, taken for {info.published}")
+    if len(score.references):
+        named.append("references")
+    return named + unverified_weights(found)
+
+
+def unverified_weights(weights: Iterable[WeightsInfo]) -> list[str]:
+    """Name the weight files of which it is not known whether they are the published ones."""
+    return [
         f"{one.name} ({one.source.rpartition('/')[2] if '://' in one.source else one.source}, {one.digest[:12]})"
-        for one in found
+        for one in weights
         if one.published is None
     ]
 
@@ -181,7 +184,10 @@ def _references(score: _Score, published: Published) -> Iterator[str]:
         yield "references were not recorded"
     elif info.rendered_by:
         yield f"references rendered by {info.rendered_by}, not recordings"
-    yield from _alike("references", score.references["reference_sha256"])
+    references = score.references
+    yield from _alike("references", references["reference_sha256"])
+    if same := int((references["sha256"] == references["reference_sha256"]).sum()):
+        yield f"{same:,} of {len(references):,} clips are their references"
 
 
 def _alike(what: str, digests: pd.Series[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
 from evalkit.report.numbers import ARROWS, absent
-from evalkit.results.comparable import prompt_digests, unverified
+from evalkit.results.comparable import prompt_digests, unverified, unverified_weights
 from evalkit.results.record import Count, MetricInfo, Record, count
 
 
@@ -140,8 +140,11 @@ def notes(record: Record) -> list[str]:
         if named and line.casefold().startswith(f"{named[-1]}: ".casefold()):  # it names its metric itself
             line = line[len(named[-1]) + 2 :]
         lines.append(": ".join([*named, line]))
-    if unchecked := dict.fromkeys(x for s in records(scores) for x in unverified(record, s["model"], s["metric"])):
-        lines.append(f"not verified, because no digest of what was published is known: {'; '.join(unchecked)}")
+    unchecked = [x for s in records(joined) for x in unverified(record, s["model"], s["metric"])]
+    unchecked += [x for info in record.metrics.values() for x in unverified_weights(info.weights or ())]
+    if unchecked:
+        said_once = "; ".join(dict.fromkeys(unchecked))
+        lines.append(f"not verified, because no digest of what was published is known: {said_once}")
     if scores["low"].notna().any():
         lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, over prompts")
     return [*lines, *record.remarks]

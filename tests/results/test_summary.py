@@ -70,8 +70,11 @@ def test_notes_say_each_thing_once_and_of_whom() -> None:
         "published: MusicGen model card, https://example.org/card",
         "Chroma cosine similarity: no value was published",  # about all models, so none is named
         "musicgen_stereo_small: FAD, KLD, CLAP score: nothing was published",
+        "not verified, because no digest of what was published is known: references",
         "a remark",
     ]
+    titled = {("musicgen_small", "fad"): "fad: too few clips"}  # as an error names its metric
+    assert "musicgen_small: FAD: too few clips" in notes(record(notes=titled))
     everywhere = {(name, metric): "one\ntwo" for name in VALUES for metric in TITLES}
     assert notes(record(published={}, notes=everywhere))[1:] == ["one", "two"]
     assert table(record(notes=everywhere))["note"].tolist() == ["one; two"] * 2
