@@ -140,6 +140,10 @@ def notes(record: Record) -> list[str]:
         if named and line.casefold().startswith(f"{named[-1]}: ".casefold()):  # it names its metric itself
             line = line[len(named[-1]) + 2 :]
         lines.append(": ".join([*named, line]))
+    others = [one for info in record.metrics.values() for one in info.weights or () if one.published is False]
+    lines += dict.fromkeys(
+        f"not the published file: {one.name} ({one.source}, {one.digest[:12]})" for one in others if one.digest
+    )
     unchecked = [x for s in records(joined) for x in unverified(record, s["model"], s["metric"])]
     unchecked += [x for info in record.metrics.values() for x in unverified_weights(info.weights or ())]
     if unchecked:

@@ -235,6 +235,11 @@ def test_what_no_digest_is_known_of_is_said_once(measured: Record, published: Pu
     assert said(of_metric(measured, weights=(CLAP,))) == []
 
 
+def test_a_file_that_is_not_the_published_one_is_named(measured: Record) -> None:
+    other = of_metric(measured, weights=(replace(CLAP, digest="4" * 64, published=False),))
+    assert "not the published file: CLAP weights (/clap.pt, 444444444444)" in notes(other)
+
+
 def test_every_released_checkpoint_with_a_value_says_what_it_fixes() -> None:
     """Only the model cards of MusicGen and MAGNeT fix enough to be compared with."""
     fixed = {
