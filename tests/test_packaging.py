@@ -19,9 +19,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from evalkit import __version__
 from evalkit.config import compose
 
 from .conftest import ROOT
@@ -101,6 +103,23 @@ def test_the_distributions_hold_every_file(dist: Path, wheel: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         source = {name.partition("/")[2] for name in archive.getnames()}
     assert source >= wanted | conf | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "CHANGELOG.md"}
+
+
+def test_the_citation_has_what_its_schema_requires_and_says_what_the_project_says() -> None:
+    """That is CFF 1.2.0; its schema allows no other keys of an author that is no person."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert cited.keys() >= {"cff-version", "message", "authors", "title"} and cited["cff-version"] == "1.2.0"
+    assert (cited["type"], cited["version"], cited["license"]) == ("software", __version__, table["license"])
+    assert cited["authors"] == table["authors"] and cited["keywords"] == table["keywords"]
+
+
+def test_the_hooks_before_a_commit_are_those_of_make_lint() -> None:
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert repo["repo"] == "local"  # so that nothing is fetched, and the versions are those that are pinned
+    entries = [hook["entry"].removeprefix(".venv/bin/").replace(" --force-exclude", "") for hook in repo["hooks"]]
+    lint = (ROOT / "Makefile").read_text("utf-8").partition("lint: ")[2].split("\n\n")[0]
+    assert entries == [line.partition("/")[2].replace(" --check", "") for line in lint.splitlines()[1:]]
 
 
 def is_source(path: Path) -> bool:

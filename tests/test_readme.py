@@ -17,6 +17,7 @@ from evalkit.config import build, compose
 from evalkit.types import Features
 
 from .conftest import ROOT
+from .test_contributing import RECIPES
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -65,9 +66,9 @@ def test_the_demos_table_is_shown() -> None:
     assert "@@" not in README
 
 
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "conf").rglob("*.yaml")]
+TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "conf").rglob("*.yaml")]
 TEXTS += [*(ROOT / "evalkit").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
-EXAMPLES = ("cosine",)  # what the README shows how to add
+EXAMPLES = ("cosine", *(Path(name).stem for name, _ in RECIPES))  # what texts show how to add
 
 
 def exists(dotted: str) -> bool:
