@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Document, Row, Table
 from evalkit.report.numbers import ARROWS
+from evalkit.results.comparable import SECONDS
 from evalkit.results.options import Options, leaves
 from evalkit.results.record import MetricInfo, Record
 from evalkit.results.summary import heading, main_table, notes, random_weights, unique_titles, warning
@@ -30,7 +31,8 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
     """
     if twice := [str(path) for path, n in Counter(result.path.resolve() for result in results).items() if n > 1]:
         raise EvalkitError(f"'{twice[0]}' is given twice: give each result once")
-    durations = sorted({result.sampling["duration"] for result in results})
+    made = [result for result in results if any(r.generated and not r.calibration for r in result.rows.values())]
+    durations = sorted({result.sampling["duration"] for result in made})
     if len(durations) > 1:
         seconds = " and ".join(f"{duration:g} s" for duration in durations)
         raise EvalkitError(
@@ -66,6 +68,7 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
         notes=[
             *([f"different computations, not comparable down a column: {mixed}"] if protocols else []),
             *differing,
+            *_durations(results, runs),
             *_notes(results, runs),
             *_same_clips(results),
         ],
@@ -234,6 +237,19 @@ def _numbers(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
         elif len(rows) > 1:
             said.setdefault("of as many prompts, but not of the same ones", []).append(title)
     return [f"{', '.join(titles)}: {text}" for text, titles in said.items()]
+
+
+def _durations(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
+    """Where clips last longer in one row than in another, as those may that were made elsewhere."""
+    rows: dict[float, list[str]] = {}
+    for result, run in zip(results, runs, strict=True):
+        lengths = result.clips[result.clips["status"] == "ok"].groupby("model")["length"].median()
+        for model, seconds in lengths.dropna().items():
+            if not result.rows[str(model)].calibration:
+                rows.setdefault(round(seconds, 1), []).append(f"{model} ({run})")
+    if not rows or max(rows) - min(rows) <= SECONDS:
+        return []
+    return ["clips of different durations: " + "; ".join(f"{s:g} s: {', '.join(rows[s])}" for s in sorted(rows))]
 
 
 def _used(result: Record, model: str, metric: str) -> frozenset[str]:

@@ -329,3 +329,12 @@ def test_other_durations_and_one_result_given_twice_are_refused() -> None:
         join([made(), longer], across_protocols=True)
     with pytest.raises(EvalkitError, match="first' is given twice"):
         join([made(), made("second"), made()], across_protocols=False)
+
+
+def test_clips_that_were_there_may_be_longer_and_that_is_said() -> None:
+    """Their duration is not the one asked for of generated clips."""
+    there = made("there", rows={"musicgen_small": row(generated=False)}, sampling={**MADE.sampling, "duration": 5.0})
+    document = join([made(), replace(there, clips=there.clips.assign(length=20.0))], across_protocols=False)
+    said = "clips of different durations: 10 s: musicgen_small (first); 20 s: musicgen_small (there)"
+    assert said in document.notes
+    assert not any("durations" in note for note in join([made(), there], across_protocols=False).notes)
