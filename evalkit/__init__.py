@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from evalkit.metrics import Metric
+    from evalkit.models import Existing, Model
+    from evalkit.prompts import Prompts
     from evalkit.results.result import Result
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "load"]
 
 
-def evaluate(*overrides: str, config_dir: str | None = None) -> Result:
+def evaluate(
+    *overrides: str,
+    models: Mapping[str, Model | Existing] | None = None,
+    prompts: Prompts | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    config_dir: str | None = None,
+    quiet: bool = False,
+) -> Result:
     """Run the main job from Python with the options of `evalkit run`, and return its result.
 
-    For example `evalkit.evaluate("model=musicgen_small", "prompts=musiccaps", "prompts.first=100")`.
-    `config_dir` adds a folder of your own YAMLs. Raises evalkit.errors.EvalkitError for a mistake in
-    the options or a missing file.
+    For example `evalkit.evaluate("model=musicgen_small", "prompts=musiccaps", "prompts.first=100")`. What is given as
+    an object takes the place of what would be built by default; everything else is as the options say. Objects are
+    described in the result's configuration, cached and recorded as what a YAML describes.
+
+    Args:
+        overrides: options, KEY=VALUE.
+        models, metrics: components by name, which is the row's or the column's name in the table.
+        prompts: the prompt set.
+        config_dir: a folder of your own YAMLs.
+        quiet: show no progress and no warnings; the result's run.log has them. The option engine.quiet does the same.
+
+    Raises evalkit.errors.EvalkitError for a mistake in the options or a missing file.
     """
-    from evalkit.config import compose
+    from evalkit.objects import Objects, compose_with
     from evalkit.pipeline import evaluate as run
 
-    return run(compose(list(overrides), config_dir))
+    options = [*overrides, *(["engine.quiet=true"] if quiet else [])]
+    return run(*compose_with(options, config_dir, Objects(models or {}, metrics or {}, prompts)))
 
 
 def load(path: str | Path) -> Result:

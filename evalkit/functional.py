@@ -2,7 +2,7 @@
 
 Arrays are (items, dimensions), of any float type, one row per clip or window; computing is in float64 and the result is
 a number. All raise EvalkitError for arrays of another shape, for values that are not finite, and for too few items.
-Intervals, protocols and networks are those of `evalkit.evaluate` and `evalkit.score`, whose metrics compute with the
+Intervals, protocols and networks are those of `evalkit.evaluate`, whose metrics compute with the
 same code.
 
 >>> import numpy as np

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from evalkit import progress
 from evalkit.calibration import Material, Row, usable_recordings
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import usable_seconds
 from evalkit.generation.clips import clips_of
 from evalkit.models import Existing, Generator
+from evalkit.objects import Objects
 from evalkit.plan import Plan, make_plan, require_files
 from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
@@ -41,20 +43,23 @@ class Clips:
     calibration: dict[str, Row]
 
 
-def evaluate(config: DictConfig) -> Result:
+def evaluate(config: DictConfig, given: Objects | None = None) -> Result:
     """Run the main job: prompts to clips, to features, to scores, to the record of all of it.
 
     Each stage keeps what it makes in the cache, by content, and asks there first: a run that was
     stopped, or that differs from an earlier one, makes only what is new. Raises EvalkitError for a
     mistake of the user and for a file that is missing.
+
+    Args:
+        given: components that were made in Python, which the configuration describes.
     """
-    with known_digests(Cache(config.cache_dir).root):
-        plan = make_plan(config)
+    with progress.silenced(config.engine.quiet), known_digests(Cache(config.cache_dir).root):
+        plan = make_plan(config, given)
         prompts = plan.prompts.load(plan.cache)
         slices = groups(prompts.prompts, plan.slices)
         require_files(plan)
         folder = RunFolder(plan.output_dir, plan.name)
-        with logging_to(folder):
+        with logging_to(folder, on_screen=not config.engine.quiet):
             clips = clips_of_run(plan, prompts)
             features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
             scores = score(plan, metric_infos(plan), features, slices)
@@ -127,13 +132,13 @@ def calibration_rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip])
 
 
 @contextmanager
-def logging_to(folder: RunFolder) -> Iterator[None]:
-    """Write evalkit's log, and Python's warnings, to the run's folder, and evalkit's warnings to stderr."""
+def logging_to(folder: RunFolder, on_screen: bool = True) -> Iterator[None]:
+    """Write evalkit's log, and Python's warnings, to the run's folder, and evalkit's warnings to stderr too."""
     file = logging.FileHandler(folder.path / "run.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is reported by what writes results
     screen = logging.StreamHandler()
-    screen.setLevel(logging.WARNING)
+    screen.setLevel(logging.WARNING if on_screen else logging.CRITICAL + 1)
     own, warned = logging.getLogger("evalkit"), logging.getLogger("py.warnings")
     before = own.level, own.propagate
     own.setLevel(logging.INFO)

@@ -18,6 +18,7 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator, Model
+from evalkit.objects import Objects
 from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
 from evalkit.protocols import followed, protocol_of, remarks
@@ -99,8 +100,12 @@ class Plan:
         return list(dict.fromkeys(networks))
 
 
-def make_plan(config: DictConfig) -> Plan:
-    """Build and check all components of a configuration. Raises EvalkitError for what cannot work."""
+def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
+    """Build and check all components of a configuration, and those that are given in place of its own.
+
+    Raises EvalkitError for what cannot work.
+    """
+    given = given or Objects()
     check(config)
     allow = list(config.allow_targets)
     engine = Engine(**{str(k): v for k, v in config.engine.items()})
@@ -108,8 +113,8 @@ def make_plan(config: DictConfig) -> Plan:
     engine.dtype = pick_dtype(engine.dtype, engine.device)
     sampling = Sampling(**{str(k): v for k, v in config.sampling.items()})
     cache = Cache(config.cache_dir)
-    metrics = {str(name): build(node, allow) for name, node in config.metric.items()}
-    models = {str(name): build(node, allow) for name, node in config.model.items()}
+    metrics = {str(name): given.metrics.get(name) or build(node, allow) for name, node in config.metric.items()}
+    models = {str(name): given.models.get(name) or build(node, allow) for name, node in config.model.items()}
     for name, model in models.items():
         if isinstance(model, Generator):
             require(f"model.{name}", model, Model)
@@ -122,14 +127,14 @@ def make_plan(config: DictConfig) -> Plan:
             raise EvalkitError(f"metric.{name}: tables have another column '{name}': give the metric another name")
         require(f"metric.{name}", metric, Metric)
         require_encoders(f"metric.{name}", metric)
-    prompts = build(config.prompts, allow)
+    prompts = build(config.prompts, allow) if given.prompts is None else given.prompts
     require("prompts", prompts, Prompts)
     if isinstance(prompts.references, Generator):
         require("prompts.references", prompts.references, Model)
         require_random("prompts.references", prompts.references)
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     protocol = protocol_of(config)
-    protocols, changes = followed(config, metrics, cache)
+    protocols, changes = followed(config, metrics, cache, given.metrics)
     plan = Plan(
         config=plain,
         cache=cache,

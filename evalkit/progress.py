@@ -30,6 +30,20 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.2f} {self.unit}/s" if speed else f"– {self.unit}/s")
 
 
+_quiet = False
+
+
+@contextmanager
+def silenced(quiet: bool) -> Iterator[None]:
+    """Show no progress while the block runs, if that is asked for; the log gets its lines all the same."""
+    global _quiet
+    before, _quiet = _quiet, _quiet or quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the block calls what it is given with how many are done.
@@ -50,8 +64,8 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
         )
 
     with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
-        _lines(line, on_stderr=not console.is_terminal),
+        Progress(*columns, console=console, disable=_quiet or not console.is_terminal) as bar,
+        _lines(line, on_stderr=not (_quiet or console.is_terminal)),
     ):
         task = bar.add_task(title, total=total)
 

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from evalkit.assets import assets_of
-from evalkit.config import compose, conf_dir, nothing_given, yamls
+from evalkit.assets import Asset, assets_of
+from evalkit.config import build, compose, conf_dir, nothing_given, yamls
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric
 from evalkit.settings import PROTOCOL_NAME, Protocol
@@ -43,13 +43,18 @@ def protocol_of(config: DictConfig) -> Protocol:
     return protocol
 
 
-def followed(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) -> tuple[dict[str, str], list[str]]:
+def followed(
+    config: DictConfig, metrics: Mapping[str, Metric], cache: Cache, given: Collection[str] = ()
+) -> tuple[dict[str, str], list[str]]:
     """The protocol that each metric follows, and what was changed in it.
 
     That is the name of the configuration's protocol, marked where a run departs from it: "(changed)" where a
     switch or a weight file is another than that of the protocol's YAML, or the metric another than that of its
     own YAML; "(extended)" where the protocol does not define the metric, which is then computed from what the
     protocol makes of the clips. Random weights are no change, because they are announced by themselves.
+
+    Args:
+        given: the metrics that were made in Python, not from the configuration.
     """
     protocol = protocol_of(config)
     name, own = protocol.name, _own_protocols(config)
@@ -70,7 +75,10 @@ def followed(config: DictConfig, metrics: Mapping[str, Metric], cache: Cache) ->
 
     def mark(metric: str) -> str:
         known = metric in standard.metric
-        altered = known and _switches(standard.metric[metric]) != _switches(config.metric[metric])
+        if known and metric in given:
+            altered = not _same(metrics[metric], build(standard.metric[metric]), cache)
+        else:
+            altered = known and _switches(standard.metric[metric]) != _switches(config.metric[metric])
         if changes or altered or not all(asset.published(cache) for asset in assets_of(metrics[metric])):
             return f"{name} (changed)"
         return name if known and metric in protocol.defines else f"{name} (extended)"
@@ -177,3 +185,15 @@ def _switches(node: Any) -> Any:
     if isinstance(plain, dict):
         return {key: _switches(value) for key, value in plain.items() if key != "path"}
     return plain
+
+
+def _same(ours: Any, theirs: Any, cache: Cache) -> bool:
+    """Whether a component that was made in Python computes what that of a YAML does; random weights are no change."""
+    if isinstance(ours, Asset) and isinstance(theirs, Asset):
+        if ours.path:  # the file need not say of itself what the published one is
+            return dataclasses.replace(theirs, path=ours.path, random_seed=None).published(cache)
+        return ours.random or (ours.url, ours.repo, ours.revision) == (theirs.url, theirs.repo, theirs.revision)
+    if dataclasses.is_dataclass(ours):
+        names = [f.name for f in dataclasses.fields(ours)]
+        return type(ours) is type(theirs) and all(_same(getattr(ours, n), getattr(theirs, n), cache) for n in names)
+    return bool(ours == theirs)

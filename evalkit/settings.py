@@ -48,6 +48,7 @@ class Engine:
     batch_size: int | None = None  # clips generated at once; None for what the device's memory holds
     feature_batch_size: int = 16  # clips embedded at once
     keep_going: bool = False  # score what is there when clips could not be generated
+    quiet: bool = False  # no progress and no warnings on the screen; the log has them
 
 
 @dataclass
