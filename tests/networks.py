@@ -21,7 +21,7 @@ def network(kind: str = "stereo", dtype: str = "float32", seed: int = 0, **sizes
 
     melody, stereo = "melody" in kind, "stereo" in kind
     text = transformers.T5Config(vocab_size=800, d_model=24, d_kv=24, d_ff=48, num_layers=1, num_heads=1)
-    shape = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape: dict[str, Any] = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     shape |= {"num_codebooks": 8 if stereo else 4, "audio_channels": 2 if stereo else 1, "initializer_factor": 0.3}
     prefix = "MusicgenMelody" if melody else "Musicgen"
     decoder = getattr(transformers, f"{prefix}DecoderConfig")(**shape | sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,9 +43,9 @@ def test_unequal_tokens_are_noticed(model: Model) -> None:
 
 def test_both_sides_make_codes_of_one_shape(model: Model) -> None:
     prompts = generation_sides.prompts_of(model.tokenizer, 2)
-    codes = model.codes(prompts, generation.sampling_of(model, 12), 2)
+    codes = np.stack([c for c in model.codes(prompts, generation.sampling_of(model, 12), 2) if c is not None])
     expected = generation_sides.generated(model, prompts, 12)
-    assert (len(codes), *codes[0].shape) == tuple(expected.shape) == (2, 8, 9)
+    assert codes.shape == tuple(expected.shape) == (2, 8, 9)
 
 
 def test_all_the_way_to_files(model: Model) -> None:

@@ -29,7 +29,7 @@ from evalkit.metrics.kld import KLD
 from evalkit.models.synth.synth import Synth
 from evalkit.models.tiny import TinyStereo
 from evalkit.plan import Plan, calibration_of
-from evalkit.recording import Result
+from evalkit.results.result import Result
 from evalkit.results.scored import Scored
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
@@ -57,6 +57,7 @@ def test_halves_share_no_clip_and_use_each_once(n: int) -> None:
     assert row.references is not None
     size = n // 2
     assert len(row.prompts) == len(row.clips) == len(row.references) == size and not row.paired
+    assert row.references is not None
     assert [p.id for p in row.prompts] == [c.id for c in row.clips] == [c.id for c in row.references]
     assert all(clip.sha256 == f"content {clip.id[1:]}" for clip in row.clips)
     assert len({clip.sha256 for clip in [*row.clips, *row.references]}) == 2 * size
@@ -66,7 +67,8 @@ def test_halves_share_no_clip_and_use_each_once(n: int) -> None:
 @pytest.mark.parametrize("n", [2, 3, 8, 41])
 def test_no_shuffled_reference_is_its_own_prompt_s(n: int) -> None:
     row = made(Shuffled(), references(n))
-    assert row.paired and [c.id for c in row.clips] == [c.id for c in row.references] == [p.id for p in row.prompts]
+    assert row.paired and row.references is not None
+    assert [c.id for c in row.clips] == [c.id for c in row.references] == [p.id for p in row.prompts]
     assert all(clip.sha256 != reference.sha256 for clip, reference in zip(row.clips, row.references, strict=True))
     for side in (row.clips, row.references):
         assert len({clip.sha256 for clip in side}) == n
@@ -393,7 +395,7 @@ def test_halves_are_compared_whole_as_sets_and_not_clip_by_clip(tmp_path: Path) 
 
     recordings = clips(tmp_path / "r", 2, 3, 4)
     row = made(Halves(), list(zip(PROMPTS.prompts, recordings, strict=True)))
-    assert row.clips[0].seconds != row.references[0].seconds
+    assert row.references is not None and row.clips[0].seconds != row.references[0].seconds
     the_plan = plan(tmp_path, sets=Sets(), pairs=OneByOne())
     sets, pairs = scored(the_plan, recordings, row)
     assert (sets.value, sets.n) == ((row.clips[0].seconds or 0) + (row.references[0].seconds or 0), 1)

@@ -86,18 +86,24 @@ def test_greedy_tokens_are_those_of_generate(kind: str, scale: float) -> None:
         assert_equal(got, expected, sampler, delays_of(net.config.decoder))
 
 
+def kept(loop: Loop) -> Any:
+    """The buffers that a loop keeps for the next batch."""
+    assert loop._kept is not None
+    return loop._kept[1]
+
+
 @pytest.mark.parametrize("bucket", [1, 16])
 def test_a_batch_that_overflowed_leaves_nothing_behind(bucket: int) -> None:
     net, texts, sampler = network("stereo"), captions([7, 13]), Greedy(3.0)
     loop = Loop(net.decoder, bucket)
     expected = ours(net, texts, 40, sampler, padded=16, loop=loop)
-    memory = loop._kept[1].memory
+    memory = kept(loop).memory
     with torch.inference_mode():
         for tensor in (*memory.keys, *memory.values):
             tensor.fill_(torch.nan)
     # the loop keeps its buffers for the same sampler only
     assert torch.equal(ours(net, texts, 40, sampler, padded=16, loop=loop), expected)
-    assert loop._kept[1].memory is memory
+    assert kept(loop).memory is memory
 
 
 @pytest.mark.parametrize("clips", [1, 2, 8])
@@ -258,7 +264,7 @@ def test_a_step_reads_nothing_back_and_moves_nothing() -> None:
     with torch.inference_mode():
         conditions = conditioner(conditioner.encode(texts, 16), [5, 9], [None, None], True)
         expected = loop(laid, conditions, Greedy(3.0))
-        batch = loop._kept[1]
+        batch = kept(loop)
         state = [batch.laid, batch.position, batch.step_number, *batch.memory.keys, *batch.memory.values]
         places = [tensor.data_ptr() for tensor in state]
         batch.laid.copy_(laid)

@@ -11,8 +11,10 @@ import pytest
 import soundfile
 import torch
 
-from evalkit.decoding import codec, model
+from evalkit import audio
+from evalkit.decoding import codec
 from evalkit.decoding.model import fitting, padded_length
+from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import runner
 from evalkit.settings import Sampling
@@ -73,13 +75,13 @@ def test_batch_mates_order_and_dummy_rows_change_no_bit(kind: str) -> None:
 def test_logits_are_the_same_bits_beside_other_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the tokens: at a constant batch size no bit of a clip's logits changes."""
     seen: list[torch.Tensor] = []
-    original = model.Sampler.__call__
+    original = Sampler.__call__
 
     def spy(self: Any, logits: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         seen.append(logits[:, 0].clone())
         return original(self, logits, step)
 
-    monkeypatch.setattr(model.Sampler, "__call__", spy)
+    monkeypatch.setattr(Sampler, "__call__", spy)
     run = load()
     codes(run, PROMPTS[:3], rows=8)
     first, seen[:] = torch.stack(seen), []
@@ -155,7 +157,7 @@ def test_long_clips_are_made_window_by_window() -> None:
         for start in (30, 60, 90):  # windows of 50 frames, each 30 frames later
             part = torch.full((2, 8, min(50, 115 - start)), -1)
             part[:, :, :20] = torch.from_numpy(whole[:, :, start : start + 20].astype(np.int64))
-            sampler = model.Sampler([p.id for p in PROMPTS[:2]], 8, sampling, "cpu")
+            sampler = Sampler([p.id for p in PROMPTS[:2]], 8, sampling, "cpu")
             captions = [run._tokens(p) for p in PROMPTS[:2]]
             states = run.conditioner.encode(captions, 32)
             made = run.window_codes(part, captions, states, [None, None], sampler, start)
@@ -171,7 +173,7 @@ def test_a_continuation_begins_with_what_it_continues(kind: str, tmp_path: Path)
     path = write(tmp_path / "a.wav", 0.4)
     prompt = dataclasses.replace(PROMPTS[0], continuation=path)
     (made,) = codes(run, [prompt], sampling)
-    given = run.codec.encode(model.audio.read(path))
+    given = run.codec.encode(audio.read(path))
     assert given.shape == (8 if kind == "stereo" else 4, 20)
     np.testing.assert_array_equal(made[:, :20], given)
     (alone,) = codes(run, [PROMPTS[0]], sampling)
@@ -185,7 +187,7 @@ def test_a_continuation_begins_with_what_it_continues(kind: str, tmp_path: Path)
 def test_continuations_are_coded_as_transformers_does(kind: str, tmp_path: Path) -> None:
     run = load(kind)
     path = write(tmp_path / "a.wav", 0.5, channels=2 if kind == "stereo" else 1)
-    waves = torch.from_numpy(model.audio.read(path).samples)
+    waves = torch.from_numpy(audio.read(path).samples)
     with torch.inference_mode():
         kwargs = run.network._prepare_audio_encoder_kwargs_for_generation(waves[None], {}) if kind == "stereo" else None
         expected = (
@@ -193,7 +195,7 @@ def test_continuations_are_coded_as_transformers_does(kind: str, tmp_path: Path)
             if kwargs
             else run.network.audio_encoder.encode(waves[None]).audio_codes[0].flatten(0, 1)
         )
-    np.testing.assert_array_equal(run.codec.encode(model.audio.read(path)), expected.numpy())
+    np.testing.assert_array_equal(run.codec.encode(audio.read(path)), expected.numpy())
 
 
 def test_a_continuation_as_long_as_the_clip_is_one_line(tmp_path: Path) -> None:
@@ -236,7 +238,12 @@ def test_on_a_gpu_codes_are_decoded_within_a_budget(monkeypatch: pytest.MonkeyPa
     expected = run.codec.decode(made)
     sizes: list[int] = []
     original = codec.Codec._decode
-    monkeypatch.setattr(codec.Codec, "_decode", lambda self, part: sizes.append(len(part)) or original(self, part))
+
+    def spy(self: Any, part: Any) -> Any:
+        sizes.append(len(part))
+        return original(self, part)
+
+    monkeypatch.setattr(codec.Codec, "_decode", spy)
     monkeypatch.setattr(codec, "BUDGET", 2 * 2 * 0.4 * codec.BYTES + 1)
     monkeypatch.setattr(run.codec, "alone", False)
     for clip, other in zip(run.codec.decode(made), expected, strict=True):

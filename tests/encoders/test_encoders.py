@@ -54,7 +54,7 @@ def configured(name: str, random_weights: int | None, *options: str):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_encoders_keep_the_contract(name):
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    states = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()
     encode = ENCODERS[name].load(parity.cache(), "cpu")
     given = inputs(name)
     features = encode(given)
@@ -70,7 +70,7 @@ def test_encoders_keep_the_contract(name):
     assert shared > 0
     assert np.abs(features[0][:shared] - features[1][:shared]).max() > 1e-3
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert (np.random.get_state()[1] == states[1]).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == states[1]).all()
 
 
 @pytest.mark.parametrize("name", ENCODERS)

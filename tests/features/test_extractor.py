@@ -14,7 +14,7 @@ import soundfile
 
 from evalkit import audio
 from evalkit.audio import Audio
-from evalkit.encoders import Input
+from evalkit.encoders import Input, Reads
 from evalkit.features.conditioning import condition, usable_samples
 from evalkit.features.extractor import Extractor
 from evalkit.store.cache import Cache
@@ -30,8 +30,9 @@ class Levels:
 
     sample_rate: int = RATE
     kind: ClassVar[str] = "statistics"
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
     calls: ClassVar[list[int]] = []
 
     @property
@@ -130,7 +131,12 @@ def test_features_are_cached_and_do_not_depend_on_batch_or_order(tmp_path: Path)
 def test_each_clip_is_decoded_once_for_all_encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     original = audio.read
-    monkeypatch.setattr("evalkit.features.conditioning.audio.read", lambda path: decoded.append(path) or original(path))
+
+    def spy(path: Path) -> Audio:
+        decoded.append(path)
+        return original(path)
+
+    monkeypatch.setattr("evalkit.features.conditioning.audio.read", spy)
     clips = [write(tmp_path / f"{i}.wav", tone(1 + i / 10)) for i in range(3)]
     (at_32k, at_16k), _ = extract(tmp_path, clips, Levels(), Levels(16000))
     assert len(decoded) == 3

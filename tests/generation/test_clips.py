@@ -129,7 +129,7 @@ def test_a_kill_in_mid_batch_leaves_no_trace_in_the_result(tmp_path: Path, monke
     child = os.fork()
     if not child:
         manifests = []
-        original = generate.write_manifest
+        original = write_manifest
 
         def deadly(path: Path, value: Any) -> None:
             manifests.append(path)

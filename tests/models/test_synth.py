@@ -13,8 +13,8 @@ import scipy.signal
 
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.composer import DEFAULTS, INSTRUMENTS, Part, compose, read_caption
-from evalkit.models.synth.instruments import VOICES, tone
-from evalkit.models.synth.synth import OTHER_CAPTIONS, RATE, Synth, detuned, other_caption
+from evalkit.models.synth.instruments import RATE, VOICES, tone
+from evalkit.models.synth.synth import OTHER_CAPTIONS, Synth, detuned, other_caption
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.seeds import keyed

@@ -15,7 +15,7 @@ from evalkit.prompts.slices import Group, Slice, groups
 from evalkit.prompts.slices.caption_length import CaptionLength
 from evalkit.prompts.slices.label import Label
 from evalkit.prompts.slices.tag import Tag
-from evalkit.recording import Result
+from evalkit.results.result import Result
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from tests.prompts.made import like_musiccaps

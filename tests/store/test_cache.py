@@ -7,7 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_no_space_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(EvalkitError, match=r"no space left to write '.*x': free some"):
         write_atomic(tmp_path / "x", lambda file: file.write(b"1"))
     assert list(tmp_path.iterdir()) == []
@@ -139,7 +139,12 @@ def test_a_digest_is_kept_while_nothing_shows_a_change(tmp_path: Path, monkeypat
     path.write_bytes(b"1")
     opened = []
     real = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: opened.append(file.name) or real(file, name))
+
+    def spy(file: Any, name: str) -> Any:
+        opened.append(file.name)
+        return real(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", spy)
     with store.known_digests(cache.root):
         first = store.sha256_file(path)
     store._digests.clear()
