@@ -148,9 +148,9 @@ def test_a_wrong_value_is_one_line(option: str, message: str) -> None:
 def test_dc_is_removed_at_the_rate_of_the_file() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(0.2, 0.1, (2, 44100)).astype(np.float32)
-    sound = Sound(Audio(samples, 44100), Audio(samples, 44100))
+    sound = Sound(*[Audio(samples, 44100)] * 3)
     first = Audio(samples[:1] - samples[:1].mean(), 44100)
-    plain = heard(Sound(first, first), Input(16000, "first", "torchaudio"))
+    plain = heard(Sound(first, first, first), Input(16000, "first", "torchaudio"))
     np.testing.assert_allclose(heard(sound, Input(16000, "first", "torchaudio", remove_dc=True)), plain, atol=1e-7)
     assert abs(heard(sound, Input(16000, "first", "torchaudio")).mean() - 0.2) < 1e-3
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from evalkit.audio import RESAMPLERS
-from evalkit.errors import unknown
+from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
 
 Channels = Literal["mean", "first", "side", "stereo"]
@@ -20,7 +20,8 @@ class Input:
     """What an encoder of audio is given of a clip.
 
     Attributes:
-        sample_rate: Hz.
+        sample_rate: Hz. None for the rate of the file itself, at which nothing is resampled; the encoder is then
+            given Audio, which says the rate, and hears the clip as "stored".
         channels: "mean" of all channels; the "first" one; "side", half the difference of left and
             right; or "stereo", both (a mono clip is on both sides).
         resampler: see `evalkit.audio.resample`.
@@ -28,7 +29,7 @@ class Input:
         remove_dc: subtract the mean of a clip before it is resampled.
     """
 
-    sample_rate: int
+    sample_rate: int | None
     channels: Channels = "mean"
     resampler: str = "julius"
     level: Literal["protocol", "stored"] = "protocol"
@@ -39,6 +40,8 @@ class Input:
             raise unknown("resampler", self.resampler, RESAMPLERS)
         if self.channels not in get_args(Channels):
             raise unknown("channels", self.channels, get_args(Channels))
+        if self.sample_rate is None and self.level != "stored":
+            raise EvalkitError("what is heard at the file's own rate is heard as stored: set level")
 
 
 def mono_input(sample_rate: int, channels: str, resampler: str, remove_dc: bool) -> Input:
@@ -87,6 +90,7 @@ class Encoder(Protocol):
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load what turns items into features. Raises EvalkitError for files that are missing or damaged.
 
-        The function takes a list of clips (samples,), or (2, samples) for an encoder that hears stereo, of
+        The function takes a list of clips (samples,), or (2, samples) for an encoder that hears stereo, of Audio
+        with these samples for one that hears each file's own rate, of
         captions or of Prompts, and gives a list of float32 arrays (frames, dimensions), in order.
         """

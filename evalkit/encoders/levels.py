@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from evalkit.audio import Audio
 from evalkit.encoders import Input, Reads
 from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
@@ -20,7 +21,7 @@ class Frames(NamedTuple):
     """Levels of one clip: arrays (frames,), of samples that are within ±1 at full scale.
 
     Attributes:
-        seconds: length of each frame; the last one may be shorter.
+        seconds: length of each frame; the first one may be shorter.
         left_mean, right_mean: mean sample, that is, the DC offset.
         left, right, mid, side: mean square; mid is half the sum of left and right, side half their difference.
         clipped: share of samples, of both channels, at full scale or beyond.
@@ -49,49 +50,49 @@ class Frames(NamedTuple):
 
 @dataclass(frozen=True)
 class Levels:
-    """Short-time levels of both channels, as the clip is stored: its loudness is not changed first.
+    """Short-time levels of both channels, as the clip is stored: at its own rate and loudness.
 
-    A clip of another sample rate is resampled, which rounds flat tops: clipping is exact only for
-    clips of `sample_rate`. A generated clip that goes beyond full scale is heard as the model made it.
+    Resampling would round flat tops, and ring into silence. A generated clip that goes beyond full scale is
+    heard as the model made it.
 
     Attributes:
-        frame: seconds; frames do not overlap.
+        frame: seconds; frames do not overlap, and end where the clip ends.
     """
 
     frame: float = 0.1
-    sample_rate: int = 32000
-    resampler: str = "julius"
     kind: ClassVar[str] = "levels"
     reads: ClassVar[Reads] = "audio"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     random: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if round(self.frame * self.sample_rate) < 1:
-            raise EvalkitError(f"levels: frame={self.frame:g} s is shorter than a sample")
+        if not self.frame >= 0.001:
+            raise EvalkitError(f"levels: frame={self.frame:g} s: must be at least 0.001 s")
 
     @property
     def hears(self) -> Input:
-        return Input(self.sample_rate, "stereo", self.resampler, level="stored")
+        return Input(None, "stereo", level="stored")
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
-        """No weights; the function gives (frames, 9), which `Frames` names, for clips (2, samples)."""
+        """No weights; the function gives (frames, 9), which `Frames` names, for Audio (2, samples)."""
         return lambda clips: [self.levels(clip) for clip in clips]
 
-    def levels(self, clip: np.ndarray) -> np.ndarray:
+    def levels(self, clip: Audio) -> np.ndarray:
         """Levels of a clip (2, samples), computed in float64: (frames, 9) float32."""
-        samples = np.asarray(clip, np.float64)
+        samples = np.asarray(clip.samples, np.float64)
         left, right = samples
         full = np.abs(samples) >= FULL_SCALE
-        starts = np.arange(0, samples.shape[1], round(self.frame * self.sample_rate))
-        lengths = np.diff(starts, append=samples.shape[1])
+        total, length = samples.shape[1], self.frame * clip.rate
+        # counted from the end, where silence is looked for; rounded one by one, so that ten frames are a second
+        starts = np.unique(np.maximum(0, total - np.round(length * np.arange(1, total / length + 1)).astype(int)))
+        lengths = np.diff(starts, append=total)
 
         def mean(values: np.ndarray) -> np.ndarray:
             means: np.ndarray = np.add.reduceat(values, starts) / lengths
             return means
 
         columns = Frames(
-            lengths / self.sample_rate,
+            lengths / clip.rate,
             mean(left),
             mean(right),
             mean(left**2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +34,12 @@ class Sound:
     Attributes:
         stored: (channels, samples) as they were made.
         levelled: the same at the protocol's loudness, where it prescribes one.
+        own: as stored, at the rate of the file, as nothing has been resampled yet.
     """
 
     stored: Audio
     levelled: Audio
+    own: Audio
 
     @property
     def peak(self) -> float:
@@ -61,20 +64,24 @@ def condition(clip: Clip, rate: int | None, loudness: float | None, resampler: s
     if part.shape[1] < length - 0.1 * rate:
         raise AudioError(f"truncated: {part.shape[1] / rate:.1f} s where its header says {length / rate:.1f} s")
 
-    def filled(part: np.ndarray) -> Audio:
+    def filled(part: np.ndarray, rate: int = rate, length: int = length) -> Audio:
         return Audio(np.pad(part, ((0, 0), (0, length - part.shape[1]))), rate)
 
     stored = levelled = filled(part)
+    first, many = round(clip.start * raw.rate), usable_samples(clip, None)
+    own = filled(samples[:, first : first + many], raw.rate, many)
     if loudness is not None:
         # BS.1770 as computed here knows no LFE channel: surround counts as its downmix
         level = audio.downmix(whole) if whole.samples.shape[0] > 2 else whole
         levelled = filled(audio.normalize_loudness(level, loudness).samples[:, kept])
-    return Sound(stored, levelled)
+    return Sound(stored, levelled, own)
 
 
-def heard(sound: Sound, hears: Input) -> np.ndarray:
-    """What an encoder gets of a sound: (samples,), or (2, samples) for stereo."""
+def heard(sound: Sound, hears: Input) -> Any:
+    """What an encoder gets of a sound: (samples,), or (2, samples) for stereo; Audio at the file's own rate."""
     whole = sound.stored if hears.level == "stored" else sound.levelled
+    if hears.sample_rate is None:
+        whole = sound.own
     if hears.channels == "first":
         part = whole.samples[:1]
     elif hears.channels == "mean":
@@ -86,5 +93,7 @@ def heard(sound: Sound, hears: Input) -> np.ndarray:
         part = np.stack([left, right]) if hears.channels == "stereo" else (left - right)[None] / 2
     if hears.remove_dc:
         part = part - part.mean(axis=1, keepdims=True)
+    if hears.sample_rate is None:
+        return Audio(part, whole.rate)
     samples = audio.resample(Audio(part, whole.rate), hears.sample_rate, hears.resampler).samples
     return samples if hears.channels == "stereo" else samples[0]

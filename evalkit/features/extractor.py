@@ -62,7 +62,7 @@ class Heard(NamedTuple):
     """What the encoders get of a clip, and the peak of the clip as it was made."""
 
     peak: float
-    inputs: dict[Input, np.ndarray]
+    inputs: dict[Input, Any]
 
 
 Missing = tuple[Clip, str, list[str]]  # a clip, its key, and the encoders whose features are not cached

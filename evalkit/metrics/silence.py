@@ -2,7 +2,8 @@
 
 MusicGen's model card says that the model "sometimes generates end of songs, collapsing to silence".
 A frame of 0.1 s is silent if the RMS of both channels together is under -60 dB of full scale, as
-stored, which is also where ffmpeg's silencedetect draws the line.
+stored, which is also where ffmpeg's silencedetect draws the line. Frames are of the clip at its own sample
+rate, since resampling rings into silence, and end where it ends, so that no silence is lost to their grid.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Collapse:
 
     Attributes:
         threshold: dB of full scale (RMS 1); frames below it are silent.
-        shortest: seconds; a shorter silence at the end is a rest, or the end of a sound.
+        shortest: seconds, in whole frames; a shorter silence at the end is a rest, or the end of a sound.
     """
 
     encoder: Encoder

@@ -30,8 +30,8 @@ def noise(seconds: float, level: float = 0.1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, level, (2, round(seconds * RATE))).astype(np.float32)
 
 
-def frames(clip: np.ndarray) -> Frames:
-    (values,) = Levels().load(Cache("unused"), "cpu")([clip])
+def frames(clip: np.ndarray, rate: int = RATE) -> Frames:
+    (values,) = Levels().load(Cache("unused"), "cpu")([Audio(clip, rate)])
     assert values.dtype == np.float32
     return Frames.of(values)
 
@@ -55,6 +55,16 @@ def test_means_over_the_clip_are_those_of_all_samples_whatever_its_length(sample
     expected = [*exact.mean(axis=1), *(exact**2).mean(axis=1), (mid**2).mean(), (side**2).mean()]
     names = ("left_mean", "right_mean", "left", "right", "mid", "side")
     np.testing.assert_allclose([ours.mean(name) for name in names], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16001, 22050, 32000, 44100, 48000, 96000])
+def test_frames_end_with_the_clip_and_ten_are_a_second_at_any_rate(rate: int) -> None:
+    for total in (rate, 2 * rate - 1, 2 * rate + 1, 5 * rate // 2, 7):
+        seconds = frames(np.zeros((2, total), np.float32), rate).seconds
+        assert seconds.sum() == pytest.approx(total / rate, rel=1e-6) and (seconds > 0).all()
+        np.testing.assert_allclose(seconds[1:], 0.1, atol=1 / rate)
+        assert seconds[0] <= 0.1 + 1 / rate
+        np.testing.assert_allclose(seconds[-10:].sum(), min(1, total / rate), rtol=1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5])
@@ -99,7 +109,9 @@ def test_a_stored_clip_is_heard_as_the_model_made_it(tmp_path: Path) -> None:
     extractor, encoder = Extractor(cache, "cpu", 1, RATE), Levels()
     key = extractor.key(encoder)
     features, _ = extractor.clips(clips, {key: encoder}, loudness=-14.0, refuse_silence=False, title="loud")
-    np.testing.assert_allclose(features[key].values[0], Levels().levels(noise(1.0, 0.9)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        features[key].values[0], Levels().levels(Audio(noise(1.0, 0.9), RATE)), rtol=1e-4, atol=1e-6
+    )
     assert np.abs(condition(clips[0], RATE, -14.0).levelled.samples).max() <= 1  # what it does not hear
 
 
@@ -108,15 +120,16 @@ def test_mono_is_on_both_sides(tmp_path: Path) -> None:
     from evalkit.features.conditioning import Sound, heard
 
     mono = Audio(noise(0.2)[:1], RATE)
-    clip = heard(Sound(mono, mono), Levels().hears)
-    assert Levels().hears == Input(RATE, "stereo", "julius", "stored")
-    assert frames(clip).side.max() == 0 and np.array_equal(frames(clip).left, frames(clip).mid)
+    clip = heard(Sound(mono, mono, mono), Levels().hears)
+    assert Levels().hears == Input(None, "stereo", level="stored")
+    assert frames(clip.samples).side.max() == 0
+    assert np.array_equal(frames(clip.samples).left, frames(clip.samples).mid)
 
 
 def test_the_yaml_is_the_default() -> None:
     config = compose(["model=synth", "prompts=demo", "metric=[stereo,silence,clipping]"])
     assert {build(node).encoder for node in config.metric.values()} == {Levels()}
-    with pytest.raises(EvalkitError, match="shorter than a sample"):
+    with pytest.raises(EvalkitError, match=r"frame=0 s: must be at least 0\.001 s"):
         Levels(frame=0.0)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import evalkit.metrics
+from evalkit.audio import Audio
 from evalkit.contracts import require
 from evalkit.encoders.levels import Levels
 from evalkit.metrics import Metric, mean_over_items
@@ -72,7 +73,8 @@ def levels(rng: np.random.Generator) -> Pair:
     for k in range(CLIPS):
         sound = rng.uniform(0.2, 0.6) * rng.standard_normal((2, int(rng.integers(3000, 6000)))) + rng.uniform(-0.1, 0.1)
         sound[:, len(sound[0]) - 1500 * (k % 3) :] = 0
-        clips.append(Levels(sample_rate=1000).levels(sound * (k > 0) if k % 2 else np.stack([sound[0]] * 2) * (k > 0)))
+        stereo = sound * (k > 0) if k % 2 else np.stack([sound[0]] * 2) * (k > 0)
+        clips.append(Levels().levels(Audio(stereo, 1000)))
     return features(clips), None
 
 

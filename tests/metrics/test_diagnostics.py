@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from evalkit.audio import Audio
 from evalkit.audioset import classes
 from evalkit.config import build, compose
 from evalkit.encoders.instrumental import Instrumental
@@ -20,7 +22,8 @@ from evalkit.metrics.vocals import VOICES, VocalsProbability, VocalsShare, indic
 from evalkit.prompts.instrumental import asks_for_no_voice
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.store.cache import Cache
-from evalkit.types import Features, Prompt
+from evalkit.store.digests import sha256_file
+from evalkit.types import Clip, Features, Prompt
 from tests import parity
 
 RATE = 32000
@@ -28,7 +31,7 @@ LEVELS = Levels()
 
 
 def features(*clips: np.ndarray) -> Features:
-    return Features(tuple("abcdefgh"[: len(clips)]), tuple(LEVELS.levels(clip) for clip in clips))
+    return Features(tuple("abcdefgh"[: len(clips)]), tuple(LEVELS.levels(Audio(clip, RATE)) for clip in clips))
 
 
 def music(*parts: tuple[float, float]) -> np.ndarray:
@@ -172,3 +175,46 @@ def test_passt_gives_each_label_s_own_probability() -> None:
     assert np.ptp(shift) < 1e-4 and np.exp(logits).sum() == pytest.approx(np.exp(shift.mean()), rel=1e-4)
     with pytest.raises(EvalkitError, match="unknown PaSST activation 'sigmoi': did you mean 'sigmoid'"):
         PaSST(weights, activation="sigmoi")
+
+
+RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000)
+
+
+def found(tmp_path: Path, clips: list[tuple[np.ndarray, int]], form: str = "FLAC") -> list[float]:
+    """The silence that a run finds at the end of each of some files (samples, channels), in seconds."""
+    extractor, cache = Extractor(Cache(tmp_path / "cache"), "cpu", 16, RATE), []
+    for number, (samples, rate) in enumerate(clips):
+        path = tmp_path / f"{number}.{form.lower()}"
+        soundfile.write(path, samples, rate, format=form, subtype="PCM_16")
+        cache.append(Clip(str(number), path, sha256=sha256_file(path), frames=len(samples), sample_rate=rate))
+    key = extractor.key(LEVELS)
+    levels, _ = extractor.clips(cache, {key: LEVELS}, loudness=-14.0, refuse_silence=False, title="clips")
+    return list(SilenceLength(LEVELS)(levels[key], None).per_clip.values())
+
+
+def test_a_silence_of_just_a_second_is_found_at_any_rate_and_place(tmp_path: Path) -> None:
+    """Loud music, of any number of samples, that stops at once: resampled, it would ring into the silence."""
+    rng = np.random.default_rng(0)
+    exact, short = [], []
+    for number in range(160):
+        rate = RATES[number % len(RATES)]
+        tones = rng.uniform(60, 0.49 * rate, (6, 1)) * np.arange(int(rng.integers(rate, 3 * rate))) / rate
+        music = np.stack([np.sin(2 * np.pi * tones + rng.uniform(0, 6, (6, 1))).mean(axis=0)] * 2, axis=1)
+        music += 0.2 * rng.uniform(-1, 1, music.shape)
+        music *= rng.uniform(0.5, 1) / np.abs(music).max()
+        music[-1] = 0.5
+        exact.append((np.concatenate([music, np.zeros((rate, 2))]), rate))
+        short.append((np.concatenate([music, np.zeros((rate - rate // 100, 2))]), rate))  # 0.99 s
+    (tmp_path / "short").mkdir()
+    np.testing.assert_allclose(found(tmp_path, exact), 1.0, atol=1e-6)
+    assert found(tmp_path / "short", short) == [0.0] * len(short)
+
+
+def test_quiet_music_is_no_silence_at_any_rate(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    clips = []
+    for number in range(80):
+        rate = RATES[number % len(RATES)]
+        quiet = rng.normal(0, 10 ** (rng.uniform(-58, -50) / 20), (int(rng.integers(rate, 3 * rate)), 2))
+        clips.append((np.concatenate([0.3 * rng.uniform(-1, 1, (rate, 2)), quiet]), rate))
+    assert found(tmp_path, clips) == [0.0] * len(clips)

@@ -45,7 +45,7 @@ def clip(index: int, seed: int, knob: str = "", value: float = 0) -> Sound:
     """A rendering of a prompt, as features are made of it: references (seed 0) at their own level."""
     knobs: dict[str, Any] = {knob: value} if knob else {}
     stored = Synth(**knobs).render(prompts()[index], seed, SECONDS)
-    return Sound(stored, stored if seed == 0 else audio.normalize_loudness(stored, LOUDNESS))
+    return Sound(stored, stored if seed == 0 else audio.normalize_loudness(stored, LOUDNESS), stored)
 
 
 class Bench:

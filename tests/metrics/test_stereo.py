@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from evalkit.audio import Audio
 from evalkit.config import build, compose
 from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
@@ -20,7 +21,7 @@ LEVELS = Levels()
 
 
 def features(*clips: np.ndarray) -> Features:
-    return Features(tuple("abcdefgh"[: len(clips)]), tuple(LEVELS.levels(clip) for clip in clips))
+    return Features(tuple("abcdefgh"[: len(clips)]), tuple(LEVELS.levels(Audio(clip, RATE)) for clip in clips))
 
 
 def pair(correlation: float, right: float = 1.0, offset: float = 0.0) -> np.ndarray:

@@ -153,7 +153,7 @@ def test_kld_of_long_clips_is_audiocraft_s(tmp_path):
 
 def test_resampling_and_downmix_are_audiocraft_s(arrays):
     for name, (sound, rate) in recorded.conversions().items():
-        ours = heard(Sound(sound, sound), Input(rate))[None]
+        ours = heard(Sound(sound, sound, sound), Input(rate))[None]
         # of the loudest channel, because opposite channels leave little of a mean
         error = np.abs(recorded.kept(ours) - arrays[f"convert/{name}"]).max() / np.abs(sound.samples).max()
         # evalkit downmixes first, which is half the work; audiocraft resamples first
