@@ -102,7 +102,9 @@ def test_the_distributions_hold_every_file(dist: Path, wheel: Path) -> None:
     assert inside == wanted | {f"evalkit/{name}" for name in conf}
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         source = {name.partition("/")[2] for name in archive.getnames()}
-    assert source >= wanted | conf | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "CHANGELOG.md"}
+    assert source >= wanted | conf | {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "CHANGELOG.md"} | {
+        *("CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", ".pre-commit-config.yaml", "docs/metrics.md"),
+    }
 
 
 def test_the_citation_has_what_its_schema_requires_and_says_what_the_project_says() -> None:
