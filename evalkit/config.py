@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -16,6 +17,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints  # OmegaConf
 
 import hydra
 import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,11 +27,44 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from yaml import MarkedYAMLError
 
 from evalkit.errors import EvalkitError, unknown
-from evalkit.settings import MAX_SECONDS, MIN_SECONDS, WINDOW, Engine, Protocol, Sampling, Uncertainty
+from evalkit.settings import (
+    MAX_RESAMPLES,
+    MAX_SAMPLES,
+    MAX_SECONDS,
+    MIN_SECONDS,
+    WINDOW,
+    Engine,
+    Protocol,
+    Sampling,
+    Uncertainty,
+)
 
 
 @dataclass
 class Config:
+    """All options of a run; `evalkit run --help` shows these descriptions.
+
+    Attributes:
+        model: what makes the clips, each a row of the table: a model, or a folder of clips
+        prompts: the captions, and the references that clips are compared with
+        metric: what is measured, each a column of the table
+        protocol: how clips are prepared and what each network is given, for all metrics
+        sampling: how models sample; the only one is that of MusicGen's model card
+        engine: device, precision and batch sizes
+        uncertainty: the confidence intervals
+        slices: groups of prompts that are scored by themselves, such as [voice,caption_length], or one, such as
+            [tag:piano]; the kinds are
+        small_slice: clips below which a slice's scores are marked; at least 2
+        calibration: further rows, which show what the scale is
+        min_references: share of the prompts whose reference must be usable, 0 to 1
+        random_weights: seed of random weights in place of all published ones, for trying things out; null for none
+        cache_dir: where clips, features and weights are kept; null for EVALKIT_CACHE, or ~/.cache/evalkit
+        output_dir: where the folder of each result is made
+        name: what the name of the result's folder ends with; null for the names of the models
+        allow_targets: packages of your own whose components may be built, such as [my_package]
+        config_dir: a folder of your own YAMLs, as --config-dir gave it
+    """
+
     model: dict[str, Any] = field(default_factory=dict)
     prompts: Any = MISSING
     metric: dict[str, Any] = field(default_factory=dict)
@@ -37,16 +72,16 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     engine: Engine = field(default_factory=Engine)
     uncertainty: Uncertainty = field(default_factory=Uncertainty)
-    slices: list[str] = field(default_factory=list)  # groups of prompts that are scored by themselves
-    small_slice: int = 30  # clips below which a slice's scores are marked
-    calibration: dict[str, Any] = field(default_factory=dict)  # rows that show the scale
-    min_references: float = 0.9  # share of prompts whose reference must be usable
-    random_weights: int | None = None  # seed of random weights in place of all published ones
+    slices: list[str] = field(default_factory=list)
+    small_slice: int = 30
+    calibration: dict[str, Any] = field(default_factory=dict)
+    min_references: float = 0.9
+    random_weights: int | None = None
     cache_dir: str | None = None
     output_dir: str = "results/runs"
-    name: str | None = None  # of the run's folder
+    name: str | None = None
     allow_targets: list[str] = field(default_factory=list)
-    config_dir: str | None = None  # a folder of your own YAMLs, as --config-dir gave it
+    config_dir: str | None = None
 
 
 ConfigStore.instance().store("schema", Config)
@@ -73,6 +108,7 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
 
     Raises EvalkitError for everything that is wrong with the options or the YAMLs.
     """
+    given = overrides
     overrides = prepared(overrides, config_dir)
     if config_dir is not None:
         overrides.append(f"hydra.searchpath=[{_text(f'file://{Path(config_dir).absolute()}')}]")
@@ -84,11 +120,38 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
             config = hydra.compose("config", overrides=overrides)
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
+        if match := re.search(r"Could not override '([\w.]+)'", str(error)):
+            raise _no_option(match[1], _without(match[1], given, config_dir)) from error
         raise explain(error, config_dir) from error
     finally:
         GlobalHydra.instance().hydra = outer
     _check_names(config, Config)
     return config
+
+
+def combinations(overrides: list[str], config_dir: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """List the runs of a sweep: the options that are swept, as text, and all options of each run.
+
+    None for a sweeper that is not Hydra's own, which chooses values as it goes. Raises EvalkitError for options
+    that cannot be read.
+    """
+    if any(re.match(r"[+~]*hydra[./]sweeper", override) for override in overrides):
+        return
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+            parsed = parser.parse_overrides([quoted(override) for override in overrides])
+            runs = [run for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for run in batch]
+    except Exception as error:
+        raise explain(error, config_dir) from error
+    finally:
+        GlobalHydra.instance().hydra = outer
+    swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    for run in runs:
+        named = " ".join(option for option in run if option.partition("=")[0] in swept)
+        yield re.sub(r"\\(.)", r"\1", named), list(run)  # without Hydra's escapes
 
 
 def prepared(overrides: list[str], config_dir: str | None) -> list[str]:
@@ -164,18 +227,43 @@ def explain(error: Exception, config_dir: str | None = None) -> EvalkitError:
     return EvalkitError(said if key is None or key[1] in said else f"{said} ({key[1]})")
 
 
-def _no_option(path: str) -> EvalkitError:
-    """Make the error for an option that does not exist, with the nearest existing one."""
-    schema: Any = Config
-    found: list[str] = []
+def _no_option(path: str, config: DictConfig | None = None) -> EvalkitError:
+    """Make the error for an option that does not exist, with the nearest existing one.
+
+    Args:
+        config: the configuration without it, for what there is below a component.
+    """
+    node, schema, found, plus = config, Config, [], ""  # type: tuple[Any, Any, list[str], str]
     for part in path.split("."):
+        written = {str(key) for key in node} if isinstance(node, DictConfig) else set()
         fields = get_type_hints(schema) if dataclasses.is_dataclass(schema) else {}
-        near = [part] if part in fields else difflib.get_close_matches(part, fields, n=1)
+        names = (written | set(fields)) - {"_target_", "config_dir"}
+        near = [part] if part in names else difflib.get_close_matches(part, sorted(names), n=1)
         if not near:
-            return EvalkitError(f"there is no option '{path}': 'evalkit run --help' lists them")
+            there = f"below '{'.'.join(found)}' there are {', '.join(sorted(names))}" if names and found else ""
+            return EvalkitError(f"there is no option '{path}': " + (there or "'evalkit run --help' lists them"))
         found.append(near[0])
-        schema = fields[near[0]]
-    return EvalkitError(f"there is no option '{path}': did you mean '{'.'.join(found)}'?")
+        if isinstance(node, DictConfig):
+            plus = "" if near[0] in written else "+"  # Hydra's sign for what no YAML holds
+            node = None if near[0] not in written or OmegaConf.is_missing(node, near[0]) else node[near[0]]
+        schema = _schema(node) or fields.get(near[0])
+    return EvalkitError(f"there is no option '{path}': did you mean '{plus}{'.'.join(found)}'?")
+
+
+def _schema(node: Any) -> type | None:
+    """The dataclass that a node is made into, if it is one of evalkit's."""
+    if isinstance(node, DictConfig) and "_target_" in node:
+        with contextlib.suppress(EvalkitError):
+            return _check_target(str(node["_target_"]), ["evalkit"])
+    return None
+
+
+def _without(path: str, overrides: list[str], config_dir: str | None) -> DictConfig | None:
+    """The configuration without one option; None where others are wrong too."""
+    try:
+        return compose([o for o in overrides if o.partition("=")[0].lstrip("+~") != path], config_dir)
+    except EvalkitError:
+        return None
 
 
 def nothing_given(path: str) -> EvalkitError:
@@ -227,7 +315,10 @@ def build_from(path: Path, allow: list[str] | None = None) -> Any:
 
 
 def _check_values(target: type, given: Mapping[str, Any]) -> None:
-    """Raise EvalkitError for a field that is given text where a number is due, and the like; YAML cannot tell."""
+    """Raise EvalkitError for a field that there is not, and for text where a number is due; YAML cannot tell."""
+    fields = {field.name for field in dataclasses.fields(target) if field.init}
+    if absent := [name for name in given if name not in fields and not re.fullmatch(r"_\w+_", name)]:
+        raise unknown(f"option of {target.__name__}", absent[0], fields)
     try:
         hints = get_type_hints(target)
     except NameError:  # of a package whose annotations mean nothing at run time
@@ -296,7 +387,11 @@ def check(config: Any) -> None:
         f"sampling.extend_stride={sampling.extend_stride:g}: must be more than 0 and less than {WINDOW:g} seconds",
     )
     samples = sampling.samples_per_prompt
-    require(samples >= 1, f"sampling.samples_per_prompt={samples}: must be at least 1")
+    require(
+        1 <= samples <= MAX_SAMPLES,
+        f"sampling.samples_per_prompt={samples}: must be between 1 and {MAX_SAMPLES}, which of all of MusicCaps "
+        "would be 552,100 clips, a terabyte",
+    )
     require(sampling.top_k >= 0, f"sampling.top_k={sampling.top_k}: must not be negative")
     require(0 <= sampling.top_p <= 1, f"sampling.top_p={sampling.top_p:g}: must be between 0 and 1")
     require(
@@ -311,8 +406,9 @@ def check(config: Any) -> None:
     require(0 <= config.min_references <= 1, "min_references must be between 0 and 1")
     uncertainty = config.uncertainty
     require(
-        uncertainty.resamples == 0 or uncertainty.resamples >= 100,
-        f"uncertainty.resamples={uncertainty.resamples}: must be at least 100, or 0 for no intervals",
+        uncertainty.resamples == 0 or 100 <= uncertainty.resamples <= MAX_RESAMPLES,
+        f"uncertainty.resamples={uncertainty.resamples}: must be between 100 and {MAX_RESAMPLES:,}, whose draws of all "
+        "of MusicCaps take 0.9 GB of memory, or 0 for no intervals",
     )
     require(0 < uncertainty.level < 1, f"uncertainty.level={uncertainty.level:g}: must be between 0 and 1")
     require(uncertainty.seed >= 0, f"uncertainty.seed={uncertainty.seed}: must not be negative")

@@ -21,7 +21,7 @@ from evalkit.plan import Plan, make_plan, require_files
 from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
-from evalkit.prompts.slices import groups
+from evalkit.prompts.slices import Group, groups
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed, require_generated, require_references
@@ -54,16 +54,31 @@ def evaluate(config: DictConfig, given: Objects | None = None) -> Result:
         given: components that were made in Python, which the configuration describes.
     """
     with progress.silenced(config.engine.quiet), known_digests(Cache(config.cache_dir).root):
-        plan = make_plan(config, given)
-        prompts = plan.prompts.load(plan.cache)
-        slices = groups(prompts.prompts, plan.slices)
-        require_files(plan)
+        plan, prompts, slices = ready(config, given)
         folder = RunFolder(plan.output_dir, plan.name)
         with logging_to(folder, on_screen=not config.engine.quiet):
             clips = clips_of_run(plan, prompts)
             features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
             scores = score(plan, metric_infos(plan), features, slices)
             return recorded(folder, plan, prompts, scores)
+
+
+def check(config: DictConfig) -> None:
+    """Check a run without running it. Raises EvalkitError for what `evaluate` refuses before it generates anything."""
+    with known_digests(Cache(config.cache_dir).root):
+        ready(config)
+
+
+def ready(config: DictConfig, given: Objects | None = None) -> tuple[Plan, PromptSet, list[Group]]:
+    """Check all that can be known before the first expensive step: components, prompts, slices and files.
+
+    Raises EvalkitError for what cannot be run.
+    """
+    plan = make_plan(config, given)
+    prompts = plan.prompts.load(plan.cache)
+    slices = groups(prompts.prompts, plan.slices)
+    require_files(plan)
+    return plan, prompts, slices
 
 
 def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
@@ -147,10 +162,12 @@ def logging_to(folder: RunFolder, on_screen: bool = True) -> Iterator[None]:
     warned.handlers += [file]
     warned.propagate = False
     logging.captureWarnings(True)
+    nothing_done = False
     try:
         yield
-    except EvalkitError as error:
-        log.info("the run did not finish: %s", error)
+    except (EvalkitError, KeyboardInterrupt) as error:
+        nothing_done = not (folder.path / "run.log").stat().st_size  # each stage logs what it has done
+        log.info("the run did not finish: %s", str(error) or "it was interrupted")
         raise
     except BaseException:
         log.info("the run did not finish", exc_info=True)
@@ -162,3 +179,5 @@ def logging_to(folder: RunFolder, on_screen: bool = True) -> Iterator[None]:
             logger.handlers = [h for h in logger.handlers if h not in (file, screen)]
         with suppress(OSError):
             file.close()
+        if nothing_done:
+            folder.discard()

@@ -110,37 +110,62 @@ def _is_shipped(name: str) -> bool:
 
 
 def _own_protocols(config: DictConfig) -> dict[str, str]:
-    """The protocols in the user's folder, each with the one that it is derived from.
+    """The protocols of the user's folder that a configuration follows, each with the one that it is derived from.
 
-    Raises EvalkitError for one that does not say its name, or that is not derived, in the end, from evalkit's.
+    What is wrong with other files of that folder does not matter. Raises EvalkitError for a protocol that does not
+    say its name, or that is not derived, in the end, from evalkit's.
     """
-    if config.config_dir is None:
-        return {}
-    parents: dict[str, Any] = {}
-    for path in sorted((Path(config.config_dir) / "protocol").glob("*.yaml")):
-        node = _read(path)
-        if (
-            not PROTOCOL_NAME.fullmatch(path.stem) or path.stem == "unknown"
-        ):  # where published numbers have no known protocol
-            raise EvalkitError(f"'{path}': a protocol cannot have this name: use letters, digits and _.-")
-        if node.get("name") != path.stem:
-            raise EvalkitError(f"'{path}': a protocol has the name of its file: set name: {path.stem}")
-        if not node.get("derived_from"):
-            raise EvalkitError(f"'{path}': set derived_from to the protocol that it starts from, such as musicgen")
-        if any(not isinstance(d, str) or {"/", "@"} & set(d) for d in node.get("defaults") or []):
-            raise EvalkitError(f"'{path}': the defaults of a protocol are protocols and _self_, and nothing else")
-        parents[path.stem] = str(node["derived_from"])
-    for name in parents:
-        seen, parent = [name], parents[name]
-        while not _is_shipped(parent):
-            if parent in seen:
-                raise EvalkitError(f"protocol {name}: derived from itself: derived_from must lead to one of evalkit's")
-            if parent not in parents:
-                known = yamls(config, "protocol")
-                raise EvalkitError(f"protocol {seen[-1]}: derived_from: {unknown('protocol', parent, known)}")
-            seen.append(parent)
-            parent = parents[parent]
-    return parents
+    parents: dict[str, str] = {}
+    problems: dict[str, EvalkitError] = {}
+    folder = [] if config.config_dir is None else sorted((Path(config.config_dir) / "protocol").glob("*.yaml"))
+    for path in folder:
+        try:
+            node = _read(path)
+        except EvalkitError as error:
+            problems[path.stem] = error
+            continue
+        if problem := _problem(path, node):
+            problems[path.stem] = EvalkitError(f"'{path}': {problem}")
+            if node.get("name") != path.stem and _is_from(path.stem, config):
+                raise problems[path.stem]
+        else:
+            parents[path.stem] = str(node["derived_from"])
+    name = str(config.protocol.name)
+    followed: dict[str, str] = {}
+    while not _is_shipped(name):
+        if name in problems:
+            raise problems[name]
+        if name in followed:
+            raise EvalkitError(f"protocol {name}: derived from itself: derived_from must lead to one of evalkit's")
+        if name not in parents:
+            if not followed:
+                break
+            known = yamls(config, "protocol")
+            raise EvalkitError(f"protocol {list(followed)[-1]}: derived_from: {unknown('protocol', name, known)}")
+        followed[name] = parents[name]
+        name = parents[name]
+    return followed
+
+
+def _is_from(file: str, config: DictConfig) -> bool:
+    """Whether a configuration has the protocol of a YAML, by whatever name."""
+    try:
+        return bool(_standard(file, config, "metric=[]").protocol == config.protocol)
+    except EvalkitError:
+        return False
+
+
+def _problem(path: Path, node: dict[str, Any]) -> str:
+    """What is wrong with a protocol of the user's, if anything is."""
+    if not PROTOCOL_NAME.fullmatch(path.stem) or path.stem == "unknown":  # published numbers of no known protocol
+        return "a protocol cannot have this name: use letters, digits and _.-"
+    if node.get("name") != path.stem:
+        return f"a protocol has the name of its file: set name: {path.stem}"
+    if not node.get("derived_from"):
+        return "set derived_from to the protocol that it starts from, such as musicgen"
+    if any(not isinstance(d, str) or {"/", "@"} & set(d) for d in node.get("defaults") or []):
+        return "the defaults of a protocol are protocols and _self_, and nothing else"
+    return ""
 
 
 def _metrics_in(folder: Path) -> dict[str, set[str]]:

@@ -7,34 +7,43 @@ A Hydra application, so that multirun and launchers work.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import inspect
+import json
 import os
+import re
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from omegaconf import MISSING, DictConfig
+from omegaconf import DictConfig
 
 from evalkit.commands import described, one_line_errors, parse, table
-from evalkit.config import Config, compose, conf_dir, prepared
+from evalkit.config import Config, combinations, compose, conf_dir, prepared
 from evalkit.errors import EvalkitError
 from evalkit.settings import Engine, Sampling, Uncertainty
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit run`."""
-    if {"-h", "--help"} & set(arguments):
-        print(options())
-        return
     parser = get_args_parser()
     parser.prog = "evalkit run"
-    parsed = parse(parser, arguments)
+    asked = {"-h", "--help"} & set(arguments)
+    parsed = parse(parser, [argument for argument in arguments if argument not in ("-h", "--help")])
+    if asked:
+        print(options(parsed.config_dir, parsed.overrides))
+        return
     if parsed.config_path or parsed.config_name:
         raise EvalkitError("the base is always evalkit's own config.yaml: use --config-dir DIR for your YAMLs")
     flags = [argument for argument in arguments if argument not in parsed.overrides]
     overrides = prepared(parsed.overrides, parsed.config_dir)
-    if not parsed.multirun:  # a sweep has values that no single run can have
+    if parsed.multirun:
+        check_sweep(parsed.overrides, parsed.config_dir)
+    else:
         compose(parsed.overrides, parsed.config_dir)
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -58,28 +67,96 @@ def main(arguments: list[str]) -> None:
             print(f"no common table: {error}", file=sys.stderr)
 
 
-def options() -> str:
-    """List what can be selected and set, from the YAMLs and the schema."""
+def check_sweep(overrides: list[str], config_dir: str | None) -> None:
+    """Check every run of a sweep as far as a run checks itself before its first expensive step.
+
+    Raises EvalkitError that names the first combination of values which cannot be run.
+    """
+    runs: list[tuple[str, DictConfig]] = []
+    for swept, run in combinations(overrides, config_dir):
+        with naming(swept):
+            runs.append((swept, compose(run, config_dir)))
+    from evalkit.pipeline import check  # here, because importing torch takes seconds: mistakes are told at once
+
+    for swept, config in runs:
+        with naming(swept):
+            check(config)
+
+
+@contextlib.contextmanager
+def naming(swept: str) -> Iterator[None]:
+    """Put the values of a run of a sweep before what is wrong with it."""
+    try:
+        yield
+    except EvalkitError as error:
+        raise EvalkitError(f"{swept}: {error}; nothing was run" if swept else str(error)) from error
+
+
+# the groups that are no options by themselves; those that are have their description in `Config`
+GROUPS = {
+    "experiment": "a whole configuration under one name, such as the example that needs no files",
+    "stems": "what separates a melody from the rest first: +stems@model.NAME.stems=htdemucs",
+}
+HIDDEN = ("published", "encoder", "slice")  # no groups to select from
+
+SELECTED = """\
+The options of each model, prompt set, metric and so on stand in its YAML. `evalkit run model=folder prompts=table
+--help` shows those of the ones that are selected: each is set as model.folder.path=VALUE, prompts.first=VALUE,
+metric.NAME.KEY=VALUE."""
+
+
+def options(config_dir: str | None, overrides: list[str]) -> str:
+    """List what can be selected and set, from the YAMLs, the user's too, and the descriptions of the schema."""
+    prepared([], config_dir)  # refuses a folder that cannot be used
+    own = Path(config_dir) if config_dir else None
     call, summary = described(__doc__)
-    lines = [f"usage: {call}   (Hydra syntax; -m sweeps over lists)", "", summary]
-    lines += ["--config-dir DIR adds a folder of your own YAMLs.", "", "groups:"]
-    hidden = ("published", "encoder", "slice")  # no groups to select from
-    for folder in sorted(p for p in conf_dir().iterdir() if p.is_dir() and p.name not in hidden):
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        lines.append(f"  {folder.name}= {', '.join(names)}")
-    lines += ["", "options, with their defaults (the YAMLs hold those of each model, prompt set, metric):"]
-    for prefix, schema in (
-        ("", Config),
-        ("sampling.", Sampling),
-        ("engine.", Engine),
-        ("uncertainty.", Uncertainty),
-    ):
+    lines = [f"usage: {call}", "", summary, ""]
+    lines += _wrapped("-m (--multirun) runs every combination of values that are given as A,B,C.", "")
+    lines += _wrapped("--config-dir DIR adds a folder of your own YAMLs; with it, this help lists them too.", "")
+    lines += ["", "groups, selected by name (GROUP=NAME; model, metric, calibration also =[A,B]):"]
+    about = attributes(Config)
+    for group in sorted({p.name for p in conf_dir().iterdir() if p.is_dir()} - set(HIDDEN)):
+        lines += [f"  {group}=", *_wrapped(about.get(group) or GROUPS[group]), *_names(conf_dir(), group)]
+        lines += _names(own, group, f"in {config_dir}: ")
+    lines += ["", "options, with their defaults:"]
+    schemas = {"": Config, "sampling.": Sampling, "engine.": Engine, "uncertainty.": Uncertainty}
+    for prefix, schema in schemas.items():
+        about = attributes(schema)
         for field in dataclasses.fields(schema):
-            if field.default not in (dataclasses.MISSING, MISSING) and field.name != "config_dir":
-                value = getattr(field.default, "value", field.default)
-                lines.append(f"  {prefix}{field.name}={'null' if value is None else value}")
-    lines += [
-        f"  slices=[]   of {', '.join(sorted(p.stem for p in (conf_dir() / 'slice').glob('*.yaml')))}; or one tag:NAME",
-        "  allow_targets=[]   packages of your own whose components may be built",
-    ]
+            if field.name == "config_dir" or (conf_dir() / field.name).is_dir() or (schemas.get(f"{field.name}.")):
+                continue
+            default = [] if field.default is dataclasses.MISSING else getattr(field.default, "value", field.default)
+            shown = default if isinstance(default, str) else json.dumps(default)
+            lines += [f"  {prefix}{field.name}={shown}", *_wrapped(about[field.name])]
+            if field.name == "slices":
+                lines += [*_names(conf_dir(), "slice"), *_names(own, "slice", f"in {config_dir}: ")]
+    lines += ["", *_wrapped(" ".join(SELECTED.split()), "")]
+    for override in overrides:
+        group, _, names = override.partition("=")
+        for name in re.findall(r"[\w-]+", names) if (conf_dir() / group).is_dir() else []:
+            found = [p for folder in (conf_dir(), own) if folder and (p := folder / group / f"{name}.yaml").is_file()]
+            for path in found:
+                lines += ["", f"{group}={name}", *(f"  {line}" for line in path.read_text("utf-8").splitlines())]
     return "\n".join(lines)
+
+
+def attributes(schema: type) -> dict[str, str]:
+    """What the docstring of a dataclass says of each of its fields."""
+    found: dict[str, str] = {}
+    for line in (inspect.getdoc(schema) or "").partition("\nAttributes:\n")[2].splitlines():
+        if match := re.fullmatch(r"    (\w+): (.*)", line):
+            found[match[1]] = match[2]
+        elif found:
+            found[list(found)[-1]] += f" {line.strip()}"
+    return found
+
+
+def _names(folder: Path | None, group: str, before: str = "") -> list[str]:
+    names = sorted(path.stem for path in (folder / group).glob("*.yaml")) if folder else []
+    return _wrapped(before + ", ".join(names)) if names else []
+
+
+def _wrapped(text: str, indent: str = "      ") -> list[str]:
+    return textwrap.wrap(
+        text, 80, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class RunFolder:
         parent = Path(output_dir).expanduser().absolute()
         for attempt in range(100):
             self.path = parent / f"{stamp}-{name}{f'-{attempt}' if attempt else ''}"
+            self.made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             try:
                 self.path.mkdir(parents=True)
                 return
@@ -30,3 +32,10 @@ class RunFolder:
             except OSError as error:
                 raise cannot_write(self.path, error) from error
         raise EvalkitError(f"cannot make a new folder in '{parent}'")
+
+    def discard(self) -> None:
+        """Remove the folder of a run that has done nothing, its log, and the folders that were made for it."""
+        with suppress(OSError):
+            (self.path / "run.log").unlink()
+            for folder in self.made:
+                folder.rmdir()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,10 @@ from typing import Any
 import pytest
 
 from evalkit import evaluate
+from evalkit.commands import run
+from evalkit.config import Config, conf_dir
 from evalkit.errors import EvalkitError
+from evalkit.settings import Engine, Sampling, Uncertainty
 
 from ..conftest import Run
 
@@ -42,7 +47,19 @@ BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
         ([*BASE, "sampling.duration=601"], "sampling.duration=601: must be between 1 and 600 seconds"),
         ([*BASE, "engine.device=cuda:7"], "engine.device=cuda:7"),
         ([*BASE, "engine.device=gpu"], "engine.device=gpu"),
-        ([*BASE, "model.synth.sede=1"], "there is no option 'model.synth.sede'"),
+        ([*BASE, "model.synth.sede=1"], "there is no option 'model.synth.sede': did you mean 'model.synth.seed'?"),
+        ([*BASE, "+model.synth.sede=1"], "unknown option of Synth 'sede': did you mean 'seed'?"),
+        (["run", "model=tiny_stereo", "prompts=demo", "model.tiny_stereo.sead=1"], "mean 'model.tiny_stereo.seed'?"),
+        (["run", "experiment=demo", "model.noise.nois=1"], "did you mean 'model.noise.noise'?"),
+        (["run", "experiment=demo", "model.noise.low_pas=1"], "did you mean '+model.noise.low_pass'?"),
+        ([*BASE, "metric.fad.encoder.weights.pth=x"], "did you mean 'metric.fad.encoder.weights.path'?"),
+        ([*BASE, "model.folder.path=x"], "there is no option 'model.folder.path': below 'model' there are synth"),
+        ([*BASE, "prompts.frist=1"], "there is no option 'prompts.frist': did you mean 'prompts.first'?"),
+        ([*BASE, "+foo=bar"], "there is no option 'foo': 'evalkit run --help' lists them"),
+        ([*BASE, "++sampling.foo=1"], "there is no option 'sampling.foo': below 'sampling' there are duration, "),
+        ([*BASE, "-m", "+foo=bar"], "there is no option 'foo'"),
+        ([*BASE, "sampling.samples_per_prompt=1000000000"], "must be between 1 and 100"),
+        ([*BASE, "uncertainty.resamples=100000000"], "must be between 100 and 20,000"),
         ([*BASE, "model.synth._target_=os.system"], "not part of evalkit"),
         (["run", "model=synth", "prompts=table"], "prompts"),
         (["run", "model=synth", "prompts=table", "prompts.path=absent.csv"], "absent.csv"),
@@ -51,7 +68,7 @@ BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
         (["run", "model=musicgen_small", "prompts=demo", "random_weights=0"], "MusicGen small is not on this machine"),
         ([*BASE, "model.synth.seed=x"], "seed"),
         ([*BASE, "model.synth=null"], "where a component with a _target_ is due"),
-        ([*BASE, "model.synth._target_=evalkit.assets.Asset"], "evalkit.assets.Asset"),
+        ([*BASE, "model.synth._target_=evalkit.assets.Asset"], "unknown option of Asset 'seed'"),
         ([*BASE, "metric.chroma.encoder=null"], "metric.chroma has no encoder"),
         ([*BASE, "metric.chroma._target_=evalkit.metrics.nope.X"], "'evalkit.metrics.nope.X', which cannot be found"),
         ([*BASE, "sampling=null"], "must be a string or a list"),
@@ -78,16 +95,72 @@ def test_a_mistake_is_one_line_and_status_2(evalkit: Run, arguments: list[str], 
     assert out == ""
 
 
-def test_help_of_run_lists_groups_and_options(evalkit: Run) -> None:
+@pytest.mark.parametrize("schema", [Config, Sampling, Engine, Uncertainty])
+def test_every_option_says_what_it_is_and_no_other_is_described(schema: type) -> None:
+    described = run.attributes(schema)
+    assert list(described) == [field.name for field in dataclasses.fields(schema)]
+    assert all(len(text) > 5 for text in described.values())
+
+
+def test_help_of_run_says_what_groups_and_options_are_in_80_columns(evalkit: Run) -> None:
     code, out, _ = evalkit("run", "--help")
-    assert code == 0
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+    groups = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name not in run.HIDDEN)
+    assert [line.strip(" =") for line in out.splitlines() if re.fullmatch(r"  \w+=", line)] == groups
     for expected in (
-        "metric= chroma, clap_retrieval, clap_score, ",
+        "  metric=\n      what is measured, each a column of the table\n      chroma, clap_retrieval, clap_score, ",
         "musicgen_stereo_melody_large",
-        "sampling.top_k=250",
-        "dtype=auto",
+        "  sampling.top_k=250\n      tokens are drawn from the k most likely ones; 0 for all\n",
+        "  sampling.seed=0\n",
+        "  engine.dtype=auto\n",
+        "  engine.cuda_graphs=true\n",
+        "  name=null\n",
+        "      caption_length, label, tag, voice\n",
     ):
         assert expected in out
+
+
+def test_help_lists_what_a_folder_of_one_s_own_adds(evalkit: Run, tmp_path: Path) -> None:
+    for group in ("model", "slice", "calibration"):
+        (tmp_path / "own" / group).mkdir(parents=True)
+        (tmp_path / "own" / group / f"my_{group}.yaml").write_text("x: 1  # what x is\n")
+    code, out, _ = evalkit("run", "--help", "--config-dir", "own", "model=[my_model,folder]", "prompts=table")
+    assert code == 0
+    for group in ("model", "slice", "calibration"):
+        assert f"      in own: my_{group}\n" in out
+    for expected in (
+        "model=my_model\n  x: 1  # what x is\n",
+        "    path: null  # of the clips;",
+        "  path: null  # CSV, TSV",
+    ):
+        assert expected in out
+    assert evalkit("run", "--help", "--config-dir", "absent")[0] == 2
+
+
+def test_a_sweep_with_a_bad_value_runs_nothing(evalkit: Run, tmp_path: Path) -> None:
+    options = ["run", "-m", "model=synth", "prompts=demo", "random_weights=0", "metric=chroma", "sampling.duration=1"]
+    for swept, named in (
+        ("sampling.seed=0,1 sampling.top_k=1,-1", "sampling.seed=0 sampling.top_k=-1: sampling.top_k=-1: must not be"),
+        ("model.synth.seed=1,x", "model.synth.seed=x: Synth: seed='x': must be int"),
+        ("prompts.first=1,99", "prompts.first=99: prompts.first=99: must be between 1 and 12"),
+        ("protocol=musicgen,fadtkk", "protocol=fadtkk: unknown protocol 'fadtkk': did you mean 'fadtk'?"),
+        ("slices=[voice],[tag:none]", "slices=[tag:none]: slices: no prompt has the tag 'none'"),
+        ("metric=chroma,fad random_weights=0,null", "random_weights=null metric=fad: VGGish weights "),
+    ):
+        code, out, err = evalkit(*options, *swept.split())
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"evalkit: {named}") and err.endswith("; nothing was run\n")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_that_has_done_nothing_leaves_no_folder(evalkit: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, err = evalkit(*BASE, "metric=chroma", "prompts.references=empty")
+    assert code == 2 and "holds no audio" in err
+    assert not (tmp_path / "results").exists()
+    (tmp_path / "results").mkdir()
+    evalkit(*BASE, "metric=chroma", "prompts.references=empty")
+    assert list((tmp_path / "results").iterdir()) == []  # which was there before
 
 
 @pytest.mark.parametrize("options", [["model=nonesuch", "prompts=demo"], ["model=synth", "sampling.topk=1"]])
