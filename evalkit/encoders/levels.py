@@ -84,7 +84,8 @@ class Levels:
         full = np.abs(samples) >= FULL_SCALE
         total, length = samples.shape[1], self.frame * clip.rate
         # counted from the end, where silence is looked for; rounded one by one, so that ten frames are a second
-        starts = np.unique(np.maximum(0, total - np.round(length * np.arange(1, total / length + 1)).astype(int)))
+        before_end = np.round(length * np.arange(1, total / length + 1)).astype(int)
+        starts = np.unique(np.clip(total - before_end, 0, total - 1))  # at a few hertz a frame is a sample
         lengths = np.diff(starts, append=total)
 
         def mean(values: np.ndarray) -> np.ndarray:

@@ -57,6 +57,11 @@ def test_means_over_the_clip_are_those_of_all_samples_whatever_its_length(sample
     np.testing.assert_allclose([ours.mean(name) for name in names], expected, rtol=1e-6, atol=1e-9)
 
 
+def test_frames_of_less_than_a_sample_are_samples() -> None:
+    seconds = frames(np.zeros((2, 50), np.float32), 1).seconds
+    assert seconds.tolist() == [1.0] * 50
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 16001, 22050, 32000, 44100, 48000, 96000])
 def test_frames_end_with_the_clip_and_ten_are_a_second_at_any_rate(rate: int) -> None:
     for total in (rate, 2 * rate - 1, 2 * rate + 1, 5 * rate // 2, 7):
