@@ -14,6 +14,8 @@ from evalkit.report import numbers
 
 Cell = Mapping[str, Any]  # raw values by the keys of quantities; what is absent has no value
 
+MARK = "*"  # behind a published value that what was measured cannot be compared with
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -33,8 +35,13 @@ class Quantity:
     about: str = ""
 
     def text(self, cell: Cell) -> str:
-        """Write it for people."""
-        return numbers.text(self.kind, cell.get(self.key), cell.get("published"))
+        """Write it for people; a published value that is not comparable is marked."""
+        text = numbers.text(self.kind, cell.get(self.key), cell.get("published"))
+        return text + MARK if self.key == "published" and _not_comparable(cell) else text
+
+
+def _not_comparable(cell: Cell) -> bool:
+    return not cell.get("comparable", True) and not numbers.absent(cell.get("published"))
 
 
 # In the order of every form. Lower and upper bound are read as one interval.
@@ -123,6 +130,13 @@ class Table:
         """Whether any cell, of one column or of all, has a value of a quantity."""
         cells = (cell for row in self.rows for name, cell in row.cells.items() if column in (None, name))
         return any(not numbers.absent(cell.get(key)) for cell in cells)
+
+    def legend(self) -> list[str]:
+        """What arrows and marks mean, in sentences."""
+        arrows = any(column.arrow for column in self.columns)
+        marked = any(_not_comparable(cell) for row in self.rows for cell in row.cells.values())
+        said = {"↓ lower is better, ↑ higher is better.": arrows, f"{MARK} not comparable: see the notes.": marked}
+        return [sentence for sentence, needed in said.items() if needed]
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record per row, with the same keys in each: raw values, None for what is absent."""

@@ -86,11 +86,8 @@ def _measured(table: Table, cell: Cell) -> str:
 
 
 def _legend(table: Table) -> str:
-    """What the arrows and the less known quantities mean."""
-    arrows = {column.arrow for column in table.columns}
-    said = ["↓ lower is better, ↑ higher is better."] if arrows - {""} else []
-    said += [f"{q.label.capitalize()}: {q.about}." for q in table.read() if q.about]
-    return " ".join(said)
+    """What the arrows, marks and less known quantities mean."""
+    return " ".join([*table.legend(), *(f"{q.label.capitalize()}: {q.about}." for q in table.read() if q.about)])
 
 
 def _bullets(lines: Iterable[str]) -> str:

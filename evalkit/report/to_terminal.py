@@ -252,7 +252,7 @@ def _metrics_beside(table: Table, between: str) -> _Layout:
     columns = [_column_label(table, column, place == "columns") for column in table.columns]
     cells = [[_cell(lines, row.cells.get(column.name, {})) for column in table.columns] for row in table.rows]
     said = [f"Below each value: {'; '.join(line.explained for line in lines[1:])}."] if lines[1:] else []
-    return _Layout(rows, columns, cells, [*said, *_arrows(table)])
+    return _Layout(rows, columns, cells, [*said, *table.legend()])
 
 
 def _metrics_below(table: Table, between: str) -> _Layout:
@@ -275,13 +275,9 @@ def _one_row(table: Table, between: str, many: int) -> _Layout:
         rows=[_column_label(table, column, False) for column in table.columns],
         columns=[_Label(first, below) for first, *below in heads],
         cells=cells,
-        legend=[*said, *_arrows(table)],
+        legend=[*said, *table.legend()],
         corner=_row_label(row, one_n),
     )
-
-
-def _arrows(table: Table) -> list[str]:
-    return ["↓ lower is better, ↑ higher is better."] if any(column.arrow for column in table.columns) else []
 
 
 def _row_label(row: Row, with_n: bool) -> _Label:

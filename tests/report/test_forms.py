@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,6 +19,7 @@ from evalkit.report.document import Column, Document, Link, Quantity, Row, Table
 from evalkit.report.to_csv import render as to_csv
 from evalkit.report.to_json import render as to_json
 from evalkit.report.to_markdown import render as to_markdown
+from evalkit.report.to_terminal import render as to_terminal
 
 COLUMNS = [Column("fad", "FAD", "↓"), Column("chroma", "Chroma similarity", "↑")]
 MUSICGEN = {
@@ -180,3 +182,14 @@ def test_json_has_null_for_what_is_no_finite_number() -> None:
     assert stereo["fad_published"] is None and stereo["chroma"] is None
     assert back["level"] == 0.95 and back["scores"] == [{"value": None, "high": None, "n": None}]
     assert back["notes"] == ["one", "two"] and back["provenance"] == {}
+
+
+def test_a_published_value_that_is_not_comparable_is_marked_wherever_people_read() -> None:
+    beside = {"published": 0.5, "difference": 0.25}
+    cells = [{"value": 0.75, **beside, "comparable": comparable} for comparable in (True, False, np.False_)]
+    rows = [Row({"model": name}, {"fad": cell}) for name, cell in zip("abc", cells, strict=True)]
+    for render in (to_terminal, to_markdown):
+        text = render(Document("d", "d", Table([Column("fad", "FAD", "↓")], rows)))
+        assert text.replace("\\", "").count("0.50*") == 2 and "not comparable: see the notes" in text
+        alike = render(Document("d", "d", Table([Column("fad", "FAD", "↓")], rows[:1])))
+        assert "*" not in alike.replace("**", "") and "not comparable" not in alike
