@@ -27,6 +27,12 @@ def reason(error: Exception) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
+def failure(component: str, error: Exception) -> str:
+    """Say in one line that a component raised something that is no EvalkitError."""
+    said = f": {reason(error)}" if str(error).strip() else ""
+    return f"{component}: {type(error).__name__}{said} (the traceback is in run.log)"
+
+
 @contextlib.contextmanager
 def loading(what: str) -> Iterator[None]:
     """Turn whatever is raised while files are loaded into one EvalkitError; `what` says which, such as "'FOLDER'".

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -94,3 +94,24 @@ class Encoder(Protocol):
         with these samples for one that hears each file's own rate, of
         captions or of Prompts, and gives a list of float32 arrays (frames, dimensions), in order.
         """
+
+
+@runtime_checkable
+class Headed(Encoder, Protocol):
+    """An encoder whose features are computed from a network's output that other encoders may be computed from too.
+
+    The pipeline runs the trunk once for all encoders that have the same one.
+    """
+
+    @property
+    def trunk(self) -> Encoder:
+        """What runs the network: an encoder that hears the same, and whose features are the network's output."""
+
+    def head(self, output: np.ndarray) -> np.ndarray:
+        """Compute the features of a clip from the trunk's output for it."""
+
+
+def load_headed(encoder: Headed, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+    """Load an encoder's trunk; the function gives the encoder's own features."""
+    run = encoder.trunk.load(cache, device)
+    return lambda clips: [encoder.head(output) for output in run(clips)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,7 +12,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import in_batches
-from evalkit.encoders import Input, Reads, mono_input
+from evalkit.encoders import Encoder, Input, Reads, load_headed, mono_input
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
 from evalkit.weights import fill, load_tensors, randomize, seeded
@@ -59,13 +60,48 @@ class PANNs:
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives probabilities (1, 527)."""
-        network = network_of(self.weights, cache).to(device).eval()
-        shortest = round(self.pad_to * RATE)
+        return load_headed(self, cache, device)
+
+    @property
+    def trunk(self) -> Encoder:
+        return PANNsOutput(dataclasses.replace(self, activation="softmax"))
+
+    def head(self, output: np.ndarray) -> np.ndarray:
+        return output[:1] if self.activation == "softmax" else output[1:]
+
+
+@dataclass(frozen=True)
+class PANNsOutput:
+    """What the network says of a clip, through both activations: softmax, then sigmoid.
+
+    Attributes:
+        classifier: the network, and how it is fed; its activation plays no part.
+    """
+
+    classifier: PANNs
+    kind: ClassVar[str] = "panns_output"
+    reads: ClassVar[Reads] = "audio"
+    version: ClassVar[int] = 1
+
+    @property
+    def random(self) -> bool:
+        return self.classifier.random
+
+    @property
+    def hears(self) -> Input:
+        return self.classifier.hears
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        """Load the network; its function gives (2, 527)."""
+        import torch
+
+        network = network_of(self.classifier.weights, cache).to(device).eval()
+        shortest = round(self.classifier.pad_to * RATE)
 
         def forward(batch: Any) -> Any:
             # the network itself gives only sigmoids, which softmax cannot be had from exactly
             logits = network.fc_audioset(network(batch)["embedding"])
-            return (logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid())[:, None]
+            return torch.stack([logits.softmax(-1), logits.sigmoid()], dim=1)
 
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             padded = [np.pad(np.asarray(c, np.float32), (0, max(0, shortest - len(c)))) for c in clips]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,7 +12,7 @@ import numpy as np
 from evalkit import compat
 from evalkit.assets import Asset
 from evalkit.batching import of_parts
-from evalkit.encoders import Input, Reads, mono_input, to_peak
+from evalkit.encoders import Encoder, Input, Reads, load_headed, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
 from evalkit.store.cache import Cache
@@ -20,6 +21,7 @@ from evalkit.weights import fill, load_tensors, randomize, seeded
 RATE = 32000  # Hz
 LONGEST = 20.0  # seconds, the length of the longer network's time encoding
 CLASSES = 527
+DIMENSIONS = 768  # of what the classifier sees
 TOGETHER = round(160 * RATE)  # samples in one forward
 
 
@@ -92,17 +94,16 @@ class PaSST:
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives probabilities (segments, 527)."""
+        return load_headed(self, cache, device)
+
+    @property
+    def trunk(self) -> Encoder:
+        return PaSSTOutput(dataclasses.replace(self, aggregate=None, activation="softmax"))
+
+    def head(self, output: np.ndarray) -> np.ndarray:
         import torch
 
-        network = network_of(self.weights, cache, self.network).to(device).eval()
-
-        def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
-            cut = [self.segments(clip) for clip in clips]
-            with compat.quiet():
-                rows = of_parts(network, cut, device, TOGETHER, CLASSES)
-            return [self.probabilities(torch.from_numpy(logits)) for logits in rows]
-
-        return encode
+        return self.probabilities(torch.from_numpy(np.ascontiguousarray(output[:, :CLASSES])))
 
     def segments(self, clip: np.ndarray) -> list[np.ndarray]:
         """Cut a clip (samples,) into the segments that count."""
@@ -123,6 +124,40 @@ class PaSST:
             logits = logits.mean(0, keepdim=True) if self.aggregate == "mean" else logits.amax(0, keepdim=True)
         result: np.ndarray = (logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()).numpy()
         return result
+
+
+@dataclass(frozen=True)
+class PaSSTOutput:
+    """What the network says of each segment: 527 logits, and the 768 numbers that they are computed from.
+
+    Attributes:
+        classifier: the network and the segments; its aggregate and activation play no part.
+    """
+
+    classifier: PaSST
+    kind: ClassVar[str] = "passt_output"
+    reads: ClassVar[Reads] = "audio"
+    version: ClassVar[int] = 1
+
+    @property
+    def random(self) -> bool:
+        return self.classifier.random
+
+    @property
+    def hears(self) -> Input:
+        return self.classifier.hears
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        """Load the network; its function gives (segments, 527 + 768)."""
+        network = network_of(self.classifier.weights, cache, self.classifier.network).to(device).eval()
+        network.mode = "all"
+
+        def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
+            cut = [self.classifier.segments(clip) for clip in clips]
+            with compat.quiet():
+                return of_parts(network, cut, device, TOGETHER, CLASSES + DIMENSIONS)
+
+        return encode
 
 
 def network_of(weights: Asset, cache: Cache, seconds: int = 20) -> Any:

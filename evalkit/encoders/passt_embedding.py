@@ -8,13 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from evalkit import compat
-from evalkit.batching import of_parts
-from evalkit.encoders import Input, Reads
-from evalkit.encoders.passt import TOGETHER, PaSST, network_of
+from evalkit.encoders import Encoder, Input, Reads, load_headed
+from evalkit.encoders.passt import CLASSES, PaSST
 from evalkit.store.cache import Cache
-
-DIMENSIONS = 768
 
 
 @dataclass(frozen=True)
@@ -44,12 +40,11 @@ class PaSSTEmbedding:
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives embeddings (segments, 768)."""
-        network = network_of(self.classifier.weights, cache, self.classifier.network).to(device).eval()
-        network.mode = "embed_only"
+        return load_headed(self, cache, device)
 
-        def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
-            cut = [self.classifier.segments(clip) for clip in clips]
-            with compat.quiet():
-                return of_parts(network, cut, device, TOGETHER, DIMENSIONS)
+    @property
+    def trunk(self) -> Encoder:
+        return self.classifier.trunk
 
-        return encode
+    def head(self, output: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(output[:, CLASSES:])

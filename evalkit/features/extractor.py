@@ -1,7 +1,9 @@
 """Clips and captions to features, cached by content.
 
-Each clip is decoded once for all encoders that still miss it, and brought to what the protocol
-prescribes: its rate, the loudness of generated clips, the part that counts, mono.
+Each content is decoded once, for all clips that have it and all encoders that still miss it, and brought to what
+the protocol prescribes: its rate, the loudness of generated clips, the part that counts, mono. Each network
+runs once for all encoders that read its output. An encoder that fails is named in `Extractor.broken`, and
+the others go on.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evalkit.audio import AudioError
-from evalkit.encoders import Encoder, Input
+from evalkit.encoders import Encoder, Headed, Input
 from evalkit.errors import EvalkitError
+from evalkit.features import encoding
 from evalkit.features.conditioning import condition, heard, usable_samples
 from evalkit.progress import progress
 from evalkit.store.cache import Cache
@@ -75,6 +78,7 @@ class Extractor:
     Attributes:
         rate: of the protocol in Hz, None for each file's own.
         networks: those that are loaded, by the encoder's key.
+        broken: why an encoder cannot be used, by its key; it gives no features from then on.
     """
 
     cache: Cache
@@ -83,6 +87,8 @@ class Extractor:
     rate: int | None
     resampler: str = "julius"
     networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    _dimensions: dict[str, int] = field(default_factory=dict)
 
     def key(self, encoder: Encoder) -> str:
         """The digest of an encoder: everything that affects its output."""
@@ -100,24 +106,22 @@ class Extractor:
     ) -> tuple[dict[str, Features], list[Clip]]:
         """Encode clips with every encoder (a mapping from `key(encoder)`).
 
-        Returns features of usable clips for each key, and all clips, in order, with the status of
-        those that turned out to hold no usable audio. Digital silence is not usable if
+        Returns features of usable clips for each key whose encoder is not broken, and all clips, in order, with
+        the status of those that turned out to hold no usable audio. Digital silence is not usable if
         `refuse_silence` is set (a recording that is silent is a failed download), and is noted if
         not (a model may well collapse to silence).
         """
-        usable = [(clip, self._clip_key(clip, loudness)) for clip in clips if clip.ok]
-        clip_keys = [clip_key for _, clip_key in usable]
+        clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
+        contents = {clip_keys[clip.id]: clip for clip in clips if clip.ok}  # one clip of each content
         found: dict[str, dict[str, np.ndarray]] = {}
         unpacked = []
-        for key in [PEAK, *encoders]:
-            values, packed = self._stored(key, clip_keys)
+        for key in [PEAK, *(key for key in encoders if key not in self.broken)]:
+            found[key], packed = self._stored(key, list(clip_keys.values()))
             unpacked += [] if packed else [key]
-            pairs = zip(usable, values, strict=True)
-            found[key] = {clip.id: value for (clip, _), value in pairs if value is not None}
         missing = [
             (clip, clip_key, absent)
-            for clip, clip_key in usable
-            if (absent := [key for key in unpacked if clip.id not in found[key]])
+            for clip_key, clip in contents.items()
+            if (absent := [key for key in unpacked if clip_key not in found[key]])
         ]
         failed: dict[str, str] = {}
         if missing:
@@ -127,38 +131,53 @@ class Extractor:
                     advance(len(batch))
         if not failed:
             for key in unpacked:
-                self._pack(key, clip_keys, [found[key][clip.id] for clip, _ in usable])
-        checked = [self._checked(clip, found[PEAK], failed, refuse_silence) for clip in clips]
+                if key not in self.broken:
+                    self._pack(key, list(clip_keys.values()), [found[key][k] for k in clip_keys.values()])
+        checked = [
+            self._checked(clip, clip_keys.get(clip.id, ""), found[PEAK], failed, refuse_silence) for clip in clips
+        ]
         ids = tuple(clip.id for clip in checked if clip.ok)
-        return {key: Features(ids, tuple(found[key][i] for i in ids)) for key in encoders}, checked
+        usable = [key for key in encoders if key not in self.broken]
+        return {key: Features(ids, tuple(found[key][clip_keys[i]] for i in ids)) for key in usable}, checked
 
-    def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
-        """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too."""
+    def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features | None:
+        """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too.
+
+        None if the encoder is broken.
+        """
         whole = encoder.reads == "prompt"
         keys = {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
-        values, packed = self._stored(key, list(keys.values()))
-        found = dict(zip(keys, values, strict=True))
-        todo = [p for p in prompts if found[p.id] is None]
+        found, packed = self._stored(key, list(keys.values()))
+        todo = [(k, p) for k, p in {keys[p.id]: p for p in prompts}.items() if k not in found]
         if todo:
             with progress("features of captions", len(todo), "captions") as advance:
                 for start in range(0, len(todo), self.batch_size):
                     batch = todo[start : start + self.batch_size]
-                    made = self._network(key, encoder)([p if whole else p.text for p in batch])
-                    for prompt, value in zip(batch, made, strict=True):
-                        self.cache.write_feature(key, keys[prompt.id], value)
-                        found[prompt.id] = value
+                    items = [p if whole else p.text for _, p in batch]
+                    made = self._made({key: encoder}, items, [p.id for _, p in batch])
+                    if key not in made:
+                        return None
+                    for (item_key, _), value in zip(batch, made[key], strict=True):
+                        self.cache.write_feature(key, item_key, value)
+                        found[item_key] = value
                     advance(len(batch))
-        features = Features(tuple(found), tuple(v for v in found.values() if v is not None))
+        features = Features(tuple(keys), tuple(found[k] for k in keys.values()))
         if not packed:
             self._pack(key, list(keys.values()), features.values)
         return features
 
-    def _stored(self, key: str, item_keys: Sequence[str]) -> tuple[Sequence[np.ndarray | None], bool]:
-        """What the cache has of some clips or captions, and whether that came from one file."""
+    def _stored(self, key: str, item_keys: Sequence[str]) -> tuple[dict[str, np.ndarray], bool]:
+        """What the cache has of some clips or captions, by their keys, and whether that came from one file."""
         packed = self.cache.read_pack(key, item_keys)
         if packed is not None:
-            return packed, True
-        return self.cache.read_features(key, item_keys), False
+            found = dict(zip(item_keys, packed, strict=True))
+        else:
+            different = list(dict.fromkeys(item_keys))
+            pairs = zip(different, self.cache.read_features(key, different), strict=True)
+            found = {item_key: value for item_key, value in pairs if value is not None}
+        if found and key != PEAK:
+            self._dimensions.setdefault(key, next(iter(found.values())).shape[1])
+        return found, packed is not None
 
     def _pack(self, key: str, item_keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
         if len(item_keys) >= PACKED and sum(value.nbytes for value in values) <= PACK_BYTES:
@@ -168,13 +187,44 @@ class Extractor:
         part = [round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)]
         return digest([VERSION, clip.sha256, part, clip.gain, self.rate, self.resampler, loudness])
 
-    def _network(self, key: str, encoder: Encoder) -> Callable[[list[Any]], list[np.ndarray]]:
+    def _made(
+        self, encoders: Mapping[str, Encoder], items: list[Any], ids: Sequence[str]
+    ) -> dict[str, list[np.ndarray]]:
+        """The features of items by key, of encoders that share a trunk or of one by itself, but of broken ones.
+
+        Args:
+            ids: of the items, for messages.
+        """
+        first = next(iter(encoders.values()))
+        trunk = first.trunk if isinstance(first, Headed) else first
+        made = {}
+        try:
+            values = self._features(trunk, items, ids)
+        except EvalkitError as error:
+            self.broken.update(dict.fromkeys(encoders, str(error)))
+            return {}
+        for key, encoder in encoders.items():
+            try:
+                if isinstance(encoder, Headed):
+                    head = encoder.head
+                    own = encoding.attempt(encoder, lambda head=head: [head(value) for value in values])  # type: ignore[misc]
+                else:
+                    own = values
+                made[key] = encoding.checked(encoder, own, ids, self._dimensions.get(key))
+                self._dimensions[key] = made[key][0].shape[1]
+            except EvalkitError as error:
+                self.broken[key] = str(error)
+        return made
+
+    def _features(self, encoder: Encoder, items: list[Any], ids: Sequence[str]) -> list[np.ndarray]:
+        key = self.key(encoder)
         if key not in self.networks:
             import torch
 
             torch.backends.cudnn.allow_tf32 = False  # convolutions in 10 bits, which no original on a CPU has
-            self.networks[key] = encoder.load(self.cache, self.device)
-        return self.networks[key]
+            self.networks[key] = encoding.load(encoder, lambda: encoder.load(self.cache, self.device))
+        run = self.networks[key]
+        return encoding.checked(encoder, encoding.attempt(encoder, lambda: run(items)), ids, self._dimensions.get(key))
 
     def _conditioned(
         self, missing: Sequence[Missing], encoders: Mapping[str, Encoder], loudness: float | None
@@ -211,31 +261,50 @@ class Extractor:
         found: dict[str, dict[str, np.ndarray]],
         failed: dict[str, str],
     ) -> None:
-        def keep(key: str, clip: Clip, clip_key: str, value: np.ndarray) -> None:
-            if not np.isfinite(value).all():
-                raise EvalkitError(f"{type(encoders[key]).__name__} gave NaN for '{clip.path}': please report this")
+        def keep(key: str, clip_key: str, value: np.ndarray) -> None:
             self.cache.write_feature(key, clip_key, value)
-            found[key][clip.id] = value
+            found[key][clip_key] = value
 
-        for (clip, clip_key, absent), sound in batch:
+        for (_, clip_key, absent), sound in batch:
             if isinstance(sound, str):
-                failed[clip.id] = sound
+                failed[clip_key] = sound
             elif PEAK in absent:
-                keep(PEAK, clip, clip_key, np.array([sound.peak]))
-        for key, encoder in encoders.items():
-            hears = input_of(encoder)
-            todo = [(c, k, s.inputs[hears]) for (c, k, absent), s in batch if key in absent and isinstance(s, Heard)]
+                keep(PEAK, clip_key, np.array([sound.peak]))
+        for group in self._sharing(encoders):
+            usable = {key: encoder for key, encoder in group.items() if key not in self.broken}
+            if not usable:
+                continue
+            hears = input_of(next(iter(usable.values())))
+            todo = [
+                (clip, clip_key, absent, sound.inputs[hears])
+                for (clip, clip_key, absent), sound in batch
+                if isinstance(sound, Heard) and not usable.keys().isdisjoint(absent)
+            ]
             if not todo:
                 continue
-            values = self._network(key, encoder)([samples for _, _, samples in todo])
-            for (clip, clip_key, _), value in zip(todo, values, strict=True):
-                keep(key, clip, clip_key, value)
+            made = self._made(usable, [samples for *_, samples in todo], [clip.id for clip, *_ in todo])
+            for key, values in made.items():
+                for (_, clip_key, absent, _), value in zip(todo, values, strict=True):
+                    if key in absent:
+                        keep(key, clip_key, value)
+
+    def _sharing(self, encoders: Mapping[str, Encoder]) -> list[dict[str, Encoder]]:
+        """Encoders by key, in groups of those that have the same trunk; others are alone."""
+        groups: dict[str, dict[str, Encoder]] = {}
+        for key, encoder in encoders.items():
+            trunk = self.key(encoder.trunk) if isinstance(encoder, Headed) else key
+            groups.setdefault(trunk, {})[key] = encoder
+        return list(groups.values())
 
     @staticmethod
-    def _checked(clip: Clip, peaks: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool) -> Clip:
-        if clip.id in failed:
-            return dataclasses.replace(clip, status="unreadable", reason=failed[clip.id])
-        if not clip.ok or peaks[clip.id][0] > 0:
+    def _checked(
+        clip: Clip, key: str, peaks: Mapping[str, np.ndarray], failed: Mapping[str, str], refuse_silence: bool
+    ) -> Clip:
+        if not clip.ok:
+            return clip
+        if key in failed:
+            return dataclasses.replace(clip, status="unreadable", reason=failed[key])
+        if peaks[key][0] > 0:
             return clip
         if refuse_silence:
             return dataclasses.replace(clip, status="silent", reason="digital silence")

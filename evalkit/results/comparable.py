@@ -293,7 +293,7 @@ def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
                 **score,
                 "published": value,
                 "difference": score["value"] - value,
-                "comparable": not math.isnan(value) and not why,
+                "comparable": not math.isnan(score["value"]) and not math.isnan(value) and not why,
                 "source": found.source if found else "",
                 "url": found.url if found else "",
                 "note": "\n".join(filter(None, [score["note"], *notes])),

@@ -28,6 +28,7 @@ class Embedded:
         cut: the clips of each sample as they are compared with references.
         sides: for each sample the features by encoder and side; sides are named as
             `evalkit.results.evidence.Side` says. A sample is one clip of each prompt.
+        broken: why an encoder gave no features, by its key.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Embedded:
     model: bool
     cut: Sequence[Sequence[Clip]]
     sides: Sequence[Mapping[tuple[str, str], Features]]
+    broken: Mapping[str, str]
 
     @property
     def references(self) -> list[Clip]:
@@ -43,7 +45,10 @@ class Embedded:
         return self.row.references
 
     def pairs(self, ours: tuple[str, str], theirs: tuple[str, str] | None) -> list[Pair]:
-        """What a metric compares in each sample, by encoder and side."""
+        """What a metric compares in each sample, by encoder and side. EvalkitError where an encoder gave none."""
+        for key, _ in filter(None, (ours, theirs)):
+            if key in self.broken:
+                raise EvalkitError(self.broken[key])
         return [(sides[ours], sides[theirs] if theirs else None) for sides in self.sides]
 
 
@@ -59,7 +64,8 @@ def embed(
     A metric sees the prompts whose generated clip is usable and, if it compares with clips, whose
     reference is. These pairs are cut to their common length, as in audiocraft; a metric that compares
     with captions hears the whole clip. A model's clips are one per prompt, or several, in the order
-    of `prompts.selection.sampled`. Raises EvalkitError where too few clips or references can be used.
+    of `prompts.selection.sampled`. An encoder that fails leaves out its features. Raises EvalkitError where too
+    few clips or references can be used.
     """
     stage = _Stage(plan, plan.extractor(), prompts, references)
     for name, row in {**models, **others}.items():
@@ -74,7 +80,8 @@ class _Stage:
         self.paired = list(plan.paired.values())
         self.alone = [metric for name, metric in plan.metrics.items() if name not in plan.paired]
         text = self._keyed(m.reference_encoder for m in self.alone if m.reference_encoder)
-        self.captions = {key: extractor.captions(prompts, encoder, key) for key, encoder in text.items()}
+        captions = {key: extractor.captions(prompts, encoder, key) for key, encoder in text.items()}
+        self.captions = {key: features for key, features in captions.items() if features is not None}
         self.references = list(references)
         self.whole: dict[str, Features] = {}
         if self.paired:
@@ -95,7 +102,8 @@ class _Stage:
         checked = mark(row.clips, [clip for checked, _, _ in seen for clip in checked])
         require_generated(self.plan, name, checked)
         known = dataclasses.replace(row, clips=checked, references=references)
-        return Embedded(name, known, model, [cut for _, cut, _ in seen], [sides for _, _, sides in seen])
+        cut, sides = [cut for _, cut, _ in seen], [sides for _, _, sides in seen]
+        return Embedded(name, known, model, cut, sides, dict(self.extractor.broken))
 
     def _sample(
         self, title: str, clips: list[Clip], references: list[Clip], against: dict[str, Features], paired: bool
@@ -111,8 +119,8 @@ class _Stage:
             # the beginning of a recording may be silent, and is then compared as it is
             against, _ = self._of_references(cut_references, f"references, cut as {title}", refuse_silence=False)
         sides = {
-            **{(key, "clips"): whole[key] for key in self._keyed(m.encoder for m in self.alone)},
-            **{(key, "cut clips"): pairs[key] for key in self._keyed(m.encoder for m in self.paired)},
+            **{(key, "clips"): whole[key] for key in self._keyed(m.encoder for m in self.alone) if key in whole},
+            **{(key, "cut clips"): pairs[key] for key in self._keyed(m.encoder for m in self.paired) if key in pairs},
             **{(key, "references"): features for key, features in against.items()},
             **{(key, "captions"): features for key, features in self.captions.items()},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, failure
 from evalkit.plan import Plan
 from evalkit.progress import progress
 from evalkit.prompts.slices import Group
@@ -24,6 +25,9 @@ from evalkit.scoring.embedding import Embedded
 from evalkit.stats.bootstrap import draws
 from evalkit.store.digests import digest
 from evalkit.types import Clip, Features, Measured
+
+log = logging.getLogger(__name__)
+
 
 RESAMPLED = 1  # version of the draws and of what is computed from them
 
@@ -57,13 +61,12 @@ def score(
 ) -> Measurement:
     """Score every row of the table with every metric, and every model's groups of prompts.
 
-    Where a metric has no value for a calibration row, as the stereo width of silence, or for a group
-    of prompts, the score is NaN and its note says why. Raises EvalkitError where it has none for a
-    model.
+    Where a metric has no value, as the stereo width of silence, or where it or its encoder fails, the score is
+    NaN and its note says why; for a model that is logged too. Raises EvalkitError where no model has any score.
     """
     scores: dict[tuple[str, str], Scored] = {}
     groups: list[dict[str, Any]] = []
-    frames, values, generated, paired = [], [], {}, {}
+    frames, values, models, generated, paired = [], [], [], {}, {}
     references: Sequence[Clip] = ()
     writer = Writer(plan.cache.arrays)
     for row in rows:
@@ -73,14 +76,12 @@ def score(
         found: dict[str, list[Measured]] = {}
         with progress(f"scores of {row.name}", len(metrics), "metrics") as advance:
             for name, info in metrics.items():
-                pairs = row.pairs(*_sides(info))
-                if row.model:
-                    one = score_of(plan, row.name, name, pairs)
-                    groups += [slice_row(plan, row.name, name, pairs, group) for group in slices]
-                elif not row.row.paired and info.clip_by_clip:
+                if not row.row.paired and info.clip_by_clip:
                     one = no_score(NO_PAIRS)
                 else:
-                    one = score_if_any(plan, row.name, name, pairs)
+                    one = score_if_any(plan, row, name, info)
+                if row.model:
+                    groups += [slice_row(plan, row, name, info, group) for group in slices]
                 found[name] = list(one.measured)
                 # resampling holds on to the row's features, of which those of one row at a time are kept
                 scores[row.name, name] = dataclasses.replace(one, measured=())
@@ -89,6 +90,9 @@ def score(
             writer.add(side, features)
         frames.append(clip_frame(row, found))
         values.append(value_frame(row, metrics, found))
+        if row.model:
+            models.append(row.name)
+    require_scores([scores[row_name, name] for row_name in models for name in metrics])
     return Measurement(
         metrics=metrics,
         scores=scores,
@@ -111,8 +115,17 @@ def kept(row: Embedded, metrics: Iterable[MetricInfo]) -> Iterator[tuple[Side, F
     """The features that a record keeps: those of metrics whose values are not in their clips' sums."""
     wanted = dict.fromkeys(side for info in metrics if not info.additive for side in _sides(info) if side)
     for sample, sides in enumerate(row.sides, 1):
-        for encoder, side in wanted:
+        for encoder, side in (one for one in wanted if one in sides):
             yield Side(encoder, row.name, sample, side), sides[encoder, side]
+
+
+def require_scores(scores: Sequence[Scored]) -> None:
+    """Log why models have no score of a metric. Raises EvalkitError if there is not a single score."""
+    reasons = list(dict.fromkeys(one.note for one in scores if math.isnan(one.value)))
+    if reasons and all(math.isnan(one.value) for one in scores):
+        raise EvalkitError(reasons[0])
+    for reason in reasons:
+        log.warning("no score: %s", reason)
 
 
 def score_of(plan: Plan, row: str, name: str, samples: Sequence[Pair], only: Collection[str] | None = None) -> Scored:
@@ -125,15 +138,33 @@ def score_of(plan: Plan, row: str, name: str, samples: Sequence[Pair], only: Col
     if not ids:
         raise EvalkitError(f"{row}: {name}: no prompt has both a usable clip and a usable reference")
     chosen = [select(pair, ids) for pair in samples]
-    measured = [metric(*pair) for pair in chosen]
-    if metric.additive:
+    try:
+        measured = [metric(*pair) for pair in chosen]
         for one in measured:
-            require_parts(name, ids, one)
+            require_measured(name, ids, one)
+            if metric.additive:
+                require_parts(name, ids, one)
 
-    def resampled(sample: int) -> np.ndarray:
-        return resampled_values(plan, name, measured[sample], chosen[sample])
+        def resampled(sample: int) -> np.ndarray:
+            return resampled_values(plan, name, measured[sample], chosen[sample])
 
-    return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled)
+        return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled)
+    except EvalkitError:
+        raise
+    except Exception as error:
+        log.info("%s: metric.%s failed", row, name, exc_info=True)
+        raise EvalkitError(failure(f"metric.{name}", error)) from error
+
+
+def require_measured(name: str, ids: Sequence[str], measured: Any) -> None:
+    """Raise EvalkitError where a metric gave something else than a Measured of numbers."""
+    if not isinstance(measured, Measured):
+        raise EvalkitError(f"metric.{name} gave {type(measured).__name__}, not an evalkit.types.Measured")
+    for what, value in (("value", measured.value), ("n", measured.n)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise EvalkitError(f"metric.{name}: {what} is {type(value).__name__}, not a number")
+    if unknown := sorted(measured.per_clip.keys() - set(ids)):
+        raise EvalkitError(f"metric.{name} gave a value for the clip '{unknown[0]}', which it was not given")
 
 
 def require_parts(name: str, ids: Sequence[str], measured: Measured) -> None:
@@ -160,18 +191,20 @@ def resampled_values(plan: Plan, name: str, measured: Measured, pair: Pair) -> n
     (found,) = plan.cache.read_features("resamples", [key])
     if found is None:
         weights = draws(len(ours.ids), options.resamples, options.seed)
-        found = measured.resampled(weights, weights)
+        found = np.asarray(measured.resampled(weights, weights), np.float64)
+        if found.shape != (options.resamples,):
+            raise EvalkitError(f"metric.{name}: resampled gave {found.shape} for {options.resamples} resamples")
         plan.cache.write_feature("resamples", key, found)
     return found
 
 
-def slice_row(plan: Plan, row: str, metric: str, samples: Sequence[Pair], group: Group) -> dict[str, Any]:
+def slice_row(plan: Plan, row: Embedded, metric: str, info: MetricInfo, group: Group) -> dict[str, Any]:
     """One score of one group of prompts, with the columns of `evalkit.results.frames.SLICES`."""
-    one = score_if_any(plan, row, metric, samples, group.ids)
+    one = score_if_any(plan, row, metric, info, group.ids)
     return {
         "slice": group.kind,
         "group": group.name,
-        **score_row(plan, row, metric, one),
+        **score_row(plan, row.name, metric, one),
         "small": one.n < plan.small_slice,
     }
 
@@ -191,11 +224,9 @@ def score_row(plan: Plan, row: str, metric: str, one: Scored) -> dict[str, Any]:
     }
 
 
-def score_if_any(
-    plan: Plan, row: str, name: str, samples: Sequence[Pair], only: Collection[str] | None = None
-) -> Scored:
-    """Like `score_of`, but where that gives no value, the score is NaN and says why."""
+def score_if_any(plan: Plan, row: Embedded, name: str, info: MetricInfo, only: Collection[str] | None = None) -> Scored:
+    """Like `score_of` of a row, but where that gives no value, the score is NaN and says why."""
     try:
-        return score_of(plan, row, name, samples, only)
+        return score_of(plan, row.name, name, row.pairs(*_sides(info)), only)
     except EvalkitError as error:
         return no_score(str(error))
