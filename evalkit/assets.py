@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,15 +66,20 @@ class Asset:
             return next((p for p in self._places(cache) if p.is_file()), None)
         return self._snapshot(local_files_only=True)
 
-    def locate(self, cache: Cache) -> Path:
-        """Find the file or folder on this machine. Raises EvalkitError that says how to get what is missing."""
+    def locate(self, cache: Cache, option: str = "its path") -> Path:
+        """Find the file or folder on this machine. Raises EvalkitError that says how to get what is missing.
+
+        Args:
+            option: what sets the path, for messages.
+        """
         found = self.find(cache)
         if found is None:
             if self.path:
-                raise EvalkitError(f"{self.name}: '{self.path}' does not exist")
+                where = f" ({option})" if option != "its path" else ""
+                raise EvalkitError(f"{self.name}: '{self.path}' does not exist{where}")
             raise EvalkitError(
                 f"{self.name} is not on this machine ({self.source}): run 'evalkit fetch' with the same "
-                "options where there is a network, or set its path to a local copy"
+                f"options where there is a network, or set {option} to a local copy"
             )
         return found
 
@@ -169,16 +174,33 @@ class Asset:
 def assets_of(*components: Any) -> Iterator[Asset]:
     """List the assets that components hold, each once."""
     seen = []
-    todo = list(components)
+    for _, asset in options_of(dict(enumerate(components))):
+        if asset not in seen:
+            seen.append(asset)
+            yield asset
+
+
+def options_of(components: Mapping[Any, Any]) -> Iterator[tuple[str, Asset]]:
+    """List the assets that components hold, each with the option that sets its path, once for each place.
+
+    A field of assets whose metadata has an `option` names another one of the component.
+
+    Args:
+        components: by the name of their option, such as "metric".
+    """
+    todo = [(str(name), value) for name, value in components.items()]
     while todo:
-        value = todo.pop(0)
+        option, value = todo.pop(0)
         if isinstance(value, Asset):
-            if value not in seen:
-                seen.append(value)
-                yield value
+            yield f"{option}.path", value
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            todo += [getattr(value, f.name) for f in dataclasses.fields(value)]
+            for f in dataclasses.fields(value):
+                part = getattr(value, f.name)
+                if "option" in f.metadata and isinstance(part, Asset):
+                    yield f"{option}.{f.metadata['option']}", part
+                else:
+                    todo.append((f"{option}.{f.name}", part))
         elif isinstance(value, (list, tuple)):
-            todo += value
+            todo += [(f"{option}.{i}", part) for i, part in enumerate(value)]
         elif isinstance(value, dict):
-            todo += value.values()
+            todo += [(f"{option}.{name}", part) for name, part in value.items()]

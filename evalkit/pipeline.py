@@ -17,7 +17,7 @@ from evalkit.features.conditioning import usable_seconds
 from evalkit.generation.clips import clips_of
 from evalkit.models import Existing, Generator
 from evalkit.objects import Objects
-from evalkit.plan import Plan, make_plan, require_files
+from evalkit.plan import Plan, make_plan, require_clips, require_files
 from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
@@ -77,6 +77,7 @@ def ready(config: DictConfig, given: Objects | None = None) -> tuple[Plan, Promp
     plan = make_plan(config, given)
     prompts = plan.prompts.load(plan.cache)
     slices = groups(prompts.prompts, plan.slices)
+    require_clips(plan, len(prompts), plan.metrics, "prompts")
     require_files(plan)
     return plan, prompts, slices
 
@@ -89,6 +90,7 @@ def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
     made_here = [isinstance(model, Generator) for model in plan.models.values()]
     references = reference_clips(plan, prompts, whole=not any(made_here))
     require_references(plan, references)
+    require_clips(plan, sum(clip.ok for clip in references), plan.paired, "usable references")
     # beside a generator, whose references are no longer than its clips, those of a folder have references of their own
     whole = None if all(made_here) or not any(made_here) else reference_clips(plan, prompts, whole=True)
     models = {

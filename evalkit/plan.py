@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from evalkit.assets import assets_of
+from evalkit.assets import Asset, assets_of, options_of
 from evalkit.calibration import Calibration
 from evalkit.config import build, build_from, check, conf_dirs, yamls
 from evalkit.contracts import require
-from evalkit.encoders import Encoder
-from evalkit.errors import EvalkitError, unknown
+from evalkit.encoders import Encoder, Input, Reads
+from evalkit.errors import EvalkitError, reason, unknown
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator, Model
@@ -26,7 +26,7 @@ from evalkit.results.frames import TAKEN
 from evalkit.results.published import Published, load_published, require_known
 from evalkit.settings import Dtype, Engine, Protocol, Sampling, Uncertainty
 from evalkit.store.cache import Cache
-from evalkit.store.identity import identity
+from evalkit.store.identity import identity, named
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
         if name in TAKEN:
             raise EvalkitError(f"metric.{name}: tables have another column '{name}': give the metric another name")
         require(f"metric.{name}", metric, Metric)
-        require_encoders(f"metric.{name}", metric)
+        checked(f"metric.{name}", lambda name=name, metric=metric: require_metric(f"metric.{name}", metric))
+    require_kinds(components_of(models, metrics))
     prompts = build(config.prompts, allow) if given.prompts is None else given.prompts
     require("prompts", prompts, Prompts)
     if isinstance(prompts.references, Generator):
@@ -166,10 +167,76 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
     return plan
 
 
+def checked(name: str, check: Callable[[], None]) -> None:
+    """Check what a component declares. Raises EvalkitError that names it for whatever its properties raise."""
+    try:
+        check()
+    except EvalkitError:
+        raise
+    except Exception as error:
+        raise EvalkitError(
+            f"{name}: what it declares cannot be read: {type(error).__name__}: {reason(error)}"
+        ) from error
+
+
+def components_of(models: Mapping[str, Any], metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """The models, metrics and encoders of a run, by their options."""
+    found: dict[str, Any] = {f"model.{name}": model for name, model in models.items()}
+    for name, metric in metrics.items():
+        found |= {f"metric.{name}": metric, f"metric.{name}.encoder": metric.encoder}
+        if metric.reference_encoder is not None:
+            found[f"metric.{name}.reference_encoder"] = metric.reference_encoder
+    return found
+
+
+def require_metric(name: str, metric: Metric) -> None:
+    """Raise EvalkitError for a metric whose declarations are of another type, or do not fit together."""
+    require_encoders(name, metric)
+    if not isinstance(metric.title, str):
+        raise EvalkitError(f"{name}: title is {metric.title!r}: set text")
+    for member, value, fits in (
+        ("higher_is_better", metric.higher_is_better, (bool, type(None))),
+        ("clip_by_clip", metric.clip_by_clip, (bool,)),
+        ("additive", metric.additive, (bool,)),
+    ):
+        if not isinstance(value, fits):
+            raise EvalkitError(f"{name}: {member} is {value!r}: say True or False")
+    least = getattr(metric, "min_clips", 1)
+    if type(least) is not int or least < 1:
+        raise EvalkitError(f"{name}: min_clips is {least!r}: set a whole number from 1")
+    low, high = metric.bounds
+    if not low < high:
+        raise EvalkitError(f"{name}: bounds are {low!r} and {high!r}: set a lower and a higher number")
+
+
 def require_random(name: str, component: Any) -> None:
     """Raise EvalkitError for a component that does not say True or False of whether its weights are random."""
     if not isinstance(component.random, bool):
         raise EvalkitError(f"{name}: {type(component).__name__}: random is {component.random!r}: say True or False")
+
+
+def require_version(name: str, component: Any) -> None:
+    """Raise EvalkitError for a component whose version is no whole number."""
+    if type(component.version) is not int:
+        raise EvalkitError(f"{name}: {type(component).__name__}: version is {component.version!r}: set a whole number")
+
+
+def require_kinds(components: Mapping[str, Any]) -> None:
+    """Raise EvalkitError for two classes of one package under one name: the cache would take one for the other.
+
+    Args:
+        components: by their options, such as "metric.fad.encoder".
+    """
+    known: dict[tuple[str, ...], tuple[str, type]] = {}
+    for option, component in components.items():
+        own = type(component)
+        name = named(own)
+        other, first = known.setdefault((name["kind"], name.get("package", "")), (option, own))
+        if first is not own:
+            raise EvalkitError(
+                f"{option} ({own.__qualname__}) and {other} ({first.__qualname__}) have one kind, '{name['kind']}', "
+                "under which their results are kept: give each class a kind of its own"
+            )
 
 
 def require_encoders(name: str, metric: Metric) -> None:
@@ -181,6 +248,13 @@ def require_encoders(name: str, metric: Metric) -> None:
             continue
         require(f"{name}.{part}", encoder, Encoder)
         require_random(f"{name}.{part}", encoder)
+        require_version(f"{name}.{part}", encoder)
+        if encoder.reads not in get_args(Reads):
+            raise EvalkitError(f"{name}.{part}: {unknown('reads', str(encoder.reads), get_args(Reads))}")
+        if encoder.hears is not None and not isinstance(encoder.hears, Input):
+            raise EvalkitError(
+                f"{name}.{part}: {type(encoder).__name__}: hears is {encoder.hears!r}: set an evalkit.encoders.Input"
+            )
         if (encoder.reads == "audio") != (encoder.hears is not None):
             raise EvalkitError(
                 f"{name}.{part}: {type(encoder).__name__} reads {encoder.reads} and hears {encoder.hears}: "
@@ -228,12 +302,34 @@ def slices_of(config: DictConfig) -> list[Slice]:
     return found
 
 
+def require_clips(plan: Plan, count: int, metrics: Iterable[str], what: str) -> None:
+    """Raise EvalkitError for all metrics, of some, that need more clips than there are.
+
+    Args:
+        count: how many there are.
+        what: what they are, in words, such as "prompts".
+    """
+    needs = {name: getattr(plan.metrics[name], "min_clips", 1) for name in metrics}
+    if few := [f"metric.{name} needs {least:,}" for name, least in needs.items() if least > count]:
+        raise EvalkitError(f"{', '.join(few)} {what}, and there are {count:,}: use more, or leave the metric out")
+
+
 def require_files(plan: Plan) -> None:
-    """Raise EvalkitError for the first file that is missing or damaged."""
-    for asset in assets_of(plan.models, plan.prompts, plan.metrics, plan.calibration):
-        if not asset.random:
-            asset.locate(plan.cache)
-            asset.verify(plan.cache)
+    """Raise EvalkitError for all files that are missing, and for the first that is damaged."""
+    parts = {"model": plan.models, "prompts": plan.prompts, "metric": plan.metrics, "calibration": plan.calibration}
+    files: list[tuple[Asset, str]] = []  # each once, with the first option that sets its path
+    for option, asset in options_of(parts):
+        if not asset.random and all(asset != known for known, _ in files):
+            files.append((asset, option))
+    missing = [(asset, option) for asset, option in files if asset.find(plan.cache) is None]
+    if len(missing) == 1:
+        missing[0][0].locate(plan.cache, missing[0][1])
+    if missing:
+        said = "; ".join(f"{asset.name} ({asset.source}), set by {option}" for asset, option in missing)
+        fetch = "" if all(asset.path for asset, _ in missing) else ": run 'evalkit fetch' with the same options"
+        raise EvalkitError(f"{len(missing)} files are not on this machine{fetch}: {said}")
+    for asset, _ in files:
+        asset.verify(plan.cache)
 
 
 def pick_device(name: str) -> str:

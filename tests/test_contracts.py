@@ -31,8 +31,8 @@ from evalkit.encoders.clap import CLAPAudio, CLAPText
 from evalkit.encoders.encodec import EnCodec
 from evalkit.encoders.instrumental import Instrumental
 from evalkit.encoders.levels import Levels
-from evalkit.encoders.panns import PANNs
-from evalkit.encoders.passt import PaSST
+from evalkit.encoders.panns import PANNs, PANNsOutput
+from evalkit.encoders.passt import PaSST, PaSSTOutput
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
 from evalkit.encoders.vggish import VGGish
 from evalkit.errors import EvalkitError
@@ -134,7 +134,8 @@ METRICS: tuple[type[Metric], ...] = (
     *(RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, VocalsProbability, VocalsShare),
 )
 ENCODERS: tuple[type[Encoder], ...] = (
-    *(CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, PANNs, PaSST, PaSSTEmbedding, VGGish),
+    *(CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, PANNs, PANNsOutput, PaSST, PaSSTEmbedding),
+    *(PaSSTOutput, VGGish),
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)

@@ -37,10 +37,10 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
     return parser.parse_intermixed_args(arguments)
 
 
-def fail(message: str) -> NoReturn:
-    """Print one line and exit with status 2, which no bug in Python exits with."""
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Print one line and exit with a status that no bug in Python exits with."""
     print(f"evalkit: {literal(message)}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def catch_interrupts() -> None:

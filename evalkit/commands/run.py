@@ -22,10 +22,12 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from evalkit.commands import described, one_line_errors, parse, table
+from evalkit.commands import described, fail, one_line_errors, parse, table
 from evalkit.config import Config, combinations, compose, conf_dir, prepared
 from evalkit.errors import EvalkitError
 from evalkit.settings import Engine, Sampling, Uncertainty
+
+INCOMPLETE = 3  # exit status where a result was written that has not all scores
 
 
 def main(arguments: list[str]) -> None:
@@ -52,19 +54,25 @@ def main(arguments: list[str]) -> None:
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def job(config: DictConfig) -> None:
         from evalkit.pipeline import evaluate  # here, because importing torch takes seconds: mistakes are told at once
+        from evalkit.results.summary import unscored
 
         with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
             result = evaluate(config)
             result.print()
             done.append(result.path)
+            if absent := unscored(result):
+                incomplete.append(f"'{result.path}' has no score of {', '.join(absent)}")
 
     done: list[Path] = []  # stays empty where a launcher runs the jobs elsewhere
+    incomplete: list[str] = []
     job()
     if len(done) > 1:
         try:
             table.show(done, across_protocols=True)
         except EvalkitError as error:  # the results are there, each with its own table
             print(f"no common table: {error}", file=sys.stderr)
+    if incomplete:
+        fail("; ".join(incomplete), INCOMPLETE)
 
 
 def check_sweep(overrides: list[str], config_dir: str | None) -> None:

@@ -47,7 +47,8 @@ def mean_of_parts(
 class Metric(Protocol):
     """A number for a set of generated clips: a frozen dataclass that declares all of these.
 
-    There are no defaults, so that no metric is taken for what it does not say that it is.
+    There are no defaults, so that no metric is taken for what it does not say that it is. One that has no value
+    for few clips may declare `min_clips` too, the least that it needs: a run of fewer prompts is refused at once.
     """
 
     @property

@@ -43,6 +43,10 @@ class RetrievalRecall:
             raise EvalkitError(f"R@k: k={self.k}: must be at least 1")
 
     @property
+    def min_clips(self) -> int:
+        return self.k + 1
+
+    @property
     def title(self) -> str:
         return f"CLAP R@{self.k}"
 
@@ -76,6 +80,7 @@ class CaptionMargin:
     seed: int = 0
     kind: ClassVar[str] = "caption_margin"
     title: ClassVar[str] = "CLAP margin"
+    min_clips: ClassVar[int] = 2
     higher_is_better: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     clip_by_clip: ClassVar[bool] = False

@@ -46,6 +46,10 @@ class DensityCoverage:
             raise EvalkitError(f"DensityCoverage: part={self.part}, k={self.k}: set density or coverage, and k from 1")
 
     @property
+    def min_clips(self) -> int:
+        return self.k + 1
+
+    @property
     def title(self) -> str:
         return self.part.capitalize()
 

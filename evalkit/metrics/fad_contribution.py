@@ -37,6 +37,7 @@ class FADContribution:
     worst: float = 0.05
     kind: ClassVar[str] = "fad_contribution"
     title: ClassVar[str] = "FAD outlier share"
+    min_clips: ClassVar[int] = 2
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     clip_by_clip: ClassVar[bool] = False

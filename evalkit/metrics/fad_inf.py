@@ -48,6 +48,7 @@ class FADInfinity:
     kind: ClassVar[str] = "fad_infinity"
     version: ClassVar[int] = 1
     title: ClassVar[str] = "FAD∞"
+    min_clips: ClassVar[int] = FEWEST
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     clip_by_clip: ClassVar[bool] = False

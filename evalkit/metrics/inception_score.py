@@ -43,6 +43,10 @@ class InceptionScore:
     clip_by_clip: ClassVar[bool] = False
     additive: ClassVar[bool] = False
 
+    @property
+    def min_clips(self) -> int:
+        return 2 * self.splits
+
     def __post_init__(self) -> None:
         if self.splits < 1:
             raise EvalkitError(f"Inception score: splits={self.splits}: must be at least 1")

@@ -45,6 +45,10 @@ class PrecisionRecall:
             raise EvalkitError(f"PrecisionRecall: part={self.part}, k={self.k}: set precision or recall, and k from 1")
 
     @property
+    def min_clips(self) -> int:
+        return self.k + 1
+
+    @property
     def title(self) -> str:
         return self.part.capitalize()
 

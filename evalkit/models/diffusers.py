@@ -76,7 +76,7 @@ class Diffusers:
     negative_prompt: str | None = None
     arguments: dict[str, Any] | None = None
     published: str | None = field(default=None, metadata={"identity": False})
-    checkpoint: Asset = field(init=False)
+    checkpoint: Asset = field(init=False, metadata={"option": "id"})
 
     kind: ClassVar[str] = "diffusers"
     version: ClassVar[int] = 1

@@ -60,7 +60,7 @@ class HFTextToAudio:
     revision: str | None = field(default=None, metadata={"identity": False})
     generate_kwargs: dict[str, Any] | None = None
     published: str | None = field(default=None, metadata={"identity": False})
-    checkpoint: Asset = field(init=False)
+    checkpoint: Asset = field(init=False, metadata={"option": "id"})
 
     kind: ClassVar[str] = "hf_text_to_audio"
     version: ClassVar[int] = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class MusicCaps:
         cut, max_seconds: how references are cut, and when they are refused; see evalkit.prompts.references.
     """
 
-    source: Asset | None = None
+    source: Asset | None = field(default=None, metadata={"option": "path"})
     path: str | None = None
     dataset: str = "musiccaps"
     subset: str = "all"

@@ -80,6 +80,15 @@ def samples(record: Record, row: str) -> int:
     return 1 if record.rows[row].calibration else int(record.sampling["samples_per_prompt"])
 
 
+def unscored(record: Record) -> list[str]:
+    """The metrics that have no score of a model, with the models, such as "kld (musicgen_small)"."""
+    found: dict[str, list[str]] = {}
+    for score in records(record.scores[record.scores["value"].isna()]):
+        if not record.rows[score["model"]].calibration:
+            found.setdefault(score["metric"], []).append(score["model"])
+    return [f"{metric} ({', '.join(models)})" for metric, models in found.items()]
+
+
 def _n_matters(record: Record, counts: Mapping[str, Count]) -> bool:
     """Whether a metric was measured on another number of prompts than the row has usable clips of."""
     full = {name: counts[name].ok / samples(record, name) for name in record.rows}
