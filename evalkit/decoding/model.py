@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 CPU_BATCH = 8
 SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # beyond the last a GPU makes hardly more clips a second
+LONGEST_TEXT = 4096  # tokens of a caption: the attention of T5 base's 12 heads to as many is an array of 0.8 GB
 SHORTEST_TEXT = 32  # tokens to which captions are padded at least
 
 
@@ -89,12 +90,16 @@ class Model:
     def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
         """What prompts that go together have in common: the padded length of the caption, the frames given.
 
-        Raises EvalkitError for a prompt that no clip can be made for: its melody or the audio that it
-        continues cannot be used, or the clips are hardly longer than that, or longer than the
+        Raises EvalkitError for a prompt that no clip can be made for: its caption is too long, its melody or the
+        audio that it continues cannot be used, or the clips are hardly longer than that, or longer than the
         checkpoint's positions last.
         """
         self._check_positions(sampling)
         tokens = len(self._tokens(prompt))
+        if tokens > LONGEST_TEXT:  # of a few characters, where each becomes many
+            raise EvalkitError(
+                f"{self.name}: the caption of prompt '{prompt.id}' has {tokens:,} tokens, {LONGEST_TEXT:,} are the most"
+            )
         given = self._given(prompt)
         frames = 0 if given is None else given.shape[1]
         if frames >= self._frames(sampling.duration):

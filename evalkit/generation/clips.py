@@ -34,6 +34,9 @@ VERSION = 2  # of what is generated here: raise it when the same key would give 
 DECODED = 1  # of what becomes of codes: raise it when the same codes would give other clips
 
 
+LONGEST_CAPTION = 4000  # characters, of which a token usually has four
+
+
 TOGETHER = 8  # clips of a model that has no batch size of its own
 
 
@@ -48,19 +51,23 @@ def clips_of(
     """Give one clip per prompt, in order, generating only what is not stored yet.
 
     A finished batch is a manifest, written after its clips; a kill loses at most the batch in
-    flight. A clip that holds NaN has status "failed". Of a model that has codes, these are stored
-    first, and clips are made from them.
+    flight. A clip that holds NaN has status "failed", and with `engine.keep_going` so has that of a caption that is too
+    long. Of a model that has codes, these are stored first, and clips are made from them. Raises EvalkitError, before
+    anything is loaded, for a caption that is too long.
     """
     if not isinstance(model, Generator):
         return model.find(prompts)
     key = generation_key(model, sampling, cache, engine)
     folder = cache.clips / digest({**key, "decoded": DECODED})[:32]
     stored = _stored(folder)
-    refused: dict[str, str] = {}
-    todo = [p for p in prompts if prompt_key(p) not in stored]
+    missing = [p for p in prompts if prompt_key(p) not in stored]
+    refused = {prompt_key(p): why for p in missing if (why := too_long(p))}
+    if refused and not engine.keep_going:
+        raise EvalkitError(f"{title}: {next(iter(refused.values()))}: shorten it, or set engine.keep_going=true")
+    todo = [p for p in missing if prompt_key(p) not in refused]
     if todo:
         if len(todo) < len(prompts):
-            log.info("%s: %d of %d clips are there already", title, len(prompts) - len(todo), len(prompts))
+            log.info("%s: %d of %d clips are to be made", title, len(todo), len(prompts))
         write_json(folder / "key.json", key)
         size = engine.batch_size or TOGETHER
         try:
@@ -108,6 +115,17 @@ def prompt_key(prompt: Prompt) -> str:
     """What a clip of given sampling and model is found by: the prompt's id, caption and conditioning audio."""
     melody, continuation = (sha256_file(p) if p else None for p in (prompt.melody, prompt.continuation))
     return digest([prompt.id, prompt.text, melody, *([continuation] if continuation else [])])[:32]
+
+
+def too_long(prompt: Prompt) -> str:
+    """Why no clip is made for a prompt whose caption is too long; empty for others."""
+    length = len(prompt.text)
+    if length <= LONGEST_CAPTION:
+        return ""
+    return (
+        f"the caption of prompt '{prompt.id}' has {length:,} characters, and {LONGEST_CAPTION:,} are the most, because "
+        "the memory that text encoders take grows with the square of the length"
+    )
 
 
 Clips = Callable[[], list[Audio]]

@@ -20,6 +20,7 @@ from evalkit.results.evidence import Side
 from evalkit.results.record import MetricInfo, Record
 from evalkit.results.scored import NO_PAIRS, Pair, Scored, scored, select, usable_ids
 from evalkit.settings import Uncertainty
+from evalkit.store.identity import source
 from evalkit.types import Measured
 
 
@@ -153,6 +154,11 @@ def rebuilt(info: MetricInfo, allow: Sequence[str] = ()) -> Metric:
             found = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise EvalkitError(f"the metric '{info.title}': '{info.target}' cannot be found: {error}") from error
+    if package is not None and definition.get("source", source(found)) != source(found):
+        raise EvalkitError(
+            f"the metric '{info.title}' was computed by other code of the package '{package}' than is installed: "
+            "run the result again"
+        )
     version = getattr(found, "version", 0)
     if version != definition["version"]:
         raise EvalkitError(

@@ -380,3 +380,23 @@ def test_several_samples_are_more_keys(tmp_path: Path) -> None:
     one = make(Tokens(), Cache(tmp_path), PROMPTS[:2])
     assert make(Tokens(), Cache(tmp_path), PROMPTS[:2], samples_per_prompt=4) == one
     assert CALLS == []
+
+
+def test_a_caption_that_is_too_long_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = generate.LONGEST_CAPTION
+    long = [*PROMPTS[:2], Prompt("long", "x" * 50000), Prompt("fits", "x" * most), Prompt("more", "x" * (most + 1))]
+    with monkeypatch.context() as patch, pytest.raises(EvalkitError) as error:
+        patch.setattr(Noise, "load", lambda *_: pytest.fail("nothing is to be loaded"))
+        make(Noise(), Cache(tmp_path), long)
+    assert str(error.value) == (
+        "x: the caption of prompt 'long' has 50,000 characters, and 4,000 are the most, because the memory that "
+        "text encoders take grows with the square of the length: shorten it, or set engine.keep_going=true"
+    )
+    CALLS.clear()
+    for _ in range(2):
+        clips = clips_of(Noise(), long, Sampling(), Cache(tmp_path), cpu(batch_size=3, keep_going=True), "x")
+        assert [clip.status for clip in clips] == ["ok", "ok", "failed", "ok", "failed"]
+        assert clips[2].reason.startswith("the caption of prompt 'long' has 50,000 characters")
+    assert [i for call in CALLS for i in call] == ["id0", "id1", "fits"]

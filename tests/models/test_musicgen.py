@@ -614,3 +614,11 @@ def test_a_damaged_tiny_checkpoint_is_made_again(tmp_path: Path, caplog: pytest.
     for seal in (b"\xff\xfe\x00", b"", b"0" * 64):
         weights.parent.with_name(f"{weights.parent.name}.sha256").write_bytes(seal)
         assert TinyStereo().folder(cache) == weights.parent and weights.read_bytes() == good
+
+
+def test_a_caption_of_too_many_tokens_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.decoding.model.LONGEST_TEXT", 40)
+    run = TinyStereo().load(Cache(tmp_path), CPU)
+    assert run.group(Prompt("short", "x" * 20), SHORT)
+    with pytest.raises(EvalkitError, match=r"the caption of prompt 'long' has .* tokens, 40 are the most"):
+        run.group(Prompt("long", "x" * 60), SHORT)

@@ -29,7 +29,9 @@ from evalkit.results.pack import pack
 from evalkit.results.record import SCHEMA
 from evalkit.results.result import Result
 from evalkit.stats.bootstrap import draws
+from evalkit.store.identity import named
 from tests.results.made import record
+from tests.scoring.made import Pairs
 
 STORED = Path(__file__).parent / "fixtures" / "schema_1"
 OPTIONS = (
@@ -309,6 +311,15 @@ def test_a_metric_that_has_changed_since_is_not_computed_again(result: Result) -
     absent = dataclasses.replace(foreign, target="acme.metrics.Loudness")
     with pytest.raises(EvalkitError, match=r"'acme\.metrics\.Loudness' cannot be found"):
         recompute.rebuilt(absent, allow=["acme"])
+
+
+def test_a_metric_of_another_package_is_computed_again_by_the_same_code_only(result: Result) -> None:
+    info, target = result.metrics["fad"], "tests.scoring.made.Pairs"
+    own = {**named(Pairs), "version": 0}
+    recompute.rebuilt(dataclasses.replace(info, definition=own, target=target), allow=["tests"])
+    repaired = dataclasses.replace(info, definition={**own, "source": "0" * 64}, target=target)
+    with pytest.raises(EvalkitError, match="computed by other code of the package 'tests' than is installed: run"):
+        recompute.rebuilt(repaired, allow=["tests"])
 
 
 def test_a_result_is_saved_into_a_new_folder_only(result: Result, tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -24,7 +28,7 @@ from evalkit.models.tiny import TinyStereo
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
-from evalkit.store.identity import identity
+from evalkit.store.identity import identity, source
 from tests.engines import CPU
 
 # A move of code changes none of these. A change of what is computed raises a `version`, and changes those it concerns.
@@ -169,7 +173,46 @@ class Heir(Named):
 
 
 def test_a_component_of_another_package_is_never_taken_for_one_of_evalkit(tmp_path: Path) -> None:
-    assert identity(Named(1), Cache(tmp_path)) == {"kind": "named", "package": "tests", "version": 0, "value": 1}
+    described = identity(Named(1), Cache(tmp_path))
+    assert len(described.pop("source")) == 64
+    assert described == {"kind": "named", "package": "tests", "version": 0, "value": 1}
+
+
+def sources(folder: Path, *imports: str) -> list[str]:
+    """What processes of their own give for the source of a component after each of some changes."""
+    code = f"import sys; sys.path.insert(0, {str(folder)!r})\n"
+    code += "\n".join(f"from {module} import Own as Own{i}" for i, module in enumerate(imports))
+    code += "\nfrom evalkit.store.identity import named\n"
+    code += "\n".join(f"print(named(Own{i})['source'])" for i in range(len(imports)))
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_of_a_component_of_another_package_the_source_of_the_package_counts(tmp_path: Path) -> None:
+    own = "class Own:\n    kind = 'own'\n"
+    package = tmp_path / "own_package"
+    package.mkdir()
+    for file in (tmp_path / "own_module.py", tmp_path / "other.py", package / "__init__.py", package / "part.py"):
+        file.write_text(own)
+    (package / "helper.py").write_text("GAIN = 1\n")
+    first = sources(tmp_path, "own_package.part", "own_package", "own_module")
+    assert len({*first}) == 2 and first[0] == first[1]
+    (tmp_path / "other.py").write_text("")
+    (package / "notes.txt").write_text("no code")
+    assert sources(tmp_path, "own_package.part", "own_package", "own_module") == first
+    (package / "helper.py").write_text("GAIN = 2\n")
+    second = sources(tmp_path, "own_package.part", "own_package", "own_module")
+    assert second[0] == second[1] != first[0] and second[2] == first[2]
+    (tmp_path / "own_module.py").write_text(own + "# repaired\n")
+    assert sources(tmp_path, "own_module")[0] != first[2]
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(package, elsewhere / "own_package")
+    assert sources(elsewhere, "own_package")[0] == second[0]
+
+
+def test_a_class_without_a_file_is_one_of_its_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "notebook_cell", ModuleType("notebook_cell"))
+    made = [type("Own", (), {"kind": "own", "__module__": "notebook_cell"}) for _ in range(2)]
+    assert source(made[0]) == source(made[0]) != source(made[1])
 
 
 @pytest.mark.parametrize("nameless", [Heir(1)])
