@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -126,7 +126,7 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
         if name in TAKEN:
             raise EvalkitError(f"metric.{name}: tables have another column '{name}': give the metric another name")
         require(f"metric.{name}", metric, Metric)
-        checked(f"metric.{name}", lambda name=name, metric=metric: require_metric(f"metric.{name}", metric))
+        check_metric(f"metric.{name}", metric)
     require_kinds(components_of(models, metrics))
     prompts = build(config.prompts, allow) if given.prompts is None else given.prompts
     require("prompts", prompts, Prompts)
@@ -167,10 +167,10 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
     return plan
 
 
-def checked(name: str, check: Callable[[], None]) -> None:
-    """Check what a component declares. Raises EvalkitError that names it for whatever its properties raise."""
+def check_metric(name: str, metric: Metric) -> None:
+    """Check what a metric and its encoders declare. Raises EvalkitError for what is wrong, or cannot be read."""
     try:
-        check()
+        require_metric(name, metric)
     except EvalkitError:
         raise
     except Exception as error:

@@ -43,7 +43,7 @@ def test_usable_references_count_as_well(tmp_path: Path, monkeypatch: pytest.Mon
     plan = make_plan(compose(options(tmp_path, *more)))
     prompts = plan.prompts.load(plan.cache)
     found = [Clip(p.id, status="ok" if i < 3 else "missing") for i, p in enumerate(prompts.prompts)]
-    monkeypatch.setattr("evalkit.pipeline.reference_clips", lambda *_: found)
+    monkeypatch.setattr("evalkit.pipeline.reference_clips", lambda *_, **__: found)
     with pytest.raises(
         EvalkitError, match=r"metric\.density needs 6, metric\.coverage needs 6 usable references, and "
     ):

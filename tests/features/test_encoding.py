@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from evalkit.assets import Asset
-from evalkit.encoders import Encoder, Headed, Input
+from evalkit.encoders import Encoder, Headed, Input, Reads
 from evalkit.encoders import panns as panns_module
 from evalkit.encoders import passt as passt_module
 from evalkit.encoders.panns import PANNs
@@ -72,11 +72,12 @@ def counted(network: Any, passes: list[int]) -> Any:
 @pytest.mark.parametrize("name", ["passt", "panns"])
 def test_encoders_on_one_network_run_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     weights = Asset("weights", random_seed=0)
-    module = {"passt": passt_module, "panns": panns_module}[name]
-    encoders: list[Any] = {
+    module: Any = {"passt": passt_module, "panns": panns_module}[name]
+    choices: dict[str, list[Any]] = {
         "passt": [PaSST(weights), PaSST(weights, activation="sigmoid"), PaSSTEmbedding(PaSST(weights))],
         "panns": [PANNs(weights), PANNs(weights, activation="sigmoid")],
-    }[name]
+    }
+    encoders = choices[name]
     original, passes = module.network_of, list[int]()
     monkeypatch.setattr(module, "network_of", lambda *args: counted(original(*args), passes))
     clips = [write(tmp_path / f"{i}.wav", tone(1 + i / 10)) for i in range(3)]
@@ -133,7 +134,7 @@ class Faulty:
     kind: ClassVar[str] = "faulty"
     version: ClassVar[int] = 1
     random: ClassVar[bool] = False
-    reads: ClassVar[str] = "audio"
+    reads: ClassVar[Reads] = "audio"
     hears: ClassVar[Input] = Input(RATE)
 
     def load(self, cache: Cache, device: str) -> Any:

@@ -59,7 +59,7 @@ class Deaf(Length):
         (Divides(), "metric.mine: ZeroDivisionError: division by zero (the traceback is in run.log)"),
         (Pairs(Deaf()), "encoder deaf (tests.scoring.test_failing.Deaf): KeyError: 'weights' (the trace"),
         (Answers(answer=3.0), "metric.mine gave float, not an evalkit.types.Measured"),
-        (Answers(answer=Measured(np.ones(3), n=3)), "metric.mine: value is ndarray, not a number"),  # type: ignore[arg-type]
+        (Answers(answer=Measured(np.ones(3), n=3)), "metric.mine: value is ndarray, not a number"),
         (Answers(answer=Measured(1.0, n=3, per_clip={"z": 1.0})), "metric.mine gave a value for the clip 'z', which"),
         (Answers(answer=Measured(1.0, n=3, resampled=lambda g, r: g)), "metric.mine: resampled gave (1000, 3) for"),
         (Answers(answer=Measured(math.nan, n=3)), "m: mine is nan: the clips are too short or too few"),
