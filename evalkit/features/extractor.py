@@ -140,10 +140,10 @@ class Extractor:
         usable = [key for key in encoders if key not in self.broken]
         return {key: Features(ids, tuple(found[key][clip_keys[i]] for i in ids)) for key in usable}, checked
 
-    def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features | None:
+    def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
         """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too.
 
-        None if the encoder is broken.
+        Raises EvalkitError if the encoder is broken.
         """
         whole = encoder.reads == "prompt"
         keys = {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
@@ -156,7 +156,7 @@ class Extractor:
                     items = [p if whole else p.text for _, p in batch]
                     made = self._made({key: encoder}, items, [p.id for _, p in batch])
                     if key not in made:
-                        return None
+                        raise EvalkitError(self.broken[key])
                     for (item_key, _), value in zip(batch, made[key], strict=True):
                         self.cache.write_feature(key, item_key, value)
                         found[item_key] = value

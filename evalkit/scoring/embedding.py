@@ -80,8 +80,13 @@ class _Stage:
         self.paired = list(plan.paired.values())
         self.alone = [metric for name, metric in plan.metrics.items() if name not in plan.paired]
         text = self._keyed(m.reference_encoder for m in self.alone if m.reference_encoder)
-        captions = {key: extractor.captions(prompts, encoder, key) for key, encoder in text.items()}
-        self.captions = {key: features for key, features in captions.items() if features is not None}
+        self.captions = {}
+        for key, encoder in text.items():
+            try:
+                self.captions[key] = extractor.captions(prompts, encoder, key)
+            except EvalkitError:
+                if key not in extractor.broken:  # which says why, to the metrics that need them
+                    raise
         self.references = list(references)
         self.whole: dict[str, Features] = {}
         if self.paired:
