@@ -48,7 +48,7 @@ def test_every_recipe_is_one_run(added: Path, evalkit: Run) -> None:
     assert "protocol coarse" in text and "FAD (pitch)" in text and "mean cosine" in text
     code, markdown, err = evalkit("table", result, "--format", "markdown")
     assert (code, err) == (0, "")
-    assert re.search(r"^\| sine .*\| +3\.10 +\|", markdown, re.MULTILINE), markdown
+    assert re.search(r"^\| sine .*\| +3\.10\\\* +\|", markdown, re.MULTILINE), markdown
     assert "one tone (calibration)" in markdown and "one clip for all prompts, of 'a slow flute'" in markdown
     assert "## Slices: octave" in markdown and "octave 0" in markdown and "Sine paper" in markdown
     code, tsv, err = evalkit("table", result, "--format", "tsv")
