@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evalkit.results.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load"]
+__all__ = ["__version__", "evaluate", "load", "score"]
 
 
 def evaluate(
@@ -44,6 +44,28 @@ def evaluate(
 
     options = [*overrides, *(["engine.quiet=true"] if quiet else [])]
     return run(*compose_with(options, config_dir, Objects(models or {}, metrics or {}, prompts)))
+
+
+def score(
+    generated: str | Path, references: str | Path, *overrides: str, config_dir: str | None = None, quiet: bool = False
+) -> Result:
+    """Compare two folders of clips, as `evalkit score` does, and return the result.
+
+    Files need no captions and no common names. FAD, KAD, precision and recall compare the sets, whole files, of any
+    numbers; where names are the same on both sides, KLD and chroma similarity compare these pairs.
+
+    Args:
+        generated, references: each a folder, or a CSV, TSV or JSONL file with columns id and path.
+        overrides: options, KEY=VALUE, such as "metric=[fad]" or "protocol=fadtk".
+        config_dir, quiet: as for `evaluate`.
+
+    Raises evalkit.errors.EvalkitError for a folder without audio, and for files that cannot be read, unless
+    engine.keep_going=true.
+    """
+    from evalkit.pipeline import compare
+
+    options = [*overrides, *(["engine.quiet=true"] if quiet else [])]
+    return compare(str(generated), str(references), options, config_dir)
 
 
 def load(path: str | Path) -> Result:

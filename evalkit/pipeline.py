@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -16,12 +17,13 @@ from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import usable_seconds
 from evalkit.generation.clips import clips_of
 from evalkit.models import Existing, Generator
-from evalkit.objects import Objects
+from evalkit.objects import Objects, compose_with
 from evalkit.plan import Plan, make_plan, require_clips, require_files
 from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.slices import Group, groups
+from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed, require_generated, require_references
@@ -69,6 +71,23 @@ def check(config: DictConfig) -> None:
         ready(config)
 
 
+def compare(generated: str, references: str, overrides: Sequence[str], config_dir: str | None = None) -> Result:
+    """Measure the clips of one folder, or list of files, against those of another, without captions.
+
+    The metrics are FAD, KAD, precision and recall if no override selects others, and where names are the same on both
+    sides KLD and chroma similarity. Raises EvalkitError as `evaluate` does.
+    """
+    ours, theirs = Files(generated), Files(references)
+    common = ours.listed().keys() & theirs.listed().keys()
+    if any(option.partition("=")[0] in ("model", "prompts") for option in overrides):
+        raise EvalkitError("evalkit score takes its clips from the two folders: leave out model and prompts")
+    options = list(overrides)
+    if not any(option.startswith("metric=") for option in overrides):
+        options.append(f"metric=[fad,kad,precision_recall{',kld,chroma' if common else ''}]")
+    name = Path(generated).expanduser().absolute().name
+    return evaluate(*compose_with(options, config_dir, Objects({name: ours}, prompts=TwoFolders(ours, theirs))))
+
+
 def ready(config: DictConfig, given: Objects | None = None) -> tuple[Plan, PromptSet, list[Group]]:
     """Check all that can be known before the first expensive step: components, prompts, slices and files.
 
@@ -87,6 +106,7 @@ def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
 
     Raises EvalkitError where too few can be used.
     """
+    sets = prompts.form == "sets"
     made_here = [isinstance(model, Generator) for model in plan.models.values()]
     references = reference_clips(plan, prompts, whole=not any(made_here))
     require_references(plan, references)
@@ -94,7 +114,7 @@ def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
     # beside a generator, whose references are no longer than its clips, those of a folder have references of their own
     whole = None if all(made_here) or not any(made_here) else reference_clips(plan, prompts, whole=True)
     models = {
-        name: Row(prompts.prompts, generated_clips(plan, name, prompts), None if made else whole)
+        name: Row(prompts.prompts, generated_clips(plan, name, prompts), None if made else whole, not sets, sets)
         for name, made in zip(plan.models, made_here, strict=True)
     }
     return Clips(references, models, calibration_rows(plan, prompts, references))
@@ -113,6 +133,8 @@ def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
     """
     if not plan.paired and not any(row.needs_references for row in plan.calibration.values()):
         return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
+    if isinstance(plan.references, Files):
+        return [_checked(plan, clip) for clip in plan.references.find(prompts.prompts)]
     if isinstance(plan.references, Generator):
         return _clips_of(plan, prompts.prompts, plan.references, "references")
     whole = whole or plan.protocol.pair_length == "own"
@@ -124,14 +146,14 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
 
     Raises EvalkitError if some are unusable and that was not allowed.
     """
-
-    def check(clip: Clip) -> Clip:
-        return long_enough(clip, usable_seconds(clip, plan.protocol.sample_rate)) if clip.ok else clip
-
     asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
-    checked = [check(clip) for clip in _clips_of(plan, asked, plan.models[name], name)]
+    checked = [_checked(plan, clip) for clip in _clips_of(plan, asked, plan.models[name], name)]
     require_generated(plan, name, checked)
     return checked
+
+
+def _checked(plan: Plan, clip: Clip) -> Clip:
+    return long_enough(clip, usable_seconds(clip, plan.protocol.sample_rate)) if clip.ok else clip
 
 
 def calibration_rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str, Row]:

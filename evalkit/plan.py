@@ -21,6 +21,7 @@ from evalkit.models import Existing, Generator, Model
 from evalkit.objects import Objects
 from evalkit.prompts import Prompts
 from evalkit.prompts.slices import Grouping, Slice
+from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.protocols import followed, protocol_of, remarks
 from evalkit.results.frames import TAKEN
 from evalkit.results.published import Published, load_published, require_known
@@ -66,9 +67,9 @@ class Plan:
     name: str
 
     @property
-    def references(self) -> str | Model | None:
+    def references(self) -> str | Files | Model | None:
         """Where the references are, or the model that renders them; None where there are none."""
-        references: str | Model | None = self.prompts.references
+        references: str | Files | Model | None = self.prompts.references
         return references
 
     def extractor(self) -> Extractor:
@@ -133,6 +134,8 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
     if isinstance(prompts.references, Generator):
         require("prompts.references", prompts.references, Model)
         require_random("prompts.references", prompts.references)
+    if isinstance(prompts, TwoFolders):
+        require_no_captions(config, metrics)
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     protocol = protocol_of(config)
     protocols, changes = followed(config, metrics, cache, given.metrics)
@@ -207,6 +210,21 @@ def require_metric(name: str, metric: Metric) -> None:
     low, high = metric.bounds
     if not low < high:
         raise EvalkitError(f"{name}: bounds are {low!r} and {high!r}: set a lower and a higher number")
+
+
+def require_no_captions(config: DictConfig, metrics: Mapping[str, Metric]) -> None:
+    """Raise EvalkitError for what cannot be said of clips without captions."""
+    for name, metric in metrics.items():
+        if metric.reference_encoder is not None and metric.reference_encoder.reads != "audio":
+            raise EvalkitError(
+                f"metric.{name} compares with captions, which two folders have not: use 'evalkit run model=folder "
+                "model.folder.path=GENERATED prompts=table prompts.path=PROMPTS.csv'"
+            )
+    for option in ("calibration", "slices"):
+        if config[option]:
+            raise EvalkitError(f"{option} needs prompts, which two folders have not: see 'evalkit run --help'")
+    if config.sampling.samples_per_prompt > 1:
+        raise EvalkitError("sampling.samples_per_prompt needs prompts, which two folders have not")
 
 
 def require_random(name: str, component: Any) -> None:

@@ -47,6 +47,7 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
             total=prompts.total,
             sha256=prompts.sha256,
             ids=digest([p.id for p in prompts.prompts]),
+            form=prompts.form,
         ),
         references_info=references_info(plan, measured.references),
         protocol=ProtocolInfo(
@@ -146,6 +147,7 @@ def row_infos(plan: Plan, prompts: PromptSet, paired: Mapping[str, bool]) -> dic
             definition=identity(model, plan.cache) if isinstance(model, Generator) else repr(model),
             checkpoint=_checkpoint(model, plan.cache) if isinstance(model, Generator) else None,
             given=_given(model, prompts, plan.cache) if isinstance(model, Generator) else {},
+            sets=prompts.form == "sets",
         )
         for name, model in plan.models.items()
     }
@@ -230,7 +232,7 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
         if isinstance(plan.models[name], Generator):
             yield from _remarks_on_lengths(plan, name, clips, short(clips))
         else:
-            yield from _remarks_on_cuts(plan, name, clips, measured.clips)
+            yield from _remarks_on_cuts(plan, name, clips, measured.clips, prompts.form == "sets")
         if silent := sum("digital silence" in clip.note for clip in clips):
             yield f"{name}: {silent} of {len(clips)} clips are digital silence"
     for name, model in plan.models.items():
@@ -248,12 +250,15 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
         yield f"sampling differs from the model card's: {', '.join(changed)}"
 
 
-def _remarks_on_cuts(plan: Plan, name: str, clips: Sequence[Clip], table: pd.DataFrame) -> Iterator[str]:
+def _remarks_on_cuts(plan: Plan, name: str, clips: Sequence[Clip], table: pd.DataFrame, sets: bool) -> Iterator[str]:
     """How long the clips are that were made elsewhere, where they are compared with references."""
     if cut := [clip for clip in clips if clip.ok and clip.note.startswith("cut")]:
         yield f"{name}: {len(cut)} of {len(clips)} clips are cut to their first {cut[0].seconds:g} s"
     compared = table[(table.model == name) & (table.status == "ok") & (table.reference_status == "ok")].compared_length
-    if plan.paired and plan.protocol.pair_length == "common" and len(compared):
+    if sets:
+        if pairs := [metric.title for metric in plan.paired.values() if metric.clip_by_clip]:
+            yield f"{', '.join(pairs)}: the {len(compared):,} pairs of the same name, each file whole"
+    elif plan.paired and plan.protocol.pair_length == "common" and len(compared):
         low, high = f"{compared.min():.1f}", f"{compared.max():.1f}"
         span = f"{low} s" if low == high else f"{low} to {high} s"
         yield f"{name}: clips and references are compared over their common length, {span}"

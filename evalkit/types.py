@@ -10,7 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-ClipStatus = Literal["ok", "missing", "unreadable", "too short", "too long", "silent", "failed"]
+ClipStatus = Literal["ok", "missing", "unreadable", "too short", "too long", "silent", "failed", "unpaired"]
+
+# What a run measures: clips of captions; two folders whose files have the same names; any two folders.
+Form = Literal["prompts", "pairs", "sets"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class PromptSet:
         subset: the selection in words; "all" where nothing was left out.
         total: number of prompts in the dataset before selection.
         sha256: digest of the file the prompts were read from.
+        form: "prompts", or how the files of two folders without captions belong together; their names are the ids.
     """
 
     dataset: str
@@ -56,6 +60,7 @@ class PromptSet:
     total: int
     prompts: tuple[Prompt, ...]
     sha256: str
+    form: Form = "prompts"
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -67,7 +72,8 @@ class Clip:
 
     Attributes:
         id: the prompt's id.
-        status: "ok", or why the clip cannot be used; `reason` says more.
+        status: "ok", or why the clip cannot be used; `reason` says more. "unpaired" stands where one of two folders has
+            no file of that name, and needs none.
         sha256: digest of the file's bytes.
         start, seconds: the part used, in seconds; `seconds` None means to the end.
         gain: what the samples were multiplied by when stored, undone on reading.

@@ -30,12 +30,15 @@ class Row:
     Attributes:
         references: None for the run's own.
         paired: whether a clip may be compared with its own reference; if not, only the two sets may.
+        sets: whether clips and references are two sets, of which metrics of whole sets take all, and those of
+            pairs the clips that have a reference.
     """
 
     prompts: Sequence[Prompt]
     clips: list[Clip]
     references: list[Clip] | None = None
     paired: bool = True
+    sets: bool = False
 
 
 @dataclass(frozen=True)

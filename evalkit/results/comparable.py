@@ -276,7 +276,7 @@ def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
         score = {str(key): value for key, value in row.items()}
         found: Published | None = None
         notes: list[str] = []
-        if record.rows[score["model"]].calibration:
+        if record.rows[score["model"]].calibration or record.prompts_info.form != "prompts":
             pass
         elif score["random_weights"]:
             notes = ["random weights: not compared with published numbers"]

@@ -18,7 +18,7 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric, mean_of_parts
 from evalkit.results.evidence import Side
 from evalkit.results.record import MetricInfo, Record
-from evalkit.results.scored import NO_PAIRS, Pair, Scored, scored, select, usable_ids
+from evalkit.results.scored import NO_PAIRS, Pair, Scored, compared, scored
 from evalkit.settings import Uncertainty
 from evalkit.store.identity import source
 from evalkit.types import Measured
@@ -35,10 +35,12 @@ def score(record: Record, row: str, metric: str, ids: Iterable[str] | None = Non
     Raises EvalkitError for a row or metric that the record does not have, and where there is no value.
     """
     info = _info(record, row, metric)
-    chosen, measured = measure(record, row, metric, ids, allow)
+    chosen, measured, references = _measured(record, row, metric, ids, allow)
     low, high = info.bounds
     bounds = -math.inf if low is None else low, math.inf if high is None else high
-    return scored(f"{row}: {metric}", chosen, measured, bounds, Uncertainty(**record.uncertainty))
+    return scored(
+        f"{row}: {metric}", chosen, measured, bounds, Uncertainty(**record.uncertainty), references=references
+    )
 
 
 def measure(
@@ -48,8 +50,17 @@ def measure(
 
     Arguments and errors are those of `score`.
     """
+    chosen, measured, _ = _measured(record, row, metric, ids, allow)
+    return chosen, measured
+
+
+def _measured(
+    record: Record, row: str, metric: str, ids: Iterable[str] | None, allow: Sequence[str]
+) -> tuple[list[str], list[Measured], int | None]:
+    """As `measure`, with the number of references where they are a set by itself."""
     info = _info(record, row, metric)
-    if info.clip_by_clip and not record.rows[row].paired:
+    sets, references = record.rows[row].sets, None
+    if info.clip_by_clip and not record.rows[row].paired and not sets:
         raise EvalkitError(f"{row}: {metric}: {NO_PAIRS}")
     only = _known(record, ids)
     if info.additive:
@@ -57,12 +68,12 @@ def measure(
         samples = [mean_of_parts(chosen, *part) for part in parts] if chosen else []
     else:
         pairs = pairs_of(record, row, metric)
-        chosen = usable_ids(pairs, only)
+        chosen, selected, references = compared(pairs, sets and not info.clip_by_clip, only)
         compute = rebuilt(info, allow)
-        samples = [compute(*select(pair, chosen)) for pair in pairs] if chosen else []
+        samples = [compute(*pair) for pair in selected]
     if not chosen:
         raise EvalkitError(f"{row}: {metric}: {_why_none(record, row, metric)}")
-    return chosen, samples
+    return chosen, samples, references
 
 
 def _known(record: Record, ids: Iterable[str] | None) -> set[str] | None:

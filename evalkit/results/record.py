@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.results.evidence import Evidence
+from evalkit.types import Form
 
 SCHEMA = 2  # of what is stored: raise it with a change, and migrate the older ones in `evalkit.results.files`
 
@@ -34,6 +35,7 @@ class Count:
 
 def count(statuses: Collection[str]) -> Count:
     """Count usable clips, and the others by what is wrong with them."""
+    statuses = [s for s in statuses if s != "unpaired"]
     return Count(sum(s == "ok" for s in statuses), len(statuses), dict(Counter(s for s in statuses if s != "ok")))
 
 
@@ -47,6 +49,8 @@ class PromptsInfo:
         selected, total: number of prompts used, and in the data set.
         sha256: digest of the file that the prompts were read from.
         ids: digest of the prompts' ids, in order.
+        form: "prompts"; "pairs" or "sets" for two folders without captions, where ids are names of files. In
+            "sets" a name may be in one folder only: the clip or the reference has the status "unpaired" then.
     """
 
     dataset: str
@@ -55,6 +59,7 @@ class PromptsInfo:
     total: int
     sha256: str
     ids: str
+    form: Form = "prompts"
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,8 @@ class RowInfo:
         generated: whether the run made the clips; they were there already if not.
         random: whether random weights made the clips.
         paired: whether each clip has a reference of its own.
+        sets: whether clips and references are two sets of their own: nothing but metrics of pairs, on names that both
+            have, may take a clip and the reference of the same id to belong together.
         definition: what the clips were made by: kind, version, parameters, digests of weights; or words.
         checkpoint: what its weights were read from, where they were.
         given: how many prompts gave it something beside the caption, by what that was, such as "melody".
@@ -173,6 +180,7 @@ class RowInfo:
     definition: Any
     checkpoint: WeightsInfo | None = None
     given: Mapping[str, int] = field(default_factory=dict)
+    sets: bool = False
 
 
 @dataclass(frozen=True, eq=False)  # frames have no truth value: records are compared field by field

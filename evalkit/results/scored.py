@@ -56,6 +56,33 @@ def select(pair: Pair, ids: Sequence[str]) -> Pair:
     return ours.select(ids), None if theirs is None else theirs.select(ids)
 
 
+def compared(
+    samples: Sequence[Pair], sets: bool, only: Collection[str] | None = None
+) -> tuple[list[str], list[Pair], int | None]:
+    """Choose what a metric compares: the ids of the clips, each sample's features, and the number of references.
+
+    Args:
+        sets: whether it compares two sets of clips of which each is taken, and resampled, by itself. The number of
+            references is that of their set then; it is None where each clip stands with its own reference.
+        only: the ids of the clips to take; all of a set of references count then as before.
+    """
+    if not sets or samples[0][1] is None:
+        ids = usable_ids(samples, only)
+        return ids, [select(pair, ids) for pair in samples] if ids else [], None
+    ((ours, theirs),) = samples  # one clip of each name
+    assert theirs is not None
+    ids = [i for i in ours.ids if only is None or i in only] if theirs.ids else []
+    return ids, [(ours.select(ids), theirs)] if ids else [], len(theirs.ids)
+
+
+def both_draws(clips: int, references: int | None, uncertainty: Uncertainty) -> tuple[np.ndarray, np.ndarray]:
+    """The draws of either side: the same, or those of so many references that are resampled by themselves."""
+    ours = draws(clips, uncertainty.resamples, uncertainty.seed)
+    if references is None:
+        return ours, ours
+    return ours, draws(references, uncertainty.resamples, uncertainty.seed, side=1)
+
+
 def scored(
     name: str,
     ids: Sequence[str],
@@ -63,6 +90,7 @@ def scored(
     bounds: tuple[float, float],
     uncertainty: Uncertainty,
     resampled: Callable[[int], np.ndarray] | None = None,
+    references: int | None = None,
 ) -> Scored:
     """Combine what a metric says of each sample of some prompts into one score.
 
@@ -75,6 +103,7 @@ def scored(
         ids: the prompts that were measured.
         bounds: between which all values lie.
         resampled: gives the resampled values of a sample by its number, where they are kept somewhere.
+        references: how many there are, where they are a set by itself.
 
     Raises EvalkitError where the value is not a finite number.
     """
@@ -93,12 +122,14 @@ def scored(
             notes = ["\n".join(filter(None, [note, NO_INTERVAL])) for note in notes]
     elif uncertainty.resamples and len(ids) > 1 and all(functions):
         # the draws are a function of the number of prompts, so they are the same for all samples
-        weights = draws(len(ids), uncertainty.resamples, uncertainty.seed) if resampled is None else None
+        weights = both_draws(len(ids), references, uncertainty) if resampled is None else ()
         values = [
-            resampled(i) if resampled is not None else function(weights, weights)  # type: ignore[misc,arg-type]
+            resampled(i) if resampled is not None else function(*weights)  # type: ignore[misc]
             for i, function in enumerate(functions)
         ]
-        low, high = interval(value, np.mean(values, axis=0), uncertainty.level, len(ids), bounds)
+        fewest = min(len(ids), references or len(ids))
+        if fewest > 1:
+            low, high = interval(value, np.mean(values, axis=0), uncertainty.level, fewest, bounds)
     if len(set(notes)) > 1:
         notes = [f"clip {number} of each prompt: {note}" for number, note in enumerate(notes, 1) if note]
     return Scored(value, low, high, min(m.n for m in measured), "\n".join(dict.fromkeys(notes)), tuple(measured))

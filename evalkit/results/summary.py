@@ -122,6 +122,8 @@ def heading(*results: Record) -> str:
     many = {result.sampling["samples_per_prompt"] for result in results}
     clips = f"{max(many)} clips each, " if len(many) == 1 and max(many) > 1 else ""
     protocols = dict.fromkeys(result.protocol.name for result in results)
+    if info.form != "prompts":
+        return f"{datasets}: {subsets}, protocol{'s' if len(protocols) > 1 else ''} {', '.join(protocols)}"
     return (
         f"{datasets}, subset {subsets}: {info.selected:,} of {info.total:,} prompts, {clips}"
         f"protocol{'s' if len(protocols) > 1 else ''} {', '.join(protocols)}"
@@ -159,7 +161,9 @@ def notes(record: Record) -> list[str]:
         said_once = "; ".join(dict.fromkeys(unchecked))
         lines.append(f"not verified, because no digest of what was published is known: {said_once}")
     if scores["low"].notna().any():
-        lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, over prompts")
+        units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
+        over = units[record.prompts_info.form]
+        lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, over {over}")
     return [*lines, *record.remarks]
 
 

@@ -183,6 +183,7 @@ def require_references(plan: Plan, references: Sequence[Clip]) -> None:
     """Raise EvalkitError if too few prompts have a usable reference for the metrics that need one."""
     if not plan.paired:
         return
+    references = [clip for clip in references if clip.status != "unpaired"]
     usable = sum(clip.ok for clip in references)
     which = f"metric {', '.join(plan.paired)} compares with reference clips, and "
     if not usable:
@@ -201,6 +202,7 @@ def require_references(plan: Plan, references: Sequence[Clip]) -> None:
 
 def require_generated(plan: Plan, name: str, clips: Sequence[Clip]) -> None:
     """Raise EvalkitError if clips of a model are unusable and that was not allowed."""
+    clips = [clip for clip in clips if clip.status != "unpaired"]
     bad = [clip for clip in clips if not clip.ok]
     if len(bad) == len(clips) or (bad and not plan.engine.keep_going):
         raise EvalkitError(

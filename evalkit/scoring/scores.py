@@ -19,10 +19,9 @@ from evalkit.prompts.slices import Group
 from evalkit.results.evidence import Evidence, Side, Writer
 from evalkit.results.frames import CLIPS, SLICES, VALUES, typed
 from evalkit.results.record import MetricInfo
-from evalkit.results.scored import NO_PAIRS, Pair, Scored, no_score, scored, select, usable_ids
+from evalkit.results.scored import NO_PAIRS, Pair, Scored, both_draws, compared, no_score, scored, usable_ids
 from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
-from evalkit.stats.bootstrap import draws
 from evalkit.store.digests import digest
 from evalkit.types import Clip, Features, Measured
 
@@ -76,7 +75,7 @@ def score(
         found: dict[str, list[Measured]] = {}
         with progress(f"scores of {row.name}", len(metrics), "metrics") as advance:
             for name, info in metrics.items():
-                if not row.row.paired and info.clip_by_clip:
+                if info.clip_by_clip and not row.row.paired and not _has_pairs(row, info):
                     one = no_score(NO_PAIRS)
                 else:
                     one = score_if_any(plan, row, name, info)
@@ -111,6 +110,11 @@ def _sides(info: MetricInfo) -> tuple[tuple[str, str], tuple[str, str] | None]:
     return (info.encoder, ours), ((info.reference_encoder, theirs) if theirs else None)
 
 
+def _has_pairs(row: Embedded, info: MetricInfo) -> bool:
+    """Whether any clip of two sets has a reference of its own name."""
+    return row.row.sets and bool(usable_ids(row.pairs(*_sides(info))))
+
+
 def kept(row: Embedded, metrics: Iterable[MetricInfo]) -> Iterator[tuple[Side, Features]]:
     """The features that a record keeps: those of metrics whose values are not in their clips' sums."""
     wanted = dict.fromkeys(side for info in metrics if not info.additive for side in _sides(info) if side)
@@ -128,27 +132,35 @@ def require_scores(scores: Sequence[Scored]) -> None:
         log.warning("no score: %s", reason)
 
 
-def score_of(plan: Plan, row: str, name: str, samples: Sequence[Pair], only: Collection[str] | None = None) -> Scored:
-    """Apply a metric to the prompts that both sides have, or to those of `only`.
+def score_of(
+    plan: Plan,
+    row: str,
+    name: str,
+    samples: Sequence[Pair],
+    only: Collection[str] | None = None,
+    sets: bool = False,
+) -> Scored:
+    """Apply a metric to the prompts that both sides have, or to those of `only`; or to two `sets` of clips.
 
     Raises EvalkitError if that gives no value.
     """
     metric = plan.metrics[name]
-    ids = usable_ids(samples, only)
+    ids, chosen, references = compared(samples, sets, only)
     if not ids:
         raise EvalkitError(f"{row}: {name}: no prompt has both a usable clip and a usable reference")
-    chosen = [select(pair, ids) for pair in samples]
+    # values of single clips may be those of references that are a set by themselves
+    known = ids if references is None else [*ids, *(i for _, theirs in chosen if theirs for i in theirs.ids)]
     try:
         measured = [metric(*pair) for pair in chosen]
         for one in measured:
-            require_measured(name, ids, one)
+            require_measured(name, known, one)
             if metric.additive:
                 require_parts(name, ids, one)
 
         def resampled(sample: int) -> np.ndarray:
-            return resampled_values(plan, name, measured[sample], chosen[sample])
+            return resampled_values(plan, name, measured[sample], chosen[sample], references)
 
-        return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled)
+        return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled, references)
     except EvalkitError:
         raise
     except Exception as error:
@@ -178,7 +190,9 @@ def require_parts(name: str, ids: Sequence[str], measured: Measured) -> None:
         )
 
 
-def resampled_values(plan: Plan, name: str, measured: Measured, pair: Pair) -> np.ndarray:
+def resampled_values(
+    plan: Plan, name: str, measured: Measured, pair: Pair, references: int | None = None
+) -> np.ndarray:
     """A metric's value on each resample, kept in the cache, since FAD's take longer than all else of a second run.
 
     The key holds the features and the value itself, so that a metric that computes another value
@@ -187,11 +201,11 @@ def resampled_values(plan: Plan, name: str, measured: Measured, pair: Pair) -> n
     assert measured.resampled is not None
     options, (ours, theirs) = plan.uncertainty, pair
     made_of = [plan.definition(name), measured.value, ours.digest(), theirs and theirs.digest()]
-    key = digest([RESAMPLED, *made_of, options.resamples, options.seed])
+    by_itself = [] if references is None else ["references by themselves"]
+    key = digest([RESAMPLED, *made_of, options.resamples, options.seed, *by_itself])
     (found,) = plan.cache.read_features("resamples", [key])
     if found is None:
-        weights = draws(len(ours.ids), options.resamples, options.seed)
-        found = np.asarray(measured.resampled(weights, weights), np.float64)
+        found = np.asarray(measured.resampled(*both_draws(len(ours.ids), references, options)), np.float64)
         if found.shape != (options.resamples,):
             raise EvalkitError(f"metric.{name}: resampled gave {found.shape} for {options.resamples} resamples")
         plan.cache.write_feature("resamples", key, found)
@@ -227,6 +241,7 @@ def score_row(plan: Plan, row: str, metric: str, one: Scored) -> dict[str, Any]:
 def score_if_any(plan: Plan, row: Embedded, name: str, info: MetricInfo, only: Collection[str] | None = None) -> Scored:
     """Like `score_of` of a row, but where that gives no value, the score is NaN and says why."""
     try:
-        return score_of(plan, row.name, name, row.pairs(*_sides(info)), only)
+        sets = row.row.sets and not info.clip_by_clip
+        return score_of(plan, row.name, name, row.pairs(*_sides(info)), only, sets)
     except EvalkitError as error:
         return no_score(str(error))

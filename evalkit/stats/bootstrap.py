@@ -13,9 +13,12 @@ import numpy as np
 from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which takes a second to import
 
 
-def draws(clips: int, resamples: int, seed: int) -> np.ndarray:
-    """Count how often each resample draws each clip: (resamples, clips), float64; each row sums to `clips`."""
-    rng = np.random.default_rng([seed, clips])
+def draws(clips: int, resamples: int, seed: int, side: int = 0) -> np.ndarray:
+    """Count how often each resample draws each clip: (resamples, clips), float64; each row sums to `clips`.
+
+    Another `side` has other draws, for references that are resampled by themselves.
+    """
+    rng = np.random.default_rng([seed, clips, side] if side else [seed, clips])
     counts = np.empty((resamples, clips))
     for row in counts:
         row[:] = np.bincount(rng.integers(clips, size=clips), minlength=clips)

@@ -144,6 +144,33 @@ def test_frechet_audio_distance_s_own_score(folders, run, hub_network):
     )
 
 
+def test_frechet_audio_distance_s_own_score_of_other_numbers_and_names(folders, hub_network, tmp_path):
+    compat.laion_clap()
+    from frechet_audio_distance import FrechetAudioDistance
+
+    for number in range(5):
+        (tmp_path / "generated").mkdir(exist_ok=True)
+        (tmp_path / "generated" / f"take {number}.wav").symlink_to(folders[1] / f"{number}.wav")
+    with patch.object(torch.hub, "load", lambda **_: hub_network), compat.quiet():
+        package = FrechetAudioDistance()
+        package.device = torch.device("cpu")
+        package.model.to("cpu")
+        expected = package.score(str(folders[0]), str(tmp_path / "generated"))
+    package.model.embeddings.append(torch.nn.ReLU())  # which the package took off the network that it was given
+    assert expected > 0
+    chosen = ("metric=[fad]", "protocol=frechet_audio_distance", f"random_weights={parity.SEED}")
+    places = (f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "uncertainty.resamples=100")
+    (row,) = evalkit.score(tmp_path / "generated", folders[0], *chosen, *places).scores.to_dict("records")
+    assert row["protocol"] == "frechet_audio_distance" and row["n"] == 5
+    parity.within(
+        "FAD, protocol frechet_audio_distance",
+        "frechet-audio-distance 0.3.4's score() on the same folders",
+        "5 files against 8 of other names",
+        abs(row["value"] / expected - 1),
+        1e-5,
+    )
+
+
 def test_fadtk_s_computation(folders, run, vggish, tmp_path):
     compat.prepare()
     import torchaudio
