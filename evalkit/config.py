@@ -132,8 +132,8 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
 def combinations(overrides: list[str], config_dir: str | None = None) -> Iterator[tuple[str, list[str]]]:
     """List the runs of a sweep: the options that are swept, as text, and all options of each run.
 
-    None for a sweeper that is not Hydra's own, which chooses values as it goes. Raises EvalkitError for options
-    that cannot be read.
+    Lists nothing for a sweeper that is not Hydra's own, because it chooses values as it goes. Raises EvalkitError
+    for options that cannot be read.
     """
     if any(re.match(r"[+~]*hydra[./]sweeper", override) for override in overrides):
         return
@@ -233,7 +233,10 @@ def _no_option(path: str, config: DictConfig | None = None) -> EvalkitError:
     Args:
         config: the configuration without it, for what there is below a component.
     """
-    node, schema, found, plus = config, Config, [], ""  # type: tuple[Any, Any, list[str], str]
+    node: Any = config
+    schema: Any = Config
+    found: list[str] = []
+    plus = ""
     for part in path.split("."):
         written = {str(key) for key in node} if isinstance(node, DictConfig) else set()
         fields = get_type_hints(schema) if dataclasses.is_dataclass(schema) else {}

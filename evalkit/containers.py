@@ -1,4 +1,4 @@
-"""Where a sound file's samples end by its own header: what tells a file that was cut short from a short one.
+"""How much sound a file's header declares, and how much there is: they differ where a file was cut short.
 
 libsndfile takes what is there for all there is. It refuses or notices a cut FLAC, MP3 or CAF file itself, and
 reads the others here as shorter ones.

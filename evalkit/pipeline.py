@@ -177,12 +177,12 @@ def logging_to(folder: RunFolder, on_screen: bool = True) -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is reported by what writes results
     screen = logging.StreamHandler()
-    screen.setLevel(logging.WARNING if on_screen else logging.CRITICAL + 1)
+    screen.setLevel(logging.WARNING)
     own, warned = logging.getLogger("evalkit"), logging.getLogger("py.warnings")
-    before = own.level, own.propagate
+    before = own.level, own.propagate, warned.propagate
     own.setLevel(logging.INFO)
     own.propagate = False  # packages that evalkit imports put a handler of their own on the root
-    own.handlers += [file, screen]
+    own.handlers += [file, screen] if on_screen else [file]
     warned.handlers += [file]
     warned.propagate = False
     logging.captureWarnings(True)
@@ -198,7 +198,7 @@ def logging_to(folder: RunFolder, on_screen: bool = True) -> Iterator[None]:
         raise
     finally:
         logging.captureWarnings(False)
-        own.level, own.propagate = before
+        own.level, own.propagate, warned.propagate = before
         for logger in (own, warned):
             logger.handlers = [h for h in logger.handlers if h not in (file, screen)]
         with suppress(OSError):

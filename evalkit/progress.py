@@ -16,7 +16,6 @@ from rich.text import Text
 
 log = logging.getLogger(__name__)
 
-
 INTERVAL = 30.0  # seconds from one line to the next
 
 

@@ -12,14 +12,8 @@ WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made win
 
 
 MIN_SECONDS = 1.0  # of a clip: audiocraft's evaluate.min_audio_duration; one window of VGGish
-
-
 MAX_SECONDS = 600.0
-
-
 MAX_SAMPLES = 100  # of each prompt: all of MusicCaps in stereo is then 552,100 clips of 1.9 MB
-
-
 MAX_RESAMPLES = 20_000  # draws are float64 (resamples, clips): 0.9 GB at the 5,521 clips of MusicCaps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from evalkit.config import compose
 from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
-from evalkit.pipeline import clips_of_run, evaluate
+from evalkit.pipeline import clips_of_run, evaluate, logging_to
 from evalkit.plan import Plan, make_plan
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
@@ -79,6 +80,17 @@ def test_a_metric_with_the_name_of_another_column_is_refused_at_once(
     (tmp_path / "metric" / "mine.yaml").write_text(text)
     with pytest.raises(EvalkitError, match=f"tables have another column '{name}'"):
         make_plan(compose([*options, "metric=[mine]"], str(tmp_path)))
+
+
+def test_a_run_leaves_the_loggers_as_they_were(tmp_path: Path) -> None:
+    def state() -> list[object]:
+        loggers = [logging.getLogger(name) for name in ("evalkit", "py.warnings")]
+        return [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+
+    before = state()
+    with logging_to(RunFolder(str(tmp_path), "x")):
+        assert state() != before
+    assert state() == before
 
 
 SECONDS = {"a": (4.0, 4.0), "b": (3.0, 4.5), "c": (5.0, 2.5)}  # of clip and reference

@@ -42,7 +42,6 @@ class Folder:
             raise EvalkitError(
                 "the folder of clips is not set: give its path, as in model=folder model.folder.path=CLIPS"
             )
-
         if self.duration is not None and not self.duration >= MIN_SECONDS:
             raise EvalkitError(f"folder: duration={self.duration}: must be at least {MIN_SECONDS:g} s, or null")
 

@@ -41,7 +41,7 @@ def read_manifests(folder: Path, pattern: str, read: Callable[[Path, dict[str, A
         else:
             yield found
     if damaged:
-        log.warning("%s: what it describes will be generated again", counted("damaged cache entry", damaged))
+        log.warning("%s: deleted, what is missing will be generated again", counted("damaged cache entry", damaged))
 
 
 def counted(what: str, names: Sequence[Any]) -> str:
