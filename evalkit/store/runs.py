@@ -22,7 +22,7 @@ class RunFolder:
         parent = Path(output_dir).expanduser().absolute()
         for attempt in range(100):
             self.path = parent / f"{stamp}-{name}{f'-{attempt}' if attempt else ''}"
-            self.made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            self.made = [folder for folder in (self.path, *self.path.parents) if not os.path.exists(folder)]
             try:
                 self.path.mkdir(parents=True)
                 return
