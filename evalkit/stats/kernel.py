@@ -79,6 +79,8 @@ def kernel_sums(
 
     from threadpoolctl import threadpool_limits
 
+    alike = x is y and x_weights is y_weights
+
     def tile(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         rows, columns = pair
         (a, a_norms), (b, b_norms) = _frames(x, rows, centre, bandwidth), _frames(y, columns, centre, bandwidth)
@@ -87,11 +89,11 @@ def kernel_sums(
         np.exp(kernel, out=kernel)
         sums = np.add.reduceat(np.add.reduceat(kernel, _starts(y, columns), axis=1), _starts(x, rows), axis=0)
         total: np.ndarray = ((x_weights[:, rows] @ sums) * y_weights[:, columns]).sum(axis=1)
-        return total if x is not y or rows is columns else 2 * total
+        return 2 * total if alike and rows is not columns else total
 
     groups_x = _groups(x)
-    groups_y = groups_x if x is y else _groups(y)
-    pairs = [(a, b) for i, a in enumerate(groups_x) for b in (groups_y[i:] if x is y else groups_y)]
+    groups_y = groups_x if alike else _groups(y)
+    pairs = [(a, b) for i, a in enumerate(groups_x) for b in (groups_y[i:] if alike else groups_y)]
     result = np.zeros(len(x_weights))
     # one tile per core: BLAS's own threads would only wait for each other
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:

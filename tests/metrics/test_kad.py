@@ -107,6 +107,17 @@ def test_each_side_is_resampled_by_itself_where_clips_are_not_paired() -> None:
             assert value == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_set_beside_itself_is_resampled_on_either_side_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.stats.kernel.FRAMES", 5)  # of several tiles
+    one, other = np.array([[2.0, 1, 0, 0, 3, 1, 0]]), np.array([[0.0, 1, 5, 0, 0, 0, 1]])
+    for weights in ((one, other), (one, one)):
+        (value,) = unbiased_mmd(REFERENCE.values, REFERENCE.values, *weights, 2.0)
+        copies = [list(repeated(REFERENCE, row[0]).values) for row in weights]
+        drawn = [np.ones((1, len(clips))) for clips in copies]
+        (expected,) = unbiased_mmd(*copies, *drawn, 2.0)
+        assert value == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("frames", [1, 5, 9])
 def test_tiles_do_not_matter(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     whole = KAD(ENCODER)(GENERATED, REFERENCE).value
