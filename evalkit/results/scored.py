@@ -116,7 +116,7 @@ def scored(
     notes = [m.note for m in measured]
     functions = [m.resampled for m in measured]
     if uncertainty.resamples and len(ids) > 1 and all(m.parts for m in measured):
-        parts = np.array([list(m.parts.values()) for m in measured])
+        parts = np.array([[m.parts[i] for i in measured[0].parts] for m in measured])
         low, high = mean_interval(parts[..., 0], parts[..., 1], uncertainty.level, bounds)
         if math.isnan(low):
             notes = ["\n".join(filter(None, [note, NO_INTERVAL])) for note in notes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -25,6 +26,13 @@ def test_no_clip_of_twelve_is_not_certainly_none_of_all() -> None:
     assert (score.value, score.low, score.note) == (0, 0, "") and score.high == pytest.approx(0.2646, abs=1e-4)
     samples = scored("m: clipped_clips", IDS, [zeros()] * 4, ClippedClips.bounds, Uncertainty())
     assert samples.high == score.high
+
+
+def test_the_clips_of_a_prompt_belong_together_in_whatever_order_a_metric_gives_them() -> None:
+    one, two = (mean_over_items(IDS, [np.full(1, i + shift) for i in range(12)]) for shift in (0.0, 0.1))
+    turned = dataclasses.replace(two, parts=dict(reversed(two.parts.items())))
+    same, other = (scored("m: x", IDS, [one, second], (0, math.inf), Uncertainty()) for second in (two, turned))
+    assert (same.low, same.high) == (other.low, other.high)
 
 
 def test_where_nothing_is_known_of_other_values_there_is_no_interval_and_a_note() -> None:
