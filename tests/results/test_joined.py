@@ -18,6 +18,7 @@ from evalkit.report.document import Document
 from evalkit.results.joined import join
 from evalkit.results.record import PromptsInfo, ProtocolInfo, Record
 from evalkit.results.result import Result
+from evalkit.settings import Engine
 from tests.results.made import TITLES, metric, record, row
 
 ONE = {"musicgen_small": {"chroma": 0.1014}}
@@ -252,6 +253,13 @@ def test_what_an_option_sets_elsewhere_is_not_another_option() -> None:
 
     assert [row["option.random_weights"] for row in names(swept(config(0), config(1)))] == ["0", "1"]
     assert all(len(row) == 2 for row in names(swept(config(0), config(1))))
+
+
+def test_how_the_work_is_done_is_no_option() -> None:
+    """Of the engine only the device and the dtype affect a number."""
+    fields = [field.name for field in dataclasses.fields(Engine) if field.name not in ("device", "dtype")]
+    document = swept(*({"engine": {**dict.fromkeys(fields, value), "dtype": value}} for value in (1, 2)))
+    assert names(document) == [{"model": "musicgen_small", "dtype": str(value)} for value in (1, 2)]
 
 
 def test_an_option_of_one_model_is_that_of_its_rows() -> None:
