@@ -40,6 +40,7 @@ FRAMES: dict[str, dict[str, str]] = {
 }
 CHECKED = ("record.json", "evidence.parquet", *(f"{name}.parquet" for name in FRAMES))  # files whose digests count
 EARLIER = "not comparable: an earlier version of evalkit did not record enough to say so: run it again"
+PERCENTILES = "intervals of means and shares are an earlier version's percentiles, often too narrow: run it again"
 LISTS = ("tags", "labels")  # columns whose cells are lists of text
 
 
@@ -113,6 +114,8 @@ def read(folder: Path) -> dict[str, Any]:
     frames = {name: typed(_read_frame(folder / f"{name}.parquet"), columns) for name, columns in FRAMES.items()}
     if manifest["schema"] == 1:
         frames["scores"] = _not_comparable(frames["scores"])
+        if frames["scores"]["low"].notna().any():
+            facts["remarks"].append(PERCENTILES)
     facts["schema"] = SCHEMA  # what schema 1 lacks has values that mean "not recorded"
     evidence = Evidence(typed(_read_frame(folder / "evidence.parquet"), INDEX), folder / "features")
     return {**facts, **frames, "evidence": evidence, "path": folder}

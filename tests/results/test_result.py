@@ -24,7 +24,7 @@ import evalkit
 from evalkit import report
 from evalkit.errors import EvalkitError
 from evalkit.results import recompute
-from evalkit.results.files import EARLIER
+from evalkit.results.files import EARLIER, PERCENTILES
 from evalkit.results.pack import pack
 from evalkit.results.record import SCHEMA
 from evalkit.results.result import Result
@@ -414,6 +414,12 @@ def test_the_stored_result_of_schema_1_is_read() -> None:
         assert stored.score(*name.split("/")).value == pytest.approx(value, rel=1e-9, abs=1e-12)
     assert stored.prompts["id"].tolist() == expected["prompts"]
     assert stored.document().heading == expected["heading"]
+
+
+def test_the_intervals_of_schema_1_are_said_to_be_of_another_kind(tmp_path: Path) -> None:
+    stored = evalkit.load(STORED)
+    assert stored.scores["low"].notna().any() and stored.document().notes.count(PERCENTILES) == 1
+    assert evalkit.load(stored.save(tmp_path / "again").path).document().notes.count(PERCENTILES) == 1
 
 
 def test_what_schema_1_called_comparable_is_no_longer(tmp_path: Path) -> None:
