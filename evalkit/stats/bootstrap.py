@@ -34,11 +34,10 @@ def interval(
 ) -> tuple[float, float]:
     """Compute a bootstrap interval: the central share `level` of resampled values, centred on `value` and widened.
 
-    For a mean over clips this is the percentile interval (Efron and Tibshirani 1993, chapter 13). A
-    plug-in distance such as FAD is larger on a resample than on the sample, because a resample has
-    fewer different clips; moving takes this bias out, so the interval is about the value that other
-    clips of the same number would give. Resamples without a value (NaN) are left out; bounds are NaN
-    where more than a tenth have none.
+    A plug-in distance such as FAD is larger on a resample than on the sample, because a resample has fewer
+    different clips; moving the percentile interval (Efron and Tibshirani 1993, chapter 13) takes this bias out, so
+    that it is about the value that other clips of the same number would give. Resamples without a value (NaN) are
+    left out; bounds are NaN where more than a tenth have none.
 
     Percentiles are narrow at few clips, by √(n/(n-1)) and the ratio of Student's to the normal
     quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 3): hence the widening.
