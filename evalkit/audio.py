@@ -60,11 +60,13 @@ def probe(path: Path) -> tuple[int, int, int]:
     """Read (frames, sample rate in Hz, channels) from a file's header. Raises AudioError, also for a file cut short."""
     try:
         info = soundfile.info(os.fsencode(path))
-        require_whole(path, info.frames, info.samplerate)
-        return info.frames, info.samplerate, info.channels
+        if info.frames < _OPEN:
+            require_whole(path, info.frames, info.samplerate)
+            return info.frames, info.samplerate, info.channels
     except (soundfile.LibsndfileError, OSError):
-        audio = read(path)  # formats that libsndfile does not know have no cheap header
-        return audio.samples.shape[1], audio.rate, audio.samples.shape[0]
+        pass  # formats that libsndfile does not know have no cheap header
+    audio = read(path)
+    return audio.samples.shape[1], audio.rate, audio.samples.shape[0]
 
 
 def require_whole(path: Path, frames: int, rate: int) -> None:
@@ -95,7 +97,8 @@ def read(path: Path) -> Audio:
         if path.stat().st_size == 0:
             raise AudioError("the file is empty")
         try:
-            frames, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+            with soundfile.SoundFile(os.fsencode(path)) as file:
+                frames, rate = _frames(file), file.samplerate
             samples = np.ascontiguousarray(frames.T)
             require_whole(path, len(frames), rate)
         except (MemoryError, ValueError) as error:
@@ -114,6 +117,18 @@ def read(path: Path) -> Audio:
 
 
 _UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
+_OPEN = 2**63 - 1  # libsndfile's SF_COUNT_MAX: the frames of a FLAC file that was written to a pipe
+
+
+def _frames(file: soundfile.SoundFile) -> np.ndarray:
+    """Read all samples (samples, channels)."""
+    if file.frames < _OPEN:
+        return file.read(dtype="float32", always_2d=True)
+    file.seekable = lambda: False  # else it seeks to where it is, which fails at an end that the header does not tell
+    blocks = [np.empty((0, file.channels), np.float32)]
+    while len(block := file.read(2**16, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.concatenate(blocks)
 
 
 def _said(error: soundfile.LibsndfileError) -> str:

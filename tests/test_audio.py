@@ -119,6 +119,17 @@ def test_a_header_that_leaves_the_length_open_declares_nothing(tmp_path: Path, l
     assert verdict(au) == "" and audio.probe(au)[0] == len(NOISE)
 
 
+def test_a_flac_file_whose_length_is_left_open_is_read_to_its_end(tmp_path: Path) -> None:
+    """As ffmpeg writes it to a pipe: the count of samples, the last 36 bits before the checksum, is 0."""
+    path = tmp_path / "a.flac"
+    whole = bytearray(write(path))
+    expected = audio.read(path).samples
+    whole[21:26] = bytes([whole[21] & 0xF0, 0, 0, 0, 0])
+    path.write_bytes(whole)
+    assert audio.probe(path) == (len(NOISE), RATE, 2)
+    np.testing.assert_array_equal(audio.read(path).samples, expected)
+
+
 def test_headers_without_sense_end_the_search(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for content in (

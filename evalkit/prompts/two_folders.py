@@ -32,7 +32,10 @@ class Files:
     published: ClassVar[None] = None
 
     def listed(self) -> dict[str, Path]:
-        """The files by id. Raises EvalkitError for a path that is neither a folder with audio nor a list."""
+        """The files by id.
+
+        Raises EvalkitError for a path that is neither a folder with audio nor a list, and for two files of one id.
+        """
         place = Path(self.path).expanduser().absolute()
         if place.suffix.lower() in SUFFIXES and place.is_file():
             return by_id(place, place.parent)
@@ -42,8 +45,13 @@ class Files:
         found: dict[str, list[Path]] = {}
         for path in audio.files_below(place):
             found.setdefault(_id(path.relative_to(place).with_suffix("")), []).append(path)
-        named = {name: paths[0] for name, paths in found.items() if len(paths) == 1}
-        return named | {_id(p.relative_to(place)): p for paths in found.values() if len(paths) > 1 for p in paths}
+        files: dict[str, Path] = {}
+        for name, paths in found.items():
+            for path in paths:
+                own = name if len(paths) == 1 else _id(path.relative_to(place))
+                if files.setdefault(own, path) != path:
+                    raise EvalkitError(f"'{files[own]}' and '{path}' would both be named '{own}': rename one")
+        return files
 
     def find(self, prompts: Sequence[Prompt]) -> list[Clip]:
         """Find the file of each id; "unpaired" where there is none, since only the other folder has one."""
