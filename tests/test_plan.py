@@ -15,6 +15,7 @@ from evalkit.errors import EvalkitError
 from evalkit.pipeline import clips_of_run, evaluate
 from evalkit.plan import make_plan, require_files, require_kinds
 from evalkit.types import Clip
+from tests.parity.make_audiocraft_lm_fixtures import FIXTURES
 from tests.test_contracts import Complete, Ears, run_with
 
 BASE = ["prompts=demo", "sampling.duration=1"]
@@ -65,6 +66,10 @@ def test_every_missing_file_is_named_with_its_option(tmp_path: Path, monkeypatch
     ):
         assert f", set by {option}" in said, option
     assert "VGGish weights (nowhere.pt), set by metric.fad.encoder.weights.path" in said and "\n" not in said
+    trained = ["model=audiocraft", f"model.audiocraft.path={FIXTURES / 'mono'}", "metric=stereo", "random_weights=0"]
+    trained += ["model.audiocraft.text_encoder.repo=google-t5/t5-small", "model.audiocraft.encodec=null"]
+    with pytest.raises(EvalkitError, match=r"T5 base .* or set model\.audiocraft\.text_encoder\.path to a local copy"):
+        require_files(make_plan(compose(options(tmp_path, *trained))))
     with pytest.raises(EvalkitError, match=r"PaSST .* or set metric\.kld\.encoder\.weights\.path to a local copy$"):
         require_files(make_plan(compose(options(tmp_path, "model=synth", "metric=kld"))))
 

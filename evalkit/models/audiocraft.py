@@ -77,8 +77,8 @@ class Audiocraft:
         }
 
     def check(self, sampling: Sampling) -> None:
-        """Raise EvalkitError where there is no checkpoint; any sampling will do."""
-        reading.find(NAME, self._path)
+        """Raise EvalkitError where there is no checkpoint, or another text encoder; any sampling will do."""
+        network.check(NAME, self._path, self.text_encoder)
 
     def conditions(self, cache: Cache) -> tuple[str, ...]:
         """What a clip is made from besides the caption, where a prompt has it. The checkpoint must be there."""

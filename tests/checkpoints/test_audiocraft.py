@@ -436,6 +436,8 @@ def test_text_encoders_and_codecs_that_it_was_not_trained_with(tmp_path: Path, c
     base = Asset("T5 base", repo="google-t5/t5-base")
     with pytest.raises(EvalkitError, match=r"trained with t5-small.*text_encoder\.repo=google-t5/t5-small"):
         opened(FIXTURES / "mono", text_encoder=base).parts(cache)
+    with pytest.raises(EvalkitError, match=r"trained with t5-small"):  # before anything is generated
+        opened(FIXTURES / "mono", text_encoder=base).check(Sampling())
     hub = Asset("EnCodec", repo="facebook/encodec_24khz")
     for kind in ("stereo", "delays"):  # said by the file beside it, and by the configuration
         with pytest.raises(EvalkitError, match=r"set model\.audiocraft\.encodec\.repo=facebook/encodec_32khz"):

@@ -62,7 +62,8 @@ def build(name: str, path: str, text_encoder: Asset, codec_asset: Asset | None, 
     model = lm.read(name, config)
     weights, text_weights = lm.split(reading.weights_of(name, package), model.finetuned)
 
-    folder = _text_folder(name, text_encoder, model, cache)
+    _require_text_encoder(name, text_encoder, model)
+    folder = text_encoder.locate(cache)
     what = f"{name}: the text encoder in '{folder}'"
     text, _ = load_pretrained(what, transformers.T5EncoderModel, folder)
     if model.finetuned:
@@ -104,8 +105,15 @@ def _empty(model: lm.LM, text: Any, audio: Any) -> Any:
     )
 
 
-def _text_folder(name: str, asset: Asset, model: lm.LM, cache: Cache) -> Path:
-    """Where the text encoder lies. Raises EvalkitError where it is known to be another one."""
+def check(name: str, path: str, text_encoder: Asset) -> None:
+    """Raise EvalkitError where there is no checkpoint that can be read, and for a text encoder known to be another."""
+    files = reading.find(name, path)
+    _require_text_encoder(
+        name, text_encoder, lm.read(name, reading.config_of(name, reading.load(name, files.lm), files.config))
+    )
+
+
+def _require_text_encoder(name: str, asset: Asset, model: lm.LM) -> None:
     trained = model.text_encoder if "/" in model.text_encoder else f"google-t5/{model.text_encoder}"
     given = asset.repo if asset.repo is None or "/" in asset.repo else f"google-t5/{asset.repo}"
     if not asset.path and given != trained:
@@ -113,7 +121,6 @@ def _text_folder(name: str, asset: Asset, model: lm.LM, cache: Cache) -> Path:
             f"{name}: was trained with {model.text_encoder}, not {asset.repo}: "
             f"set model.audiocraft.text_encoder.repo={trained}"
         )
-    return asset.locate(cache)
 
 
 def _codec(
