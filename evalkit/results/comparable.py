@@ -21,7 +21,13 @@ from evalkit.store.digests import digest
 ADDED = ("published", "difference", "comparable", "source", "url")  # by `compared`
 SHARE = 0.01  # of clips that may be of another duration, or alike, or more than were published on
 SECONDS = 0.5  # that a clip of a duration may be shorter or longer
-GENERAL = ("kind", "package", "version", "checkpoint")  # in the definition of a model; the rest is its settings
+GENERAL = (
+    "kind",
+    "package",
+    "source",
+    "version",
+    "checkpoint",
+)  # in the definition of a model; the rest is its settings
 UNKNOWN = "not known, as published"
 
 
@@ -53,6 +59,11 @@ class _Score:
     @property
     def metric(self) -> MetricInfo:
         return self.record.metrics[self.metric_name]
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """What the clips were made by; empty where that is words."""
+        return self.row.definition if isinstance(self.row.definition, Mapping) else {}
 
     @property
     def clips(self) -> pd.DataFrame:
@@ -92,6 +103,8 @@ def unverified(record: Record, row: str, metric: str) -> list[str]:
     elif info.published:
         what = "checkpoint" if info.generated else "checkpoint and sampling"
         named.append(f"{what} of {row}, taken for {info.published}")
+    if info.generated and "package" in score.definition:
+        named.append(f"how the package '{score.definition['package']}' makes the clips of {row}")
     if len(score.references):
         named.append("references")
     return named + unverified_weights(found)
@@ -193,7 +206,7 @@ def _references(score: _Score, published: Published) -> Iterator[str]:
 def _alike(what: str, digests: pd.Series[str]) -> Iterator[str]:
     different, all_of_them = digests.nunique(), len(digests)
     if all_of_them - different > SHARE * all_of_them:
-        yield f"{different:,} different {what} for {all_of_them:,} prompts"
+        yield f"only {different:,} of {all_of_them:,} {what} are different"
 
 
 def _duration(score: _Score, published: Published) -> Iterator[str]:
@@ -218,8 +231,7 @@ def _sampling(score: _Score, published: Published) -> Iterator[str]:
     if published.sampling is None:
         yield f"sampling {UNKNOWN}"
     elif score.row.generated:
-        definition = score.row.definition if isinstance(score.row.definition, Mapping) else {}
-        own = {k: v for k, v in definition.items() if k not in GENERAL and v is not None}
+        own = {k: v for k, v in score.definition.items() if k not in GENERAL and v is not None}
         used = {**score.record.sampling, **own}
         for key in [*published.sampling, *(key for key in own if key not in published.sampling)]:
             ours, theirs = used.get(key), published.sampling.get(key)

@@ -159,7 +159,7 @@ def notes(record: Record) -> list[str]:
     unchecked += [x for info in record.metrics.values() for x in unverified_weights(info.weights or ())]
     if unchecked:
         said_once = "; ".join(dict.fromkeys(unchecked))
-        lines.append(f"not verified, because no digest of what was published is known: {said_once}")
+        lines.append(f"not verified, because too little was published to tell: {said_once}")
     if scores["low"].notna().any():
         units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
         over = units[record.prompts_info.form]

@@ -70,7 +70,7 @@ def test_notes_say_each_thing_once_and_of_whom() -> None:
         "published: MusicGen model card, https://example.org/card",
         "Chroma cosine similarity: no value was published",  # about all models, so none is named
         "musicgen_stereo_small: FAD, KLD, CLAP score: nothing was published",
-        "not verified, because no digest of what was published is known: references",
+        "not verified, because too little was published to tell: references",
         "a remark",
     ]
     titled = {("musicgen_small", "fad"): "fad: too few clips"}  # as an error names its metric
