@@ -92,9 +92,9 @@ class FADInfinity:
             weights = generated_weights, reference_weights
             return resampled_frechet_distances(generated.values, reference.values, *weights, self.ddof)
 
-        # nothing but rounding, which resamples repeat
-        alike = means[0] < 1e-6 * np.trace(gaussian(theirs, self.ddof)[1])
-        return Measured(value, n=len(ours), resampled=None if alike else resampled)
+        if means[0] < 1e-6 * np.trace(gaussian(theirs, self.ddof)[1]):
+            return Measured(value, n=len(ours), note="no interval: FAD is 0 but for rounding")
+        return Measured(value, n=len(ours), resampled=resampled)
 
     def _parts(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Divide n clips again and again: into how many parts, (parts,), and which are in each part, (parts, n)."""

@@ -21,6 +21,7 @@ Pair = tuple[Features, Features | None]  # generated clips, and what they are co
 
 NO_PAIRS = "no clip has a reference of its own here"  # why a metric that compares clip by clip has no value
 NO_INTERVAL = "no interval, where fewer than two clips have a value or all have the same"
+NO_RESAMPLES = "no interval: so few clips are usable that many resamples have no value"
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ def scored(
     if uncertainty.resamples and len(ids) > 1 and all(m.parts for m in measured):
         parts = np.array([[m.parts[i] for i in measured[0].parts] for m in measured])
         low, high = mean_interval(parts[..., 0], parts[..., 1], uncertainty.level, bounds)
-        if math.isnan(low):
-            notes = ["\n".join(filter(None, [note, NO_INTERVAL])) for note in notes]
+        notes = _with(notes, NO_INTERVAL) if math.isnan(low) else notes
     elif uncertainty.resamples and len(ids) > 1 and all(functions):
         # the draws are a function of the number of prompts, so they are the same for all samples
         weights = both_draws(len(ids), references, uncertainty) if resampled is None else ()
@@ -130,6 +130,11 @@ def scored(
         fewest = min(len(ids), references or len(ids))
         if fewest > 1:
             low, high = interval(value, np.mean(values, axis=0), uncertainty.level, fewest, bounds)
+        notes = _with(notes, NO_RESAMPLES) if math.isnan(low) else notes
     if len(set(notes)) > 1:
         notes = [f"clip {number} of each prompt: {note}" for number, note in enumerate(notes, 1) if note]
     return Scored(value, low, high, min(m.n for m in measured), "\n".join(dict.fromkeys(notes)), tuple(measured))
+
+
+def _with(notes: Sequence[str], more: str) -> list[str]:
+    return ["\n".join(filter(None, [note, more])) for note in notes]

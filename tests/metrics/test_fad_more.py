@@ -109,6 +109,13 @@ def test_fad_inf_holds_the_distance_of_the_distributions() -> None:
     assert held >= 52 and fads < 20
 
 
+def test_fad_inf_of_a_set_and_itself_is_zero_and_says_why_there_is_no_interval() -> None:
+    clips = gaussian_clips(0, 30, 5, 4)
+    measured = FADInfinity(ENCODER)(clips, clips)
+    assert abs(measured.value) < 1e-9 and measured.resampled is None
+    assert measured.note == "no interval: FAD is 0 but for rounding"
+
+
 def test_fad_inf_draws_the_same_clips_in_any_order_and_others_with_another_seed() -> None:
     generated, reference = gaussian_clips(0, 30, 5, 4, shift=0.3), gaussian_clips(1, 30, 5, 4)
     assert_order_does_not_matter(FADInfinity(ENCODER), generated, reference)

@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.metrics import mean_over_items
 from evalkit.metrics.clipping import ClippedClips, DCOffset
-from evalkit.results.scored import NO_INTERVAL, scored
+from evalkit.results.scored import NO_INTERVAL, NO_RESAMPLES, scored
 from evalkit.settings import Uncertainty
 from evalkit.types import Measured
 
@@ -49,3 +49,11 @@ def test_a_mean_has_an_interval_that_needs_no_draws() -> None:
     assert (one.low, one.high) == (two.low, two.high) and one.low < one.value < one.high
     without = scored("m: x", IDS, [mean_over_items(IDS, items)], (0, math.inf), Uncertainty(resamples=0))
     assert math.isnan(without.low) and without.note == ""
+
+
+def test_where_resamples_have_no_value_there_is_no_interval_and_a_note() -> None:
+    def resampled(weights: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return np.where(weights[:, 0] > 0, 1.0, math.nan)  # of twelve clips one alone has windows
+
+    score = scored("m: fad", IDS, [Measured(1.0, n=1, resampled=resampled)], (0, math.inf), Uncertainty())
+    assert score.value == 1 and math.isnan(score.low) and score.note == NO_RESAMPLES
