@@ -24,15 +24,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know an arrow
     command, *rest = sys.argv[1:] or ["--help"]
-    if command in ("-h", "--help", "help"):
-        print(usage())
-    elif command == "--version":
-        print(f"evalkit {__version__}")
-    elif command in files():
-        with commands.one_line_errors():  # around the import too
+    with commands.one_line_errors():  # around the import too
+        if command in ("-h", "--help", "help"):
+            print(usage())
+        elif command == "--version":
+            print(f"evalkit {__version__}")
+        elif command in files():
             importlib.import_module(f"evalkit.commands.{command}").main(rest)
-    else:
-        commands.fail(str(unknown("command", command, files())))
+        else:
+            commands.fail(str(unknown("command", command, files())))
 
 
 def files() -> dict[str, Path]:

@@ -194,6 +194,13 @@ def quoted(override: str) -> str:
     return override
 
 
+KINDS = {"Integer": "a whole number, such as 250", "Float": "a number", "Boolean": "true or false"}
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{error} {error.__cause__ or ''}".split())
+
+
 def explain(error: Exception, config_dir: str | None = None) -> EvalkitError:
     """Put an error of composing into one line; names are those of evalkit's YAMLs and of the user's folder."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -202,6 +209,9 @@ def explain(error: Exception, config_dir: str | None = None) -> EvalkitError:
         return unknown(group, name, {path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
     if isinstance(error, OverrideParseException):
         return EvalkitError(f"cannot read the option '{error.override}': write KEY=VALUE, or KEY=[A,B] for a list")
+    merged = re.match(r"Error merging override (\S+) .*could not be converted to (\w+)", _line(error))
+    if merged and merged[2] in KINDS:
+        return EvalkitError(f"{merged[1]}: must be {KINDS[merged[2]]}")
     if match := re.search(r"Ambiguous value for argument '(.*?)=(.*?)'", str(error)):
         return EvalkitError(
             f"'{match[1]}={match[2]}' is several values: use '{match[1]}=[{match[2]}]', or -m for a sweep"

@@ -40,8 +40,20 @@ def test_version(evalkit: Run) -> None:
     assert evalkit("--version") == (0, f"evalkit {package.__version__}\n", "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["fetch", "--list", "model=synth", "prompts=demo"]]
+)
+def test_an_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "evalkit.cli", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    expected = "evalkit: cannot write the output: No space left on device: make room, or write it elsewhere\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 def test_an_unknown_command_is_one_line_with_the_nearest(evalkit: Run) -> None:
-    expected = "evalkit: unknown command 'rnu': did you mean 'run'? available: convert, fetch, pack, run, table"
+    expected = "evalkit: unknown command 'rnu': did you mean 'run'? available: convert, fetch, pack, run, score, table"
     code, out, err = evalkit("rnu")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(expected)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -86,12 +87,16 @@ def one_line_errors() -> Iterator[None]:
     """Turn every mistake of the user inside the block into one line on stderr."""
     try:
         yield
+        sys.stdout.flush()  # here, so that what it raises is one line too
     except EvalkitError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # files name theirs
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            fail(f"cannot write the output: {error.strerror}: make room, or write it elsewhere")
         if error.filename is None:
             raise
         fail(f"'{error.filename}': {error.strerror or error}")

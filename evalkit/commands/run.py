@@ -97,7 +97,10 @@ def naming(swept: str) -> Iterator[None]:
     try:
         yield
     except EvalkitError as error:
-        raise EvalkitError(f"{swept}: {error}; nothing was run" if swept else str(error)) from error
+        said = str(error)
+        if swept and not said.startswith(f"{swept}:"):
+            said = f"{swept}: {said}"
+        raise EvalkitError(f"{said}; nothing was run" if swept else said) from error
 
 
 # the groups that are no options by themselves; those that are have their description in `Config`
