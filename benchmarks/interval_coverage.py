@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtri, stdtrit
 
 from benchmarks.interval_coverage_report import JSON, write
-from evalkit.metrics.fad_inf import FADInfinity
+from evalkit.metrics.fad_inf import PARTS, FADInfinity
 from evalkit.metrics.kad import KAD
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances
@@ -151,7 +151,6 @@ def fad_inf(d: int, name: str, bound: str, n: int, trials: int) -> Row:
     }
 
 
-PARTS = np.arange(1, 5)
 LARGE = 10  # times as many clips are in a separate reference set
 
 

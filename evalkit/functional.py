@@ -15,8 +15,6 @@ same code.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
@@ -84,7 +82,7 @@ def kernel_distance(
 def kl_divergence(
     generated: ArrayLike,
     reference: ArrayLike,
-    direction: Literal["reference_generated", "generated_reference", "both"] = "reference_generated",
+    direction: divergence.Direction = "reference_generated",
     epsilon: float = 1e-6,
 ) -> float:
     """Compute the mean KL divergence of paired rows of label probabilities, in nats, as KLD is of a classifier's.

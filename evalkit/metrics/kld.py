@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import numpy as np
 
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import mean_over_items
-from evalkit.stats.divergence import directed_kl
+from evalkit.stats.divergence import DIRECTIONS, Direction, directed_kl
 from evalkit.types import Features, Measured
-
-Direction = Literal["reference_generated", "generated_reference", "both"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class KLD:
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.direction not in get_args(Direction):
-            raise unknown("direction of KLD", self.direction, get_args(Direction))
+        if self.direction not in DIRECTIONS:
+            raise unknown("direction of KLD", self.direction, DIRECTIONS)
         if not 0 <= self.epsilon < 1:
             raise EvalkitError(f"{self.title}: epsilon={self.epsilon:g} must be at least 0 and below 1")
 

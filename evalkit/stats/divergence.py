@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.special import xlogy
@@ -21,10 +22,11 @@ def kl_divergence(predicted: np.ndarray, target: np.ndarray, epsilon: float = 1e
     return total
 
 
-DIRECTIONS = ("reference_generated", "generated_reference", "both")
+Direction = Literal["reference_generated", "generated_reference", "both"]
+DIRECTIONS = get_args(Direction)
 
 
-def directed_kl(generated: np.ndarray, reference: np.ndarray, direction: str, epsilon: float) -> np.ndarray:
+def directed_kl(generated: np.ndarray, reference: np.ndarray, direction: Direction, epsilon: float) -> np.ndarray:
     """Compute KL(reference ‖ generated) of each row, the other way round, or "both", their sum: (n,), in nats."""
     forwards, backwards = (generated, reference), (reference, generated)
     if direction == "both":

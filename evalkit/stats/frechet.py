@@ -10,8 +10,6 @@ import numpy as np
 import scipy.linalg
 
 CHUNK = 64  # clips whose frames are in memory at once as float64
-
-
 BLOCK = 2**24  # numbers of the sums of products, of clips and of resamples, that are in memory at once
 
 
@@ -45,12 +43,12 @@ def independent_frames(clips: Sequence[np.ndarray]) -> float:
     frames = sum(map(len, clips))
     means = np.array([clip.mean(axis=0, dtype=np.float64) for clip in clips])
     between = float(means.var(axis=0, ddof=1).sum())
+    if not between or frames < 2:
+        return float(frames)
     centre, squares = sum(part.sum(axis=0) for part in _chunks(clips)) / frames, 0.0
     for part in _chunks(clips):
         squares += float(((part - centre) ** 2).sum())
-    return (
-        min(float(frames), len(clips) * squares / (frames - 1) / between) if between and frames > 1 else float(frames)
-    )
+    return min(float(frames), len(clips) * squares / (frames - 1) / between)
 
 
 def resampled_gaussians(
