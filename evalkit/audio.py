@@ -57,15 +57,15 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def probe(path: Path) -> tuple[int, int, int]:
-    """Read (frames, sample rate in Hz, channels) from a file's header. Raises AudioError, also for a file cut short."""
+    """Read (frames, sample rate in Hz, channels) from a file's header. Raises AudioError as `read` does."""
     try:
         info = soundfile.info(os.fsencode(path))
-        if info.frames < _OPEN:
+        if 0 < info.frames < _OPEN:
             require_whole(path, info.frames, info.samplerate)
             return info.frames, info.samplerate, info.channels
     except (soundfile.LibsndfileError, OSError):
-        pass  # formats that libsndfile does not know have no cheap header
-    audio = read(path)
+        pass
+    audio = read(path)  # formats that libsndfile does not know have no cheap header
     return audio.samples.shape[1], audio.rate, audio.samples.shape[0]
 
 

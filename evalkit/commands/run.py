@@ -134,7 +134,7 @@ def options(config_dir: str | None, overrides: list[str]) -> str:
     for prefix, schema in schemas.items():
         about = attributes(schema)
         for field in dataclasses.fields(schema):
-            if field.name == "config_dir" or (conf_dir() / field.name).is_dir() or (schemas.get(f"{field.name}.")):
+            if field.name == "config_dir" or (conf_dir() / field.name).is_dir() or f"{field.name}." in schemas:
                 continue
             default = [] if field.default is dataclasses.MISSING else getattr(field.default, "value", field.default)
             shown = default if isinstance(default, str) else json.dumps(default)

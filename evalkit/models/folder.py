@@ -69,8 +69,6 @@ def _clip(prompt_id: str, paths: list[Path], source: Path, duration: float | Non
     clip = probed(prompt_id, paths[0])
     if not clip.ok:
         return clip
-    if not clip.frames:
-        return Clip(prompt_id, clip.path, "unreadable", "no samples")
     clip = dataclasses.replace(clip, sha256=sha256_file(paths[0]))
     whole = clip.frames / clip.sample_rate
     if duration is None or whole <= duration:

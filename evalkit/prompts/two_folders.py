@@ -68,11 +68,7 @@ def _clip(name: str, path: Path | None) -> Clip:
     if path is None:
         return Clip(name, status="unpaired", reason="a file of this name is in the other folder only")
     clip = probed(name, path)
-    if not clip.ok:
-        return clip
-    if not clip.frames:
-        return dataclasses.replace(clip, status="unreadable", reason="no samples")
-    return dataclasses.replace(clip, sha256=sha256_file(path))
+    return dataclasses.replace(clip, sha256=sha256_file(path)) if clip.ok else clip
 
 
 @dataclass(frozen=True)
