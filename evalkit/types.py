@@ -139,7 +139,7 @@ class Measured:
             two arrays (resamples, clips of that side), in the order of the features. They are one and the same
             where clips and references are paired; a metric without references ignores the second. With neither
             parts nor this there is no interval.
-        note: what a reader of the table must know about this value, such as the quality of a fit.
+        note: what a reader of the table must know about this value, such as why it has no interval.
     """
 
     value: float

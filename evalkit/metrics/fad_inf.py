@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.stats.frechet import gaussian, independent_frames, resampled_frechet_distances
+from evalkit.stats.frechet import effective_sample_size, gaussian, resampled_frechet_distances
 from evalkit.types import Features, Measured
 
 PARTS = (1, 2, 3, 4)  # all clips, halves, thirds, quarters
@@ -74,7 +74,7 @@ class FADInfinity:
             n = len(clips)
             if n < FEWEST:
                 raise EvalkitError(f"FAD∞: {n} clips of at least one window are too few: use {FEWEST} or more")
-            worth, needed = independent_frames(clips), WORTH * clips[0].shape[1]
+            worth, needed = effective_sample_size(clips), WORTH * clips[0].shape[1]
             if worth < needed:
                 raise EvalkitError(
                     f"FAD∞: {n:,} clips, whose windows are alike, are worth {worth:,.0f} independent windows, too few "

@@ -34,7 +34,7 @@ def _chunks(clips: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.concatenate(clips[start : start + CHUNK], dtype=np.float64)
 
 
-def independent_frames(clips: Sequence[np.ndarray]) -> float:
+def effective_sample_size(clips: Sequence[np.ndarray]) -> float:
     """Estimate how many independent frames are worth as much as those of clips, (frames, d), which are alike.
 
     The number of clips times the frames' variance over that of the clips' means, summed over dimensions: the

@@ -14,9 +14,10 @@ def mean_interval(
     """Compute the interval of a mean over the items of all clips, averaged over samples; prompts are the units.
 
     Three cases, of which docs/uncertainty.md has the measured coverage. Each clip's value is either bound, as of
-    a share of clips: Clopper and Pearson's interval. All values are the same: that of how many others there may
-    be. Otherwise the wider, at either end, of Student's t and Hall's transformation of it, which takes out the
-    skewness of the values (Hall 1992, "On the Removal of Skewness by Transformation").
+    a share of clips: Clopper and Pearson's interval. All values are the same: what the mean would be if as many
+    clips as the sample may have missed were at a bound. Otherwise the wider, at either end, of Student's t and Hall's
+    transformation of it, which takes out the skewness of the values (Hall 1992, "On the Removal of Skewness by
+    Transformation").
 
     Args:
         sums, counts: of the items of each clip, (samples, prompts); a clip may have none.
@@ -57,25 +58,25 @@ def mean_interval(
 
 
 def share_interval(share: float, clips: int, prompts: int, squares: float, tail: float) -> tuple[float, float]:
-    """Compute Clopper and Pearson's interval of a share of clips, for as many clips as are worth independent ones.
+    """Compute Clopper and Pearson's interval of a share of clips, for the effective number of clips.
 
-    Clips of one prompt are alike, so they are worth fewer (Korn and Graubard 1998, "Confidence Intervals for
-    Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"): at least the number of
-    prompts, which is also what counts where the share is 0 or 1 and shows no variance, and at most all clips.
+    Clips of one prompt are alike, so they count for fewer independent ones (Korn and Graubard 1998, "Confidence
+    Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"): at least the
+    number of prompts, which is also what counts where the share is 0 or 1 and shows no variance, and at most all clips.
 
     Args:
         squares: sum of the squares of how far each prompt's clips are from the share.
         tail: share of samples whose interval may lie above, and of those whose may lie below.
     """
-    worth = float(prompts)
+    effective = float(prompts)
     if 0 < share < 1:
         t = stdtrit([clips - 1, prompts - 1], 1 - tail)
         variance = squares / (prompts - 1) / prompts
         independent = share * (1 - share) / variance * (t[0] / t[1]) ** 2 if variance else clips
-        worth = float(np.clip(independent, prompts, clips))
-    hits = share * worth
-    low = float(betaincinv(hits, worth - hits + 1, tail)) if share > 0 else 0.0
-    high = float(betaincinv(hits + 1, worth - hits, 1 - tail)) if share < 1 else 1.0
+        effective = float(np.clip(independent, prompts, clips))
+    hits = share * effective
+    low = float(betaincinv(hits, effective - hits + 1, tail)) if share > 0 else 0.0
+    high = float(betaincinv(hits + 1, effective - hits, 1 - tail)) if share < 1 else 1.0
     return low, high
 
 

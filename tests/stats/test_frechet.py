@@ -11,9 +11,9 @@ from evalkit.stats import frechet as stats
 from evalkit.stats.bootstrap import draws
 from evalkit.stats.divergence import cosine_similarity, kl_divergence
 from evalkit.stats.frechet import (
+    effective_sample_size,
     frechet_distance,
     gaussian,
-    independent_frames,
     resampled_frechet_distances,
     resampled_gaussians,
 )
@@ -145,6 +145,6 @@ def test_frames_that_are_alike_count_for_fewer(alike: float) -> None:
     rng = np.random.default_rng(0)
     common, own = rng.standard_normal((400, 1, 6)), rng.standard_normal((400, 9, 6))
     clips = list((alike**0.5 * common + (1 - alike) ** 0.5 * own).astype(np.float32))
-    assert independent_frames(clips) == pytest.approx(3600 / (1 + 8 * alike), rel=0.06)
-    assert independent_frames([clip[:1] for clip in clips]) == pytest.approx(400)
-    assert independent_frames([np.zeros((3, 2))] * 5) == 15
+    assert effective_sample_size(clips) == pytest.approx(3600 / (1 + 8 * alike), rel=0.06)
+    assert effective_sample_size([clip[:1] for clip in clips]) == pytest.approx(400)
+    assert effective_sample_size([np.zeros((3, 2))] * 5) == 15
