@@ -220,7 +220,7 @@ def text(record: Row) -> str:
                 for r in record["kad"]
             ),
         )
-    minutes = ", ".join(f"{name} {seconds / 60:.0f}" for name, seconds in record["cpu"].items())
+    minutes = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in record["cpu"].items())
     return "\n".join(lines) + (
         f"\nA coverage of {record['level']} measured in T trials has a standard error of √(0.0475/T): 0.007 for 1,000, "
         f"0.015 for 200, {math.sqrt(0.0475 / 20):.3f} for 20.\nMinutes of one core: {minutes} "
