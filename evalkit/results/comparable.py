@@ -222,7 +222,7 @@ def _duration(score: _Score, published: Published) -> Iterator[str]:
         ("clips", clips.loc[clips["status"] == "ok", "length"]),
         ("references", score.references["reference_length"]),
     ):
-        other = lengths[(lengths - due).abs() > SECONDS]
+        other = lengths[~((lengths - due).abs() <= SECONDS)]  # what is not known is another
         if len(other) > SHARE * len(lengths):
             yield f"duration of {len(other):,} of {len(lengths):,} {what} {other.median():.3g}, published {due:g}"
 

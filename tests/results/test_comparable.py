@@ -132,6 +132,7 @@ BROKEN: list[tuple[str, str, Callable[[Record], Record]]] = [
     ),
     ("duration", "duration 2.5, published 10", lambda r: of_sampling(r, duration=2.5)),
     ("duration", "duration of 12 of 12 clips 20, published 10", lambda r: of_clips(r, length=20.0)),
+    ("duration", "duration of 12 of 12 clips nan, published 10", lambda r: of_clips(r, length=math.nan)),
     (
         "duration",
         "duration of 1 of 12 references 8, published 10",
