@@ -43,11 +43,13 @@ def frechet_distance(generated: ArrayLike, reference: ArrayLike, ddof: int = 1) 
 
     Args:
         generated, reference: (items, dimensions); the numbers of items may differ.
-        ddof: covariances are divided by items - ddof.
+        ddof: covariances are divided by items - ddof, 0 or 1.
 
     >>> round(frechet_distance([[0.0, 0.0], [2.0, 2.0]], [[1.0, 0.0], [3.0, 2.0]]), 6)
     1.0
     """
+    if ddof not in (0, 1):
+        raise EvalkitError(f"ddof={ddof}: must be 0 or 1")
     sets = _sets(generated, reference, least=ddof + 1)
     return frechet.frechet_distance(*(moment for one in sets for moment in frechet.gaussian([one], ddof)))
 
@@ -99,6 +101,8 @@ def kl_divergence(
     """
     if direction not in divergence.DIRECTIONS:
         raise unknown("direction", direction, divergence.DIRECTIONS)
+    if not 0 <= epsilon < 1:
+        raise EvalkitError(f"epsilon={epsilon:g}: must be at least 0 and below 1")
     ours, theirs = _pairs(generated, reference)
     for name, values in (("generated", ours), ("reference", theirs)):
         _require_probabilities(name, values)
