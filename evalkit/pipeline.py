@@ -36,6 +36,9 @@ from evalkit.types import Clip, Prompt, PromptSet
 log = logging.getLogger(__name__)
 
 
+ENOUGH = 4  # files in either folder from which on precision and recall are measured: they need three neighbours
+
+
 @dataclass(frozen=True)
 class Clips:
     """What a run measures: references, one per prompt, and the clips of each row of the table."""
@@ -77,15 +80,29 @@ def compare(generated: str, references: str, overrides: Sequence[str], config_di
     The metrics are FAD, KAD, precision and recall if no override selects others, and where names are the same on both
     sides KLD and chroma similarity. Raises EvalkitError as `evaluate` does.
     """
+    for option in overrides:
+        if option.partition("=")[0].lstrip("+~").partition(".")[0] in ("model", "prompts", "experiment"):
+            raise EvalkitError(f"'{option}': evalkit score takes its clips from the two folders: leave it out")
     ours, theirs = Files(generated), Files(references)
-    common = ours.listed().keys() & theirs.listed().keys()
-    if any(option.partition("=")[0] in ("model", "prompts") for option in overrides):
-        raise EvalkitError("evalkit score takes its clips from the two folders: leave out model and prompts")
+    mine, their = ours.listed(), theirs.listed()
+    require_apart(generated, references)
     options = list(overrides)
     if not any(option.startswith("metric=") for option in overrides):
-        options.append(f"metric=[fad,kad,precision_recall{',kld,chroma' if common else ''}]")
-    name = Path(generated).expanduser().absolute().name
+        few = min(len(mine), len(their)) < ENOUGH
+        pairs = mine.keys() & their.keys()
+        options.append(f"metric=[fad,kad{'' if few else ',precision_recall'}{',kld,chroma' if pairs else ''}]")
+    name = Path(generated).expanduser().resolve().name
     return evaluate(*compose_with(options, config_dir, Objects({name: ours}, prompts=TwoFolders(ours, theirs))))
+
+
+def require_apart(generated: str, references: str) -> None:
+    """Raise EvalkitError for a folder that lies in the other, whose files would count on both sides."""
+    ours, theirs = (Path(path).expanduser().resolve() for path in (generated, references))
+    for inner, outer in ((ours, theirs), (theirs, ours)):
+        if outer in inner.parents and inner.is_dir() and outer.is_dir():
+            raise EvalkitError(
+                f"'{inner}' lies in '{outer}', so that its files would count on both sides: give two separate folders"
+            )
 
 
 def ready(config: DictConfig, given: Objects | None = None) -> tuple[Plan, PromptSet, list[Group]]:

@@ -135,7 +135,7 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
         require("prompts.references", prompts.references, Model)
         require_random("prompts.references", prompts.references)
     if isinstance(prompts, TwoFolders):
-        require_no_captions(config, metrics)
+        require_no_captions(config, metrics, prompts)
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     protocol = protocol_of(config)
     protocols, changes = followed(config, metrics, cache, given.metrics)
@@ -212,8 +212,8 @@ def require_metric(name: str, metric: Metric) -> None:
         raise EvalkitError(f"{name}: bounds are {low!r} and {high!r}: set a lower and a higher number")
 
 
-def require_no_captions(config: DictConfig, metrics: Mapping[str, Metric]) -> None:
-    """Raise EvalkitError for what cannot be said of clips without captions."""
+def require_no_captions(config: DictConfig, metrics: Mapping[str, Metric], folders: TwoFolders) -> None:
+    """Raise EvalkitError for what cannot be said of two folders: what needs captions, or pairs where there are none."""
     for name, metric in metrics.items():
         if metric.reference_encoder is not None and metric.reference_encoder.reads != "audio":
             raise EvalkitError(
@@ -223,6 +223,13 @@ def require_no_captions(config: DictConfig, metrics: Mapping[str, Metric]) -> No
     for option in ("calibration", "slices"):
         if config[option]:
             raise EvalkitError(f"{option} needs prompts, which two folders have not: see 'evalkit run --help'")
+    mine, their = folders.generated.listed(), folders.references.listed()
+    pairs = [f"metric.{name}" for name, metric in metrics.items() if metric.reference_encoder and metric.clip_by_clip]
+    if pairs and not mine.keys() & their.keys():
+        raise EvalkitError(
+            f"{', '.join(pairs)}: compares files of the same name, and the folders share none, such as "
+            f"'{min(mine)}' and '{min(their)}': leave it out, or rename the files"
+        )
     if config.sampling.samples_per_prompt > 1:
         raise EvalkitError("sampling.samples_per_prompt needs prompts, which two folders have not")
 

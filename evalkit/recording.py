@@ -87,7 +87,8 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
     )
     scores = typed(compared(result, plan.published), SCORES)
     shown = [str(rows[name].published) for name in scores.loc[scores["published"].notna(), "model"]]
-    context = others(prompts.dataset, list(metrics), plan.published, shown)
+    known = plan.published if prompts.form == "prompts" else []
+    context = others(prompts.dataset, list(metrics), known, shown)
     return dataclasses.replace(result, scores=scores, context=context).save(folder.path)
 
 
@@ -233,6 +234,8 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
             yield from _remarks_on_lengths(plan, name, clips, short(clips))
         else:
             yield from _remarks_on_cuts(plan, name, clips, measured.clips, prompts.form == "sets")
+        if prompts.form != "prompts" and plan.paired:
+            yield from _remarks_on_same_files(measured.clips)
         if silent := sum("digital silence" in clip.note for clip in clips):
             yield f"{name}: {silent} of {len(clips)} clips are digital silence"
     for name, model in plan.models.items():
@@ -255,13 +258,25 @@ def _remarks_on_cuts(plan: Plan, name: str, clips: Sequence[Clip], table: pd.Dat
     if cut := [clip for clip in clips if clip.ok and clip.note.startswith("cut")]:
         yield f"{name}: {len(cut)} of {len(clips)} clips are cut to their first {cut[0].seconds:g} s"
     compared = table[(table.model == name) & (table.status == "ok") & (table.reference_status == "ok")].compared_length
+    low, high = f"{compared.min():.1f}", f"{compared.max():.1f}"
+    span = f"over their common length, {low} s" if low == high else f"over their common length, {low} to {high} s"
+    common = plan.protocol.pair_length == "common"
     if sets:
         if pairs := [metric.title for metric in plan.paired.values() if metric.clip_by_clip]:
-            yield f"{', '.join(pairs)}: the {len(compared):,} pairs of the same name, each file whole"
-    elif plan.paired and plan.protocol.pair_length == "common" and len(compared):
-        low, high = f"{compared.min():.1f}", f"{compared.max():.1f}"
-        span = f"{low} s" if low == high else f"{low} to {high} s"
-        yield f"{name}: clips and references are compared over their common length, {span}"
+            what = "the pair" if len(compared) == 1 else f"the {len(compared):,} pairs"
+            yield f"{', '.join(pairs)}: {what} of the same name, {span if common else 'each file whole'}"
+    elif plan.paired and common and len(compared):
+        yield f"{name}: clips and references are compared {span}"
+
+
+def _remarks_on_same_files(table: pd.DataFrame) -> Iterator[str]:
+    """How many files two folders share: it is easily a mistake, and makes distances small."""
+    ours, theirs = (table[table[f"{side}status"] == "ok"][f"{side}sha256"] for side in ("", "reference_"))
+    same = int(ours.isin(theirs).sum())
+    if same == len(ours) and theirs.isin(ours).all():
+        yield "both folders hold the same files, byte for byte"
+    elif same:
+        yield f"clips that are among the references, byte for byte: {same:,} of {len(ours):,}"
 
 
 def _remarks_on_lengths(plan: Plan, name: str, clips: Sequence[Clip], shorter: int) -> Iterator[str]:

@@ -8,6 +8,8 @@ columns id and path) may stand for either folder.
 
 from __future__ import annotations
 
+import sys
+
 from evalkit.commands import parse, parser_for
 
 
@@ -29,3 +31,4 @@ def main(arguments: list[str]) -> None:
         result.print()
     else:
         print(render(result.document()), end="")
+        print(f"result: {result.path}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ class Files:
 
 
 def _id(path: Path) -> str:
-    return normal(str(path).replace("/", ":"))
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")  # what is not UTF-8 cannot be stored
+    return normal(text.replace("/", ":"))
 
 
 def _clip(name: str, path: Path | None) -> Clip:
@@ -92,4 +94,6 @@ class TwoFolders:
         same = len(ours.keys() & theirs.keys())
         prompts = tuple(Prompt(name, "") for name in names)
         subset = f"{len(ours):,} clips against {len(theirs):,} references, {same:,} of the same name"
-        return PromptSet(Path(self.references.path).name, subset, len(names), prompts, digest(names), form)
+        return PromptSet(
+            Path(self.references.path).expanduser().resolve().name, subset, len(names), prompts, digest(names), form
+        )

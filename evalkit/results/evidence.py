@@ -24,7 +24,8 @@ class Side:
     """Which features: of which encoder, of which row of the table and sample, and of which of its sounds.
 
     Attributes:
-        side: "clips" as they are, "cut clips" (to the length of their references), "references" or "captions".
+        side: "clips" as they are, "cut clips" (to the length of their references), "references", "captions", or
+            "whole references" of a row of two sets.
     """
 
     encoder: str

@@ -78,6 +78,11 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
 
 def _prompts(first: Record, other: Record) -> str:
     """In what the prompts of two results differ; their order, and the files that they were read from, do not matter."""
+    forms = {first.prompts_info.form, other.prompts_info.form}
+    if "prompts" not in forms:
+        return ""  # names of files, of which each result has its own
+    if len(forms) > 1:
+        return "one compares two folders, the other has prompts"
     ours, theirs = (dict(zip(r.prompts["id"], r.prompts["caption"], strict=True)) for r in (other, first))
     if alone := sorted({*ours} ^ {*theirs}):
         return f"different prompts: {len(alone):,} are in one of them only, such as '{alone[0]}'"
@@ -91,6 +96,8 @@ def _prompts(first: Record, other: Record) -> str:
 def _references(first: Record, other: Record) -> str:
     """In what the references of two results differ, of prompts for which both have one."""
     ours, theirs = (_usable(result) for result in (other, first))
+    if first.prompts_info.form != "prompts" and (alone := {*ours.values()} ^ {*theirs.values()}):
+        return f"different references: {len(alone):,} are in one of them only"
     both = [id for id in ours if id in theirs]
     if altered := [id for id in both if ours[id] != theirs[id]]:
         return f"different references of {len(altered):,} of {len(both):,} prompts, such as of '{altered[0]}'"
@@ -227,13 +234,15 @@ def _numbers(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
             scores = result.scores[result.scores["metric"] == name]
             for model, n in zip(scores["model"], scores["n"], strict=True):
                 if not result.rows[model].calibration:
-                    rows.setdefault((int(n), _used(result, model, name)), []).append(f"{model} ({run})")
+                    used = _used(result, model, name) if result.prompts_info.form == "prompts" else frozenset()
+                    rows.setdefault((int(n), used), []).append(f"{model} ({run})")
         if len({n for n, _ in rows}) > 1:
             counts: dict[int, list[str]] = {}
             for (n, _), names in sorted(rows.items(), key=lambda item: item[0][0]):
                 counts.setdefault(n, []).extend(names)
             where = "; ".join(f"n {n:,}: {', '.join(names)}" for n, names in counts.items())
-            said.setdefault(f"not of the same number of prompts: {where}", []).append(title)
+            what = "prompts" if results[0].prompts_info.form == "prompts" else "clips"
+            said.setdefault(f"not of the same number of {what}: {where}", []).append(title)
         elif len(rows) > 1:
             said.setdefault("of as many prompts, but not of the same ones", []).append(title)
     return [f"{', '.join(titles)}: {text}" for text, titles in said.items()]

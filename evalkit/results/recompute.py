@@ -112,7 +112,7 @@ def pairs_of(record: Record, row: str, metric: str) -> list[Pair]:
     if info.additive:
         raise EvalkitError(f"{metric}: the result holds each clip's sum and count, no features: see its values")
     samples = record.clips.loc[record.clips["model"] == row, "sample"].max()
-    ours, theirs = info.sides
+    ours, theirs = info.sides_of_sets if record.rows[row].sets else info.sides
     return [
         (
             record.evidence.of(Side(info.encoder, row, sample, ours)),

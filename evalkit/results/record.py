@@ -152,6 +152,13 @@ class MetricInfo:
         """Which features it compares with which, as `evalkit.results.evidence.Side` names them."""
         return ("cut clips" if self.compares_with == "references" else "clips"), self.compares_with
 
+    @property
+    def sides_of_sets(self) -> tuple[str, str]:
+        """The same in a row of two sets, of which metrics of sets take every clip, whole."""
+        if self.compares_with == "references" and not self.clip_by_clip:
+            return "clips", "whole references"
+        return self.sides
+
 
 @dataclass(frozen=True)
 class RowInfo:

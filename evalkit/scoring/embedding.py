@@ -67,7 +67,8 @@ def embed(
     of `prompts.selection.sampled`. An encoder that fails leaves out its features. Raises EvalkitError where too
     few clips or references can be used.
     """
-    stage = _Stage(plan, plan.extractor(), prompts, references)
+    sets = any(row.sets for row in models.values())
+    stage = _Stage(plan, plan.extractor(), prompts, references, sets)
     for name, row in {**models, **others}.items():
         yield stage.embedded(name, row, name in models)
 
@@ -75,9 +76,13 @@ def embed(
 class _Stage:
     """What all rows of a run share: the networks, the captions' features, and those of whole references."""
 
-    def __init__(self, plan: Plan, extractor: Extractor, prompts: Sequence[Prompt], references: Sequence[Clip]):
+    def __init__(
+        self, plan: Plan, extractor: Extractor, prompts: Sequence[Prompt], references: Sequence[Clip], sets: bool
+    ):
         self.plan, self.extractor = plan, extractor
         self.paired = list(plan.paired.values())
+        # of two sets, the metrics that take all references; the others take those that have a partner
+        self.of_sets = [metric for metric in self.paired if not metric.clip_by_clip]
         self.alone = [metric for name, metric in plan.metrics.items() if name not in plan.paired]
         text = self._keyed(m.reference_encoder for m in self.alone if m.reference_encoder)
         self.captions = {}
@@ -90,7 +95,8 @@ class _Stage:
         self.references = list(references)
         self.whole: dict[str, Features] = {}
         if self.paired:
-            self.whole, self.references = self._of_references(references, "references", refuse_silence=True)
+            first = (self.of_sets if sets else []) or self.paired
+            self.whole, self.references = self._of_references(references, "references", True, first)
             require_references(plan, self.references)
 
     def embedded(self, name: str, row: Row, model: bool) -> Embedded:
@@ -99,11 +105,16 @@ class _Stage:
         if row.references is not None:
             references = row.references
             if self.paired:
-                against, references = self._of_references(references, f"references of {name}", refuse_silence=True)
+                against, references = self._of_references(references, f"references of {name}", True, self.paired)
                 require_references(self.plan, references)
         sets = one_per_prompt(row)
         titles = [name, *(f"{name}, clip {number} of each prompt" for number in range(2, len(sets) + 1))]
-        seen = [self._sample(t, clips, references, against, row.paired) for t, clips in zip(titles, sets, strict=True)]
+        if row.sets:
+            seen = [self._sets(name, sets[0], references, against)]
+        else:
+            seen = [
+                self._sample(t, clips, references, against, row.paired) for t, clips in zip(titles, sets, strict=True)
+            ]
         checked = mark(row.clips, [clip for checked, _, _ in seen for clip in checked])
         require_generated(self.plan, name, checked)
         known = dataclasses.replace(row, clips=checked, references=references)
@@ -122,7 +133,7 @@ class _Stage:
         pairs = whole if same else self._of_generated(cut, self.paired, f"{title}, cut as its references")[0]
         if cut_references != references:
             # the beginning of a recording may be silent, and is then compared as it is
-            against, _ = self._of_references(cut_references, f"references, cut as {title}", refuse_silence=False)
+            against, _ = self._of_references(cut_references, f"references, cut as {title}", False, self.paired)
         sides = {
             **{(key, "clips"): whole[key] for key in self._keyed(m.encoder for m in self.alone) if key in whole},
             **{(key, "cut clips"): pairs[key] for key in self._keyed(m.encoder for m in self.paired) if key in pairs},
@@ -131,13 +142,32 @@ class _Stage:
         }
         return checked, cut, sides
 
+    def _sets(
+        self, title: str, clips: list[Clip], references: list[Clip], whole: dict[str, Features]
+    ) -> tuple[list[Clip], list[Clip], dict[tuple[str, str], Features]]:
+        """Like `_sample`, of two sets: metrics of sets get every clip, whole, and the others the pairs of one name."""
+        alone = [*self.alone, *self.of_sets]
+        ours, checked = self._of_generated(clips, alone, title)
+        sides = {(key, "clips"): ours[key] for key in self._keyed(m.encoder for m in alone) if key in ours}
+        sides |= {(key, "whole references"): features for key, features in whole.items()}
+        cut = checked
+        if by_clip := [metric for metric in self.paired if metric.clip_by_clip]:
+            if self.plan.protocol.pair_length == "common":
+                cut, references = common_length(checked, references, self.plan.protocol.sample_rate)
+            pairs = [(clip, other) for clip, other in zip(cut, references, strict=True) if clip.ok and other.ok]
+            own, _ = self._of_generated([clip for clip, _ in pairs], by_clip, f"{title}, pairs")
+            theirs, _ = self._of_references([other for _, other in pairs], "references, pairs", False, by_clip)
+            sides |= {(key, "cut clips"): features for key, features in own.items()}
+            sides |= {(key, "references"): features for key, features in theirs.items()}
+        return checked, cut, sides
+
     def _keyed(self, encoders: Iterable[Encoder]) -> dict[str, Encoder]:
         return {self.extractor.key(encoder): encoder for encoder in encoders}
 
     def _of_references(
-        self, clips: Sequence[Clip], title: str, refuse_silence: bool
+        self, clips: Sequence[Clip], title: str, refuse_silence: bool, metrics: Iterable[Metric]
     ) -> tuple[dict[str, Features], list[Clip]]:
-        encoders = self._keyed(m.reference_encoder for m in self.paired if m.reference_encoder)
+        encoders = self._keyed(m.reference_encoder for m in metrics if m.reference_encoder)
         if not encoders:
             return {}, []
         return self.extractor.clips(clips, encoders, loudness=None, refuse_silence=refuse_silence, title=title)

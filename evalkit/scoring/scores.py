@@ -105,19 +105,19 @@ def score(
     )
 
 
-def _sides(info: MetricInfo) -> tuple[tuple[str, str], tuple[str, str] | None]:
-    ours, theirs = info.sides
+def _sides(row: Embedded, info: MetricInfo) -> tuple[tuple[str, str], tuple[str, str] | None]:
+    ours, theirs = info.sides_of_sets if row.row.sets else info.sides
     return (info.encoder, ours), ((info.reference_encoder, theirs) if theirs else None)
 
 
 def _has_pairs(row: Embedded, info: MetricInfo) -> bool:
     """Whether any clip of two sets has a reference of its own name."""
-    return row.row.sets and bool(usable_ids(row.pairs(*_sides(info))))
+    return row.row.sets and bool(usable_ids(row.pairs(*_sides(row, info))))
 
 
 def kept(row: Embedded, metrics: Iterable[MetricInfo]) -> Iterator[tuple[Side, Features]]:
     """The features that a record keeps: those of metrics whose values are not in their clips' sums."""
-    wanted = dict.fromkeys(side for info in metrics if not info.additive for side in _sides(info) if side)
+    wanted = dict.fromkeys(side for info in metrics if not info.additive for side in _sides(row, info) if side)
     for sample, sides in enumerate(row.sides, 1):
         for encoder, side in (one for one in wanted if one in sides):
             yield Side(encoder, row.name, sample, side), sides[encoder, side]
@@ -242,6 +242,6 @@ def score_if_any(plan: Plan, row: Embedded, name: str, info: MetricInfo, only: C
     """Like `score_of` of a row, but where that gives no value, the score is NaN and says why."""
     try:
         sets = row.row.sets and not info.clip_by_clip
-        return score_of(plan, row.name, name, row.pairs(*_sides(info)), only, sets)
+        return score_of(plan, row.name, name, row.pairs(*_sides(row, info)), only, sets)
     except EvalkitError as error:
         return no_score(str(error))
