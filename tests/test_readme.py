@@ -49,6 +49,8 @@ def test_every_command_shown_composes(text: str) -> None:
         options = [word.strip("'") for word in command.split()[2:] if "=" in word and not word.startswith("[")]
         if not options or "--help" in command or "=NAME" in command or "metric=[fad,cosine]" in options:
             continue
+        if " fetch " in command and not any(o.startswith("model=") for o in options):
+            options += ["model=[]", "prompts=demo"]  # the files of metrics alone
         sweep = " -m " in command  # else a comma is inside a list
         values = [
             [f"{o.partition('=')[0]}={v}" for v in o.partition("=")[2].split(",")] if sweep else [o] for o in options

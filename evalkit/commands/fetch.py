@@ -1,6 +1,8 @@
 """Bring every file that a run needs into the cache, and list where it lies.
 
-evalkit fetch [--list] model=NAME prompts=NAME [OPTION=VALUE ...]
+evalkit fetch [--list] [model=NAME prompts=NAME] [OPTION=VALUE ...]
+
+Without a model and prompts these are the files of the metrics, which is what `evalkit score` needs.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
     parser.add_argument("options", nargs="*", help="the options of evalkit run")
     parsed = parse(parser, arguments)
-    config = compose(parsed.options, parsed.config_dir)
+    options = list(parsed.options)
+    if not {option.partition("=")[0] for option in options} & {"model", "prompts", "experiment"}:
+        options += ["model=[]", "prompts=demo"]  # neither of which needs a file
+    config = compose(options, parsed.config_dir)
     if not parsed.list:
         fetch(config)
     frame = listing(config)

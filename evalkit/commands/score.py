@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
     parser = parser_for("score", __doc__)
     parser.add_argument("generated", metavar="GENERATED", help="a folder of clips, or a list of them")
     parser.add_argument("references", metavar="REFERENCES", help="a folder of recordings, or a list of them")
-    parser.add_argument("overrides", nargs="*", metavar="OPTION=VALUE", help="an option of 'evalkit run'")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="OPTION=VALUE", help="an option of 'evalkit run'")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
     parser.add_argument("--format", default="terminal", metavar="NAME", help="of the table, as in 'evalkit table'")
     parsed = parse(parser, arguments)

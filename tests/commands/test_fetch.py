@@ -41,6 +41,13 @@ def test_fetch_lists_every_file_with_licence_and_place(evalkit: Run, monkeypatch
         assert expected in out, expected
 
 
+def test_without_a_model_and_prompts_the_files_are_those_of_the_metrics(evalkit: Run) -> None:
+    code, out, err = evalkit("fetch", "--list", "metric=[fad]", "protocol=fadtk")
+    assert code == 0, err
+    assert [line.split("\t")[0] for line in out.splitlines()[1:]] == ["VGGish weights"]
+    assert "nothing is selected for prompts" in evalkit("fetch", "--list", "model=synth")[2]
+
+
 def test_fetch_with_random_weights_needs_nothing(evalkit: Run) -> None:
     code, out, _ = evalkit("fetch", "experiment=demo")
     assert (code, out.strip()) == (0, "nothing to fetch: this configuration needs no file from elsewhere")

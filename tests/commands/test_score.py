@@ -299,3 +299,10 @@ def test_the_interval_of_unlike_sets_covers() -> None:
     covered = float(((low <= value.mean()) & (value.mean() <= high)).mean())
     print(covered)
     assert 0.9 <= covered <= 1
+
+
+def test_folders_that_are_not_given_are_named(evalkit: Run) -> None:
+    for given, missing in (((), "GENERATED, REFERENCES"), (("folder",), "REFERENCES")):
+        code, out, err = evalkit("score", *given)
+        assert (code, out) == (2, "")
+        assert err == f"evalkit: the following arguments are required: {missing}: see 'evalkit score --help'\n"
