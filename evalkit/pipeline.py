@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -202,19 +203,22 @@ def logging_to(folder: RunFolder, on_screen: bool = True) -> Iterator[None]:
     own.handlers += [file, screen] if on_screen else [file]
     warned.handlers += [file]
     warned.propagate = False
+    show = warnings.showwarning  # another one where whoever calls this captures warnings too
     logging.captureWarnings(True)
     nothing_done = False
     try:
         yield
     except (EvalkitError, KeyboardInterrupt) as error:
-        nothing_done = not (folder.path / "run.log").stat().st_size  # each stage logs what it has done
+        with suppress(OSError):  # somebody may have removed the folder
+            nothing_done = not (folder.path / "run.log").stat().st_size  # each stage logs what it has done
         log.info("the run did not finish: %s", str(error) or "it was interrupted")
         raise
     except BaseException:
         log.info("the run did not finish", exc_info=True)
         raise
     finally:
-        logging.captureWarnings(False)
+        if warnings.showwarning is not show:
+            logging.captureWarnings(False)
         own.level, own.propagate, warned.propagate = before
         for logger in (own, warned):
             logger.handlers = [h for h in logger.handlers if h not in (file, screen)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,15 +84,28 @@ def test_a_metric_with_the_name_of_another_column_is_refused_at_once(
         make_plan(compose([*options, "metric=[mine]"], str(tmp_path)))
 
 
-def test_a_run_leaves_the_loggers_as_they_were(tmp_path: Path) -> None:
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_run_leaves_the_loggers_as_they_were(captured: bool, tmp_path: Path) -> None:
     def state() -> list[object]:
         loggers = [logging.getLogger(name) for name in ("evalkit", "py.warnings")]
-        return [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+        logged = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+        return [*logged, warnings.showwarning]
 
-    before = state()
-    with logging_to(RunFolder(str(tmp_path), "x")):
-        assert state() != before
-    assert state() == before
+    logging.captureWarnings(captured)
+    try:
+        before = state()
+        with logging_to(RunFolder(str(tmp_path), "x")):
+            assert state() != before
+        assert state() == before
+    finally:
+        logging.captureWarnings(False)
+
+
+def test_a_run_whose_folder_was_removed_says_what_was_wrong(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "x")
+    with pytest.raises(EvalkitError, match="no clips"), logging_to(folder):
+        shutil.rmtree(folder.path)
+        raise EvalkitError("no clips")
 
 
 SECONDS = {"a": (4.0, 4.0), "b": (3.0, 4.5), "c": (5.0, 2.5)}  # of clip and reference
