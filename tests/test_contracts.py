@@ -65,6 +65,7 @@ from evalkit.prompts import Prompts
 from evalkit.prompts.demo import Demo
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.prompts.table import Table
+from evalkit.prompts.two_folders import TwoFolders
 from evalkit.results import summary
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
@@ -139,7 +140,7 @@ ENCODERS: tuple[type[Encoder], ...] = (
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)
-PROMPTS: tuple[type[Prompts], ...] = (Demo, MusicCaps, Table)
+PROMPTS: tuple[type[Prompts], ...] = (Demo, MusicCaps, Table, TwoFolders)
 CONTRACTS: dict[type, tuple[ModuleType, tuple[type, ...]]] = {
     Metric: (evalkit.metrics, METRICS),
     Encoder: (evalkit.encoders, ENCODERS),
@@ -165,7 +166,7 @@ def test_the_lists_of_components_are_complete() -> None:
             for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
             for value in vars(importlib.import_module(module.name)).values()
             if dataclasses.is_dataclass(value) and vars(value)["__module__"] == module.name
-            if "kind" in vars(value) or (package is evalkit.prompts and hasattr(value, "load"))
+            if (hasattr(value, "load") if package is evalkit.prompts else "kind" in vars(value))
         }
         assert targets == {one for where, several in CONTRACTS.values() if where is package for one in several}
 
