@@ -14,10 +14,15 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from evalkit.errors import EvalkitError
 from evalkit.report.literal import literal
+
+if TYPE_CHECKING:
+    from evalkit.results.record import Record
+
+INCOMPLETE = 3  # exit status where a result was written that has not all scores
 
 
 def described(document: str | None) -> tuple[str, str]:
@@ -36,6 +41,14 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
     """Parse options in any order, with one line for what is wrong with them."""
     parser.error = lambda message: fail(f"{message}: see '{parser.prog} --help'")  # type: ignore[method-assign]
     return parser.parse_intermixed_args(arguments)
+
+
+def lacking(result: Record) -> list[str]:
+    """Say in one sentence which scores a result that was written does not have, if any."""
+    from evalkit.results.summary import unscored  # here, because it imports pandas
+
+    absent = unscored(result)
+    return [f"'{result.path}' has no score of {', '.join(absent)}"] if absent else []
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -22,12 +22,10 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from evalkit.commands import described, fail, one_line_errors, parse, table
+from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, table
 from evalkit.config import Config, combinations, compose, conf_dir, prepared
 from evalkit.errors import EvalkitError
 from evalkit.settings import Engine, Sampling, Uncertainty
-
-INCOMPLETE = 3  # exit status where a result was written that has not all scores
 
 
 def main(arguments: list[str]) -> None:
@@ -54,14 +52,12 @@ def main(arguments: list[str]) -> None:
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def job(config: DictConfig) -> None:
         from evalkit.pipeline import evaluate  # here, because importing torch takes seconds: mistakes are told at once
-        from evalkit.results.summary import unscored
 
         with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
             result = evaluate(config)
             result.print()
             done.append(result.path)
-            if absent := unscored(result):
-                incomplete.append(f"'{result.path}' has no score of {', '.join(absent)}")
+            incomplete.extend(lacking(result))
 
     done: list[Path] = []  # stays empty where a launcher runs the jobs elsewhere
     incomplete: list[str] = []

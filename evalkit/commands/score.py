@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from evalkit.commands import parse, parser_for
+from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for
 
 
 def main(arguments: list[str]) -> None:
@@ -32,3 +32,5 @@ def main(arguments: list[str]) -> None:
     else:
         print(render(result.document()), end="")
         print(f"result: {result.path}", file=sys.stderr)
+    if absent := lacking(result):
+        fail("; ".join(absent), INCOMPLETE)

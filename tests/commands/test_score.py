@@ -12,7 +12,7 @@ import soundfile
 
 from evalkit import load
 from evalkit import score as package_score
-from evalkit.commands import score
+from evalkit.commands import INCOMPLETE, score
 from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
 from evalkit.functional import frechet_distance
@@ -306,3 +306,10 @@ def test_folders_that_are_not_given_are_named(evalkit: Run) -> None:
         code, out, err = evalkit("score", *given)
         assert (code, out) == (2, "")
         assert err == f"evalkit: the following arguments are required: {missing}: see 'evalkit score --help'\n"
+
+
+def test_a_metric_without_a_value_is_told_by_the_exit_status(evalkit: Run, tmp_path: Path) -> None:
+    names = [f"{i}.wav" for i in range(12)]
+    ours, theirs = fill(tmp_path / "a", *names), fill(tmp_path / "b", *names, seed=1)
+    code, out, err = evalkit("score", str(ours), str(theirs), *QUICK, "metric=[fad,fad_inf]")
+    assert code == INCOMPLETE and "has no score of" in err and "result: " in out
