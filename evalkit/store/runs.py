@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +13,14 @@ from evalkit.store.files import cannot_write
 
 
 class RunFolder:
-    """A new folder for one run, named by the time and the run's name.
+    """A new folder for one run, named by the time and the run's name, of which other characters are written as "_".
 
     Raises EvalkitError where it cannot be made.
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], name: str):
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        name = re.sub(r"[^\w.+ -]", "_", name)  # models may have any name, which must not lead elsewhere
         parent = Path(output_dir).expanduser().absolute()
         for attempt in range(100):
             self.path = parent / f"{stamp}-{name}{f'-{attempt}' if attempt else ''}"

@@ -73,6 +73,12 @@ def test_no_permission_is_one_line(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
+@pytest.mark.parametrize("name", ["../a b", "/a", "a/../../b", "..", "my clips é"])
+def test_the_folder_of_a_run_lies_in_the_folder_of_results_whatever_the_name(tmp_path: Path, name: str) -> None:
+    path = RunFolder(tmp_path / "runs", name).path
+    assert path.is_dir() and path.parent == tmp_path / "runs"
+
+
 def test_a_file_in_the_place_of_the_result_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(EvalkitError, match="cannot write"):
