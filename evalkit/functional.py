@@ -184,6 +184,8 @@ def inception_score(probabilities: ArrayLike, splits: int = 1, seed: int = 0) ->
         raise EvalkitError(f"splits={splits}: must be at least 1")
     values = _array("probabilities", probabilities, least=2 * splits)
     _require_probabilities("probabilities", values)
+    if not np.allclose(values.sum(axis=1), 1.0, atol=1e-3):
+        raise EvalkitError("rows of probabilities must add up to 1, as those of a softmax do")
     parts = divergence.splits(range(len(values)), splits, seed)
     ones = np.ones(len(values))
     negentropies = xlogy(values, values).sum(axis=1)

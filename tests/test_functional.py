@@ -74,6 +74,7 @@ def test_every_function_is_compared_with_a_metric_or_has_an_example() -> None:
         (functional.frechet_distance, (OURS[:1], THEIRS), "generated has 1 items: at least 2"),
         (functional.frechet_distance, (OURS, THEIRS, -25), "ddof=-25: must be 0 or 1"),
         (functional.kl_divergence, (OURS, THEIRS, "both", -1.0), "epsilon=-1: must be at least 0 and below 1"),
+        (functional.inception_score, (shares(OURS) / 2,), "rows of probabilities must add up to 1"),
         (functional.kernel_distance, (OURS, THEIRS * np.nan), "reference holds NaN"),
         (functional.kernel_distance, (OURS, np.ones((3, 4))), "set bandwidth"),
         (functional.cosine_similarity, (OURS, THEIRS[:5]), "generated has 20 items, reference 5: rows must belong"),
