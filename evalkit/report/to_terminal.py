@@ -32,6 +32,8 @@ def render(document: Document, console: Console | None = None) -> str:
         console: has the width and knows of colours; standard output by default.
     """
     console = console or Console()
+    if console.width < 1:  # as COLUMNS=0 has it, under which nothing would be printed
+        console.width = 80
     table = document.table
     with console.capture() as capture:
         _paragraph(console, document.warning, "bold white on red")

@@ -159,6 +159,10 @@ def test_long_names_are_broken_at_their_joints() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_terminal_of_no_width_is_taken_for_one_of_80_columns() -> None:
+    assert printed(made(2, 3), 0) == printed(made(2, 3), 80) != ""
+
+
 def test_markup_in_a_name_or_note_is_text() -> None:
     name = "[red]x[/red] [/nonsense]"
     rows = [Row({"model": name}, {"m": {"value": 1.0}})]
