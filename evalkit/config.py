@@ -233,6 +233,7 @@ def explain(error: Exception, config_dir: str | None = None) -> EvalkitError:
     noise = ("reference_type", "object_type", "full_key", "To append", "See https")
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     said = ": ".join([x.rstrip(":") for x in dict.fromkeys(lines) if x and not x.startswith(noise)][:2])
+    said = said.removeprefix("Error merging override ").replace("is not Optional", "cannot be null")
     key = re.search(r"full_key: ([\w.]+)", str(error))
     return EvalkitError(said if key is None or key[1] in said else f"{said} ({key[1]})")
 

@@ -41,6 +41,8 @@ BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
         ([*BASE, "prompts.subset=balancd"], "did you mean 'balanced'?"),
         ([*BASE, "sampling.topk=3"], "there is no option 'sampling.topk': did you mean 'sampling.top_k'?"),
         ([*BASE, "sampling.top_k=many"], "sampling.top_k=many: must be a whole number"),
+        ([*BASE, "sampling.top_k=null"], "evalkit: sampling.top_k=null: field 'sampling.top_k' cannot be null"),
+        ([*BASE, "engine.dtype=float8"], "evalkit: engine.dtype=float8: Invalid value 'float8', expected one of [auto"),
         ([*BASE, "engine.dtype=float64"], "float64"),
         ([*BASE, "engine.batch_size=0"], "engine.batch_size=0: must be at least 1"),
         ([*BASE, "sampling.duration=0"], "sampling.duration=0: must be between 1 and 600 seconds"),
