@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalkit import cli
+from evalkit import cli, progress
 
 # two threads on two busy cores can be 50 times slower than one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # a test that reaches for a hub must fail at once, not after minutes of retries
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# a line of progress on stderr depends on when the last one was, in whichever test; test_progress has its own processes
+progress._due = time.monotonic() + 1e6
 
 ROOT = Path(__file__).parent.parent
 

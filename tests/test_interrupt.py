@@ -37,7 +37,14 @@ def pressed(condition: str, tmp_path: Path, arguments: list[str], shell: str = "
     if shell:
         command = ["bash", "-c", shell, *command]
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=tmp_path, start_new_session=True, timeout=120
+        command,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
 
 
