@@ -132,7 +132,7 @@ def test_both_halves_of_clap_are_one_network(protocol: str) -> None:
         ("protocol.remove_dc=maybe", "protocol.remove_dc=maybe: .* not a valid bool"),
         ("protocol.vggish=3", "protocol.vggish=3: "),
         ("protocol.defines=fad", "'protocol.defines' is a list: write protocol.defines="),
-        ("protocol.resampler=null", "'protocol.resampler' is not Optional"),
+        ("protocol.resampler=null", "'protocol.resampler' cannot be null"),
         ("protocol.name='a b'", "protocol.name=a b: must be a name of letters"),
     ],
 )
