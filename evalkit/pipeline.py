@@ -85,7 +85,7 @@ def compare(generated: str, references: str, overrides: Sequence[str], config_di
         if option.partition("=")[0].lstrip("+~").partition(".")[0] in ("model", "prompts", "experiment"):
             raise EvalkitError(f"'{option}': evalkit score takes its clips from the two folders: leave it out")
     ours, theirs = Files(generated), Files(references)
-    mine, their = ours.listed(), theirs.listed()
+    mine, their = ours.listed, theirs.listed
     require_apart(generated, references)
     options = list(overrides)
     if not any(option.startswith("metric=") for option in overrides):

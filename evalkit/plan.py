@@ -223,7 +223,7 @@ def require_no_captions(config: DictConfig, metrics: Mapping[str, Metric], folde
     for option in ("calibration", "slices"):
         if config[option]:
             raise EvalkitError(f"{option} needs prompts, which two folders have not: see 'evalkit run --help'")
-    mine, their = folders.generated.listed(), folders.references.listed()
+    mine, their = folders.generated.listed, folders.references.listed
     pairs = [f"metric.{name}" for name, metric in metrics.items() if metric.reference_encoder and metric.clip_by_clip]
     if pairs and not mine.keys() & their.keys():
         raise EvalkitError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +33,9 @@ class Files:
     random: ClassVar[bool] = False
     published: ClassVar[None] = None
 
+    @functools.cached_property  # a run asks at several stages, and a large folder takes long to walk
     def listed(self) -> dict[str, Path]:
-        """The files by id.
+        """The files by id, as they were when this was first asked.
 
         Raises EvalkitError for a path that is neither a folder with audio nor a list, and for two files of one id.
         """
@@ -56,7 +58,7 @@ class Files:
 
     def find(self, prompts: Sequence[Prompt]) -> list[Clip]:
         """Find the file of each id; "unpaired" where there is none, since only the other folder has one."""
-        files = self.listed()
+        files = self.listed
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda prompt: _clip(prompt.id, files.get(prompt.id)), prompts))
 
@@ -88,7 +90,7 @@ class TwoFolders:
 
     def load(self, cache: Cache) -> PromptSet:
         """List the files of both folders: the generated ones, then references of other names."""
-        ours, theirs = self.generated.listed(), self.references.listed()
+        ours, theirs = self.generated.listed, self.references.listed
         names = list(dict.fromkeys([*ours, *theirs]))
         form: Form = "pairs" if ours.keys() == theirs.keys() else "sets"
         same = len(ours.keys() & theirs.keys())

@@ -152,10 +152,10 @@ def test_files_that_would_have_one_name_keep_their_suffixes(tmp_path: Path) -> N
 
     for name in ("a.wav", "a.flac", "b.wav"):
         soundfile.write(tmp_path / name, np.zeros(16000), 16000)
-    assert sorted(Files(str(tmp_path)).listed()) == ["a.flac", "a.wav", "b"]
+    assert sorted(Files(str(tmp_path)).listed) == ["a.flac", "a.wav", "b"]
     soundfile.write(tmp_path / "a.wav.flac", np.zeros(16000), 16000)
     with pytest.raises(EvalkitError, match=r"a\.wav.*' would both be named 'a\.wav': rename one"):
-        Files(str(tmp_path)).listed()
+        _ = Files(str(tmp_path)).listed
 
 
 def fill(folder: Path, *names: str, seed: int = 0, seconds: float = 1.5) -> Path:
