@@ -77,15 +77,15 @@ class Comparison:
         prompts_total: number of prompts that either side has.
         gate: as it was read, all defaults filled in, a JSON-like value.
         random: the networks and models with random weights.
-        metrics: one row per metric. `baseline` and `candidate` are the values as each side's own table has them, but over
-            the compared prompts; `raw_difference` is theirs; `difference`, `low` and `high` are candidate - baseline as the
-            decision takes it, of metrics of sets corrected for bias by the jackknife. `margin` is absolute. `p` is
-            of no difference, by `test`; `p_breach` of a damage of at most the margin. `better` and `worse`: shares
-            of prompts; `delta`: Cliff's delta, positive where the candidate is better; `effect`: the same in words. `mde`:
-            the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS where
-            nothing changed. `method`: how the interval was computed.
-        slices: one row per group of prompts and metric: `p` by swapping, `p_adjusted` over all slices and metrics (max-T),
-            `change`: "worse" or "better" where that is significant, else empty.
+        metrics: one row per metric. `baseline` and `candidate` are the values as each side's own table has them, but
+            over the compared prompts; `raw_difference` is theirs. `difference`, `low` and `high` are candidate -
+            baseline as the decision takes it: of metrics of sets corrected for bias by the jackknife. `margin` is
+            absolute. `p` is of no difference, by `test`; `p_breach` of a damage of at most the margin. `better` and
+            `worse`: shares of prompts. `delta`: Cliff's, positive where the candidate is better; `effect`: the same in
+            words. `mde`: the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS
+            where nothing changed. `method`: how the interval was computed.
+        slices: one row per group of prompts and metric: `p` by swapping, `p_adjusted` over all slices and metrics
+            (max-T), `change`: "worse" or "better" where that is significant, else empty.
         moved: one row per metric and prompt, of those that moved most: the worst first.
         path: the folder that holds the record.
     """
