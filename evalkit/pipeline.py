@@ -23,12 +23,12 @@ from evalkit.plan import Plan, make_plan, require_clips, require_files
 from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
-from evalkit.prompts.slices import Group, groups
 from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed, require_generated, require_references
 from evalkit.scoring.scores import score
+from evalkit.slices import Group, groups
 from evalkit.store.cache import Cache
 from evalkit.store.digests import known_digests
 from evalkit.store.runs import RunFolder

@@ -20,12 +20,12 @@ from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator, Model
 from evalkit.objects import Objects
 from evalkit.prompts import Prompts
-from evalkit.prompts.slices import Grouping, Slice
 from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.protocols import followed, protocol_of, remarks
 from evalkit.results.frames import TAKEN
 from evalkit.results.published import Published, load_published, require_known
 from evalkit.settings import Dtype, Engine, Protocol, Sampling, Uncertainty
+from evalkit.slices import Grouping, Slice
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity, named
 

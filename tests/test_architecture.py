@@ -13,9 +13,9 @@ from .conftest import ROOT
 # From low to high: a module imports from its own room and from the rooms before it.
 ROOMS = [
     "errors", "types", "contracts", "stats",
-    "settings", "compat", "containers", "audio", "progress", "audioset",
+    "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental",
     "functional", "store", "weights", "batching", "assets",
-    "prompts", "encoders", "metrics",
+    "slices", "prompts", "encoders", "metrics",
     "report", "results",
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",

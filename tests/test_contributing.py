@@ -63,5 +63,5 @@ def test_every_recipe_is_one_run(added: Path, evalkit: Run) -> None:
 def test_there_is_a_recipe_for_each_kind() -> None:
     kinds = {name.rpartition("/")[0] for name, _ in RECIPES}
     groups = ("encoder", "metric", "model", "prompts", "protocol", "published", "calibration", "slice")
-    rooms = ("encoders", "metrics", "models", "prompts", "calibration", "prompts/slices", "report", "commands")
+    rooms = ("encoders", "metrics", "models", "prompts", "calibration", "slices", "report", "commands")
     assert kinds == {*(f"conf/{group}" for group in groups), *(f"evalkit/{room}" for room in rooms)}

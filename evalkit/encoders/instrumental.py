@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evalkit.encoders import Reads
-from evalkit.prompts.instrumental import asks_for_no_voice
+from evalkit.instrumental import asks_for_no_voice
 from evalkit.store.cache import Cache
 
 
 @dataclass(frozen=True)
 class Instrumental:
-    """Whether a prompt asks for no voice, by the rule of evalkit.prompts.instrumental (raise `version` with it)."""
+    """Whether a prompt asks for no voice, by the rule of evalkit.instrumental (raise `version` with it)."""
 
     kind: ClassVar[str] = "instrumental"
     reads: ClassVar[Reads] = "prompt"

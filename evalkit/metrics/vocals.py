@@ -19,7 +19,7 @@ from evalkit.errors import EvalkitError
 from evalkit.metrics import mean_over_items
 from evalkit.types import Features, Measured
 
-# What evalkit.prompts.instrumental calls a voice, as far as AudioSet has it. Shouts, laughter, crying and crowds are
+# What evalkit.instrumental calls a voice, as far as AudioSet has it. Shouts, laughter, crying and crowds are
 # also in recordings of instruments; "Vocal music" and "A capella" are what a song with these is.
 VOICES = (
     *("Speech", "Male speech, man speaking", "Female speech, woman speaking", "Child speech, kid speaking"),

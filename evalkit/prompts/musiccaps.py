@@ -11,7 +11,7 @@ from typing import Any
 from evalkit.assets import Asset
 from evalkit.audioset import classes
 from evalkit.errors import EvalkitError, unknown
-from evalkit.prompts.instrumental import is_instrumental
+from evalkit.instrumental import is_instrumental
 from evalkit.prompts.references import check_options
 from evalkit.prompts.selection import check_narrowing, prompt_set, read_prompts
 from evalkit.prompts.user_files import Row, find_column, read_rows
@@ -47,7 +47,7 @@ class MusicCaps:
         path: a local copy of it, or the folder that holds one; takes the place of `source`.
         dataset: the name that published numbers are joined on.
         subset: all, balanced (1,000 prompts with genres in balance), audioset_eval (2,858 prompts
-            from AudioSet's evaluation split) or instrumental (see evalkit.prompts.instrumental).
+            from AudioSet's evaluation split) or instrumental (see evalkit.instrumental).
         aspects, ids, random, random_seed, first: narrow the subset further; see `narrow`.
         references: the clips that the captions describe.
         cut, max_seconds: how references are cut, and when they are refused; see evalkit.prompts.references.

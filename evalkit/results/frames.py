@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from evalkit.types import Prompt
+
 # The columns of each frame with their types. Frames may have more columns where the docstring of Record says so.
 PROMPTS = {"id": "str", "caption": "str", "tags": "object", "labels": "object"}
 SCORES = {
@@ -46,3 +48,11 @@ def typed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """Give a frame's columns their order and types; further columns follow. KeyError for one that is absent."""
     further = [column for column in frame.columns if column not in columns]
     return frame[[*columns, *further]].astype(dict(columns)).reset_index(drop=True)
+
+
+def prompts_of(frame: pd.DataFrame) -> list[Prompt]:
+    """Make the prompts of a record's frame `prompts` again: id, caption, tags and labels."""
+    return [
+        Prompt(id, caption, tags=tuple(tags), labels=tuple(labels))
+        for id, caption, tags, labels in frame[list(PROMPTS)].itertuples(index=False, name=None)
+    ]

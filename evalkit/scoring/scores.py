@@ -15,13 +15,13 @@ import pandas as pd
 from evalkit.errors import EvalkitError, failure
 from evalkit.plan import Plan
 from evalkit.progress import progress
-from evalkit.prompts.slices import Group
 from evalkit.results.evidence import Evidence, Side, Writer
 from evalkit.results.frames import CLIPS, SLICES, VALUES, typed
 from evalkit.results.record import MetricInfo
 from evalkit.results.scored import NO_PAIRS, Pair, Scored, both_draws, compared, no_score, scored, usable_ids
 from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
+from evalkit.slices import Group
 from evalkit.store.digests import digest
 from evalkit.types import Clip, Features, Measured
 

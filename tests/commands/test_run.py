@@ -184,7 +184,7 @@ def test_paths_need_no_quotes_and_flags_may_stand_anywhere(evalkit: Run, tmp_pat
 @pytest.mark.parametrize("sweep", [[], ["-m"]])
 def test_a_run_finds_the_yamls_of_one_s_own_that_it_reads_later(evalkit: Run, tmp_path: Path, sweep: list[str]) -> None:
     (tmp_path / "slice").mkdir()
-    (tmp_path / "slice" / "mine.yaml").write_text("_target_: evalkit.prompts.slices.tag.Tag\nmost: 1\n")
+    (tmp_path / "slice" / "mine.yaml").write_text("_target_: evalkit.slices.tag.Tag\nmost: 1\n")
     code, _, err = evalkit(*BASE, *sweep, "--config-dir", str(tmp_path), "slices=[mine:nonesuch]")
     assert code == 2 and "no prompt has the mine 'nonesuch'" in err
 

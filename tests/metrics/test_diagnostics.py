@@ -16,10 +16,10 @@ from evalkit.encoders.levels import Levels
 from evalkit.encoders.passt import PaSST
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
+from evalkit.instrumental import asks_for_no_voice
 from evalkit.metrics.clipping import ClippedClips, ClippedSamples, DCOffset
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.vocals import VOICES, VocalsProbability, VocalsShare, indices
-from evalkit.prompts.instrumental import asks_for_no_voice
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file

@@ -14,8 +14,8 @@ import pytest
 from evalkit.assets import assets_of
 from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
+from evalkit.instrumental import is_instrumental
 from evalkit.prompts.demo import Demo
-from evalkit.prompts.instrumental import is_instrumental
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.prompts.selection import narrow
 from evalkit.prompts.table import Table

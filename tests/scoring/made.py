@@ -15,12 +15,12 @@ from evalkit.calibration import Row
 from evalkit.config import compose
 from evalkit.encoders import Input
 from evalkit.plan import Plan
-from evalkit.prompts.slices import Group
 from evalkit.protocols import protocol_of
 from evalkit.recording import metric_infos
 from evalkit.scoring.embedding import embed
 from evalkit.scoring.scores import Measurement, score
 from evalkit.settings import Sampling, Uncertainty
+from evalkit.slices import Group
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet

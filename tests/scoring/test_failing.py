@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.prompts.slices import Group
 from evalkit.results import summary
 from evalkit.results.result import Result
+from evalkit.slices import Group
 from evalkit.store.cache import Cache
 from evalkit.types import Features, Measured
 from tests.conftest import Run

@@ -19,12 +19,12 @@ from evalkit.metrics import mean_over_items
 from evalkit.metrics.fad import FAD
 from evalkit.plan import Plan
 from evalkit.prompts.selection import sampled
-from evalkit.prompts.slices import Group
 from evalkit.results.joined import join
 from evalkit.results.result import Result
 from evalkit.results.scored import Pair
 from evalkit.scoring.scores import Measurement, score_of
 from evalkit.settings import Uncertainty
+from evalkit.slices import Group
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.stats.means import mean_interval
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet

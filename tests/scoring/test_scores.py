@@ -13,10 +13,10 @@ import pytest
 
 from evalkit.calibration import Row
 from evalkit.errors import EvalkitError
-from evalkit.prompts.slices import Group
 from evalkit.results.evidence import Side
 from evalkit.scoring.scores import require_parts, resampled_values
 from evalkit.settings import Uncertainty
+from evalkit.slices import Group
 from evalkit.types import Features, Measured
 from tests.scoring.made import PROMPTS, RATE, Length, Pairs, Words, clips, measure, plan
 

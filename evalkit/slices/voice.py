@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evalkit.prompts.instrumental import asks_for_no_voice
+from evalkit.instrumental import asks_for_no_voice
 from evalkit.types import Prompt
 
 
 @dataclass(frozen=True)
 class Voice:
-    """Groups prompts by whether they mention a voice, as `evalkit.prompts.instrumental` reads them."""
+    """Groups prompts by whether they mention a voice, as `evalkit.instrumental` reads them."""
 
     named: ClassVar[bool] = False
 

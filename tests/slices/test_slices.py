@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import evalkit
-from evalkit.config import compose
+from evalkit.config import compose, conf_dir
 from evalkit.errors import EvalkitError
+from evalkit.objects import described
 from evalkit.plan import slices_of
 from evalkit.prompts.musiccaps import MusicCaps
-from evalkit.prompts.slices import Group, Slice, groups
-from evalkit.prompts.slices.caption_length import CaptionLength
-from evalkit.prompts.slices.label import Label
-from evalkit.prompts.slices.tag import Tag
+from evalkit.results.frames import PROMPTS as PROMPTS_FRAME
+from evalkit.results.frames import prompts_of
 from evalkit.results.result import Result
+from evalkit.slices import Group, Slice, groups, standard
+from evalkit.slices.caption_length import CaptionLength
+from evalkit.slices.label import Label
+from evalkit.slices.tag import Tag
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from tests.prompts.made import like_musiccaps
@@ -58,6 +62,28 @@ def test_caption_length_and_voice() -> None:
     other = Slice("caption_length", "", CaptionLength([25]))
     assert ids(groups(PROMPTS, [other])) == {"1 to 25 words": "a", "over 25 words": "bc"}
     assert ids(groups(PROMPTS, slices("voice"))) == {"instrumental": "ac", "vocal": "b"}
+
+
+def test_the_standard_slices_are_those_of_the_yamls() -> None:
+    kinds = sorted(file.stem for file in (conf_dir() / "slice").glob("*.yaml"))
+    assert described(standard(kinds)) == described(slices(*kinds)) and len(kinds) > 3
+    assert ids(groups(PROMPTS, standard(["voice:Vocal", "tag:drums"]))) == {"vocal": "b", "drums": "c"}
+    with pytest.raises(EvalkitError, match=r"unknown slice 'voices': did you mean 'voice'\? available: caption"):
+        standard(["voices"])
+
+
+def test_a_slice_of_which_no_prompt_is_can_be_left_out() -> None:
+    asked = standard(["label", "tag:pianoo", "voice"])
+    assert ids(groups(PROMPTS[2:], asked, missing_ok=True)) == {"instrumental": "c"}
+    with pytest.raises(EvalkitError, match="no prompt has a label: leave 'label' out"):
+        groups(PROMPTS[2:], asked)
+
+
+def test_prompts_of_a_record_are_in_the_groups_of_the_run() -> None:
+    rows = [(p.id, p.text, list(p.tags), list(p.labels)) for p in PROMPTS]
+    again = prompts_of(pd.DataFrame(rows, columns=list(PROMPTS_FRAME)))
+    asked = standard(["label", "tag", "voice", "caption_length"])
+    assert again == PROMPTS and groups(again, asked) == groups(PROMPTS, asked)
 
 
 def test_what_is_wrong_is_said() -> None:

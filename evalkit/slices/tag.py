@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from evalkit.errors import EvalkitError
-from evalkit.prompts.slices import largest
+from evalkit.slices import largest
 from evalkit.types import Prompt
 
 
