@@ -21,7 +21,7 @@ class Estimate:
         error: its standard error; 0 where nothing varies, NaN where it is not known.
         df: degrees of freedom of the error.
         bounds: gives lower and upper bound from the tail that either leaves out, such as 0.025; NaN where there are
-            none. The smaller the tail, the farther they are apart.
+            none. The smaller the tail, the farther they are apart; above 0.5 the lower is the higher one.
     """
 
     value: float
@@ -43,11 +43,17 @@ class Estimate:
 
     def p(self) -> float:
         """Compute the two-sided p-value of no difference."""
-        return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
+        one_sided = min(self.p_above(0.0), self.p_below(0.0))  # both are NaN or neither is
+        return one_sided if math.isnan(one_sided) else min(1.0, 2 * one_sided)
 
     def detectable(self, level: float, power: float) -> float:
-        """Compute the smallest true difference that an interval tells from 0 with some power, such as 0.8."""
-        return self.error * float(stdtrit(self.df, (1 + level) / 2) + stdtrit(self.df, power))
+        """Compute the smallest true difference that an interval tells from 0 with some power, such as 0.8.
+
+        From the farther bound of this interval, which is as wide as those of other samples of the same size.
+        """
+        low, high = self.interval(level)
+        times = float(stdtrit(self.df, power) / stdtrit(self.df, (1 + level) / 2))
+        return max(self.value - low, high - self.value) * (1 + times)
 
 
 def student(value: float, error: float, df: float) -> Estimate:
@@ -66,7 +72,7 @@ def _tail(beyond: Callable[[float], float]) -> float:
     """The tail at which a bound reaches a limit: above it `beyond` is positive."""
     if math.isnan(beyond(0.5)):
         return math.nan
-    if beyond(SMALLEST) >= 0:
+    if beyond(SMALLEST) > 0:
         return SMALLEST
     if beyond(1 - SMALLEST) <= 0:
         return 1.0

@@ -33,28 +33,69 @@ def mean_interval(
     if prompts < 2 or not counts.any(axis=1).all():
         return math.nan, math.nan
     tail, (lowest, highest) = (1 - level) / 2, bounds
-    means = sums.sum(axis=1) / counts.sum(axis=1)
-    value = float(means.mean())
-    # how each prompt moves the value, to first order, times the number of prompts; its mean is 0
-    influence = ((sums - means[:, None] * counts) * (prompts / counts.sum(axis=1))[:, None]).mean(axis=0)
+    value, influence = ratio(sums, counts)
     values = sums[counts > 0] / counts[counts > 0]
     if np.isin(values, bounds).all() and (counts <= 1).all() and math.isfinite(highest - lowest):
         share = (value - lowest) / (highest - lowest)
         deviations = influence / (highest - lowest)
         low, high = share_interval(share, int(counts.sum()), prompts, float((deviations**2).sum()), tail)
         return lowest + (highest - lowest) * low, lowest + (highest - lowest) * high
-    spread = float(np.sqrt((influence**2).mean()))
-    if spread <= 1e-12 * np.abs(values).max():
-        # other values are at most so rare that as many prompts may have none
-        same = tail ** (1 / prompts)
-        low, high = (same * value + (1 - same) * bound for bound in bounds)
+    if same(influence, np.abs(values).max()):
+        low, high = unseen_interval(value, prompts, tail, bounds)
         return (low, high) if math.isfinite(high - low) else (math.nan, math.nan)
-    error = spread / math.sqrt(prompts - 1)
-    skewness = float((influence**3).mean()) / spread**3
+    low, high = skewed_interval(value, influence, tail)
+    return max(lowest, low), min(highest, high)
+
+
+def ratio(sums: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray]:
+    """Compute the mean over items, averaged over samples, and how each prompt moves it to first order, (prompts,).
+
+    The influences are multiplied by the number of prompts, so that they are each prompt's difference from the mean
+    where each clip has one item. Their mean is 0.
+
+    Args:
+        sums, counts: of the items of each clip, (samples, prompts); each sample has items.
+    """
+    totals = counts.sum(axis=1)
+    means = sums.sum(axis=1) / totals
+    influence = ((sums - means[:, None] * counts) * (counts.shape[1] / totals)[:, None]).mean(axis=0)
+    return float(means.mean()), influence
+
+
+def same(influence: np.ndarray, scale: float) -> bool:
+    """Whether influences (prompts,) are nothing but rounding of values as large as `scale`."""
+    return bool(np.sqrt((influence**2).mean()) <= 1e-12 * scale)
+
+
+def unseen_interval(value: float, prompts: int, tail: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Compute what a mean may be whose sample has one value alone: others are so rare that no prompt has any.
+
+    The mean if as many prompts as the sample may have missed, a share of 1 - tail^(1/prompts), were at a bound.
+    """
+    seen = tail ** (1 / prompts)
+    low, high = (seen * value + (1 - seen) * bound for bound in bounds)
+    return low, high
+
+
+def skewed_interval(value: float, influence: np.ndarray, tail: float) -> tuple[float, float]:
+    """Compute the wider, at either end, of Student's t interval and Hall's (1992), which takes out skewness.
+
+    Args:
+        influence: of each prompt, (prompts,), of mean 0 and not all the same.
+        tail: share of samples whose interval may lie above, and of those whose may lie below.
+    """
+    prompts = len(influence)
+    error = standard_error(influence)
+    skewness = float((influence**3).mean()) / float(np.sqrt((influence**2).mean())) ** 3
     t = float(stdtrit(prompts - 1, 1 - tail))
     low = value - error * max(t, _hall(t, skewness, prompts))
     high = value - error * min(-t, _hall(-t, skewness, prompts))
-    return max(lowest, low), min(highest, high)
+    return low, high
+
+
+def standard_error(influence: np.ndarray) -> float:
+    """The standard error of a mean whose prompts have these influences, (prompts,), of mean 0."""
+    return float(np.sqrt((influence**2).mean())) / math.sqrt(len(influence) - 1)
 
 
 def share_interval(share: float, clips: int, prompts: int, squares: float, tail: float) -> tuple[float, float]:
