@@ -17,7 +17,7 @@ SCHEMA = 1
 METRICS = {
     "metric": "str", "title": "str", "tier": "str", "direction": "str",
     "baseline": "float64", "candidate": "float64", "raw_difference": "float64",
-    "difference": "float64", "low": "float64", "high": "float64", "n": "int64",
+    "difference": "float64", "low": "float64", "high": "float64", "error": "float64", "df": "float64", "n": "int64",
     "margin": "float64", "margin_asked": "str", "p": "float64", "test": "str", "p_breach": "float64",
     "better": "float64", "worse": "float64", "delta": "float64", "effect": "str",
     "mde": "float64", "n_needed": "float64", "method": "str", "verdict": "str", "reason": "str", "note": "str",
@@ -79,11 +79,12 @@ class Comparison:
         random: the networks and models with random weights.
         metrics: one row per metric. `baseline` and `candidate` are the values as each side's own table has them, but
             over the compared prompts; `raw_difference` is theirs. `difference`, `low` and `high` are candidate -
-            baseline as the decision takes it: of metrics of sets corrected for bias by the jackknife. `margin` is
-            absolute. `p` is of no difference, by `test`; `p_breach` of a damage of at most the margin. `better` and
-            `worse`: shares of prompts. `delta`: Cliff's, positive where the candidate is better; `effect`: the same in
-            words. `mde`: the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS
-            where nothing changed. `method`: how the interval was computed.
+            baseline as the decision takes it: of metrics of sets corrected for bias by the jackknife. `error` is
+            the difference's standard error and `df` its degrees of freedom, infinite for shares. `margin` is absolute.
+            `p` is of no difference, by `test`; `p_breach` of a damage of at most the margin. `better` and `worse`:
+            shares of prompts. `delta`: Cliff's, positive where the candidate is better; `effect`: the same in words.
+            `mde`: the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS where
+            nothing changed. `method`: how the interval was computed.
         slices: one row per group of prompts and metric: `p` by swapping, `p_adjusted` over all slices and metrics
             (max-T), `change`: "worse" or "better" where that is significant, else empty.
         moved: one row per metric and prompt, of those that moved most: the worst first.
