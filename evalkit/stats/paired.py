@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import betainc, ndtri  # the functions of scipy.stats, which takes a second to import
 
@@ -72,14 +73,7 @@ def share_difference(candidate_only: float, baseline_only: float, n: int) -> Est
     discordant = candidate_only + baseline_only
 
     def beyond(difference: float, quantile: float) -> float:
-        """How far the observed difference lies above one `quantile` errors away; falls as the difference grows."""
-        linear = (2 * n + baseline_only - candidate_only) * difference - discordant
-        product = baseline_only * difference * (1 - difference)
-        root = math.sqrt(max(0.0, linear**2 + 8 * n * product))
-        # share that only the baseline has, most likely given the difference
-        only = (root - linear) / (4 * n)
-        variance = n * (2 * only + difference * (1 - difference))
-        return n * (value - difference) - quantile * math.sqrt(max(0.0, variance))
+        return float(beyond_score(difference, quantile, candidate_only, baseline_only, n))
 
     def bound(quantile: float) -> float:
         low, high = -1 + EDGE, 1 - EDGE
@@ -95,6 +89,29 @@ def share_difference(candidate_only: float, baseline_only: float, n: int) -> Est
 
     error = math.sqrt(max(0.0, discordant - n * value**2)) / n
     return Estimate(value, error, math.inf, ends)
+
+
+def beyond_score(
+    difference: float, quantile: float, candidate_only: ArrayLike, baseline_only: ArrayLike, n: int
+) -> np.ndarray:
+    """Compute how far observed differences of shares lie above one `quantile` of Tango's errors away, times n.
+
+    It falls as the difference grows, so that an upper bound is at most a difference where this is at most 0 for the
+    quantile of its tail.
+
+    Args:
+        difference: above -1 and below 1.
+        quantile: of the normal distribution, negative for upper bounds.
+        candidate_only, baseline_only: how many prompts have it on one side alone, of any shape.
+    """
+    more, fewer = np.asarray(candidate_only, np.float64), np.asarray(baseline_only, np.float64)
+    linear = (2 * n + fewer - more) * difference - (more + fewer)
+    root = np.sqrt(np.maximum(0.0, linear**2 + 8 * n * fewer * difference * (1 - difference)))
+    # share that only the baseline has, most likely given the difference
+    only = (root - linear) / (4 * n)
+    variance = n * (2 * only + difference * (1 - difference))
+    result: np.ndarray = more - fewer - n * difference - quantile * np.sqrt(np.maximum(0.0, variance))
+    return result
 
 
 def mcnemar(candidate_only: float, baseline_only: float) -> float:
