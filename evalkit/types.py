@@ -139,6 +139,9 @@ class Measured:
             two arrays (resamples, clips of that side), in the order of the features. They are one and the same
             where clips and references are paired; a metric without references ignores the second. With neither
             parts nor this there is no interval.
+        subsets: whether `resampled`, given clips that each count once or not at all, gives the value of those that
+            count, on either side, with what is taken from all references and stays, such as a kernel's bandwidth.
+            A metric whose value `parts` give on any subset need not say so.
         note: what a reader of the table must know about this value, such as why it has no interval.
     """
 
@@ -147,4 +150,5 @@ class Measured:
     per_clip: dict[str, float] = field(default_factory=dict)
     parts: dict[str, tuple[float, float]] = field(default_factory=dict)
     resampled: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    subsets: bool = False
     note: str = ""

@@ -52,4 +52,4 @@ class FAD:
             return resampled_frechet_distances(generated.values, reference.values, *weights, self.ddof)
 
         n = sum(len(frames) > 0 for frames in generated.values)
-        return Measured(frechet_distance(*fits), n=n, resampled=resampled)
+        return Measured(frechet_distance(*fits), n=n, resampled=resampled, subsets=True)

@@ -75,4 +75,5 @@ class InceptionScore:
             marginal = sums[part].sum(axis=0) / counts[part].sum()
             divergences[part] = (negentropies[part] - xlogy(sums[part], marginal).sum(axis=1)) / counts[part]
         per_clip = {generated.ids[i]: float(divergences[i]) for i in sorted(used)}
-        return Measured(float(value), n=len(used), per_clip=per_clip, resampled=resampled)
+        one_part = self.splits == 1  # a subset of several would be divided anew
+        return Measured(float(value), n=len(used), per_clip=per_clip, resampled=resampled, subsets=one_part)

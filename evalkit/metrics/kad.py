@@ -25,7 +25,8 @@ class KAD:
     It is unbiased for independent windows; those of a clip are alike, so that it is larger the fewer clips there
     are (docs/uncertainty.md): compare at the same number.
 
-    Resamples keep the bandwidth. Near zero their interval is a rough one.
+    Resamples, and subsets, keep the bandwidth, which is a part of the kernel: without it two of them could not be
+    compared. Near zero their interval is a rough one.
 
     Attributes:
         scale: what the discrepancy is multiplied by.
@@ -71,4 +72,4 @@ class KAD:
 
         (value,) = resampled(*(np.ones((1, len(side.ids))) for side in (generated, reference)))
         n = sum(len(frames) > 0 for frames in generated.values)
-        return Measured(float(value), n=n, resampled=resampled)
+        return Measured(float(value), n=n, resampled=resampled, subsets=True)

@@ -57,8 +57,8 @@ def resampled_gaussians(
     """Fit a Gaussian to each resample of clips: yields means (b, d) and covariances (b, d, d), block by block.
 
     Every clip's sums of products are computed once, and one matrix product gives those of many
-    resamples. Frames are centred on their common mean first, so that nothing cancels. NaN for
-    resamples of fewer than ddof + 1 frames.
+    resamples. Frames are centred on their common mean first, so that nothing cancels. Where all resamples are
+    the same, as where one side alone is resampled, it is fitted once. NaN for resamples of fewer than ddof + 1 frames.
 
     Args:
         clips: arrays (frames, d).
@@ -71,7 +71,13 @@ def resampled_gaussians(
     # many clips in one product: few passes over the sums of the resamples
     many = max(1, min(512, BLOCK // len(upper[0])))
     size = max(1, BLOCK // len(upper[0]))
-    for block in (weights[start : start + size] for start in range(0, len(weights), size)):
+    blocks = [weights[start : start + size] for start in range(0, len(weights), size)]
+    if len(weights) > 1 and (weights == weights[0]).all():
+        ((mean, cov),) = resampled_gaussians(clips, weights[:1], ddof)
+        for block in blocks:
+            yield np.broadcast_to(mean, (len(block), d)), np.broadcast_to(cov, (len(block), d, d))
+        return
+    for block in blocks:
         sums, products = np.zeros((len(block), d)), np.zeros((len(block), len(upper[0])))
         for start in range(0, len(clips), many):
             own_sums, own_products = _sums(clips[start : start + many], centre)

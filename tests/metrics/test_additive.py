@@ -1,4 +1,4 @@
-"""What a metric says of itself: whether sums and counts of clips are enough to compute its value on any subset."""
+"""What a metric says of itself: whether sums and counts of clips, or weights, give its value on any subset."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
+from evalkit.stats.kernel import median_distance
 from evalkit.types import Features
 from tests.measuring import ENCODER, features
 
@@ -154,6 +155,46 @@ def test_a_metric_is_additive_if_and_only_if_its_parts_give_its_value_on_every_s
     if metric.additive:
         assert from_parts(whole.parts, generated.ids) == pytest.approx(whole.value, rel=1e-12)
         assert {i: total / count for i, (total, count) in whole.parts.items() if count} == whole.per_clip
+
+
+# Why weights of 0 and 1 do not give a subset's value.
+NOT_OF_SUBSETS = {
+    RetrievalRecall: "captions of clips that are left out can still be found",
+    CaptionMargin: "clips may have the captions of clips that are left out",
+    DensityCoverage: "balls end at clips that are left out",
+    PrecisionRecall: "balls end at clips that are left out",
+    FADInfinity: "resamples are of FAD, not extrapolated",
+    FADContribution: "nothing is resampled",
+}
+
+
+@pytest.mark.parametrize("metric, given", CASES)
+def test_weights_of_none_and_one_give_a_subsets_value_if_and_only_if_the_metric_says_so(
+    metric: Metric, given: Callable[[np.random.Generator], Pair]
+) -> None:
+    rng = np.random.default_rng(0)
+    generated, reference = given(rng)
+    whole = metric(generated, reference)
+    if metric.additive:
+        assert not whole.subsets  # its parts say more
+        return
+    if isinstance(metric, KAD):  # whose bandwidth stays
+        assert reference is not None
+        metric = dataclasses.replace(metric, bandwidth=median_distance(reference.values, metric.bandwidth_frames, 0))
+    suffices = whole.resampled is not None
+    for ids in subsets(rng, generated.ids):
+        values = [metric(generated.select(ids), reference and reference.select(ids)).value]
+        weights = np.isin(generated.ids, ids)[None].astype(float)
+        both = [(weights, weights)]
+        if whole.subsets:  # none of these needs as many clips on either side
+            values.append(metric(generated.select(ids), reference).value)
+            both.append((weights, np.ones((1, CLIPS))))
+        for value, (ours, theirs) in zip(values, both, strict=True):
+            found = whole.resampled(ours, theirs) if whole.resampled is not None else np.array([np.nan])
+            suffices = suffices and found.item() == pytest.approx(value, rel=1e-9)
+    assert suffices == whole.subsets
+    split = isinstance(metric, InceptionScore) and metric.splits > 1  # a subset is divided anew
+    assert whole.subsets != (split or type(metric) in NOT_OF_SUBSETS)
 
 
 def test_a_clip_without_items_is_among_the_parts() -> None:

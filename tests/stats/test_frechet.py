@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -82,6 +84,32 @@ def test_resamples_of_one_weight_each_are_the_sample_itself() -> None:
     sets = clips_of(rng, 30, 5, 0.0), clips_of(rng, 30, 5, 1.0)
     (value,) = resampled_frechet_distances(*sets, *[np.ones((1, 30))] * 2)
     assert value == pytest.approx(frechet_distance(*gaussian(sets[0]), *gaussian(sets[1])), rel=1e-12)
+
+
+@pytest.mark.parametrize("block", [2**24, 200])
+def test_a_side_that_is_not_resampled_is_fitted_once(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values are those of the resamples one by one; only the other side's clips are summed again, per block."""
+    monkeypatch.setattr(stats, "BLOCK", block)
+    rng = np.random.default_rng(2)
+    sets = clips_of(rng, 60, 12, 50.0), clips_of(rng, 40, 12, 51.0)
+    weights = draws(60, 7, seed=0), np.tile(draws(40, 1, seed=1), (7, 1))
+    expected = [resampled_frechet_distances(*sets, *(w[[k]] for w in weights)).item() for k in range(7)]
+    summed: list[int] = []
+    own = stats._sums
+
+    def counted(clips: Sequence[np.ndarray], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        summed.extend(map(id, clips))
+        return own(clips, centre)
+
+    monkeypatch.setattr(stats, "_sums", counted)
+    values = resampled_frechet_distances(*sets, *weights)
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+    assert all(summed.count(id(clip)) == 1 for clip in sets[1])
+    assert len(set(summed)) == 100
+    swapped = resampled_frechet_distances(*sets[::-1], *weights[::-1])  # either side may be the one
+    np.testing.assert_allclose(swapped, expected, rtol=1e-9)
+    both = resampled_frechet_distances(*sets, np.ones((5, 60)), np.ones((5, 40)))
+    assert both.shape == (5,) and len(set(both)) == 1
 
 
 def test_a_resample_without_frames_has_no_value() -> None:
