@@ -1,111 +1,64 @@
-"""The record of a comparison of two checkpoints: what differs, how sure that is, and what a gate says of it."""
+"""A comparison of two checkpoints, as it is returned by `evalkit.compare`, saved, and loaded again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from evalkit.results import folders
+from evalkit.results.comparison_record import METRICS, MOVED, SCHEMA, SLICES, ComparisonRecord, SideInfo
+from evalkit.results.folders import FACTS, Kind, read_frame, write_frame
+from evalkit.results.frames import typed
+from evalkit.store.files import write_json
 
-from evalkit.results.gate import Outcome
-
-SCHEMA = 1
-
-# The columns of each frame with their types.
-METRICS = {
-    "metric": "str", "title": "str", "tier": "str", "direction": "str",
-    "baseline": "float64", "candidate": "float64", "raw_difference": "float64",
-    "difference": "float64", "low": "float64", "high": "float64", "error": "float64", "df": "float64", "n": "int64",
-    "margin": "float64", "margin_asked": "str", "p": "float64", "test": "str", "p_breach": "float64",
-    "better": "float64", "worse": "float64", "delta": "float64", "effect": "str",
-    "mde": "float64", "n_needed": "float64", "method": "str", "verdict": "str", "reason": "str", "note": "str",
-}  # fmt: skip
-SLICES = {
-    "slice": "str", "group": "str", "metric": "str", "title": "str",
-    "baseline": "float64", "candidate": "float64", "difference": "float64", "low": "float64", "high": "float64",
-    "n": "int64", "p": "float64", "p_adjusted": "float64", "change": "str",
-    "gated": "bool", "margin": "float64", "verdict": "str", "reason": "str", "note": "str",
-}  # fmt: skip
-MOVED = {
-    "metric": "str", "title": "str", "id": "str", "caption": "str",
-    "baseline": "float64", "candidate": "float64", "difference": "float64", "change": "str",
-    "baseline_path": "str", "baseline_sha256": "str", "candidate_path": "str", "candidate_sha256": "str",
-    "reference_path": "str", "reference_sha256": "str",
-}  # fmt: skip
+FRAMES = {"metrics": METRICS, "slices": SLICES, "moved": MOVED}
+COMPARISON = Kind(
+    name="comparison",
+    about="a comparison",
+    maker="the comparison",
+    command="evalkit compare",
+    schema=SCHEMA,
+    files=(FACTS, *(f"{name}.parquet" for name in FRAMES)),
+)
 
 
-@dataclass(frozen=True)
-class SideInfo:
-    """One result of one side.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Comparison(ComparisonRecord):
+    """What differs between two checkpoints; its fields are those of `ComparisonRecord`.
 
-    Attributes:
-        row: the row of its table.
-        path: the folder of the result when it was compared.
-        sha256: of its result.json, which names the digests of all else.
-        checkpoint: what the weights were read from, in words; empty where nothing was.
-        digest: of the checkpoint; empty where it is not known.
-        commit: of evalkit.
-        random: whether random weights made the clips.
-        generated: whether the run made the clips.
+    It is complete but for the audio, and needs neither of the results that it was made from.
     """
 
-    row: str
-    path: str
-    sha256: str
-    checkpoint: str
-    digest: str
-    commit: str
-    random: bool
-    generated: bool
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """Read a comparison from the folder that `evalkit compare` printed.
 
+        Raises EvalkitError for a folder without a finished comparison, a file that is missing or damaged,
+        and a comparison of a later version of the record.
+        """
+        target = Path(folder).expanduser().absolute()
+        folders.checked(target, COMPARISON)
+        facts: dict[str, Any] = json.loads((target / FACTS).read_text("utf-8"))
+        for side in ("baseline", "candidate"):
+            facts[side] = [SideInfo(**info) for info in facts[side]]
+        frames = {name: typed(read_frame(target / f"{name}.parquet"), columns) for name, columns in FRAMES.items()}
+        return cls(**{**facts, **frames, "path": target})
 
-@dataclass(frozen=True, eq=False)  # frames have no truth value
-class Comparison:
-    """What differs between a baseline and a candidate, and what a gate says of it.
+    def save(self, folder: str | Path) -> Comparison:
+        """Write the comparison into a folder, and return it as it lies there.
 
-    Attributes:
-        outcome: "GO", "NO-GO" or "INCONCLUSIVE".
-        reasons: why it is this one, the weightiest first, one sentence each.
-        warnings: what must be read first, such as that the clips are identical.
-        remarks: what else a reader must know, one sentence each.
-        baseline, candidate: the results of either side: one, or several that count as clusters.
-        dataset, subset: of the prompts.
-        protocol: as the tables show it.
-        prompts: number of prompts compared.
-        prompts_total: number of prompts that either side has.
-        gate: as it was read, all defaults filled in, a JSON-like value.
-        random: the networks and models with random weights.
-        metrics: one row per metric. `baseline` and `candidate` are the values as each side's own table has them, but
-            over the compared prompts; `raw_difference` is theirs. `difference`, `low` and `high` are candidate -
-            baseline as the decision takes it: of metrics of sets corrected for bias by the jackknife. `error` is
-            the difference's standard error and `df` its degrees of freedom, infinite for shares. `margin` is absolute.
-            `p` is of no difference, by `test`; `p_breach` of a damage of at most the margin. `better` and `worse`:
-            shares of prompts. `delta`: Cliff's, positive where the candidate is better; `effect`: the same in words.
-            `mde`: the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS where
-            nothing changed. `method`: how the interval was computed.
-        slices: one row per group of prompts and metric: `p` by swapping, `p_adjusted` over all slices and metrics
-            (max-T), `change`: "worse" or "better" where that is significant, else empty.
-        moved: one row per metric and prompt, of those that moved most: the worst first.
-        path: the folder that holds the record.
-    """
+        Raises EvalkitError where the folder holds a record already or cannot be written to.
+        """
+        target = Path(folder).expanduser().absolute()
+        folders.begin(target, COMPARISON)
+        write_json(target / FACTS, folders.facts(self, without=[*FRAMES, "path"]))
+        for name in FRAMES:
+            write_frame(target / f"{name}.parquet", getattr(self, name))
+        folders.finish(target, COMPARISON)
+        return dataclasses.replace(self, path=target)
 
-    outcome: Outcome
-    reasons: Sequence[str]
-    warnings: Sequence[str]
-    remarks: Sequence[str]
-    baseline: Sequence[SideInfo]
-    candidate: Sequence[SideInfo]
-    dataset: str
-    subset: str
-    protocol: str
-    prompts: int
-    prompts_total: int
-    gate: Mapping[str, Any]
-    random: Sequence[str]
-    metrics: pd.DataFrame
-    slices: pd.DataFrame
-    moved: pd.DataFrame
-    path: Path
-    schema: int = SCHEMA
+    def __repr__(self) -> str:
+        size = f"{self.prompts:,} prompt{'' if self.prompts == 1 else 's'} × {len(self.metrics):,} metrics"
+        return f"Comparison({self.outcome}, {self.dataset}, {size}, {json.dumps(str(self.path), ensure_ascii=False)})"

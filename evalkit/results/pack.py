@@ -9,7 +9,7 @@ from typing import IO
 
 from evalkit.errors import EvalkitError
 from evalkit.results.evidence import require_intact
-from evalkit.results.files import MANIFEST, read_manifest
+from evalkit.results.folders import MANIFEST, read_manifest
 from evalkit.results.result import Result
 from evalkit.store.digests import sha256_file
 from evalkit.store.files import write_atomic

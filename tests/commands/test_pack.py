@@ -13,6 +13,7 @@ import evalkit as package
 from evalkit.results.result import Result
 
 from ..conftest import Run
+from ..results.made_comparison import comparison
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +111,10 @@ def test_audio_that_is_gone_is_one_line_that_says_how_to_do_without(
         assert evalkit("pack", str(result.path), "out.zip", "--no-audio")[0] == 0
     finally:
         hidden.rename(place)
+
+
+def test_a_comparison_is_no_result_to_pack(evalkit: Run, tmp_path: Path) -> None:
+    folder = comparison().save(tmp_path / "comparison").path
+    said = f"evalkit: '{folder}' holds a comparison, not the result of a run: give a folder that evalkit run printed\n"
+    assert evalkit("pack", str(folder), str(tmp_path / "x.zip")) == (2, "", said)
+    assert not (tmp_path / "x.zip").exists()

@@ -1,0 +1,26 @@
+"""Reading a record of whichever kind a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalkit.errors import EvalkitError
+from evalkit.results.comparison import COMPARISON, Comparison
+from evalkit.results.files import RESULT
+from evalkit.results.folders import read_manifest
+from evalkit.results.result import Result
+
+
+def load(folder: str | Path) -> Result | Comparison:
+    """Read the record that a folder holds: a result, or a comparison.
+
+    Raises EvalkitError for a folder without a finished record, a file that is missing or damaged, and a record
+    of another version or kind.
+    """
+    target = Path(folder).expanduser().absolute()
+    kind = read_manifest(target)["kind"]
+    if kind == RESULT.name:
+        return Result.load(target)
+    if kind == COMPARISON.name:
+        return Comparison.load(target)
+    raise EvalkitError(f"'{target}' holds a {kind}, which this version of evalkit cannot read: update it")
