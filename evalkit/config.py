@@ -9,7 +9,7 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -103,15 +103,18 @@ def yamls(config: DictConfig, group: str) -> dict[str, Path]:
     return {path.stem: path for folder in conf_dirs(config) for path in sorted((folder / group).glob("*.yaml"))}
 
 
-def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
+def compose(overrides: list[str], config_dir: str | None = None, more: Sequence[Path] = ()) -> DictConfig:
     """Compose the configuration of a run, as the command line does, without running it.
 
     Raises EvalkitError for everything that is wrong with the options or the YAMLs.
+
+    Args:
+        more: folders of YAMLs besides evalkit's and the user's.
     """
     given = overrides
     overrides = prepared(overrides, config_dir)
-    if config_dir is not None:
-        overrides.append(f"hydra.searchpath=[{_text(f'file://{Path(config_dir).absolute()}')}]")
+    folders = [*([Path(config_dir).absolute()] if config_dir is not None else []), *more]
+    overrides.append(f"hydra.searchpath=[{','.join(_text(f'file://{folder}') for folder in folders)}]")
     # a run of Hydra that this is called in has a search path of its own, which must not count here
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -121,7 +124,7 @@ def compose(overrides: list[str], config_dir: str | None = None) -> DictConfig:
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
         if match := re.search(r"Could not override '([\w.]+)'", str(error)):
-            raise _no_option(match[1], _without(match[1], given, config_dir)) from error
+            raise _no_option(match[1], _without(match[1], given, config_dir, more)) from error
         raise explain(error, config_dir) from error
     finally:
         GlobalHydra.instance().hydra = outer
@@ -272,10 +275,10 @@ def _schema(node: Any) -> type | None:
     return None
 
 
-def _without(path: str, overrides: list[str], config_dir: str | None) -> DictConfig | None:
+def _without(path: str, overrides: list[str], config_dir: str | None, more: Sequence[Path]) -> DictConfig | None:
     """The configuration without one option; None where others are wrong too."""
     try:
-        return compose([o for o in overrides if o.partition("=")[0].lstrip("+~") != path], config_dir)
+        return compose([o for o in overrides if o.partition("=")[0].lstrip("+~") != path], config_dir, more)
     except EvalkitError:
         return None
 

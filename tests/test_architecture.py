@@ -19,7 +19,7 @@ ROOMS = [
     "report", "results",
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
-    "config", "objects", "protocols", "plan",
+    "config", "objects", "sharing", "protocols", "plan",
     "scoring", "recording", "pipeline",
     "commands", "evalkit", "cli",
 ]  # fmt: skip

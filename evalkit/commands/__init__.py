@@ -37,9 +37,9 @@ def parser_for(command: str, document: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(f"evalkit {command}", usage=call, description=summary)
 
 
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Parse options in any order, with one line for what is wrong with them."""
-    parser.error = lambda message: fail(f"{message}: see '{parser.prog} --help'")  # type: ignore[method-assign]
+def parse(parser: argparse.ArgumentParser, arguments: list[str], status: int = 2) -> argparse.Namespace:
+    """Parse options in any order, with one line and an exit status for what is wrong with them."""
+    parser.error = lambda message: fail(f"{message}: see '{parser.prog} --help'", status)  # type: ignore[method-assign]
     return parser.parse_intermixed_args(arguments)
 
 
@@ -96,23 +96,28 @@ def die_of_interrupt() -> NoReturn:
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn every mistake of the user inside the block into one line on stderr."""
+def one_line_errors(status: int | None = None) -> Iterator[None]:
+    """Turn every mistake of the user inside the block into one line on stderr.
+
+    Args:
+        status: what to exit with, in a command whose results have the usual statuses 1 and 2.
+    """
+    mistake = 2 if status is None else status
     try:
         yield
         sys.stdout.flush()  # here, so that what it raises is one line too
     except EvalkitError as error:
-        fail(str(error))
+        fail(str(error), mistake)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(1 if status is None else status)
     except OSError as error:
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # files name theirs
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            fail(f"cannot write the output: {error.strerror}: make room, or write it elsewhere")
+            fail(f"cannot write the output: {error.strerror}: make room, or write it elsewhere", mistake)
         if error.filename is None:
             raise
-        fail(f"'{error.filename}': {error.strerror or error}")
+        fail(f"'{error.filename}': {error.strerror or error}", mistake)
     except KeyboardInterrupt:
         die_of_interrupt()
     except Exception as error:
@@ -122,5 +127,5 @@ def one_line_errors() -> Iterator[None]:
         from evalkit.config import explain
 
         if isinstance(error, (HydraException, OmegaConfBaseException)):
-            fail(str(explain(error)))
+            fail(str(explain(error)), mistake)
         raise
