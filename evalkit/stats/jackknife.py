@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evalkit.stats.estimate import Estimate, student
+from evalkit.stats.means import standard_error
 
 
 def groups(ids: Sequence[str], number: int, seed: int) -> np.ndarray:
@@ -25,21 +26,28 @@ def groups(ids: Sequence[str], number: int, seed: int) -> np.ndarray:
 def corrected(value: float, without: np.ndarray, sizes: np.ndarray) -> Estimate:
     """Estimate a value of a set without its bias of order 1/n, from the values that leave out each group of prompts.
 
+    Bounds are Student's t with one degree of freedom less than there are groups. Arguments are those of `influences`.
+    Everything is NaN where any of the values is, and for fewer than two groups.
+    """
+    if len(without) < 2:
+        return student(math.nan, math.nan, math.nan)
+    estimate, influence = influences(value, without, sizes)
+    return student(estimate, standard_error(influence), len(without) - 1)
+
+
+def influences(value: float, without: np.ndarray, sizes: np.ndarray) -> tuple[float, np.ndarray]:
+    """Compute a value of a set without its bias of order 1/n, and how each group of prompts moves it, (groups,).
+
     Busing, Meijer and van der Leeden 1999, "Delete-m Jackknife for Unequal m"; with groups of one, Quenouille's and
-    Tukey's jackknife. Bounds are Student's t with one degree of freedom less than there are groups.
+    Tukey's jackknife, whose pseudovalues less the estimate the influences then are. `standard_error` of them is that
+    of the estimate.
 
     Args:
         value: of all prompts.
-        without: of all prompts but those of each group, (groups,).
+        without: of all prompts but those of each group, (groups,), at least two.
         sizes: number of prompts in each group, (groups,), at least 1.
-
-    Everything is NaN where any of the values is, and for fewer than two groups.
     """
-    number = len(without)
-    if number < 2:
-        return student(math.nan, math.nan, math.nan)
-    times = sizes.sum() / sizes
+    number, times = len(without), sizes.sum() / sizes
     estimate = number * value - float(((1 - 1 / times) * without).sum())
     pseudovalues = times * value - (times - 1) * without
-    error = math.sqrt(float(((pseudovalues - estimate) ** 2 / (times - 1)).mean()))
-    return student(estimate, error, number - 1)
+    return estimate, (pseudovalues - estimate) * np.sqrt((number - 1) / (times - 1))
