@@ -64,6 +64,7 @@ from evalkit.plan import make_plan
 from evalkit.prompts import Prompts
 from evalkit.prompts.demo import Demo
 from evalkit.prompts.musiccaps import MusicCaps
+from evalkit.prompts.synthetic import Synthetic
 from evalkit.prompts.table import Table
 from evalkit.prompts.two_folders import TwoFolders
 from evalkit.results import summary
@@ -140,7 +141,7 @@ ENCODERS: tuple[type[Encoder], ...] = (
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)
-PROMPTS: tuple[type[Prompts], ...] = (Demo, MusicCaps, Table, TwoFolders)
+PROMPTS: tuple[type[Prompts], ...] = (Demo, MusicCaps, Synthetic, Table, TwoFolders)
 CONTRACTS: dict[type, tuple[ModuleType, tuple[type, ...]]] = {
     Metric: (evalkit.metrics, METRICS),
     Encoder: (evalkit.encoders, ENCODERS),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from evalkit.assets import assets_of
 from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.instrumental import is_instrumental
+from evalkit.models.synth.composer import read_caption
+from evalkit.models.synth.synth import Synth
 from evalkit.prompts.demo import Demo
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.prompts.selection import narrow
+from evalkit.prompts.synthetic import Synthetic
 from evalkit.prompts.table import Table
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
@@ -419,3 +424,33 @@ def test_control_characters_are_refused_with_their_row(tmp_path: Path, control: 
     with pytest.raises(EvalkitError, match=rf"line 2: {column} holds the control character '\\x..': remove it"):
         table(tmp_path / "prompts.jsonl", "\n".join(rows))
     table(tmp_path / "prompts.jsonl", rows[0])
+
+
+class TestSynthetic:
+    def test_fewer_are_the_beginning_of_more(self, cache: Cache) -> None:
+        few, many = Synthetic(count=30).load(cache), Synthetic(count=300).load(cache)
+        assert many.prompts[:30] == few.prompts and many.total == 300 and few.sha256 != many.sha256
+        assert len({prompt.text for prompt in many.prompts}) == len({prompt.id for prompt in many.prompts}) == 300
+        assert Synthetic(count=300, first=30).load(cache).prompts == few.prompts
+
+    def test_captions_say_what_the_synthesizer_plays(self, cache: Cache) -> None:
+        for prompt in Synthetic(count=300).load(cache).prompts:
+            *instruments, _ = prompt.tags
+            piece = read_caption(prompt.text)
+            assert list(piece.instruments) == ["voice" if name == "choir" else name for name in instruments]
+            bpm, mode = re.search(r"at (\d+) bpm in [A-G](?: flat| sharp)? (major|minor),", prompt.text).groups()  # type: ignore[union-attr]
+            assert (piece.tempo, piece.minor) == (float(bpm), mode == "minor")
+
+    def test_groups_are_of_like_size(self, cache: Cache) -> None:
+        prompts = Synthetic().load(cache).prompts
+        sizes = Counter(tag for prompt in prompts for tag in prompt.tags)
+        assert len(prompts) == 200 and min(sizes.values()) >= 20
+
+    def test_the_yaml_says_the_defaults(self) -> None:
+        built = build(compose(["prompts=synthetic", "model=synth"]).prompts)
+        assert built == Synthetic(references=Synth())
+
+    @pytest.mark.parametrize("count", [0, 10_001, 1.5, "many", None])
+    def test_a_count_that_cannot_be(self, count: Any) -> None:
+        with pytest.raises(EvalkitError, match=rf"prompts.count={count}: must be a whole number from 1 to 10,000"):
+            Synthetic(count=count)
