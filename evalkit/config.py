@@ -37,6 +37,7 @@ from evalkit.settings import (
     Protocol,
     Sampling,
     Uncertainty,
+    conf_dir,
 )
 
 
@@ -85,12 +86,6 @@ class Config:
 
 
 ConfigStore.instance().store("schema", Config)
-
-
-def conf_dir() -> Path:
-    """The folder of YAMLs: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    return next(p for p in (package / "conf", package.parent / "conf") if p.is_dir())
 
 
 def conf_dirs(config: DictConfig) -> list[Path]:

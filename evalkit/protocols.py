@@ -12,10 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from evalkit.assets import Asset, assets_of
-from evalkit.config import build, compose, conf_dir, nothing_given, yamls
+from evalkit.config import build, compose, nothing_given, yamls
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric
-from evalkit.settings import PROTOCOL_NAME, Protocol
+from evalkit.settings import PROTOCOL_NAME, Protocol, conf_dir
 from evalkit.store.cache import Cache
 
 

@@ -1,10 +1,11 @@
-"""Typed settings of a run: sampling, engine, uncertainty, and the switches of a protocol."""
+"""Typed settings of a run: sampling, engine, uncertainty, and the switches of a protocol; and where YAMLs lie."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from omegaconf import MISSING
 
@@ -15,6 +16,12 @@ MIN_SECONDS = 1.0  # of a clip: audiocraft's evaluate.min_audio_duration; one wi
 MAX_SECONDS = 600.0
 MAX_SAMPLES = 100  # of each prompt: all of MusicCaps in stereo is then 552,100 clips of 1.9 MB
 MAX_RESAMPLES = 20_000  # draws are float64 (resamples, clips): 0.9 GB at the 5,521 clips of MusicCaps
+
+
+def conf_dir() -> Path:
+    """The folder of YAMLs: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return next(p for p in (package / "conf", package.parent / "conf") if p.is_dir())
 
 
 class Dtype(Enum):

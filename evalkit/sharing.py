@@ -16,9 +16,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from evalkit.config import compose, conf_dir, explain, quoted
+from evalkit.config import compose, explain, quoted
 from evalkit.errors import EvalkitError
 from evalkit.objects import described
+from evalkit.settings import conf_dir
 
 SELECTED = ("model", "prompts", "metric", "protocol", "sampling", "engine")  # by a name, and then set key by key
 SHARED = (

@@ -11,8 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from evalkit.assets import Asset
-from evalkit.config import build, check, compose, conf_dir, yamls
+from evalkit.config import build, check, compose, yamls
 from evalkit.errors import EvalkitError
+from evalkit.settings import conf_dir
 
 OPTIONS = ["model=synth", "prompts=demo"]
 MODELS = sorted(p.stem for p in (conf_dir() / "model").glob("*.yaml"))

@@ -36,7 +36,7 @@ import json
 import evalkit, evalkit.config
 
 config = evalkit.config.compose(["experiment=demo"])
-print(json.dumps({"package": evalkit.__file__, "conf": str(evalkit.config.conf_dir()), "models": list(config.model)}))
+print(json.dumps({"package": evalkit.__file__, "conf": str(evalkit.settings.conf_dir()), "models": list(config.model)}))
 """
 
 

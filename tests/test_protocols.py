@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from evalkit import evaluate, load
 from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.config import build, compose, conf_dir
+from evalkit.config import build, compose
 from evalkit.encoders import Input
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import Sound, heard
@@ -31,7 +31,7 @@ from evalkit.plan import Plan, make_plan
 from evalkit.protocols import followed, protocol_of
 from evalkit.recording import weights_info
 from evalkit.report.to_json import plain
-from evalkit.settings import Protocol
+from evalkit.settings import Protocol, conf_dir
 from evalkit.types import Features
 
 PROTOCOLS = ["musicgen", "audiogen", "frechet_audio_distance", "fadtk", "stable_audio", "audioldm_eval"]

@@ -23,9 +23,9 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, table
-from evalkit.config import Config, combinations, compose, conf_dir, prepared
+from evalkit.config import Config, combinations, compose, prepared
 from evalkit.errors import EvalkitError
-from evalkit.settings import Engine, Sampling, Uncertainty
+from evalkit.settings import Engine, Sampling, Uncertainty, conf_dir
 
 
 def main(arguments: list[str]) -> None:
@@ -104,7 +104,7 @@ GROUPS = {
     "experiment": "a whole configuration under one name, such as the example that needs no files",
     "stems": "what separates a melody from the rest first: +stems@model.NAME.stems=htdemucs",
 }
-HIDDEN = ("published", "encoder", "slice")  # no groups to select from
+HIDDEN = ("published", "encoder", "slice", "gate")  # no groups to select from
 
 SELECTED = """\
 The options of each model, prompt set, metric and so on stand in its YAML. `evalkit run model=folder prompts=table

@@ -20,7 +20,7 @@ from evalkit.calibration.halves import Halves
 from evalkit.calibration.noise import Noise, WhiteNoise
 from evalkit.calibration.shuffled import Shuffled
 from evalkit.calibration.silence import DigitalSilence, Silence
-from evalkit.config import build, compose, conf_dir
+from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import condition
 from evalkit.metrics.chroma import ChromaSimilarity
@@ -31,7 +31,7 @@ from evalkit.models.tiny import TinyStereo
 from evalkit.plan import Plan, calibration_of
 from evalkit.results.result import Result
 from evalkit.results.scored import Scored
-from evalkit.settings import Sampling
+from evalkit.settings import Sampling, conf_dir
 from evalkit.store.cache import Cache
 from evalkit.store.digests import canonical, sha256_file
 from evalkit.store.identity import identity

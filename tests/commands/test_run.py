@@ -17,9 +17,9 @@ import pytest
 
 from evalkit import evaluate
 from evalkit.commands import run
-from evalkit.config import Config, conf_dir
+from evalkit.config import Config
 from evalkit.errors import EvalkitError
-from evalkit.settings import Engine, Sampling, Uncertainty
+from evalkit.settings import Engine, Sampling, Uncertainty, conf_dir
 
 from ..conftest import Run
 

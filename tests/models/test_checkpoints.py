@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from evalkit import compat, config
 from evalkit.checkpoints.transformers import quiet_transformers
 from evalkit.models.tiny import TinyStereo
-from evalkit.settings import Sampling
+from evalkit.settings import Sampling, conf_dir
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from tests.engines import cpu
@@ -100,7 +100,7 @@ def test_a_shrunken_one_runs(name: str, tmp_path: Path) -> None:
         made.save_pretrained(folder)
     for path in TinyStereo().folder(Cache(tmp_path / "cache")).glob("tokenizer*"):
         shutil.copy(path, folder)
-    node = OmegaConf.select(OmegaConf.load(config.conf_dir() / "model" / f"{name}.yaml"), name)
+    node = OmegaConf.select(OmegaConf.load(conf_dir() / "model" / f"{name}.yaml"), name)
     node.checkpoint.path = str(folder)
     model = config.build(node)
     assert model.published == f"facebook/{name.replace('_', '-')}"

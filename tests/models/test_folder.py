@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from evalkit import config
 from evalkit.errors import EvalkitError
 from evalkit.models.folder import Folder
+from evalkit.settings import conf_dir
 from evalkit.types import Clip, Prompt
 from tests import music
 
@@ -160,7 +161,7 @@ def test_bad_manifests_are_one_line(tmp_path: Path, name: str, text: str | bytes
 
 
 def test_yaml(tmp_path: Path) -> None:
-    nodes = OmegaConf.load(config.conf_dir() / "model" / "folder.yaml")
+    nodes = OmegaConf.load(conf_dir() / "model" / "folder.yaml")
     with pytest.raises(EvalkitError, match=r"model\.folder\.path=CLIPS"):
         config.build(nodes.folder)
     nodes.folder.path = str(tmp_path)

@@ -27,7 +27,7 @@ from evalkit.errors import EvalkitError
 from evalkit.models import tiny
 from evalkit.models.musicgen import MusicGen
 from evalkit.models.tiny import TinyStereo
-from evalkit.settings import Sampling
+from evalkit.settings import Sampling, conf_dir
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity
 from evalkit.types import Prompt
@@ -467,7 +467,7 @@ def test_mono_and_melody_checkpoints(folder: Path, cache: Cache, tmp_path: Path,
 
 
 def models() -> Iterator[tuple[str, Any]]:
-    for path in sorted((config.conf_dir() / "model").glob("musicgen_*.yaml")):
+    for path in sorted((conf_dir() / "model").glob("musicgen_*.yaml")):
         for name, node in OmegaConf.load(path).items():
             assert name == path.stem
             yield str(name), config.build(node)

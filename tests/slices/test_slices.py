@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import evalkit
-from evalkit.config import compose, conf_dir
+from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.objects import described
 from evalkit.plan import slices_of
@@ -16,6 +16,7 @@ from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.results.frames import PROMPTS as PROMPTS_FRAME
 from evalkit.results.frames import prompts_of
 from evalkit.results.result import Result
+from evalkit.settings import conf_dir
 from evalkit.slices import Group, Slice, groups, standard
 from evalkit.slices.caption_length import CaptionLength
 from evalkit.slices.label import Label
