@@ -33,10 +33,10 @@ UNKNOWN = "not known, as published"
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a number cannot be compared with a published one.
+    """Why numbers cannot be compared: those of a run with published ones, or those of two runs.
 
     Attributes:
-        condition: which of CONDITIONS does not hold.
+        condition: which one does not hold, of CONDITIONS here or of those in `evalkit.results.pairing`.
         text: what differs, such as "duration 2.5, published 10".
     """
 
@@ -231,12 +231,17 @@ def _sampling(score: _Score, published: Published) -> Iterator[str]:
     if published.sampling is None:
         yield f"sampling {UNKNOWN}"
     elif score.row.generated:
-        own = {k: v for k, v in score.definition.items() if k not in GENERAL and v is not None}
+        own = own_settings(score.definition)
         used = {**score.record.sampling, **own}
         for key in [*published.sampling, *(key for key in own if key not in published.sampling)]:
             ours, theirs = used.get(key), published.sampling.get(key)
             if ours != theirs:
                 yield f"{key} {_shown(ours)}, published {_shown(theirs)}"
+
+
+def own_settings(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model that its definition names beside what kind it is and its checkpoint."""
+    return {k: v for k, v in definition.items() if k not in GENERAL and v is not None}
 
 
 def _shown(value: Any) -> str:

@@ -26,7 +26,7 @@ SLICES = {
     "slice": "str", "group": "str", "metric": "str", "title": "str",
     "baseline": "float64", "candidate": "float64", "difference": "float64", "low": "float64", "high": "float64",
     "n": "int64", "p": "float64", "p_adjusted": "float64", "change": "str",
-    "gated": "bool", "margin": "float64", "verdict": "str", "reason": "str", "note": "str",
+    "gated": "bool", "margin": "float64", "p_breach": "float64", "verdict": "str", "reason": "str", "note": "str",
 }  # fmt: skip
 MOVED = {
     "metric": "str", "title": "str", "id": "str", "caption": "str",

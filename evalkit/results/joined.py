@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Document, Row, Table
 from evalkit.report.numbers import ARROWS
+from evalkit.results.alike import NAMED, differences, prompts_differ, references_differ
 from evalkit.results.comparable import SECONDS
-from evalkit.results.options import Options, leaves
+from evalkit.results.options import Options
 from evalkit.results.record import MetricInfo, Record
 from evalkit.results.summary import heading, main_table, notes, random_weights, unique_titles, warning
 from evalkit.store.digests import digest
-
-NAMED = 4  # differences that a sentence names
 
 
 def join(results: Sequence[Record], across_protocols: bool) -> Document:
@@ -38,7 +37,7 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
         raise EvalkitError(
             f"the results are of clips of different durations ({seconds}): they cannot stand in one table"
         )
-    for different in (_prompts, _references):
+    for different in (prompts_differ, references_differ):
         for other in results[1:]:
             if said := different(results[0], other):
                 raise EvalkitError(
@@ -76,44 +75,6 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document:
     )
 
 
-def _prompts(first: Record, other: Record) -> str:
-    """In what the prompts of two results differ; their order, and the files that they were read from, do not matter."""
-    forms = {first.prompts_info.form, other.prompts_info.form}
-    if "prompts" not in forms:
-        return ""  # names of files, of which each result has its own
-    if len(forms) > 1:
-        return "one compares two folders, the other has prompts"
-    ours, theirs = (dict(zip(r.prompts["id"], r.prompts["caption"], strict=True)) for r in (other, first))
-    if alone := sorted({*ours} ^ {*theirs}):
-        return f"different prompts: {len(alone):,} are in one of them only, such as '{alone[0]}'"
-    if altered := [id for id in ours if ours[id] != theirs[id]]:
-        id = altered[0]
-        said = f"'{ours[id]:.40}', not '{theirs[id]:.40}'"
-        return f"different captions of {len(altered):,} of {len(ours):,} prompts, such as of '{id}': {said}"
-    return ""
-
-
-def _references(first: Record, other: Record) -> str:
-    """In what the references of two results differ, of prompts for which both have one."""
-    ours, theirs = (_usable(result) for result in (other, first))
-    if first.prompts_info.form != "prompts" and (alone := {*ours.values()} ^ {*theirs.values()}):
-        return f"different references: {len(alone):,} are in one of them only"
-    both = [id for id in ours if id in theirs]
-    if altered := [id for id in both if ours[id] != theirs[id]]:
-        return f"different references of {len(altered):,} of {len(both):,} prompts, such as of '{altered[0]}'"
-    return ""
-
-
-def _usable(result: Record) -> dict[str, tuple[str, float]]:
-    """The content of each prompt's usable reference, and where the part of it that counts begins."""
-    if result.references_info is None:
-        return {}
-    models = [name for name, row in result.rows.items() if not row.calibration]
-    clips = result.clips[result.clips["model"].isin(models) & (result.clips["reference_status"] == "ok")]
-    starts = clips["reference_start"].fillna(0.0)
-    return dict(zip(clips["id"], zip(clips["reference_sha256"], starts, strict=True), strict=True))
-
-
 def _mixed_protocols(results: Sequence[Record]) -> list[str]:
     """The names of the protocols of metrics that are not computed alike in all results; empty if all are."""
     followed: dict[str, dict[str, str]] = {}  # of each metric, what it computes, and the name of that
@@ -132,12 +93,12 @@ def _computed(results: Sequence[Record]) -> list[str]:
         plain = [result.protocol.name.partition(" (")[0] for result in (first, other)]
         if plain[0] != plain[1]:
             continue
-        switches = list(_differences(other.protocol.switches, first.protocol.switches))
+        switches = list(differences(other.protocol.switches, first.protocol.switches))
         said.update({f"{key} {text}": None for key, text in switches})
         known = {key.rpartition(".")[2] for key, _ in switches}
         for name, metric in other.metrics.items():
             for key, text in (
-                _differences(metric.definition, first.metrics[name].definition) if name in first.metrics else ()
+                differences(metric.definition, first.metrics[name].definition) if name in first.metrics else ()
             ):
                 if key == "random_weights":
                     said[f"{key} {text}"] = None
@@ -145,33 +106,6 @@ def _computed(results: Sequence[Record]) -> list[str]:
                     said[f"{metric.title}: {key.replace('.', ' ')} {text}"] = None
     more = [f"and {len(said) - NAMED:,} more"] if len(said) > NAMED else []
     return [*list(said)[:NAMED], *more]
-
-
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where two mappings differ: the key, and what one has and the other has not, such as "0.96, not 0.5"."""
-    mine, its = dict(leaves(ours)), dict(leaves(theirs))
-    seen = set()
-    for key in dict.fromkeys([*mine, *its]):
-        if mine.get(key) != its.get(key):
-            place, _, last = key.rpartition(".")
-            if last not in ("random_seed", "sha256", "repo", "commit", "files"):
-                yield key, f"{_shown(mine.get(key))}, not {_shown(its.get(key))}"
-            elif place not in seen:  # the files of a network are described by several keys
-                seen.add(place)
-                (our_seed, our), (their_seed, their) = _weights(mine, place), _weights(its, place)
-                both = our_seed is not None and their_seed is not None
-                yield ("random_weights", f"{our_seed}, not {their_seed}") if both else (place, f"{our}, not {their}")
-
-
-def _weights(values: Mapping[str, Any], place: str) -> tuple[Any, str]:
-    """The seed of random weights, if they are random, and what identifies them in words."""
-    seed = values.get(f"{place}.random_seed")
-    digest = str(values.get(f"{place}.sha256") or values.get(f"{place}.commit"))
-    return seed, digest[:12] if seed is None else "random"
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
 
 
 def _table(results: Sequence[Record], options: Options, mixed: bool) -> Table:
