@@ -1,0 +1,211 @@
+"""Compares a candidate with a baseline: every metric's difference, the verdict of a gate, and what moved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evalkit.errors import EvalkitError, failure
+from evalkit.progress import progress
+from evalkit.results import differences, moved, pairing, sliced
+from evalkit.results import gate as gates
+from evalkit.results.comparison import Comparison
+from evalkit.results.comparison_record import METRICS, MOVED, SLICES
+from evalkit.results.differences import CORRECTED, Compared, Difference, Sums, changes
+from evalkit.results.frames import typed
+from evalkit.results.gate import Direction, Gate
+from evalkit.results.pairing import Side
+from evalkit.results.record import MetricInfo
+from evalkit.results.summary import unique_titles
+from evalkit.stats import paired, permutation
+
+RAW = (
+    "{titles}: the difference is corrected for bias by the jackknife; that of the two values is not, and that both "
+    "have as many prompts does not take the bias out of it"
+)
+
+
+def compare(
+    baseline: Sequence[Side],
+    candidate: Sequence[Side],
+    gate: Gate,
+    allow_random: bool = False,
+    common_prompts: bool = False,
+    allow: Sequence[str] = (),
+) -> Comparison:
+    """Compare the results of a candidate with those of a baseline, and judge the differences by a gate.
+
+    Args:
+        baseline, candidate: one result each, or several that count as clusters.
+        allow_random: whether random weights may give a GO.
+        common_prompts: whether prompts that are not the same on all sides are left out; else they are a reason against
+            any outcome but INCONCLUSIVE.
+        allow: packages outside evalkit whose metrics may be imported.
+
+    Returns the comparison, which is not saved yet. Raises EvalkitError where there is nothing to compare.
+    """
+    sides = [*baseline, *candidate]
+    shared = pairing.paired(sides, common_prompts)
+    ids = sorted(shared.ids)  # so that nothing depends on the order of prompts
+    names = _names(sides, gate)
+    gates.check(gate, names)
+    unchanged = np.zeros((1, len(ids)))
+    swaps = np.concatenate([unchanged, permutation.swaps(len(ids), gate.swaps, gate.seed)])
+    found = []
+    with progress("comparison", len(names), "metrics") as advance:
+        for name, info in names.items():
+            found.append(_compared(baseline, candidate, name, info, ids, swaps, gate, allow))
+            advance(1)
+    rows = [_metric_row(one, gate) for one in found]
+    metrics = typed(pd.DataFrame(rows, columns=list(METRICS)), METRICS)
+    slices = typed(pd.DataFrame(sliced.rows(found, sides, ids, swaps, gate), columns=list(SLICES)), SLICES)
+    most = typed(pd.DataFrame(moved.rows(found, baseline[0], candidate[0]), columns=list(MOVED)), MOVED)
+    reasons = [*shared.reasons, *pairing.differing(baseline, candidate, gate.may_differ)]
+    random = pairing.random_networks(sides)
+    identical = pairing.identical(baseline, candidate, ids)
+    outcome, why, warnings = gates.decide(metrics, slices, gate, reasons, random, allow_random, identical)
+    record = sides[0].record
+    return Comparison(
+        outcome=outcome,
+        reasons=why,
+        warnings=warnings,
+        remarks=[*pairing.remarks(baseline, candidate), *_remarks(found, shared)],
+        baseline=[pairing.info(side) for side in baseline],
+        candidate=[pairing.info(side) for side in candidate],
+        dataset=record.prompts_info.dataset,
+        subset=record.prompts_info.subset,
+        protocol=record.protocol.name,
+        prompts=len(ids),
+        prompts_total=shared.total,
+        gate=gates.plain(gate),
+        random=random,
+        metrics=metrics,
+        slices=slices,
+        moved=most,
+        path=Path(),
+    )
+
+
+def _names(sides: Sequence[Side], gate: Gate) -> dict[str, MetricInfo | None]:
+    """All metrics of all results, and those of the gate that none has, unless they are optional."""
+    names: dict[str, MetricInfo | None] = {}
+    for side in sides:
+        names = {**side.record.metrics, **names}
+    missing = [name for name, limit in gate.metrics.items() if name not in names and not limit.optional]
+    return {**names, **dict.fromkeys(missing)}
+
+
+def _compared(
+    baseline: Sequence[Side],
+    candidate: Sequence[Side],
+    name: str,
+    info: MetricInfo | None,
+    ids: Sequence[str],
+    swaps: np.ndarray,
+    gate: Gate,
+    allow: Sequence[str],
+) -> Compared:
+    """Compute a metric's difference on all compared prompts, or say why there is none."""
+    sides = [*baseline, *candidate]
+    limit = gate.metrics.get(name)
+    direction = gates.direction(limit, info.higher_is_better if info else None)
+    titles = unique_titles({n: i for side in reversed(sides) for n, i in side.record.metrics.items()})
+    known = Compared(name, titles.get(name, name), direction, limit)
+
+    lacking = [
+        which
+        for which, group in (("baseline", baseline), ("candidate", candidate))
+        if any(name not in side.record.metrics for side in group)
+    ]
+    if lacking:
+        return replace(known, reason=f"not measured in the {' nor in the '.join(lacking)}")
+    if why := pairing.incomparable(sides, name):
+        return replace(known, reason="; ".join(why))
+    try:
+        material = differences.material(baseline, candidate, name, ids, (gate.groups, gate.seed), allow)
+        numbers = {i: number for number, i in enumerate(ids)}
+        columns = [numbers[i] for i in material.ids]
+        own = swaps if len(columns) == len(ids) else swaps[:, columns]
+        difference = material.of(np.arange(len(columns)), own)
+    except EvalkitError as error:
+        return replace(known, reason=str(error))
+    except Exception as error:  # a metric may be anybody's code
+        return replace(known, reason=failure(f"metric.{name}", error))
+    return replace(known, material=material, difference=difference)
+
+
+def _metric_row(one: Compared, gate: Gate) -> dict[str, Any]:
+    """A metric's row, with the columns of `evalkit.results.comparison_record.METRICS`."""
+    limit, difference = one.limit, one.difference
+    row: dict[str, Any] = {name: math.nan if kind == "float64" else "" for name, kind in METRICS.items()}
+    row |= {"metric": one.name, "title": one.title, "direction": one.direction, "n": 0}
+    row |= {"tier": limit.tier if limit else "", "margin_asked": str(limit.margin) if limit else ""}
+    if difference is None:
+        return row | {"verdict": "MISSING", "reason": one.reason}
+    estimate = difference.estimate
+    low, high = estimate.interval(gate.level)
+    row |= {
+        "baseline": difference.baseline,
+        "candidate": difference.candidate,
+        "raw_difference": difference.candidate - difference.baseline,
+        "difference": estimate.value,
+        "low": low,
+        "high": high,
+        "error": estimate.error,
+        "df": estimate.df,
+        "n": difference.n,
+        "p": difference.p,
+        "test": difference.test,
+        "method": difference.method,
+        "note": difference.note,
+        **_effect(one, difference),
+    }
+    return row | differences.judged(one, difference, gate)
+
+
+def _effect(one: Compared, difference: Difference) -> dict[str, Any]:
+    """How large a difference is: on how many prompts, Cliff's delta, and in words."""
+    if not isinstance(one.material, Sums):
+        return {"effect": _relative(one.direction, difference)}
+    before, after = one.material.values
+    higher, lower = float((after > before).mean()), float((after < before).mean())
+    delta = paired.cliffs_delta(after, before)
+    if not higher and not lower:
+        return {"better": 0.0, "worse": 0.0, "delta": 0.0, "effect": "the same on all prompts"}
+    if one.direction == "same":
+        words = f"higher on {_percent(higher)} of prompts, lower on {_percent(lower)}"
+        return {"delta": delta, "effect": f"{words}, {paired.magnitude(delta)} (δ {delta:+.2f})"}
+    if one.direction == "lower":
+        higher, lower, delta = lower, higher, -delta
+    word, share = ("better", higher) if higher >= lower else ("worse", lower)
+    words = f"{word} on {_percent(share)} of prompts, {paired.magnitude(delta)} (δ {delta:+.2f})"
+    return {"better": higher, "worse": lower, "delta": delta, "effect": words}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _relative(direction: Direction, difference: Difference) -> str:
+    """A change of a value of a set, relative to that of the baseline, in words."""
+    value = difference.estimate.value
+    if not difference.baseline or not math.isfinite(value):
+        return ""
+    if not value:
+        return "no change"
+    percent = 100 * abs(value / difference.baseline)
+    return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[value < 0]}"
+
+
+def _remarks(found: Sequence[Compared], shared: pairing.Paired) -> list[str]:
+    """What a reader of the table must know."""
+    said = []
+    if titles := [one.title for one in found if one.difference and one.difference.method.startswith(CORRECTED)]:
+        said.append(RAW.format(titles=", ".join(titles)))
+    return said

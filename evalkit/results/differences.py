@@ -1,0 +1,394 @@
+"""How one metric differs between a baseline and a candidate, from the records of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Metric
+from evalkit.results import gate as gates
+from evalkit.results import recompute
+from evalkit.results.gate import Direction, Gate, Limit
+from evalkit.results.pairing import Side, identical
+from evalkit.results.scored import NO_PAIRS, Pair, select, usable_ids
+from evalkit.stats import jackknife, paired, permutation
+from evalkit.stats.estimate import Estimate, student
+from evalkit.types import Features, Measured
+
+NO_SUBSET = "no interval: too few prompts are left where some are left out ({why})"
+NO_OTHERS = "no interval: of a single prompt nothing is known of others"
+ALL_SAME = "no interval: all prompts differ by the same"
+NO_PROMPT = "no prompt has a value on both sides"
+CORRECTED = "jackknife, corrected for bias"
+IDENTICAL = "none: identical clips"
+ROUNDING = 1e-12  # a share of a value that is nothing but rounding
+NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """What is known of a metric's difference on some prompts.
+
+    Attributes:
+        baseline, candidate: the value of either side on these prompts.
+        n: number of prompts.
+        estimate: of the difference.
+        method: how its interval was computed.
+        swapped: the difference as it is, and then after each swap of the sides within prompts; empty where that cannot
+            be computed.
+        p, test: of no difference, and by which test.
+        note: why there is no interval; empty where there is one.
+    """
+
+    baseline: float
+    candidate: float
+    n: int
+    estimate: Estimate
+    method: str
+    swapped: np.ndarray
+    p: float
+    test: str
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Each clip's sum and count, of which an additive metric's value is made.
+
+    Attributes:
+        baseline, candidate: sums and counts of the items of each clip, each (sets, prompts). All counts are positive.
+        results: how many of the sets are of each result of the baseline, and of the candidate.
+        bounds: between which all values lie.
+        identical: whether both sides have the same clips.
+    """
+
+    ids: Sequence[str]
+    baseline: paired.Parts
+    candidate: paired.Parts
+    results: tuple[Sequence[int], Sequence[int]]
+    bounds: tuple[float, float]
+    identical: bool
+
+    @property
+    def values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each prompt's value on either side, averaged over sets, (prompts,)."""
+        before, after = ((sums / counts).mean(axis=0) for sums, counts in (self.baseline, self.candidate))
+        return before, after
+
+    def of(self, chosen: np.ndarray, swaps: np.ndarray) -> Difference:
+        """Compute the difference on some of the prompts.
+
+        Args:
+            chosen: numbers of the prompts, (n,), at least one.
+            swaps: in which of these prompts the sides change places, (1 + swaps, n), 0 or 1; the first row is all 0.
+        """
+        sides = [(sums[:, chosen], counts[:, chosen]) for sums, counts in (self.baseline, self.candidate)]
+        n = len(chosen)
+        values = [sums.sum(axis=1) / counts.sum(axis=1) for sums, counts in sides]
+        before, after = (float(np.mean(side)) for side in values)
+        found = Difference(before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "")
+        if self.identical and math.isclose(before, after):
+            return found
+        discordant = self._discordant(sides)
+        note = ""
+        if discordant is not None:
+            estimate, method = paired.share_difference(*discordant, n), "Tango's score interval of paired shares"
+        else:
+            estimate = paired.mean_difference(sides[0], sides[1], self.bounds)
+            method = "paired means, Student's t and Hall's"
+            if math.isnan(estimate.bounds(0.025)[0]):
+                note = ALL_SAME if n > 1 else NO_OTHERS
+        found = replace(found, estimate=estimate, method=method, note=note)
+        if _several(self.results):
+            return _over_results(found, values, self.results)
+        swapped = _swapped_ratio(sides[0], sides[1], swaps)
+        if discordant is not None and all(len(sums) == 1 for sums, _ in sides):
+            return replace(found, swapped=swapped, p=paired.mcnemar(*discordant), test="McNemar's exact")
+        return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test="swaps")
+
+    def _discordant(self, sides: Sequence[paired.Parts]) -> tuple[float, float] | None:
+        """How many prompts have something on the candidate's, or the baseline's, side alone; None for no share."""
+        if self.bounds != (0.0, 1.0):
+            return None
+        if not all((counts == 1).all() and np.isin(sums, (0, 1)).all() for sums, counts in sides):
+            return None
+        before, after = (sums.mean(axis=0) for sums, _ in sides)
+        return float((after * (1 - before)).sum()), float((before * (1 - after)).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """The features that a metric of sets compares.
+
+    Attributes:
+        baseline, candidate: one pair for each set of clips.
+        results: how many of the sets are of each result of the baseline, and of the candidate.
+        groups: which prompts are left out together: how many groups, and the seed.
+        identical: whether both sides have the same clips.
+    """
+
+    ids: Sequence[str]
+    metric: Metric
+    baseline: Sequence[Pair]
+    candidate: Sequence[Pair]
+    results: tuple[Sequence[int], Sequence[int]]
+    groups: tuple[int, int]
+    identical: bool
+
+    def of(self, chosen: np.ndarray, swaps: np.ndarray) -> Difference:
+        """As `Sums.of`. Raises EvalkitError where a side has no value on these prompts."""
+        ids, n = [self.ids[i] for i in chosen], len(chosen)
+        pairs = [[select(pair, ids) for pair in side] for side in (self.baseline, self.candidate)]
+        measured = [[self._measured(pair) for pair in side] for side in pairs]
+        values = [np.array([one.value for one in side]) for side in measured]
+        before, after = (float(np.mean(side)) for side in values)
+        found = Difference(before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "")
+        if self.identical and math.isclose(before, after):
+            return found
+        estimate, method, note = self._jackknife(ids, pairs, measured, after - before)
+        found = replace(found, estimate=estimate, method=method, note=note)
+        if _several(self.results):
+            return _over_results(found, values, self.results)
+        if len(pairs[0]) == len(pairs[1]) and _subsets(measured):
+            swapped = self._swapped(pairs, swaps)
+            return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test="swaps")
+        return replace(found, p=estimate.p(), test="jackknife t")
+
+    def _measured(self, pair: Pair) -> Measured:
+        measured = self.metric(*pair)
+        if not math.isfinite(measured.value):
+            raise EvalkitError(f"{self.metric.title} is {measured.value}: the clips are too short or too few")
+        return measured
+
+    def _jackknife(
+        self, ids: Sequence[str], pairs: Sequence[Sequence[Pair]], measured: Sequence[Sequence[Measured]], value: float
+    ) -> tuple[Estimate, str, str]:
+        """The difference without its bias and its interval, how they were computed, and why there is no interval."""
+        which = jackknife.groups(ids, *self.groups)
+        sizes = np.bincount(which).astype(np.float64)
+        none = student(value, math.nan, math.nan)
+        # others than functions of how clips are distributed have no value for infinitely many to be corrected to
+        corrected = _subsets(measured)
+        method = f"{CORRECTED if corrected else 'jackknife'}, {len(sizes):,} groups of prompts"
+        if len(sizes) < 2:
+            return none, method, NO_OTHERS
+        keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
+        try:
+            before, after = (
+                np.mean([self._without(pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
+                for side in zip(pairs, measured, strict=True)
+            )
+        except EvalkitError as error:
+            return none, method, NO_SUBSET.format(why=error)
+        without = after - before
+        if not np.isfinite(without).all():
+            return none, method, NO_SUBSET.format(why="a set without a value")
+        estimate = jackknife.corrected(value, without, sizes)
+        if not estimate.error > ROUNDING * max(np.abs(before).max(), np.abs(after).max()):
+            return none, method, NOTHING_MOVES
+        value = estimate.value if corrected else value
+        low, high = self.metric.bounds
+        return _within(student(value, estimate.error, estimate.df), low - high, high - low), method, ""
+
+    def _without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
+        """The value of a set without each group of prompts, (groups,).
+
+        Args:
+            keep: which prompts are left, (groups, prompts), 0 or 1.
+        """
+        if measured.subsets and measured.resampled:
+            return np.asarray(measured.resampled(keep, keep), np.float64)
+        ids = pair[0].ids
+        rests = ([i for i, kept in zip(ids, row, strict=True) if kept] for row in keep)
+        return np.array([self.metric(*select(pair, rest)).value for rest in rests])
+
+    def _swapped(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
+        """The difference after each swap: of the clips of both sides in one set, weights choose those of a side."""
+        change = np.concatenate([swaps, 1 - swaps])  # of which prompts a side has the candidate's clip: both sides
+        weights = np.concatenate([1 - change, change], axis=1)
+        values = np.zeros(len(weights))
+        for (ours, our_reference), (theirs, their_reference) in zip(*pairs, strict=True):
+            clips, reference, reference_weights = _stacked(ours, theirs), our_reference, weights
+            if our_reference is not None and their_reference is not None:
+                if _same(our_reference, their_reference) and not self.metric.clip_by_clip:
+                    reference_weights = np.broadcast_to(1.0, (len(weights), len(our_reference.ids)))
+                else:
+                    reference = _stacked(our_reference, their_reference)
+            resampled = self.metric(clips, reference).resampled
+            assert resampled is not None
+            values += resampled(weights, reference_weights)
+        of_baseline, of_candidate = np.split(values / len(pairs[0]), 2)
+        differences: np.ndarray = of_candidate - of_baseline
+        return differences
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric on both sides.
+
+    Attributes:
+        limit: what the gate says of it; None where it says nothing.
+        material, difference: None where there is none, for the `reason`.
+    """
+
+    name: str
+    title: str
+    direction: Direction
+    limit: Limit | None
+    material: Sums | Sets | None = None
+    difference: Difference | None = None
+    reason: str = ""
+
+
+def changes(direction: Direction) -> tuple[str, str]:
+    """What an increase and a decrease are called."""
+    words: dict[Direction, tuple[str, str]] = {
+        "same": ("higher", "lower"),
+        "higher": ("better", "worse"),
+        "lower": ("worse", "better"),
+    }
+    return words[direction]
+
+
+def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
+    """What the gate says of a difference, by the columns of frames; without a limit only what can be seen."""
+    if one.limit is None or one.material is None:
+        return {"mde": difference.estimate.detectable(gate.level, gate.power)}
+    margin = gates.absolute(one.limit.margin, difference.baseline)
+    said = gates.judge(
+        one.limit, margin, one.direction, difference.estimate, difference.n, gate, difference.note,
+        one.material.identical,
+    )  # fmt: skip
+    return {
+        "margin": margin,
+        "p_breach": said.p_breach,
+        "mde": said.mde,
+        "n_needed": said.n_needed,
+        "verdict": said.verdict,
+        "reason": said.reason,
+    }
+
+
+def material(
+    baseline: Sequence[Side],
+    candidate: Sequence[Side],
+    metric: str,
+    ids: Sequence[str],
+    groups: tuple[int, int],
+    allow: Sequence[str] = (),
+) -> Sums | Sets:
+    """Gather what a metric's difference is computed from.
+
+    Args:
+        ids: the compared prompts; those of which a side has no value are left out.
+        groups: of prompts that are left out together in the jackknife: how many, and the seed.
+        allow: packages outside evalkit whose metrics may be imported.
+
+    Raises EvalkitError where a side has no value, and for a metric that cannot be computed again.
+    """
+    sides = [*baseline, *candidate]
+    info = baseline[0].record.metrics[metric]
+    if info.clip_by_clip and (unpaired := [side.row for side in sides if not side.info.paired]):
+        raise EvalkitError(f"{unpaired[0]}: {NO_PAIRS}")
+    if info.additive:
+        low, high = info.bounds
+        parts = [recompute.measure(side.record, side.row, metric, ids)[1] for side in sides]
+        common, arrays = _common_parts(metric, sides, [[one.parts for one in result] for result in parts], ids)
+        before, after = (np.concatenate(own, axis=1) for own in (arrays[: len(baseline)], arrays[len(baseline) :]))
+        results = [array.shape[1] for array in arrays]
+        return Sums(
+            ids=common,
+            baseline=(before[0], before[1]),
+            candidate=(after[0], after[1]),
+            results=(results[: len(baseline)], results[len(baseline) :]),
+            identical=identical(baseline, candidate, common),
+            bounds=(-math.inf if low is None else low, math.inf if high is None else high),
+        )
+    made = recompute.rebuilt(info, allow)
+    pairs = [recompute.pairs_of(side.record, side.row, metric) for side in sides]
+    usable = set(usable_ids([pair for result in pairs for pair in result]))
+    common = [i for i in ids if i in usable]
+    if not common:
+        raise EvalkitError(NO_PROMPT)
+    before_pairs, after_pairs = pairs[: len(baseline)], pairs[len(baseline) :]
+    return Sets(
+        ids=common,
+        metric=made,
+        baseline=[pair for result in before_pairs for pair in result],
+        candidate=[pair for result in after_pairs for pair in result],
+        results=(list(map(len, before_pairs)), list(map(len, after_pairs))),
+        identical=identical(baseline, candidate, common),
+        groups=groups,
+    )
+
+
+def _common_parts(
+    metric: str, sides: Sequence[Side], parts: Sequence[Sequence[dict[str, tuple[float, float]]]], ids: Sequence[str]
+) -> tuple[list[str], list[np.ndarray]]:
+    """The prompts that have items in all sets, and each result's sums and counts of theirs, (2, sets, prompts)."""
+    for side, sets in zip(sides, parts, strict=True):
+        for i, (total, _) in (item for one in sets for item in one.items()):
+            if not math.isfinite(total):
+                raise EvalkitError(f"{side.row}: {metric} of the prompt '{i}' is {total}")
+    every = [one for sets in parts for one in sets]
+    common = [i for i in ids if all(i in one and one[i][1] > 0 for one in every)]
+    if not common:
+        raise EvalkitError(NO_PROMPT)
+    return common, [np.array([[one[i] for i in common] for one in sets]).transpose(2, 0, 1) for sets in parts]
+
+
+def _swapped_ratio(before: paired.Parts, after: paired.Parts, swaps: np.ndarray) -> np.ndarray:
+    """The difference of the sides' ratios of sums after each swap, (swaps,); of several sets those of their means."""
+    (a, a_counts), (b, b_counts) = ((sums.mean(axis=0), counts.mean(axis=0)) for sums, counts in (before, after))
+    moved, moved_counts = swaps @ (b - a), swaps @ (b_counts - a_counts)
+    difference: np.ndarray = (b.sum() - moved) / (b_counts.sum() - moved_counts) - (a.sum() + moved) / (
+        a_counts.sum() + moved_counts
+    )
+    return difference
+
+
+def _several(results: tuple[Sequence[int], Sequence[int]]) -> bool:
+    return sum(map(len, results)) > 2
+
+
+def _over_results(
+    difference: Difference, values: Sequence[np.ndarray], results: tuple[Sequence[int], Sequence[int]]
+) -> Difference:
+    """Add the variance between the results of a side; the p-value is that of the interval."""
+    own = [
+        [float(np.mean(sets)) for sets in np.split(side, np.cumsum(numbers)[:-1])]
+        for side, numbers in zip(values, results, strict=True)
+    ]
+    estimate = paired.with_runs(difference.estimate, own[0], own[1])
+    method = f"{difference.method}, and the variance between results"
+    return replace(difference, estimate=estimate, p=estimate.p(), test="t", method=method)
+
+
+def _subsets(measured: Sequence[Sequence[Measured]]) -> bool:
+    """Whether weights of 0 and 1 give the value of any part of the clips."""
+    return all(one.subsets and one.resampled is not None for side in measured for one in side)
+
+
+def _within(estimate: Estimate, low: float, high: float) -> Estimate:
+    """The estimate with bounds that lie between those that a difference can have."""
+
+    def bounds(tail: float) -> tuple[float, float]:
+        lower, upper = estimate.bounds(tail)
+        return max(low, lower), min(high, upper)
+
+    return replace(estimate, bounds=bounds)
+
+
+def _stacked(one: Features, other: Features) -> Features:
+    """The features of both sides, whose ids are told apart."""
+    ids = (*(f"{i} baseline" for i in one.ids), *(f"{i} candidate" for i in other.ids))
+    return Features(ids, (*one.values, *other.values))
+
+
+def _same(one: Features, other: Features) -> bool:
+    return one.ids == other.ids and all(map(np.array_equal, one.values, other.values))
