@@ -17,8 +17,9 @@ import yaml
 import evalkit
 from evalkit.commands.table import main
 from evalkit.errors import EvalkitError
-from evalkit.report import formats
 from evalkit.results.result import Result
+
+from .results.made import FORMS
 
 DEGRADED = ["noise", "low_pass", "detuned", "half_silent", "left_only", "wrong_caption"]
 
@@ -132,7 +133,7 @@ def test_the_result_reads_the_same_in_another_folder_without_the_cache(
 
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "result"
     shutil.copytree(demo.path, elsewhere)
-    tables = {form: printed(demo.path, form) for form in formats()}
+    tables = {form: printed(demo.path, form) for form in FORMS}
     assert "second_rendering" in tables["terminal"]
     hidden = folder.with_name("hidden")
     folder.rename(hidden)
@@ -149,7 +150,7 @@ def test_the_result_reads_the_same_in_another_folder_without_the_cache(
         fad = demo.scores[(demo.scores.model == "noise") & (demo.scores.metric == "fad")].iloc[0]
         again = loaded.score("noise", "fad")  # from the features that were copied
         assert (again.value, again.low, again.high, again.n) == (fad.value, fad.low, fad.high, fad.n)
-        assert {form: printed(elsewhere, form) for form in formats()} == tables
+        assert {form: printed(elsewhere, form) for form in FORMS} == tables
     finally:
         hidden.rename(folder)
 

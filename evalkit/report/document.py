@@ -1,28 +1,30 @@
-"""The one table model: what every form (terminal, Markdown, CSV, JSON, …) is made from.
+"""What every form (terminal, Markdown, CSV, JSON, …) is made from: a document with its tables.
 
 A document knows nothing of records: `evalkit.results` says what stands in it, and the other modules of this
-room say how each form looks. A new column, such as a verdict, is a `Quantity` here and a value in the cells.
+room say how each form looks. There are two kinds of tables: a `Table` says the same of each metric, which has a
+column; a `Listing` says other things in each column, such as a verdict. What is said is a `Quantity` in both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 from evalkit.report import numbers
 
 Cell = Mapping[str, Any]  # raw values by the keys of quantities; what is absent has no value
 
 MARK = "*"  # behind a published value that what was measured cannot be compared with
+ARROWS_SAID = "↓ lower is better, ↑ higher is better."
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number, or word, that a table says of each row and metric.
+    """One number, or word, that a table says of each row, or of each row and metric.
 
     Attributes:
-        key: its key in a cell, and what it is called in plain forms: column "fad_low" for key "low" of
+        key: its key in a cell, and what a `Table` calls it in plain forms: column "fad_low" for key "low" of
             metric "fad"; "value" stands under the metric's own name.
         label: what it is called where people read it.
         kind: how it is written, see `evalkit.report.numbers.text`; flags are for plain forms only.
@@ -36,12 +38,18 @@ class Quantity:
 
     def text(self, cell: Cell) -> str:
         """Write it for people; a published value that is not comparable is marked."""
-        text = numbers.text(self.kind, cell.get(self.key), cell.get("published"))
+        value = (cell.get("low"), cell.get("high")) if self.kind == "interval" else cell.get(self.key)
+        text = numbers.text(self.kind, value, cell.get("published"), cell.get("places", numbers.PLACES))
         return text + MARK if self.key == "published" and _not_comparable(cell) else text
 
 
 def _not_comparable(cell: Cell) -> bool:
     return not cell.get("comparable", True) and not numbers.absent(cell.get("published"))
+
+
+def about(quantities: Iterable[Quantity]) -> list[str]:
+    """What the less known of some quantities are, in sentences."""
+    return [f"{q.label[:1].upper()}{q.label[1:]}: {q.about}." for q in quantities if q.about]
 
 
 # In the order of every form. Lower and upper bound are read as one interval.
@@ -63,7 +71,7 @@ def cell(values: Mapping[str, Any]) -> Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as the head of a column: its name in plain forms, its title, and the arrow to what is better."""
+    """A metric as the head of a column, or a row: its name in plain forms, title, and the arrow to what is better."""
 
     name: str
     title: str
@@ -135,7 +143,7 @@ class Table:
         """What arrows and marks mean, in sentences."""
         arrows = any(column.arrow for column in self.columns)
         marked = any(_not_comparable(cell) for row in self.rows for cell in row.cells.values())
-        said = {"↓ lower is better, ↑ higher is better.": arrows, f"{MARK} not comparable: see the notes.": marked}
+        said = {ARROWS_SAID: arrows, f"{MARK} not comparable: see the notes.": marked}
         return [sentence for sentence, needed in said.items() if needed]
 
     def records(self) -> list[dict[str, Any]]:
@@ -155,24 +163,104 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Document:
-    """Everything that is said of one result, or of several.
+class Item:
+    """One row of a listing.
+
+    Attributes:
+        cell: what people read, by the keys of the listing's quantities: numbers, words, a Column for a metric. Bounds
+            of an interval are "low" and "high"; "places" is the number of decimals, where it is not the usual one.
+        plain: what plain forms have in its place.
+    """
+
+    cell: Cell
+    plain: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Few rows, with another quantity in each column: short enough for every form.
+
+    Attributes:
+        columns: quantities; those of one column stand below each other where there is little room.
+        title, intro, notes: as those of a table.
+    """
+
+    columns: Sequence[Sequence[Quantity]]
+    rows: Sequence[Item]
+    title: str = ""
+    intro: str = ""
+    notes: Sequence[str] = ()
+
+    def read(self) -> list[list[Quantity]]:
+        """The columns without quantities that no row has anything to say of."""
+        said = [[quantity for quantity in column if self._says(quantity)] for column in self.columns]
+        return [column for column in said if column]
+
+    def _says(self, quantity: Quantity) -> bool:
+        return any(quantity.text(row.cell) != numbers.NONE for row in self.rows)
+
+    def legend(self) -> list[str]:
+        """What arrows and less known quantities mean, in sentences."""
+        arrows = any(isinstance(value, Column) and value.arrow for row in self.rows for value in row.cell.values())
+        return [*([ARROWS_SAID] if arrows else []), *about(q for column in self.read() for q in column)]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One flat record per row: raw values, None for what is absent."""
+        return [dict(row.plain) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that was judged, as test reports have it.
+
+    Attributes:
+        group: what it belongs to, from the widest down, joined by dots: no other case has the same.
+        name: what was judged.
+        status: "failed" where it must not be so, "undecided" where it could not be judged.
+        verdict: in one word.
+        text: what is said of it, one sentence a line.
+        facts: numbers and words by name.
+    """
+
+    group: str
+    name: str
+    status: Literal["passed", "failed", "undecided"]
+    verdict: str
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+T = TypeVar("T", Table, Listing)
+
+
+@dataclass(frozen=True)
+class Document(Generic[T]):
+    """Everything that is said of one result, of several, or of a comparison.
 
     Attributes:
         title, heading: of the whole, for instance the data set, and what was measured in one line.
         warning: what must be read first; empty for nothing.
         table: the main table.
         notes: what a reader must know, one sentence each.
-        more: further tables (slices, other published numbers), for forms that have room.
+        more: further tables (slices, other published numbers): listings for every form that people read, others for
+            forms that have room.
         provenance: short facts such as the commit and the device.
         plain: everything else that machines may want, a JSON-like value.
+        outcome: a word that says it all, such as "GO"; empty where nothing is judged.
+        reasons: why it is this outcome, one sentence each.
+        suite: what was judged on, in the same words from one time to the next, for test reports.
+        cases: what was judged, for test reports.
     """
 
     title: str
     heading: str
-    table: Table
+    table: T
     warning: str = ""
     notes: Sequence[str] = ()
-    more: Sequence[Table] = ()
+    more: Sequence[Table | Listing] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     plain: Mapping[str, Any] = field(default_factory=dict)
+    outcome: str = ""
+    reasons: Sequence[str] = ()
+    suite: str = ""
+    cases: Sequence[Case] = ()

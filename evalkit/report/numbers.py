@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import pandas as pd
 
 from evalkit.report.literal import literal
 
-Kind = Literal["number", "count", "published", "quoted", "difference", "flag", "word"]
+Kind = Literal[
+    "number", "signed", "count", "share", "p", "interval",
+    "published", "quoted", "difference", "flag", "word", "verdict", "links",
+]  # fmt: skip
+
+PLACES = 3  # decimals of a number: one more than the model card has
 
 NONE = "–"
 
@@ -20,14 +26,30 @@ def absent(value: Any) -> bool:
     return bool(value == "" if isinstance(value, str) else pd.isna(value))
 
 
-def text(kind: Kind, value: Any, published: Any = None) -> str:
-    """Write a value as its kind is written; a difference also needs the published value."""
+def text(kind: Kind, value: Any, published: Any = None, places: int = PLACES) -> str:
+    """Write a value as its kind is written; a difference also needs the published value.
+
+    Args:
+        value: bounds (low, high) of an interval; a sequence of links.
+        places: decimals of numbers that are not published.
+    """
+    if kind == "interval":
+        low, high = value
+        return interval(low, high, places=places) or NONE
+    if kind == "links":
+        return " ".join(literal(link) for link in value or ()) or NONE
     if absent(value):
         return NONE
     if kind == "number":
-        return number(value)
+        return number(value, places)
+    if kind == "signed":
+        return signed(value, places)
     if kind == "count":
         return count(value)
+    if kind == "share":
+        return f"{value:.0%}"
+    if kind == "p":
+        return p_value(value)
     if kind == "published":
         return published_number(value)
     if kind == "quoted":
@@ -39,9 +61,28 @@ def text(kind: Kind, value: Any, published: Any = None) -> str:
     return literal(value)
 
 
-def number(value: Any) -> str:
-    """Write a measured value with one decimal more than the model card has."""
-    return NONE if absent(value) else f"{value:z,.3f}"
+def number(value: Any, places: int = PLACES) -> str:
+    """Write a measured value."""
+    return NONE if absent(value) else f"{value:z,.{places}f}"
+
+
+def signed(value: Any, places: int = PLACES) -> str:
+    """Write a difference of measured values with its sign."""
+    if absent(value):
+        return NONE
+    text = f"{value:+,.{places}f}"
+    return text if text.strip("+-0.,") else "±" + text[1:]
+
+
+def places(*values: Any) -> int:
+    """How many decimals show two digits of each of some values, none of which is taken to be noise: 3 to 6."""
+    sizes = [abs(value) for value in values if not absent(value) and value and math.isfinite(value)]
+    return min(6, max(PLACES, 1 - math.floor(math.log10(min(sizes))))) if sizes else PLACES
+
+
+def p_value(value: Any) -> str:
+    """Write a p-value, of which no more than three decimals matter."""
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
 
 
 def count(value: Any) -> str:
@@ -49,9 +90,10 @@ def count(value: Any) -> str:
     return NONE if absent(value) else f"{value:,.0f}"
 
 
-def interval(low: Any, high: Any, between: str = ", ", around: str = "[]") -> str:
+def interval(low: Any, high: Any, between: str = ", ", around: str = "[]", places: int = PLACES) -> str:
     """Write a confidence interval; empty where there is none."""
-    return "" if absent(low) else f"{around[:1]}{number(low)}{between}{number(high)}{around[1:]}"
+    bounds = f"{number(low, places)}{between}{number(high, places)}"
+    return "" if absent(low) else f"{around[:1]}{bounds}{around[1:]}"
 
 
 def published_number(value: Any, places: int = 2) -> str:

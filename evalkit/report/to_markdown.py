@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from evalkit.report.document import Cell, Column, Document, Link, Quantity, Row, Table
+from evalkit.report.document import Cell, Column, Document, Link, Listing, Quantity, Row, Table, about
 from evalkit.report.literal import literal
 from evalkit.report.numbers import absent, count, interval
 
 SUFFIX = ".md"
+
+# GitHub shows comments of at most 65,536 characters, and step summaries of 1,024 kB: this many bytes leave room
+# for what a workflow sets before or after.
+GITHUB = 60_000
 
 TOGETHER = ("value", "low", "high", "n")  # what stands in one column: 4.903 [4.892, 4.926] (n 5,469)
 
 
 def render(document: Document) -> str:
     """Write a document as GitHub Markdown, with all its tables, notes and provenance."""
-    parts = [f"# evalkit: {_escape(document.title)}", _escape(document.heading)]
+    parts = [f"# evalkit: {_escape(': '.join(filter(None, [document.outcome, document.title])))}"]
     if document.warning:
         parts.append(f"> **{_escape(document.warning)}**")
+    if document.reasons:
+        parts.append(_bullets(document.reasons))
+    parts.append(_escape(document.heading))
     parts += _section(document.table)
     if document.notes:
         parts.append(_bullets(document.notes))
@@ -32,13 +39,34 @@ def render(document: Document) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(table: Table) -> Iterator[str]:
+def shortened(document: Document, most: int = GITHUB) -> str:
+    """Write a document in at most so many bytes of UTF-8: what stands last is left out, and that is said."""
+    text = render(document)
+    if len(text.encode()) <= most:
+        return text
+    kept, left, titles = text.splitlines(keepends=True), 0, list[str]()
+    size = len(text.encode())
+    while kept and size + len(_left_out(left, titles).encode()) > most:
+        line, left = kept.pop(), left + 1
+        size -= len(line.encode())
+        if line.startswith("## "):
+            titles.insert(0, line.removeprefix("## ").rstrip())
+    return "".join([*kept, _left_out(left, titles)])
+
+
+def _left_out(lines: int, titles: Sequence[str]) -> str:
+    """Say what was left out."""
+    whole = f", among them all of {', '.join(titles)}" if titles else ""
+    return f"\n**{lines:,} lines are left out here to fit{whole}: the files beside this one have them.**\n"
+
+
+def _section(table: Table | Listing) -> Iterator[str]:
     """A table with what stands around it."""
     if table.title:
         yield f"## {_escape(table.title)}"
     if table.intro:
         yield _escape(table.intro)
-    yield _pipe_table(table)
+    yield _listing(table) if isinstance(table, Listing) else _pipe_table(table)
     if legend := _legend(table):
         yield _escape(legend)
     if table.notes:
@@ -59,14 +87,36 @@ def _pipe_table(table: Table) -> str:
         [*(_label({**row.labels, **row.about}, name) for name in [*labels, *facts]), *_cells(table, row, more)]
         for row in table.rows
     ]
-    align = ["left"] * len(labels) + ["right"] * (len(head) - len(labels))
+    return _piped(head, body, ["left"] * len(labels) + ["right"] * (len(head) - len(labels)))
+
+
+def _piped(head: Iterable[str], body: Sequence[Sequence[str]], align: Sequence[str]) -> str:
     shown = [_escape(name) for name in head]
     return tabulate(body, shown, tablefmt="pipe", disable_numparse=True, colalign=align if body else None)
 
 
+def _listing(listing: Listing) -> str:
+    quantities = [quantity for column in listing.read() for quantity in column]
+    body = [[_entry(quantity, row.cell) for quantity in quantities] for row in listing.rows]
+    align = ["left" if quantity.kind in ("word", "verdict", "links") else "right" for quantity in quantities]
+    return _piped([quantity.label for quantity in quantities], body, align)
+
+
+def _entry(quantity: Quantity, cell: Cell) -> str:
+    """What a listing has in one column."""
+    if quantity.kind == "links":
+        return " ".join(map(_link, cell.get(quantity.key) or ()))
+    text = _escape(quantity.text(cell))
+    return f"**{text}**" if quantity.kind == "verdict" and not absent(cell.get(quantity.key)) else text
+
+
 def _label(texts: Mapping[str, str | Link], name: str) -> str:
     text = texts.get(name, "")
-    return f"[{_escape(text.text)}]({text.url})" if isinstance(text, Link) else _escape(text)
+    return _link(text) if isinstance(text, Link) else _escape(text)
+
+
+def _link(link: Link) -> str:
+    return f"[{_escape(link.text)}]({link.url})"
 
 
 def _cells(table: Table, row: Row, columns: Iterable[tuple[Column, Quantity | None]]) -> Iterator[str]:
@@ -85,9 +135,10 @@ def _measured(table: Table, cell: Cell) -> str:
     return " ".join(filter(None, [value, interval(cell.get("low"), cell.get("high")), counted]))
 
 
-def _legend(table: Table) -> str:
+def _legend(table: Table | Listing) -> str:
     """What the arrows, marks and less known quantities mean."""
-    return " ".join([*table.legend(), *(f"{q.label.capitalize()}: {q.about}." for q in table.read() if q.about)])
+    more = [] if isinstance(table, Listing) else about(table.read())
+    return " ".join([*table.legend(), *more])
 
 
 def _bullets(lines: Iterable[str]) -> str:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from evalkit.report.document import Cell, Column, Document, Quantity, Row, Table
+from evalkit.report import terminal_listing
+from evalkit.report.document import Cell, Column, Document, Listing, Quantity, Row, Table
+from evalkit.report.lines import GAP, NAME, parts, side_by_side, wrap
 from evalkit.report.literal import literal
 from evalkit.report.numbers import NONE, absent, count, interval
 
-NAME = 16  # characters that the names of rows get at least, if they have as many
 TITLE = 12  # characters that the titles of columns get on a line, if they have as many and there is room
-GAP = 2  # between columns
 ASCII = str.maketrans({"─": "-", "–": "-", "−": "-", "↑": "^", "↓": "v", "…": "~"})  # for terminals that know no more
 BETWEEN = (" to ", "…")  # the bounds of an interval; the second where the first does not fit
 
 
 def render(document: Document, console: Console | None = None) -> str:
-    """Write a document for a terminal: the main table, and what must be known of it.
+    """Write a document for a terminal: the main table, all listings, and what must be known of them.
 
     Metrics stand side by side if they fit; else they stand below each other, if the rows then fit side by
     side; else in several tables of some metrics each, with all rows, so that a metric is on one screen.
@@ -34,30 +33,55 @@ def render(document: Document, console: Console | None = None) -> str:
     console = console or Console()
     if console.width < 1:  # as COLUMNS=0 has it, under which nothing would be printed
         console.width = 80
-    table = document.table
     with console.capture() as capture:
+        if document.outcome:
+            style = terminal_listing.STYLES.get(document.outcome, "bold")
+            _paragraph(console, f"{document.outcome}: {document.title}", style)
         _paragraph(console, document.warning, "bold white on red")
+        for reason in document.reasons:
+            _paragraph(console, reason, bullet="- ")
         _paragraph(console, document.heading, "bold")
-        _paragraph(console, table.intro)
-        if table.rows and table.columns:
-            blocks, legend = _laid_out(table, console.width)
-            for line in [line for block in blocks for line in [Text(), *block]]:
-                console.print(line, no_wrap=True, overflow="ignore", crop=False)
-            whole = " ".join(legend)
-            for sentence in [whole] if cell_len(whole) <= console.width else legend:
-                _paragraph(console, sentence, "dim")
-            console.print()
-        for note in [*table.notes, *document.notes, *_elsewhere(document)]:
+        _section(console, document.table)
+        for note in [*document.table.notes, *document.notes]:
+            _paragraph(console, note, "dim", bullet="- ")
+        for table in document.more:
+            if isinstance(table, Listing):
+                console.print()
+                _paragraph(console, table.title, "bold")
+                _section(console, table)
+                for note in table.notes:
+                    _paragraph(console, note, "dim", bullet="- ")
+        for note in _elsewhere(document):
             _paragraph(console, note, "dim", bullet="- ")
     text = capture.get()
     return text.translate(ASCII) if console.options.ascii_only else text
 
 
+def _section(console: Console, table: Table | Listing) -> None:
+    """Print a table with what must be said of its columns."""
+    _paragraph(console, table.intro)
+    if not table.rows or not table.columns:
+        return
+    blocks, legend = (
+        ([terminal_listing.lines(table, console.width)], table.legend())
+        if isinstance(table, Listing)
+        else _laid_out(table, console.width)
+    )
+    for line in [line for block in blocks for line in [Text(), *block]]:
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)
+    whole = " ".join(legend)
+    for sentence in [whole] if cell_len(whole) <= console.width else legend:
+        _paragraph(console, sentence, "dim")
+    console.print()
+
+
 def _elsewhere(document: Document) -> Iterator[str]:
-    if document.more:
-        tables = (
-            f"{table.title} ({len(table.rows):,} row{'s' if len(table.rows) > 1 else ''})" for table in document.more
-        )
+    tables = [
+        f"{table.title} ({len(table.rows):,} row{'s' if len(table.rows) > 1 else ''})"
+        for table in document.more
+        if not isinstance(table, Listing)
+    ]
+    if tables:
         yield f"further tables, shown by evalkit table RESULT --format markdown: {', '.join(tables)}"
 
 
@@ -83,12 +107,12 @@ class _Label:
     @property
     def least(self) -> int:
         """The width at which no word is broken."""
-        return max(cell_len(part.rstrip()) for text in (self.name, *self.below) for part in _parts(text) or [""])
+        return max(cell_len(part.rstrip()) for text in (self.name, *self.below) for part in parts(text) or [""])
 
     def lines(self, width: int) -> list[Text]:
         """The lines, broken to a width."""
-        name = [Text(line) for line in _wrap(self.name, width)]
-        return name + [Text(line, style="dim") for text in self.below for line in _wrap(text, width)]
+        name = [Text(line) for line in wrap(self.name, width)]
+        return name + [Text(line, style="dim") for text in self.below for line in wrap(text, width)]
 
 
 @dataclass(frozen=True)
@@ -135,12 +159,17 @@ class _Layout:
             spare -= more
         head = [self.corner.lines(name), *(self.columns[i].lines(sizes[k]) for k, i in enumerate(chosen, 1))]
         deepest = max(map(len, head))
-        lines = _side_by_side([[Text()] * (deepest - len(cell)) + cell for cell in head], sizes)
+        lines = side_by_side([[Text()] * (deepest - len(cell)) + cell for cell in head], sizes, _is_name)
         lines.append(Text("─" * (sum(sizes) + GAP * len(chosen)), style="dim"))
         for label, cells in zip(self.rows, self.cells, strict=True):
             shown = [[Text(line, style="dim" if k else "") for k, line in enumerate(cells[i])] for i in chosen]
-            lines += _side_by_side([label.lines(name), *shown], sizes)
+            lines += side_by_side([label.lines(name), *shown], sizes, _is_name)
         return lines
+
+
+def _is_name(column: int) -> bool:
+    """Whether a column has the names of rows, which are flush left."""
+    return column == 0
 
 
 def _groups(widths: Sequence[int], free: int, most: int) -> list[list[int]]:
@@ -152,20 +181,6 @@ def _groups(widths: Sequence[int], free: int, most: int) -> list[list[int]]:
             groups.append([])
         groups[-1].append(i)
     return groups
-
-
-def _side_by_side(cells: Sequence[Sequence[Text]], widths: Sequence[int]) -> list[Text]:
-    """Lines of cells beside each other: the first flush left, the others flush right."""
-    lines = []
-    for k in range(max(map(len, cells))):
-        line = Text()
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-            text = cell[k] if k < len(cell) else Text()
-            blank = " " * (width - text.cell_len)
-            line.append(text.copy().append(blank) if not i else Text(" " * GAP + blank).append(text))
-        line.rstrip()
-        lines.append(line)
-    return lines
 
 
 @dataclass(frozen=True)
@@ -321,22 +336,3 @@ def _cell(lines: Sequence[_Line], cell: Cell) -> list[str]:
     said = max([1, *(k for k, text in enumerate(texts, 1) if text != NONE)])
     counts = [line.quantities[0].key == "n" and text != NONE for line, text in zip(lines, texts, strict=True)]
     return [f"n {text}" if counted else text for counted, text in zip(counts[:said], texts[:said], strict=True)]
-
-
-def _parts(text: str) -> list[str]:
-    """Where a text may be broken: after spaces, and in long words after what joins their parts."""
-    words = re.findall(r"[^ ]+ *", text)
-    return [p for w in words for p in (re.findall(r"[^_/-]*[_/-]*", w)[:-1] if cell_len(w.rstrip()) > NAME else [w])]
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Break a text into lines of a width, inside a word only where it is longer than that."""
-    lines = [""]
-    for part in _parts(text):
-        if cell_len(lines[-1] + part.rstrip(" ")) > width and lines[-1]:
-            lines.append("")
-        if cell_len(part.rstrip(" ")) > width:
-            *whole, part = chop_cells(part, width)
-            lines[-1:] = [*whole, ""]
-        lines[-1] += part
-    return [line.rstrip(" ").replace("\u00a0", " ") for line in lines]

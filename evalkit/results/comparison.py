@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evalkit.results import folders
+from evalkit import report
+from evalkit.report import to_markdown
+from evalkit.report.document import Document, Listing
+from evalkit.results import comparison_text, folders
 from evalkit.results.comparison_record import METRICS, MOVED, SCHEMA, SLICES, ComparisonRecord, SideInfo
 from evalkit.results.folders import FACTS, Kind, read_frame, write_frame
 from evalkit.results.frames import typed
-from evalkit.store.files import write_json
+from evalkit.store.files import write_bytes, write_json
 
 FRAMES = {"metrics": METRICS, "slices": SLICES, "moved": MOVED}
 COMPARISON = Kind(
@@ -47,17 +50,31 @@ class Comparison(ComparisonRecord):
         return cls(**{**facts, **frames, "path": target})
 
     def save(self, folder: str | Path) -> Comparison:
-        """Write the comparison into a folder, and return it as it lies there.
+        """Write the comparison into a folder, with what is said of it in plain forms, and return it as it lies there.
 
         Raises EvalkitError where the folder holds a record already or cannot be written to.
         """
         target = Path(folder).expanduser().absolute()
-        folders.begin(target, COMPARISON)
+        document = self.document()
+        forms = {"summary.md": to_markdown.shortened(document)}
+        forms |= {f"table.{name}": report.renderer(name)(document) for name in ("csv", "json")}
+        folders.begin(target, COMPARISON, forms)
         write_json(target / FACTS, folders.facts(self, without=[*FRAMES, "path"]))
         for name in FRAMES:
             write_frame(target / f"{name}.parquet", getattr(self, name))
+        for name, text in forms.items():
+            write_bytes(target / name, text.encode())
         folders.finish(target, COMPARISON)
         return dataclasses.replace(self, path=target)
+
+    def document(self) -> Document[Listing]:
+        """Everything that is said of this comparison, for the renderers of `evalkit.report`."""
+        return comparison_text.document(self)
+
+    def print(self) -> None:
+        """Print what is said of it, and where it lies, on the terminal."""
+        print(report.renderer("terminal")(self.document()), end="")
+        print(f"comparison: {self.path}")
 
     def __repr__(self) -> str:
         size = f"{self.prompts:,} prompt{'' if self.prompts == 1 else 's'} × {len(self.metrics):,} metrics"

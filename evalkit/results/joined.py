@@ -18,7 +18,7 @@ from evalkit.results.summary import heading, main_table, notes, random_weights, 
 from evalkit.store.digests import digest
 
 
-def join(results: Sequence[Record], across_protocols: bool) -> Document:
+def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
     """Say what several results measured, in one document.
 
     Rows with the same name are told apart by the options in which the runs differ, by the protocol, and where that

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from evalkit import report
-from evalkit.report.document import Document
+from evalkit.report.document import Document, Table
 from evalkit.results import files, recompute, summary
 from evalkit.results.record import Record
 from evalkit.results.scored import Scored
@@ -45,7 +45,7 @@ class Result(Record):
         evidence = files.write(self, target, report.files(self.document()))
         return dataclasses.replace(self, evidence=evidence, path=target)
 
-    def document(self) -> Document:
+    def document(self) -> Document[Table]:
         """Everything that the table of this result says, for the renderers of `evalkit.report`."""
         return summary.document(self)
 

@@ -14,7 +14,7 @@ from evalkit.results.comparable import prompt_digests, unverified, unverified_we
 from evalkit.results.record import Count, MetricInfo, Record, count
 
 
-def document(record: Record) -> Document:
+def document(record: Record) -> Document[Table]:
     """Say everything about a result: its table, notes, slices, other published numbers and provenance."""
     return Document(
         title=record.prompts_info.dataset,

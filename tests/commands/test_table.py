@@ -17,7 +17,7 @@ from evalkit.results.record import ProtocolInfo
 from evalkit.results.result import Result
 
 from ..conftest import Run
-from ..results.made import TITLES, metric, record
+from ..results.made import FORMS, TITLES, metric, record
 
 STORED = Path(__file__).parents[1] / "results" / "fixtures" / "schema_1"
 NEWER = {"musicgen_next": {"fad": 4.2, "kld": 1.3, "clap_score": 0.3, "chroma": 0.2}}
@@ -70,7 +70,7 @@ def test_csv_and_json_hold_the_digits_that_were_measured(evalkit: Run, older: Pa
     assert {s["value"] for s in scores if s["metric"] == "kld"} == {1.4031, 1.4444}
 
 
-@pytest.mark.parametrize("form", formats())
+@pytest.mark.parametrize("form", FORMS)
 def test_several_results_stand_in_one_table_in_every_form(evalkit: Run, older: Path, newer: Path, form: str) -> None:
     code, out, err = evalkit("table", str(older), str(newer), "--format", form)
     assert (code, err) == (0, "")
@@ -79,7 +79,7 @@ def test_several_results_stand_in_one_table_in_every_form(evalkit: Run, older: P
     assert "4.90" in out and "4.2" in out
 
 
-@pytest.mark.parametrize("form", formats())
+@pytest.mark.parametrize("form", FORMS)
 def test_a_stored_result_is_tabled_in_every_form(evalkit: Run, form: str) -> None:
     code, out, err = evalkit("table", str(STORED), "--format", form)
     assert (code, err) == (0, "") and "synth" in out
@@ -101,6 +101,11 @@ def test_different_protocols_stand_in_one_table_only_when_asked(evalkit: Run, ol
     assert err.startswith("evalkit: the results are of different computations (protocols musicgen, fadtk)")
     code, out, err = evalkit("table", str(older), str(other), "--across-protocols")
     assert (code, err) == (0, "") and "not comparable down a column: protocols musicgen, fadtk" in " ".join(out.split())
+
+
+def test_nothing_is_judged_by_a_result(evalkit: Run, older: Path) -> None:
+    said = "evalkit: nothing is judged here: junit is a form of what evalkit compare makes\n"
+    assert evalkit("table", str(older), "--format", "junit") == (2, "", said)
 
 
 def test_an_unknown_format_is_one_line_with_the_nearest(evalkit: Run, older: Path) -> None:

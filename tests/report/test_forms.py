@@ -15,11 +15,13 @@ import pytest
 from evalkit.errors import EvalkitError
 from evalkit.report import document as model
 from evalkit.report import formats, renderer
-from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
+from evalkit.report.document import Case, Column, Document, Item, Link, Listing, Quantity, Row, Table, cell
 from evalkit.report.to_csv import render as to_csv
 from evalkit.report.to_json import render as to_json
 from evalkit.report.to_markdown import render as to_markdown
 from evalkit.report.to_terminal import render as to_terminal
+
+from ..results.made import FORMS
 
 COLUMNS = [Column("fad", "FAD", "↓"), Column("chroma", "Chroma similarity", "↑")]
 MUSICGEN = {
@@ -44,20 +46,20 @@ def cells(markdown: str, model: str) -> list[str]:
 
 
 def test_the_forms_are_found_by_the_names_of_their_modules() -> None:
-    assert formats() == ["csv", "json", "markdown", "terminal"]
+    assert formats() == ["csv", "json", "junit", "markdown", "terminal"]
     assert renderer("csv") is to_csv
     with pytest.raises(EvalkitError, match="unknown format 'markdwon': did you mean 'markdown'"):
         renderer("markdwon")
 
 
 def test_a_new_quantity_shows_in_every_form_without_another_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "reproduced" not in "".join(renderer(name)(made()) for name in formats())
+    assert "reproduced" not in "".join(renderer(name)(made()) for name in FORMS)
     verdict = Quantity("verdict", "verdict", "word", "against the published value")
     monkeypatch.setattr(model, "QUANTITIES", (*model.QUANTITIES, verdict))
     known = {**MUSICGEN["fad"], "verdict": "reproduced", "metric": "fad"}
     rows = [Row({"model": "musicgen_small"}, {"fad": cell(known)})]
     document = Document("musiccaps", "musiccaps", Table(COLUMNS[:1], rows))
-    for name in formats():
+    for name in FORMS:
         text = renderer(name)(document)
         assert text.count("reproduced") == 1 and "verdict" in text, name
     assert "Verdict: against the published value." in to_markdown(document)
@@ -155,8 +157,15 @@ def test_no_character_that_acts_instead_of_showing_reaches_a_reader(form: str, b
     column = Column("m", f"title {name}", "↑")
     row = Row({"model": name, "tag": name}, {"m": {"value": 1.0}}, {name: name}, {"note": name})
     table = Table([column], [row], title=name, intro=name, notes=[name])
-    more = [replace(table, rows=[Row({"source": Link(name, "https://example.org")}, row.cells)])]
-    document = Document(name, name, table, name, [name], more, {name: name}, {name: [name]})
+    words = [Quantity("word", name, "word", name), Quantity("word", name, "verdict")]
+    links = [Quantity("links", name, "links")]
+    said = {"word": name, "links": [Link(name, "https://example.org")]}
+    more = [
+        replace(table, rows=[Row({"source": Link(name, "https://example.org")}, row.cells)]),
+        Listing([words, links], [Item(said, {name: name})], name, name, [name]),
+    ]
+    cases = [Case(name, name, "failed", name, name, {name: name}), Case(name, name, "passed", name, name)]
+    document = Document(name, name, table, name, [name], more, {name: name}, {name: [name]}, name, [name], name, cases)
     text = renderer(form)(document)
     assert not {character for character in bad if not character.isprintable()} & set(text)
     text.encode()

@@ -37,7 +37,9 @@ def cell(i: int, published: bool, n: int) -> dict[str, Any]:
     return {"value": value, "low": value - 0.1, "high": value + 0.2, "n": n, **beside}
 
 
-def made(models: int, metrics: int, published: bool = False, n: Sequence[int] = (12,), **options: Any) -> Document:
+def made(
+    models: int, metrics: int, published: bool = False, n: Sequence[int] = (12,), **options: Any
+) -> Document[Table]:
     """A document whose values, of models and metrics in turn, are all different."""
     columns = [Column(f"m{i}", title, "↓↑"[i % 2]) for i, title in enumerate(TITLES[:metrics])]
     rows = [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalkit.report import formats
 from evalkit.results.comparable import prompt_digests
 from evalkit.results.evidence import Evidence
 from evalkit.results.frames import CLIPS, INDEX, PROMPTS, SCORES, SLICES, typed
@@ -26,6 +27,7 @@ from evalkit.results.record import (
     WeightsInfo,
 )
 
+FORMS = [name for name in formats() if name != "junit"]  # those of results, by which nothing is judged
 TITLES = {
     "fad": ("FAD", False),
     "kld": ("KLD", False),

@@ -19,7 +19,7 @@ from evalkit.results.joined import join
 from evalkit.results.record import PromptsInfo, ProtocolInfo, Record
 from evalkit.results.result import Result
 from evalkit.settings import Engine
-from tests.results.made import TITLES, metric, record, row
+from tests.results.made import FORMS, TITLES, metric, record, row
 
 ONE = {"musicgen_small": {"chroma": 0.1014}}
 CHROMA = {"chroma": metric(*TITLES["chroma"])}
@@ -51,7 +51,7 @@ def test_results_stand_below_each_other_with_their_models_and_notes() -> None:
     assert document.heading == "musiccaps, subset all: 12 of 12 prompts, protocol musicgen"
     assert "references 12 of 12" in document.notes
     assert not any("the same" in note for note in document.notes)  # no model is in both
-    for form in report.formats():
+    for form in FORMS:
         assert "melody" in report.renderer(form)(document)
     assert "run" not in document.table.rows[0].labels and "protocol" not in document.table.rows[0].labels
 

@@ -15,7 +15,7 @@ from evalkit.report import document as model
 from evalkit.report.document import Quantity
 from evalkit.results.record import Count, ProtocolInfo, ReferencesInfo
 from evalkit.results.summary import document, notes, table
-from tests.results.made import TITLES, VALUES, metric, record, row
+from tests.results.made import FORMS, TITLES, VALUES, metric, record, row
 
 
 def written(form: str, made) -> str:
@@ -45,7 +45,7 @@ def test_a_new_column_of_the_scores_needs_one_quantity(monkeypatch: pytest.Monke
     assert "fad_verdict" not in table(made) and "reproduced" not in written("markdown", made)
     monkeypatch.setattr(model, "QUANTITIES", (*model.QUANTITIES, Quantity("verdict", "verdict", "word")))
     assert table(made)["fad_verdict"].tolist() == ["reproduced", ""]
-    for form in report.formats():
+    for form in FORMS:
         assert written(form, made).count("reproduced") >= 3, form
     assert "FAD verdict" in written("markdown", made) and "chroma_verdict" in written("csv", made)
 

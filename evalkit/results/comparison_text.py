@@ -1,0 +1,311 @@
+"""What is said of a comparison: the document that every form of it is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, Literal
+from urllib.parse import quote
+
+from evalkit.report.document import Case, Column, Document, Item, Link, Listing, Quantity
+from evalkit.report.literal import literal
+from evalkit.report.numbers import ARROWS, NONE, absent, count, interval, number, places, signed
+from evalkit.results.comparison_record import ComparisonRecord, SideInfo
+from evalkit.results.summary import records
+
+SHOWN_SLICES = 10  # slices in the table of those that moved most
+SHOWN_PROMPTS = 12  # prompts in the table of those that moved most
+OF_A_METRIC = 3  # of them
+CAPTION = 80  # characters of a caption
+
+Status = Literal["passed", "failed", "undecided"]
+
+DIRECTIONS = {"lower": ARROWS[False], "higher": ARROWS[True], "same": ARROWS[None]}
+VERDICTS: Mapping[str, Status] = {"PASS": "passed", "BREACH": "failed"}  # all others are undecided
+OUTCOMES: Mapping[str, Status] = {"GO": "passed", "NO-GO": "failed", "INCONCLUSIVE": "undecided"}
+DECIDING = ("critical", "supporting")  # tiers
+
+
+def document(comparison: ComparisonRecord) -> Document[Listing]:
+    """Say everything about a comparison: outcome, metrics, slices and prompts that moved most, and provenance."""
+    alike = bool({side.row for side in comparison.candidate} & {side.row for side in comparison.baseline})
+    ours, theirs = _named(comparison.candidate, alike), _named(comparison.baseline, alike)
+    return Document(
+        title=f"{ours} against {theirs}",
+        outcome=comparison.outcome,
+        suite="/".join([comparison.dataset, comparison.subset, comparison.protocol]),
+        reasons=comparison.reasons,
+        warning=" ".join(text if text.endswith(".") else f"{text}." for text in comparison.warnings),
+        heading=f"{comparison.dataset}, subset {comparison.subset}: {comparison.prompts:,} of "
+        f"{comparison.prompts_total:,} prompts, protocol {comparison.protocol}",
+        table=_metrics(comparison),
+        notes=_notes(comparison),
+        more=[*_slices(comparison), *_moved(comparison)],
+        provenance=_provenance(comparison),
+        plain=_plain(comparison),
+        cases=list(_cases(comparison)),
+    )
+
+
+def _named(side: Sequence[SideInfo], with_folders: bool) -> str:
+    """What a side is called: its rows, with the names of their folders where rows do not tell the sides apart."""
+    named = (f"{one.row} of {PurePath(one.path).name}" if with_folders else one.row for one in side)
+    names = ", ".join(dict.fromkeys(named))
+    return names if len(side) == 1 else f"{len(side)} results ({names})"
+
+
+def _metrics(comparison: ComparisonRecord) -> Listing:
+    gate = comparison.gate
+    return Listing(
+        columns=[
+            [Quantity("name", "metric", "word"), Quantity("tier", "tier", "word")],
+            [Quantity("baseline", "baseline", "number"), Quantity("candidate", "candidate", "number")],
+            [
+                Quantity("difference", "difference", "signed", "candidate − baseline, with its interval"),
+                Quantity("interval", "interval", "interval"),
+            ],
+            [
+                Quantity("margin", "margin", "number", "by how much the candidate may be worse"),
+                Quantity(
+                    "mde", "sees", "number", f"the smallest difference that is seen with power {gate['power']:.0%}"
+                ),
+            ],
+            [Quantity("p", "p", "p", "of no difference; it decides nothing"), Quantity("n", "n", "count")],
+            [Quantity("verdict", "verdict", "verdict"), Quantity("effect", "effect", "word")],
+        ],
+        rows=[Item(_metric_cell(row), row) for row in records(comparison.metrics)],
+    )
+
+
+def _metric_cell(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **row,
+        "name": _title(row, row["direction"]),
+        "effect": _effect(row),
+        "n": row["n"] or None,
+        "places": places(row["margin"], row["mde"], row["high"] - row["low"]),
+    }
+
+
+def _title(row: Mapping[str, Any], direction: str) -> Column:
+    return Column(row["metric"], row["title"], DIRECTIONS.get(direction, ""))
+
+
+def _effect(row: Mapping[str, Any]) -> str:
+    """How many prompts are better and worse, and how large the effect is, in words."""
+    shares = [f"{word} on {row[word]:.0%}" for word in ("better", "worse") if not absent(row[word])]
+    return ": ".join(filter(None, [row["effect"], ", ".join(shares)]))
+
+
+def _notes(comparison: ComparisonRecord) -> list[str]:
+    """Say what a reader of the table must know, each thing once."""
+    metrics = records(comparison.metrics)
+    lines = []
+    for row in metrics:
+        if row["reason"] and row["verdict"] != "PASS" and not any(row["reason"] in text for text in comparison.reasons):
+            lines.append(f"{row['title']}: {row['reason']}")
+    lines += _by_metric(metrics, "note")
+    lines += _corrected(metrics)
+    lines += _by_metric(metrics, "method", "interval: ")
+    lines += _by_metric(metrics, "test", "p: ")
+    for name, side in (("baseline", comparison.baseline), ("candidate", comparison.candidate)):
+        if len(side) > 1:
+            lines.append(f"{name}: values are means over {len(side)} results, which count as clusters")
+    lines.append(f"intervals: {comparison.gate['level']:.3g} confidence, over prompts")
+    return [*lines, *comparison.remarks]
+
+
+def _by_metric(metrics: Sequence[Mapping[str, Any]], key: str, about: str = "") -> Iterator[str]:
+    """What is said of metrics, each sentence once, with those that it is about."""
+    said: dict[str, list[str]] = {}
+    for row in metrics:
+        for line in row[key].splitlines():
+            said.setdefault(line, []).append(row["title"])
+    for line, titles in said.items():
+        yield about + (line if len(titles) == len(metrics) > 1 else f"{', '.join(titles)}: {line}")
+
+
+def _corrected(metrics: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Of metrics whose difference is not that of the values beside it: what was corrected."""
+    corrected = [row for row in metrics if not absent(row["difference"]) and row["difference"] != row["raw_difference"]]
+    for row in corrected:
+        digits = places(row["high"] - row["low"])
+        raw, ours = signed(row["raw_difference"], digits), signed(row["difference"], digits)
+        yield (
+            f"{row['title']}: the values differ by {raw}, and by {ours} without their bias, which the jackknife "
+            "removes: it depends on the clips, so that an equal number of them does not cancel it"
+        )
+
+
+def _slices(comparison: ComparisonRecord) -> Iterator[Listing]:
+    """The groups of prompts that are gated or have changed, then those that moved most."""
+    slices = comparison.slices
+    if slices.empty:
+        return
+    ranked = slices.assign(
+        deciding=slices["gated"] & ~slices["verdict"].isin(["", "PASS"]), moved=slices["change"] != ""
+    ).sort_values(["deciding", "moved", "p_adjusted"], ascending=[False, False, True], kind="stable")
+    directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
+    shown = records(ranked.head(SHOWN_SLICES)[slices.columns])
+    changed = int((slices["change"] != "").sum())
+    yield Listing(
+        columns=[
+            [Quantity("name", "slice", "word"), Quantity("metric", "metric", "word")],
+            [Quantity("baseline", "baseline", "number"), Quantity("candidate", "candidate", "number")],
+            [Quantity("difference", "difference", "signed"), Quantity("interval", "interval", "interval")],
+            [
+                Quantity("p_adjusted", "p", "p", "of no difference, adjusted for all slices and metrics"),
+                Quantity("n", "n", "count"),
+            ],
+            [Quantity("change", "change", "verdict"), Quantity("verdict", "verdict", "verdict")],
+        ],
+        rows=[
+            Item(
+                {
+                    **row,
+                    "name": f"{row['slice']}: {row['group']}",
+                    "metric": _title(row, directions.get(row["metric"], "")),
+                    "places": places(row["high"] - row["low"]),
+                },
+                row,
+            )
+            for row in shown
+        ],
+        title="Slices that moved most",
+        intro=f"{changed:,} of {len(slices):,} pairs of slice and metric changed; shown: {len(shown):,}.",
+        notes=list(_by_slice(shown)),
+    )
+
+
+def _by_slice(slices: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What is said of slices, each sentence once, with those that it is about."""
+    said: dict[str, list[str]] = {}
+    for row in slices:
+        for line in [*row["reason"].splitlines(), *row["note"].splitlines()]:
+            said.setdefault(line, []).append(f"{row['group']} ({row['title']})")
+    for line, slices_of_it in said.items():
+        yield f"{', '.join(slices_of_it)}: {line}"
+
+
+def _moved(comparison: ComparisonRecord) -> Iterator[Listing]:
+    """The prompts that moved most, with links to what was compared."""
+    moved = comparison.moved
+    if moved.empty:
+        return
+    directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
+    passed = comparison.metrics.loc[comparison.metrics["verdict"] == "PASS", "metric"]
+    ranked = moved.assign(passed=moved["metric"].isin(passed)).sort_values("passed", kind="stable")[moved.columns]
+    shown = records(ranked.groupby("metric", sort=False).head(OF_A_METRIC).head(SHOWN_PROMPTS))
+    yield Listing(
+        columns=[
+            [Quantity("caption", "prompt", "word"), Quantity("id", "id", "word")],
+            [Quantity("metric", "metric", "word"), Quantity("change", "change", "verdict")],
+            [Quantity("baseline", "baseline", "number"), Quantity("candidate", "candidate", "number")],
+            [Quantity("difference", "difference", "signed")],
+            [Quantity("links", "listen", "links")],
+        ],
+        rows=[
+            Item(
+                {
+                    **row,
+                    "caption": _shortened(row["caption"]),
+                    "metric": _title(row, directions.get(row["metric"], "")),
+                    "links": [
+                        Link(side, _url(row[f"{side}_path"]))
+                        for side in ("baseline", "candidate", "reference")
+                        if row[f"{side}_path"]
+                    ],
+                },
+                row,
+            )
+            for row in shown
+        ],
+        title="Prompts that moved most",
+        intro=f"{len(shown):,} of {len(moved):,}, those of metrics without a PASS first.",
+    )
+
+
+def _shortened(caption: str) -> str:
+    text = literal(caption)
+    return text if len(text) <= CAPTION else f"{text[: CAPTION - 1].rstrip()}…"
+
+
+def _url(path: str) -> str:
+    """A path as a link, which holds nothing that Markdown or a terminal reads as its own."""
+    quoted = quote(path, errors="replace")
+    return f"file://{quoted}" if path.startswith("/") else quoted
+
+
+def _provenance(comparison: ComparisonRecord) -> dict[str, str]:
+    facts = {}
+    for name, side in (("baseline", comparison.baseline), ("candidate", comparison.candidate)):
+        for k, info in enumerate(side, 1):
+            facts[name if len(side) == 1 else f"{name} {k}"] = _side(info)
+    return facts
+
+
+def _side(info: SideInfo) -> str:
+    said = [
+        f"{info.row} of {info.path}, SHA-256 {info.sha256[:12]}",
+        f"checkpoint {info.checkpoint}" if info.checkpoint else "",
+        f"digest {info.digest[:12]}" if info.digest else "",
+        f"commit {info.commit or 'unknown'}",
+        "random weights" if info.random else "",
+        "" if info.generated else "clips that were there",
+    ]
+    return ", ".join(filter(None, said))
+
+
+def _plain(comparison: ComparisonRecord) -> dict[str, Any]:
+    """What machines may want beside the metrics and the notes, as a JSON-like value."""
+    return {
+        "schema": comparison.schema,
+        "outcome": comparison.outcome,
+        "reasons": comparison.reasons,
+        "warnings": comparison.warnings,
+        "dataset": comparison.dataset,
+        "subset": comparison.subset,
+        "protocol": comparison.protocol,
+        "prompts": comparison.prompts,
+        "prompts_total": comparison.prompts_total,
+        "random_weights": comparison.random,
+        "baseline": [dataclasses.asdict(info) for info in comparison.baseline],
+        "candidate": [dataclasses.asdict(info) for info in comparison.candidate],
+        "gate": comparison.gate,
+        "slices": records(comparison.slices),
+        "moved": records(comparison.moved),
+    }
+
+
+def _cases(comparison: ComparisonRecord) -> Iterator[Case]:
+    """What was judged: the whole, each metric, and each slice that is gated."""
+    reasons = [*comparison.reasons, *comparison.warnings]
+    facts = {"prompts": comparison.prompts, "prompts_total": comparison.prompts_total}
+    yield Case("outcome", "gate", OUTCOMES[comparison.outcome], comparison.outcome, "\n".join(reasons), facts)
+    tiers = {}
+    for row in records(comparison.metrics):
+        tiers[row["metric"]] = row["tier"]
+        yield _case([row["tier"], row["metric"]], row["title"], row)
+    for row in records(comparison.slices[comparison.slices["gated"]]):
+        part = f"{row['slice']}:{row['group']}"
+        yield _case([tiers[row["metric"]], row["metric"], part], f"{row['title']}, {part}", row)
+
+
+def _case(path: Sequence[str], name: str, row: Mapping[str, Any]) -> Case:
+    digits = places(row["margin"], row["high"] - row["low"])
+    known = {
+        "baseline": number(row["baseline"], digits),
+        "candidate": number(row["candidate"], digits),
+        "difference": signed(row["difference"], digits),
+        "interval": interval(row["low"], row["high"], places=digits),
+        "margin": number(row["margin"], digits),
+        "n": count(row["n"]),
+    }
+    said = ", ".join(f"{key} {text or NONE}" for key, text in known.items())
+    lines = [row["reason"], said, *row["note"].splitlines()]
+    status = VERDICTS.get(row["verdict"], "undecided")
+    if path[0] not in DECIDING and status != "passed":
+        status, lines = "passed", [f"{row['verdict']}, but only advisory: it decides nothing", *lines]
+    facts = {key: value for key, value in row.items() if not isinstance(value, str) and not absent(value)}
+    return Case(".".join(path), name, status, row["verdict"], "\n".join(filter(None, lines)), facts)
