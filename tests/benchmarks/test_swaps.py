@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import swaps
+from benchmarks.bootstrap import clips_of
 
 
 def test_both_ways_give_the_same_fads_and_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +22,7 @@ def test_both_ways_give_the_same_fads_and_are_recorded(tmp_path: Path, monkeypat
 
 
 def test_a_swap_exchanges_the_sides_of_its_prompts() -> None:
-    baseline, candidate, reference = (swaps.clips_of(30, seed) for seed in (0, 2, 1))
+    baseline, candidate, reference = (clips_of(30, seed) for seed in (0, 2, 1))
     none, half, every = np.zeros(30, bool), np.arange(30) % 2 > 0, np.ones(30, bool)
     fads = swaps.both_fads(baseline, candidate, reference, np.array([none, half, ~half, every]))
     np.testing.assert_allclose(fads[:, 3], fads[::-1, 0], rtol=1e-9)

@@ -110,6 +110,10 @@ def test_a_side_that_is_not_resampled_is_fitted_once(block: int, monkeypatch: py
     np.testing.assert_allclose(swapped, expected, rtol=1e-9)
     both = resampled_frechet_distances(*sets, np.ones((5, 60)), np.ones((5, 40)))
     assert both.shape == (5,) and len(set(both)) == 1
+    around = weights[0][[0, 1, 0]]  # alike at its ends alone
+    np.testing.assert_allclose(
+        resampled_frechet_distances(*sets, around, weights[1][:3]), np.take(expected, [0, 1, 0]), rtol=1e-9
+    )
 
 
 def test_a_resample_without_frames_has_no_value() -> None:
