@@ -25,6 +25,7 @@ DIRECTIONS = {"lower": ARROWS[False], "higher": ARROWS[True], "same": ARROWS[Non
 VERDICTS: Mapping[str, Status] = {"PASS": "passed", "BREACH": "failed"}  # all others are undecided
 OUTCOMES: Mapping[str, Status] = {"GO": "passed", "NO-GO": "failed", "INCONCLUSIVE": "undecided"}
 DECIDING = ("critical", "supporting")  # tiers
+UNGATED = "not gated"  # of metrics that the gate does not name
 
 
 def document(comparison: ComparisonRecord) -> Document[Listing]:
@@ -36,7 +37,7 @@ def document(comparison: ComparisonRecord) -> Document[Listing]:
         outcome=comparison.outcome,
         suite="/".join([comparison.dataset, comparison.subset, comparison.protocol]),
         reasons=comparison.reasons,
-        warning=" ".join(text if text.endswith(".") else f"{text}." for text in comparison.warnings),
+        warning=" ".join(map(_sentence, comparison.warnings)),
         heading=f"{comparison.dataset}, subset {comparison.subset}: {comparison.prompts:,} of "
         f"{comparison.prompts_total:,} prompts, protocol {comparison.protocol}",
         table=_metrics(comparison),
@@ -53,6 +54,10 @@ def _named(side: Sequence[SideInfo], with_folders: bool) -> str:
     named = (f"{one.row} of {PurePath(one.path).name}" if with_folders else one.row for one in side)
     names = ", ".join(dict.fromkeys(named))
     return names if len(side) == 1 else f"{len(side)} results ({names})"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
 
 
 def _metrics(comparison: ComparisonRecord) -> Listing:
@@ -82,7 +87,7 @@ def _metric_cell(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **row,
         "name": _title(row, row["direction"]),
-        "effect": _effect(row),
+        "tier": row["tier"] or UNGATED,
         "n": row["n"] or None,
         "places": places(row["margin"], row["mde"], row["high"] - row["low"]),
     }
@@ -90,12 +95,6 @@ def _metric_cell(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _title(row: Mapping[str, Any], direction: str) -> Column:
     return Column(row["metric"], row["title"], DIRECTIONS.get(direction, ""))
-
-
-def _effect(row: Mapping[str, Any]) -> str:
-    """How many prompts are better and worse, and how large the effect is, in words."""
-    shares = [f"{word} on {row[word]:.0%}" for word in ("better", "worse") if not absent(row[word])]
-    return ": ".join(filter(None, [row["effect"], ", ".join(shares)]))
 
 
 def _notes(comparison: ComparisonRecord) -> list[str]:
@@ -106,9 +105,8 @@ def _notes(comparison: ComparisonRecord) -> list[str]:
         if row["reason"] and row["verdict"] != "PASS" and not any(row["reason"] in text for text in comparison.reasons):
             lines.append(f"{row['title']}: {row['reason']}")
     lines += _by_metric(metrics, "note")
-    lines += _corrected(metrics)
     lines += _by_metric(metrics, "method", "interval: ")
-    lines += _by_metric(metrics, "test", "p: ")
+    lines += _by_metric([row for row in metrics if not absent(row["p"])], "test", "p: ")
     for name, side in (("baseline", comparison.baseline), ("candidate", comparison.candidate)):
         if len(side) > 1:
             lines.append(f"{name}: values are means over {len(side)} results, which count as clusters")
@@ -124,18 +122,6 @@ def _by_metric(metrics: Sequence[Mapping[str, Any]], key: str, about: str = "") 
             said.setdefault(line, []).append(row["title"])
     for line, titles in said.items():
         yield about + (line if len(titles) == len(metrics) > 1 else f"{', '.join(titles)}: {line}")
-
-
-def _corrected(metrics: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Of metrics whose difference is not that of the values beside it: what was corrected."""
-    corrected = [row for row in metrics if not absent(row["difference"]) and row["difference"] != row["raw_difference"]]
-    for row in corrected:
-        digits = places(row["high"] - row["low"])
-        raw, ours = signed(row["raw_difference"], digits), signed(row["difference"], digits)
-        yield (
-            f"{row['title']}: the values differ by {raw}, and by {ours} without their bias, which the jackknife "
-            "removes: it depends on the clips, so that an equal number of them does not cancel it"
-        )
 
 
 def _slices(comparison: ComparisonRecord) -> Iterator[Listing]:
@@ -182,7 +168,8 @@ def _by_slice(slices: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """What is said of slices, each sentence once, with those that it is about."""
     said: dict[str, list[str]] = {}
     for row in slices:
-        for line in [*row["reason"].splitlines(), *row["note"].splitlines()]:
+        reason = "" if row["verdict"] == "PASS" else row["reason"]
+        for line in [*reason.splitlines(), *row["note"].splitlines()]:
             said.setdefault(line, []).append(f"{row['group']} ({row['title']})")
     for line, slices_of_it in said.items():
         yield f"{', '.join(slices_of_it)}: {line}"
@@ -214,7 +201,7 @@ def _moved(comparison: ComparisonRecord) -> Iterator[Listing]:
                     "links": [
                         Link(side, _url(row[f"{side}_path"]))
                         for side in ("baseline", "candidate", "reference")
-                        if row[f"{side}_path"]
+                        if not absent(row[f"{side}_path"])
                     ],
                 },
                 row,
@@ -283,29 +270,29 @@ def _cases(comparison: ComparisonRecord) -> Iterator[Case]:
     reasons = [*comparison.reasons, *comparison.warnings]
     facts = {"prompts": comparison.prompts, "prompts_total": comparison.prompts_total}
     yield Case("outcome", "gate", OUTCOMES[comparison.outcome], comparison.outcome, "\n".join(reasons), facts)
-    tiers = {}
+    tiers = {row["metric"]: row["tier"] or UNGATED for row in records(comparison.metrics)}
     for row in records(comparison.metrics):
-        tiers[row["metric"]] = row["tier"]
-        yield _case([row["tier"], row["metric"]], row["title"], row)
+        yield _case([tiers[row["metric"]], row["metric"]], row["title"], row)
     for row in records(comparison.slices[comparison.slices["gated"]]):
         part = f"{row['slice']}:{row['group']}"
-        yield _case([tiers[row["metric"]], row["metric"], part], f"{row['title']}, {part}", row)
+        yield _case([tiers.get(row["metric"], UNGATED), row["metric"], part], f"{row['title']}, {part}", row)
 
 
 def _case(path: Sequence[str], name: str, row: Mapping[str, Any]) -> Case:
+    """A case of a metric or slice; what decides nothing has passed, whatever its verdict."""
     digits = places(row["margin"], row["high"] - row["low"])
     known = {
         "baseline": number(row["baseline"], digits),
         "candidate": number(row["candidate"], digits),
         "difference": signed(row["difference"], digits),
-        "interval": interval(row["low"], row["high"], places=digits),
+        "interval": interval(row["low"], row["high"], places=digits) or NONE,
         "margin": number(row["margin"], digits),
         "n": count(row["n"]),
     }
-    said = ", ".join(f"{key} {text or NONE}" for key, text in known.items())
-    lines = [row["reason"], said, *row["note"].splitlines()]
+    lines = [row["reason"], ", ".join(f"{key} {text}" for key, text in known.items()), *row["note"].splitlines()]
     status = VERDICTS.get(row["verdict"], "undecided")
-    if path[0] not in DECIDING and status != "passed":
-        status, lines = "passed", [f"{row['verdict']}, but only advisory: it decides nothing", *lines]
+    if path[0] not in DECIDING:
+        status = "passed"
+        lines.insert(0, f"{path[0]}, decides nothing" + (f": {row['verdict']}" if row["verdict"] else ""))
     facts = {key: value for key, value in row.items() if not isinstance(value, str) and not absent(value)}
     return Case(".".join(path), name, status, row["verdict"], "\n".join(filter(None, lines)), facts)
