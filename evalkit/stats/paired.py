@@ -64,6 +64,10 @@ def share_difference(candidate_only: float, baseline_only: float, n: int) -> Est
     design": a bound is the difference from which the observed one is as many standard errors away as the normal
     quantile, with the errors that this difference would have. So it holds where no prompt differs, too.
 
+    By enumeration, for 12 to 200 prompts and true differences of 0 to 0.2, the upper 97.5 % bound lies below the
+    truth in at most 3.1 % of samples; the lower lies above it in up to 5.1 %, where few prompts have the something.
+    Of negative differences it is the other way round.
+
     Args:
         candidate_only, baseline_only: how many prompts have it on one side alone. Of several clips per prompt, the
             sum over prompts of the share of pairs of clips, which gives no narrower an interval than is true.
