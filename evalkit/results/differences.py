@@ -180,7 +180,7 @@ class Sets:
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         try:
             before, after = (
-                np.mean([self._without(pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
+                np.mean([self.without(pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
                 for side in zip(pairs, measured, strict=True)
             )
         except EvalkitError as error:
@@ -195,7 +195,7 @@ class Sets:
         low, high = self.metric.bounds
         return _within(student(value, estimate.error, estimate.df), low - high, high - low), method, ""
 
-    def _without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
+    def without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
         """The value of a set without each group of prompts, (groups,).
 
         Args:

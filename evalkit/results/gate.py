@@ -213,7 +213,7 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     """Check a value against the type of its field, and make it one of that type."""
     origin, inside = get_origin(hint), get_args(hint)
     if hint is Margin:
-        return _margin(value, key)
+        return margin(value, key)
     if dataclasses.is_dataclass(hint):
         return _made(hint, value, key)
     if origin in (Union, UnionType):
@@ -251,7 +251,8 @@ def _due(hint: Any) -> str:
     return words.get(hint) or ("keys with values" if origin is Mapping else "a list, such as [A, B]")
 
 
-def _margin(value: Any, key: str) -> Margin:
+def margin(value: Any, key: str) -> Margin:
+    """Make a margin of a plain value, a number or a text such as "5 %". Raises EvalkitError for any other."""
     share = re.fullmatch(r"(.+?)\s*%", value) if isinstance(value, str) else None
     try:
         amount = float(share[1]) if share else math.nan if type(value) not in (int, float) else float(value)
