@@ -340,22 +340,22 @@ def judge(
     if n < limit.least_n:
         why = f"{_prompts(n)}, and the gate asks for at least {limit.least_n:,}"
         return Judged("INSUFFICIENT_EVIDENCE", why, math.nan, needed, mde)
-    low, high = estimate.interval(gate.level)
+    verdict, why = decided(estimate, margin, direction, gate.level)
+    if math.isnan(sum(estimate.interval(gate.level))):
+        return Judged(verdict, why, math.nan, needed, mde)
+    if verdict == "INSUFFICIENT_EVIDENCE":
+        why += f": {_enough(needed, n, gate.power)}"
+    return Judged(verdict, why, p_of_breach(estimate, margin, direction), needed, mde)
+
+
+def decided(estimate: Estimate, margin: float, direction: Direction, level: float) -> tuple[Verdict, str]:
+    """Say whether the interval of the damage lies within a margin, beyond it, or neither, and why."""
+    low, high = estimate.interval(level)
+    both = direction == "same"
     if direction == "higher":
         low, high = -high, -low
     if math.isnan(low) or math.isnan(high):
-        why = "there is no interval of the difference"
-        return Judged("INSUFFICIENT_EVIDENCE", why, math.nan, needed, mde)
-    p_up, p_down = estimate.p_above(margin), estimate.p_below(-margin)
-    p_breach = {"lower": p_up, "higher": p_down, "same": min(1.0, 2 * min(p_up, p_down))}[direction]
-    verdict, why = _decided(low, high, margin, both)
-    if verdict == "INSUFFICIENT_EVIDENCE":
-        why += f": {_enough(needed, n, gate.power)}"
-    return Judged(verdict, why, p_breach, needed, mde)
-
-
-def _decided(low: float, high: float, margin: float, both: bool) -> tuple[Verdict, str]:
-    """The verdict on an interval of the damage, and why."""
+        return "INSUFFICIENT_EVIDENCE", "there is no interval of the difference"
     what, end = ("change", f"±{margin:.3g}") if both else ("damage", f"{margin:.3g}")
     span = f"the interval of the {what}, {low:.3g} to {high:.3g},"
     if low > margin or (both and high < -margin):
@@ -363,6 +363,13 @@ def _decided(low: float, high: float, margin: float, both: bool) -> tuple[Verdic
     if high <= margin and (not both or low >= -margin):
         return "PASS", f"{span} lies within the margin {end}"
     return "INSUFFICIENT_EVIDENCE", f"{span} holds {'an end of ' if both else ''}the margin {end}"
+
+
+def p_of_breach(estimate: Estimate, margin: float, direction: Direction) -> float:
+    """Compute the p-value of a damage of at most a margin: one-sided, or two-sided where neither way is better."""
+    if direction == "same":
+        return min(1.0, 2 * min(estimate.p_above(margin), estimate.p_below(-margin)))
+    return estimate.p_above(margin) if direction == "lower" else estimate.p_below(-margin)
 
 
 def _enough(needed: float, n: int, power: float) -> str:
