@@ -72,9 +72,10 @@ class Comparison(ComparisonRecord):
         return comparison_text.document(self)
 
     def print(self) -> None:
-        """Print what is said of it, and where it lies, on the terminal."""
+        """Print what is said of it, and where it lies if it was saved, on the terminal."""
         print(report.renderer("terminal")(self.document()), end="")
-        print(f"comparison: {self.path}")
+        if self.path != Path():
+            print(f"comparison: {self.path}")
 
     def __repr__(self) -> str:
         size = f"{self.prompts:,} prompt{'' if self.prompts == 1 else 's'} × {len(self.metrics):,} metrics"

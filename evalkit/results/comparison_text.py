@@ -15,9 +15,9 @@ from evalkit.results.comparison_record import ComparisonRecord, SideInfo
 from evalkit.results.summary import records
 
 SHOWN_SLICES = 10  # slices in the table of those that moved most
-SHOWN_PROMPTS = 12  # prompts in the table of those that moved most
+SHOWN_PROMPTS = 9  # prompts in the table of those that moved most
 OF_A_METRIC = 3  # of them
-CAPTION = 80  # characters of a caption
+CAPTION = 60  # characters of a caption
 
 Status = Literal["passed", "failed", "undecided"]
 
@@ -25,6 +25,7 @@ DIRECTIONS = {"lower": ARROWS[False], "higher": ARROWS[True], "same": ARROWS[Non
 VERDICTS: Mapping[str, Status] = {"PASS": "passed", "BREACH": "failed"}  # all others are undecided
 OUTCOMES: Mapping[str, Status] = {"GO": "passed", "NO-GO": "failed", "INCONCLUSIVE": "undecided"}
 DECIDING = ("critical", "supporting")  # tiers
+RANKED = ("tier", "verdict")
 UNGATED = "not gated"  # of metrics that the gate does not name
 
 
@@ -106,7 +107,7 @@ def _notes(comparison: ComparisonRecord) -> list[str]:
             lines.append(f"{row['title']}: {row['reason']}")
     lines += _by_metric(metrics, "note")
     lines += _by_metric(metrics, "method", "interval: ")
-    lines += _by_metric([row for row in metrics if not absent(row["p"])], "test", "p: ")
+    lines += _by_metric([row for row in metrics if row["test"] != "none"], "test", "p: ")
     for name, side in (("baseline", comparison.baseline), ("candidate", comparison.candidate)):
         if len(side) > 1:
             lines.append(f"{name}: values are means over {len(side)} results, which count as clusters")
@@ -127,14 +128,15 @@ def _by_metric(metrics: Sequence[Mapping[str, Any]], key: str, about: str = "") 
 def _slices(comparison: ComparisonRecord) -> Iterator[Listing]:
     """The groups of prompts that are gated or have changed, then those that moved most."""
     slices = comparison.slices
-    if slices.empty:
+    unsettled, changed = slices["gated"] & (slices["verdict"] != "PASS"), slices["change"] != ""
+    ranked = slices.assign(unsettled=unsettled, changed=changed)[slices["gated"] | (slices["difference"].abs() > 0)]
+    ranked = ranked.sort_values(
+        ["unsettled", "changed", "gated", "p_adjusted"], ascending=[False, False, False, True], kind="stable"
+    )
+    if ranked.empty:
         return
-    ranked = slices.assign(
-        deciding=slices["gated"] & ~slices["verdict"].isin(["", "PASS"]), moved=slices["change"] != ""
-    ).sort_values(["deciding", "moved", "p_adjusted"], ascending=[False, False, True], kind="stable")
     directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
     shown = records(ranked.head(SHOWN_SLICES)[slices.columns])
-    changed = int((slices["change"] != "").sum())
     yield Listing(
         columns=[
             [Quantity("name", "slice", "word"), Quantity("metric", "metric", "word")],
@@ -159,7 +161,7 @@ def _slices(comparison: ComparisonRecord) -> Iterator[Listing]:
             for row in shown
         ],
         title="Slices that moved most",
-        intro=f"{changed:,} of {len(slices):,} pairs of slice and metric changed; shown: {len(shown):,}.",
+        intro=f"{changed.sum():,} of {len(slices):,} pairs of slice and metric changed; shown: {len(shown):,}.",
         notes=list(_by_slice(shown)),
     )
 
@@ -181,8 +183,10 @@ def _moved(comparison: ComparisonRecord) -> Iterator[Listing]:
     if moved.empty:
         return
     directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
-    passed = comparison.metrics.loc[comparison.metrics["verdict"] == "PASS", "metric"]
-    ranked = moved.assign(passed=moved["metric"].isin(passed)).sort_values("passed", kind="stable")[moved.columns]
+    tiers, verdicts = (dict(zip(comparison.metrics["metric"], comparison.metrics[k], strict=True)) for k in RANKED)
+    ranked = moved.assign(
+        aside=~moved["metric"].map(tiers).isin(DECIDING), passed=moved["metric"].map(verdicts) == "PASS"
+    ).sort_values(["aside", "passed"], kind="stable")[moved.columns]
     shown = records(ranked.groupby("metric", sort=False).head(OF_A_METRIC).head(SHOWN_PROMPTS))
     yield Listing(
         columns=[
@@ -209,7 +213,7 @@ def _moved(comparison: ComparisonRecord) -> Iterator[Listing]:
             for row in shown
         ],
         title="Prompts that moved most",
-        intro=f"{len(shown):,} of {len(moved):,}, those of metrics without a PASS first.",
+        intro=f"{len(shown):,} of {len(moved):,}: of metrics that decide, and that do not PASS, first.",
     )
 
 
