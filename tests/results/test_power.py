@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.results import recompute
-from evalkit.results.evidence import Side, Writer
+from evalkit.results import evidence, recompute
+from evalkit.results.compare import compare
 from evalkit.results.frames import VALUES, typed
 from evalkit.results.gate import Gate, Limit, Margin, plain
+from evalkit.results.pairing import Side
 from evalkit.results.power import Known, Power, margins_of, of_comparison, of_result
 from evalkit.results.record import Record
 from evalkit.stats.jackknife import corrected, groups
@@ -53,7 +54,7 @@ def measured(rows: Mapping[str, np.ndarray], **info: Any) -> Record:
 
 def of_sets(folder: Path, rows: Mapping[str, int], prompts: int) -> Record:
     """A record of FAD, of which each row's clips are four windows of Gaussian numbers from a seed."""
-    writer = Writer(folder)
+    writer = evidence.Writer(folder)
     ids = tuple(f"p{i}" for i in range(prompts))
 
     def windows(seed: int) -> Features:
@@ -61,8 +62,8 @@ def of_sets(folder: Path, rows: Mapping[str, int], prompts: int) -> Record:
         return Features(ids, tuple(drawn))
 
     for name, seed in rows.items():
-        writer.add(Side("e", name, 1, "cut clips"), windows(seed))
-        writer.add(Side("e", name, 1, "references"), windows(0))
+        writer.add(evidence.Side("e", name, 1, "cut clips"), windows(seed))
+        writer.add(evidence.Side("e", name, 1, "references"), windows(0))
     made = record({name: {"fad": 0.1} for name in rows}, {}, titles={"fad": ("FAD", False)}, total=prompts)
     info = metric("FAD", False, definition=FAD, encoder="e", reference_encoder="e", bounds=(0.0, None))
     return replace(made, metrics={"fad": info}, evidence=writer.evidence())
@@ -154,6 +155,18 @@ def test_a_comparison_says_what_it_has_measured() -> None:
     assert fad.noise.estimate(500).error == pytest.approx(0.1) and fad.noise.estimate(5000).df == 49
     assert fad.margin == pytest.approx(0.05 * 4.9034) and fad.direction == "same"
     assert silence.noise.share and silence.noise.variance == pytest.approx(4 / 500)
+
+
+def test_a_comparison_of_two_rows_needs_as_many_prompts_as_was_said_before(tmp_path: Path) -> None:
+    gate = Gate({"fad": Limit("critical", Margin(0.3), least_n=2)}, groups=7, slices=())
+    made = of_sets(tmp_path, {"a": 1, "b": 2}, 30)
+    known = only(of_result(made, "a", gate, {}))
+    compared_then = compare([Side(made, "a")], [Side(made, "b")], gate)
+    (row,) = compared_then.metrics.to_dict("records")
+    assert known.needed(gate) == row["n_needed"] and known.detectable(gate) == pytest.approx(row["mde"])
+    again = only(of_comparison(compared_then, None, {}))
+    assert again.noise == replace(known.noise, variance=pytest.approx(known.noise.variance))
+    assert (again.margin, again.needed(gate)) == (0.3, row["n_needed"])
 
 
 def test_the_gate_says_margin_direction_and_least_number_of_prompts() -> None:
