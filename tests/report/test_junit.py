@@ -17,6 +17,7 @@ CASES = [
     Case("critical.fad", "FAD", "failed", "BREACH", "worse by 0.9", {"difference": 0.851, "n": 500}),
     Case("critical.kld", "KLD", "undecided", "INSUFFICIENT_EVIDENCE", "too few prompts"),
     Case("critical.mono", "Mono share", "undecided", "MISSING", ""),
+    Case("critical.silence", "Silence", "undecided", "MISSING", "not measured"),
     Case("advisory.kad", "KAD", "passed", "BREACH", "BREACH, but only advisory"),
     Case("supporting.clap", "CLAP score", "passed", "PASS", ""),
 ]
@@ -51,7 +52,7 @@ def made(*cases: Case) -> Document:
 def test_another_parser_reads_what_was_judged() -> None:
     (suite,) = JUnitXml.fromstring(render(made()).encode())
     assert suite.name == "musiccaps/all/musicgen"
-    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (6, 2, 2, 0)
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (7, 2, 3, 0)
     found = {(case.classname, case.name): case for case in suite}
     assert list(found) == [(case.group, case.name) for case in CASES]
     (breach,) = found["critical.fad", "FAD"].result
