@@ -242,13 +242,19 @@ def _measured(baseline: Side, other: Side | None, known: Known, chosen: Gate) ->
     if n < 2:
         raise EvalkitError("one prompt shows nothing of others: at least 2 are needed")
     if other is not None:
-        noise, note = noise_of(whole.estimate, n), whole.note
+        noise, most = noise_of(whole.estimate, n), _alone(found, whole.baseline, n)
+        note = _note(noise, whole.note)
+        # rows that differ much do so more on some prompts than on others; twice, because both are estimates
+        if 0 < 2 * most.variance < noise.variance:
+            noise, note = most, f"'{other.row}' is so unlike it that the error is that of two sides which share nothing"
     elif many > 1:
         apart = [_difference(_between(found, *pair)) for pair in itertools.combinations(range(many), 2)]
-        noise, note = _average([noise_of(one.estimate, n) for one in apart], many), apart[0].note
+        noise = _average([noise_of(one.estimate, n) for one in apart], many)
+        note = _note(noise, apart[0].note)
     else:
-        noise, note = _alone(found, whole.baseline, n), ""
-    return replace(known, value=whole.baseline, n=n, noise=noise, note=_note(noise, note))
+        noise = _alone(found, whole.baseline, n)
+        note = _note(noise, FEW)
+    return replace(known, value=whole.baseline, n=n, noise=noise, note=note)
 
 
 def _difference(found: Sums | Sets) -> Difference:
@@ -275,17 +281,16 @@ def _average(noises: Sequence[Noise], many: int) -> Noise:
 
 
 def _alone(found: Sums | Sets, value: float, n: int) -> Noise:
-    """The noise of two sides that share nothing, from one clip of each prompt of one of them."""
+    """The noise of two sides that share nothing, from one clip of each prompt of the baseline."""
     if isinstance(found, Sets):
         which = jackknife.groups(found.ids, *found.groups)
         sizes = np.bincount(which)
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
-        (pair,) = found.baseline
-        measured = found.metric(*select(pair, found.ids))
-        estimate = jackknife.corrected(value, found.without(select(pair, found.ids), measured, keep), sizes)
+        pair = select(found.baseline[0], found.ids)
+        estimate = jackknife.corrected(value, found.without(pair, found.metric(*pair), keep), sizes)
         one = noise_of(estimate, n)
         return replace(one, variance=2 * one.variance)
-    sums, counts = found.baseline
+    sums, counts = (part[:1] for part in found.baseline)
     if math.isinf(_difference(replace(found, identical=False)).estimate.df):
         return Noise(2 * value * (1 - value), share=True)
     _, influence = ratio(sums, counts)
@@ -294,8 +299,8 @@ def _alone(found: Sums | Sets, value: float, n: int) -> Noise:
     return Noise(2 * n * standard_error(influence) ** 2)
 
 
-def _note(noise: Noise, otherwise: str = "") -> str:
-    """What must be said where the prompts show no noise."""
+def _note(noise: Noise, otherwise: str) -> str:
+    """What must be said where the prompts show no noise, or where it is not known."""
     if math.isnan(noise.variance):
-        return otherwise or FEW
+        return otherwise
     return "" if noise.variance else RARE if noise.share else ALIKE

@@ -8,6 +8,7 @@ from evalkit.report.document import Column, Document, Item, Listing, Quantity
 from evalkit.report.numbers import absent, count, places
 from evalkit.results.comparison_text import DIRECTIONS
 from evalkit.results.power import Known, Power
+from evalkit.stats.power import MOST
 
 SIZES = (50, 200, 1000, 5521)  # numbers of prompts to look at; the last is all of MusicCaps
 
@@ -41,7 +42,7 @@ def document(power: Power) -> Document:
             f"error: {power.source}",
             *(f"{known.title}: {known.note}" for known in power.metrics if known.note),
             *(
-                f"{row.plain['title']}: no number of prompts is enough for this margin"
+                f"{row.plain['title']}: not even {MOST:,} prompts are enough for this margin"
                 for row in rows
                 if math.isinf(row.plain["needed"])
             ),

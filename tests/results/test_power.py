@@ -89,6 +89,13 @@ def test_two_rows_give_the_error_of_their_paired_difference() -> None:
     assert "'b' and 'a'" in power.source
 
 
+def test_rows_that_are_unlike_show_no_more_noise_than_unrelated_ones_have() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 1, 50)) * np.array([1, 30]).reshape(2, 1, 1)
+    together, alone = (only(of_result(measured(rows), "a", GATE, {})) for rows in ({"a": a, "b": b}, {"a": a}))
+    assert together.noise == alone.noise and "'b' is so unlike it" in together.note and not alone.note
+    assert only(of_result(measured({"a": a, "b": b}), "b", GATE, {})).noise.variance > 100 * alone.noise.variance
+
+
 @pytest.mark.parametrize("samples", [2, 3])
 def test_several_clips_of_each_prompt_show_the_noise_of_sampling(samples: int) -> None:
     rng = np.random.default_rng(samples)
