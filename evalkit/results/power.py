@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.progress import progress
 from evalkit.results import gate
 from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.differences import Difference, Sets, Sums, material
@@ -184,13 +185,15 @@ def of_result(record: Record, row: str | None, chosen: Gate, margins: Mapping[st
     baseline = side(record, row or (models[0] if models else None))
     other = next((Side(record, name) for name in models if name != baseline.row), None)
     known, titles = [], unique_titles(record.metrics)
-    for metric, info in record.metrics.items():
-        made = Known(metric, titles[metric], gate.direction(None, info.higher_is_better), math.nan, 0, UNKNOWN)
-        try:
-            made = _measured(baseline, other, made, chosen)
-        except EvalkitError as error:
-            made = replace(made, note=str(error))
-        known.append(_limited(made, chosen, margins))
+    with progress("power", len(record.metrics), "metrics") as advance:
+        for metric, info in record.metrics.items():
+            made = Known(metric, titles[metric], gate.direction(None, info.higher_is_better), math.nan, 0, UNKNOWN)
+            try:
+                made = _measured(baseline, other, made, chosen)
+            except EvalkitError as error:
+                made = replace(made, note=str(error))
+            known.append(_limited(made, chosen, margins))
+            advance(1)
     return Power(
         title=record.prompts_info.dataset,
         heading=f"{heading(record)}, baseline {baseline.row}",
