@@ -56,7 +56,8 @@ def rows(compared: Sequence[Compared], baseline: Side, candidate: Side) -> list[
 
 def _first_clips(side: Side) -> pd.DataFrame:
     clips = side.clips
-    return clips[clips["sample"] == 1].set_index("id")
+    files = ["path", "sha256", "reference_path", "reference_sha256"]
+    return clips.loc[clips["sample"] == 1, ["id", *files]].set_index("id").fillna("")  # a run may have no references
 
 
 def _most(differences: np.ndarray, direction: str) -> list[int]:
