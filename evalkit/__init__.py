@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit.metrics import Metric
     from evalkit.models import Existing, Model
     from evalkit.prompts import Prompts
+    from evalkit.results.comparison import Comparison
     from evalkit.results.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load", "score"]
+__all__ = ["__version__", "compare", "evaluate", "load", "score"]
 
 
 def evaluate(
@@ -68,12 +69,59 @@ def score(
     return compare(str(generated), str(references), options, config_dir)
 
 
-def load(path: str | Path) -> Result:
-    """Read a result from the folder that `evalkit run` printed, or from an unpacked archive of `evalkit pack`.
+def compare(
+    baseline: Result | str | Path | Sequence[Result | str | Path],
+    candidate: Result | str | Path | Sequence[Result | str | Path],
+    gate: str | Path | None = None,
+    *,
+    allow_random: bool = False,
+    common_prompts: bool = False,
+    allow: Sequence[str] = (),
+    config_dir: str | None = None,
+    output_dir: str | Path = "results/comparisons",
+    quiet: bool = False,
+) -> Comparison:
+    """Compare a candidate with a baseline, as `evalkit compare` does, and return the record of the comparison.
 
-    Nothing else is needed: no cache, no weights, no network. Raises evalkit.errors.EvalkitError for a
-    folder without a finished result, and for a file that is missing or damaged.
+    For example `evalkit.compare(before, after).metrics`. What differs is measured prompt by prompt; `outcome` is what
+    the gate says: "GO", "NO-GO" or "INCONCLUSIVE".
+
+    Args:
+        baseline, candidate: one or several of: a result, the folder of one, "RESULT::ROW" for one of several rows, and
+            a file with options of `evalkit run`, one a line, which is run first and takes what it does not say from the
+            other side. Several results of a side count as clusters.
+        gate: a YAML of limits; None for the gate that comes with evalkit.
+        allow_random: whether random weights may be a GO.
+        common_prompts: whether to compare on the prompts that both sides have, where they have not the same.
+        allow: packages of your own whose metrics may be computed again.
+        config_dir, quiet: as for `evaluate`, of the runs that are made.
+        output_dir: where the folder of the comparison is made.
+
+    Raises evalkit.errors.EvalkitError for what cannot be read, run or compared. Sides that differ in more than their
+    checkpoint are INCONCLUSIVE, with the reason.
     """
-    from evalkit.results.result import Result
+    from evalkit.comparing import compare as run
 
-    return Result.load(path)
+    return run(
+        baseline,
+        candidate,
+        gate,
+        allow_random=allow_random,
+        common_prompts=common_prompts,
+        allow=allow,
+        config_dir=config_dir,
+        output_dir=output_dir,
+        quiet=quiet,
+    )
+
+
+def load(path: str | Path) -> Any:
+    """Read a result or a comparison from the folder that evalkit printed, or from an unpacked `evalkit pack`.
+
+    It is an `evalkit.results.result.Result` or an `evalkit.results.comparison.Comparison`. Nothing else is needed: no
+    cache, no weights, no network. Raises evalkit.errors.EvalkitError for a folder without a finished record, and for a
+    file that is missing or damaged.
+    """
+    from evalkit.results.loading import load as read
+
+    return read(path)

@@ -138,7 +138,7 @@ def completed(options: Sequence[str], base: Mapping[str, Any] | None, config_dir
         if stale and key in base and plain[key] != base[key]:
             needed = " and ".join(f"{group}=NAME" for group in stale)
             raise EvalkitError(
-                f"{key} is not that of the other side, by which what it shares was made: set {needed} too"
+                f"{key} is not that of the other side, whose {' and '.join(stale)} would be taken: set {needed} too"
             )
     return config
 

@@ -20,7 +20,7 @@ ROOMS = [
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
     "config", "objects", "sharing", "protocols", "plan",
-    "scoring", "recording", "pipeline",
+    "scoring", "recording", "pipeline", "comparing",
     "commands", "evalkit", "cli",
 ]  # fmt: skip
 

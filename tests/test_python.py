@@ -29,7 +29,7 @@ from .conftest import ROOT
 
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     script = tmp_path / "notebook.py"
     script.write_text("\n".join(blocks))
     variables = {**os.environ, "EVALKIT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
@@ -37,9 +37,11 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "loud" in done.stdout and "soft" in done.stdout
     assert not done.stderr  # it was to be quiet
+    assert "mono_share" in done.stdout and "INCONCLUSIVE" in done.stdout  # of the comparison, of 40 prompts
+    assert len(list((tmp_path / "results/comparisons").iterdir())) == 1
     runs = sorted((tmp_path / "results/runs").iterdir())
-    assert len(runs) == 2
-    first, second = (yaml.safe_load((run / "config.yaml").read_text()) for run in runs)
+    assert len(runs) == 4
+    first, second = (yaml.safe_load((run / "config.yaml").read_text()) for run in runs[:2])
     assert first["model"]["soft"] == {"_target_": "__main__.Tone", "level": 0.1}
     assert second["prompts"]["first"] == 3 and second["prompts"]["references"]["_target_"].endswith("Synth")
     assert second["metric"]["fad"]["encoder"]["weights"]["random_seed"] == 0

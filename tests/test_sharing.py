@@ -149,7 +149,11 @@ def test_without_another_run_a_file_is_the_options_of_evalkit_run(given: Any) ->
         ("'model=synth'", 1, "is no option"),
         ("config_dir=x", 1, "use --config-dir DIR"),
         ("experiment=dmo", 1, "unknown experiment 'dmo': did you mean 'demo'?"),
-        ("model=synth\nprotocol=musicgen", 2, "protocol is not that of the other side, .*: set metric=NAME too"),
+        (
+            "model=synth\nprotocol=musicgen",
+            2,
+            "protocol is not that of the other side, whose metric would be taken: set metric=NAME too",
+        ),
         ("random_weights=1", 1, "random_weights is not that of .*: set metric=NAME and model=NAME too"),
     ],
 )

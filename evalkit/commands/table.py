@@ -1,4 +1,4 @@
-"""Print the table of a result, or of several results in one.
+"""Print the table of a result, of several results in one, or of a comparison.
 
 evalkit table RESULT ... [--format NAME] [--across-protocols]
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalkit.commands import parse, parser_for
+from evalkit.errors import EvalkitError
 
 
 def main(arguments: list[str]) -> None:
@@ -16,7 +17,7 @@ def main(arguments: list[str]) -> None:
     from evalkit.report import formats
 
     parser = parser_for("table", __doc__)
-    parser.add_argument("results", nargs="+", metavar="RESULT", help="a folder that evalkit run made")
+    parser.add_argument("results", nargs="+", metavar="RESULT", help="a folder that evalkit made")
     parser.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
     parser.add_argument("--format", default="terminal", metavar="NAME", help=f"of {', '.join(formats())}")
     parser.add_argument("--markdown", action="store_const", const="markdown", dest="format", help="--format markdown")
@@ -25,11 +26,21 @@ def main(arguments: list[str]) -> None:
 
 
 def show(folders: Sequence[Path], across_protocols: bool = False, form: str = "terminal") -> None:
-    """Print the results in these folders as one table. Raises EvalkitError for results that cannot be joined."""
+    """Print the results in these folders as one table, or a comparison by itself.
+
+    Raises EvalkitError for results that cannot be joined.
+    """
     from evalkit.report import renderer  # here, because pandas takes a second that no single run should wait for
+    from evalkit.results.comparison import Comparison
     from evalkit.results.joined import join
-    from evalkit.results.result import Result
+    from evalkit.results.loading import load
 
     render = renderer(form)
-    results = [Result.load(folder) for folder in folders]
-    print(render(results[0].document() if len(results) == 1 else join(results, across_protocols)), end="")
+    records = [load(folder) for folder in folders]
+    results = [record for record in records if not isinstance(record, Comparison)]
+    if len(records) == 1:
+        print(render(records[0].document()), end="")
+    elif len(results) < len(records):
+        raise EvalkitError("a comparison is a table by itself: give it alone")
+    else:
+        print(render(join(results, across_protocols)), end="")
