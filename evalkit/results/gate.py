@@ -36,6 +36,7 @@ STATUS: Mapping[Outcome, int] = {"GO": 0, "NO-GO": 1, "INCONCLUSIVE": 2}  # exit
 MISTAKE = 4  # exit status for what cannot be compared at all
 
 LEAST_SWAPS, MOST_SWAPS = 99, 20_000
+ROUNDING = 1e-9  # of a difference of the same clips, where several results are averaged in another order
 MARGINS = "a number, or a share of the baseline's value such as '5 %'"
 WEIGHTS: Sequence[Verdict] = (
     "BREACH",
@@ -335,7 +336,7 @@ def judge(
     mde = estimate.detectable(gate.level, gate.power)
     both = direction == "same"
     needed = max(noise_of(estimate, n).needed(margin, gate.level, gate.power, both), float(limit.least_n))
-    if identical and estimate.value == 0:
+    if identical and abs(estimate.value) < ROUNDING:
         return Judged("PASS", "the clips are the same on both sides", 1.0, needed, mde)
     if n < limit.least_n:
         why = f"{_prompts(n)}, and the gate asks for at least {limit.least_n:,}"

@@ -5,6 +5,7 @@ A difference tells about checkpoints only if all else is the same: `CONDITIONS` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,8 +127,12 @@ def _duration(baseline: Side, candidate: Side) -> Iterator[str]:
             yield f"clips of {ours:g} s, not {theirs:g} s"
         return  # shorter ones than were asked for are the model's doing
     ours, theirs = (float(_usable(side)["length"].median()) for side in (candidate, baseline))
-    if abs(ours - theirs) > SECONDS:
-        yield f"clips of {ours:.3g} s, not {theirs:.3g} s"
+    if not abs(ours - theirs) <= SECONDS:  # what is not known is another
+        yield f"clips of {_seconds(ours)}, not {_seconds(theirs)}"
+
+
+def _seconds(length: float) -> str:
+    return "unknown length" if math.isnan(length) else f"{length:.3g} s"
 
 
 def _sampling(baseline: Side, candidate: Side) -> Iterator[str]:
