@@ -54,7 +54,7 @@ def compare(
     shared = pairing.paired(sides, common_prompts)
     ids = sorted(shared.ids)  # so that nothing depends on the order of prompts
     names = _names(sides, gate)
-    gates.check(gate, names)
+    gates.check(gate, [name for name, info in names.items() if info])
     unchanged = np.zeros((1, len(ids)))
     swaps = np.concatenate([unchanged, permutation.swaps(len(ids), gate.swaps, gate.seed)])
     found = []

@@ -6,7 +6,7 @@ A difference tells about checkpoints only if all else is the same: `CONDITIONS` 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -231,8 +231,8 @@ OF_CLIPS: Mapping[str, Told] = {"clips": _clips}
 def differing(baseline: Sequence[Side], candidate: Sequence[Side], may_differ: Sequence[str]) -> list[Reason]:
     """Say in what results differ beside their checkpoints: nothing where they can be compared.
 
-    Every result is compared with the first of the baseline. What is said of prompts, references and clips is said by
-    `paired`, and not here.
+    Every result is compared with the first of the baseline; results of one side must have clips of their own. What is
+    said of prompts, references and unusable clips is said by `paired`, and not here.
 
     Args:
         may_differ: conditions in which they may. Raises EvalkitError for a name that is none.
@@ -241,7 +241,15 @@ def differing(baseline: Sequence[Side], candidate: Sequence[Side], may_differ: S
         if name not in CONDITIONS:
             raise unknown("condition in may_differ", name, CONDITIONS)
     first, *others = [*baseline, *candidate]
-    return _reasons(first, others, {name: told for name, told in CONDITIONS.items() if name not in may_differ})
+    found = _reasons(first, others, {name: told for name, told in CONDITIONS.items() if name not in may_differ})
+    copies = [name for name, sides in (("baseline", baseline), ("candidate", candidate)) if _copies(sides)]
+    said = "results of the {} have the same clips, and are no evidence of their own: run them with other seeds"
+    return [*found, *(Reason("clips", said.format(name)) for name in copies)]
+
+
+def _copies(sides: Sequence[Side]) -> bool:
+    """Whether two results of one side are the same."""
+    return len({_contents_of_clips(side, captions(side.record)) for side in sides}) < len(sides)
 
 
 def _reasons(first: Side, others: Sequence[Side], conditions: Mapping[Any, Told]) -> list[Reason]:
@@ -337,12 +345,12 @@ def random_networks(sides: Sequence[Side]) -> list[str]:
 
 def identical(baseline: Sequence[Side], candidate: Sequence[Side], ids: Sequence[str]) -> bool:
     """Whether either side's clips of some prompts are those of the other, byte for byte."""
-    ours, theirs = ({_content_of_clips(side, ids) for side in sides} for sides in (candidate, baseline))
+    ours, theirs = ({_contents_of_clips(side, ids) for side in sides} for sides in (candidate, baseline))
     return ours == theirs
 
 
-def _content_of_clips(side: Side, ids: Sequence[str]) -> frozenset[tuple[Any, ...]]:
-    clips = side.clips[side.clips["id"].isin(ids)]
+def _contents_of_clips(side: Side, ids: Iterable[str]) -> frozenset[tuple[Any, ...]]:
+    clips = side.clips[side.clips["id"].isin(list(ids))]
     return frozenset(clips[["id", "sample", "sha256"]].itertuples(index=False, name=None))
 
 

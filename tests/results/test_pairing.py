@@ -52,6 +52,11 @@ def with_clips(base: Record, where: Sequence[int], **values: Any) -> Record:
     return replace(base, clips=clips)
 
 
+def with_clips_of(one: Side, name: str) -> Side:
+    """A side with clips of another content."""
+    return replace(one, record=with_clips(one.record, range(12), sha256=name))
+
+
 def with_row(**changes: Any) -> Record:
     base = made()
     return replace(base, rows={"m": replace(base.rows["m"], **changes)})
@@ -192,8 +197,18 @@ class TestDiffering:
 
     def test_every_result_of_either_side_is_looked_at(self) -> None:
         other = one(with_sampling(temperature=0.9))
-        for sides in (([one(), other], [one()]), ([one()], [one(), other])):
+        more = one(with_clips(made(), range(12), sha256="another"))
+        for sides in (([one(), with_clips_of(other, "b")], [one()]), ([one()], [more, other])):
             assert [reason.condition for reason in pairing.differing(*sides, ())] == ["sampling"]
+
+    def test_results_of_one_side_have_clips_of_their_own(self) -> None:
+        twice, others = [one(), one(made("copy"))], [one(), with_clips_of(one(), "b")]
+        said = "have the same clips, and are no evidence of their own: run them with other seeds"
+        for sides, name in (((twice, others), "baseline"), ((others, twice), "candidate")):
+            assert [(reason.condition, reason.text) for reason in pairing.differing(*sides, ())] == [
+                ("clips", f"results of the {name} {said}")
+            ]
+        assert pairing.differing(others, others, ()) == []
 
     def test_a_condition_that_there_is_not(self) -> None:
         with pytest.raises(EvalkitError, match=r"unknown condition in may_differ 'engines': did you mean 'engine'\?"):
