@@ -142,6 +142,8 @@ class Measured:
         subsets: whether `resampled`, given clips that each count once or not at all, gives the value of those that
             count, on either side, with what is taken from all references and stays, such as a kernel's bandwidth.
             A metric whose value `parts` give on any subset need not say so.
+        influence: gives how each generated clip moves the value, (clips,): the derivative in how often it counts. With
+            it, many groups of prompts can be compared.
         note: what a reader of the table must know about this value, such as why it has no interval.
     """
 
@@ -151,4 +153,5 @@ class Measured:
     parts: dict[str, tuple[float, float]] = field(default_factory=dict)
     resampled: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     subsets: bool = False
+    influence: Callable[[], np.ndarray] | None = None
     note: str = ""

@@ -11,6 +11,7 @@ import numpy as np
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.stats.frechet import frechet_distance, gaussian, resampled_frechet_distances
+from evalkit.stats.influence import frechet_influences
 from evalkit.types import Features, Measured
 
 
@@ -51,5 +52,8 @@ class FAD:
             weights = generated_weights, reference_weights
             return resampled_frechet_distances(generated.values, reference.values, *weights, self.ddof)
 
+        def influence() -> np.ndarray:
+            return frechet_influences(generated.values, *fits)
+
         n = sum(len(frames) > 0 for frames in generated.values)
-        return Measured(frechet_distance(*fits), n=n, resampled=resampled, subsets=True)
+        return Measured(frechet_distance(*fits), n=n, resampled=resampled, subsets=True, influence=influence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.errors import EvalkitError, failure
+from evalkit.errors import EvalkitError, reason
 from evalkit.progress import progress
 from evalkit.results import differences, moved, pairing, sliced
 from evalkit.results import gate as gates
@@ -24,6 +25,8 @@ from evalkit.results.pairing import Side
 from evalkit.results.record import MetricInfo
 from evalkit.results.summary import unique_titles
 from evalkit.stats import paired, permutation
+
+log = logging.getLogger(__name__)
 
 RAW = (
     "{titles}: the difference is corrected for bias by the jackknife; that of the two values is not, and that both "
@@ -136,7 +139,8 @@ def _compared(
     except EvalkitError as error:
         return replace(known, reason=str(error))
     except Exception as error:  # a metric may be anybody's code
-        return replace(known, reason=failure(f"metric.{name}", error))
+        log.info("metric.%s failed", name, exc_info=True)
+        return replace(known, reason=f"metric.{name}: {type(error).__name__}: {reason(error)}")
     return replace(known, material=material, difference=difference)
 
 
@@ -163,10 +167,16 @@ def _metric_row(one: Compared, gate: Gate) -> dict[str, Any]:
         "p": difference.p,
         "test": difference.test,
         "method": difference.method,
-        "note": difference.note,
+        "note": "\n".join(filter(None, [difference.note, _left_out(one)])),
         **_effect(one, difference),
     }
     return row | differences.judged(one, difference, gate)
+
+
+def _left_out(one: Compared) -> str:
+    """Say how many prompts could not be compared; in several results of a side, where any has no value."""
+    n = one.material.left_out if one.material else 0
+    return f"left out, without a value on one side: {n:,} prompt{'' if n == 1 else 's'}" if n else ""
 
 
 def _effect(one: Compared, difference: Difference) -> dict[str, Any]:

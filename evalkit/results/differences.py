@@ -26,6 +26,7 @@ ALL_SAME = "no interval: all prompts differ by the same"
 NO_PROMPT = "no prompt has a value on both sides"
 CORRECTED = "jackknife, corrected for bias"
 IDENTICAL = "none: identical clips"
+LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
 ROUNDING = 1e-12  # a share of a value that is nothing but rounding
 NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
 
@@ -43,6 +44,7 @@ class Difference:
             be computed.
         p, test: of no difference, and by which test.
         note: why there is no interval; empty where there is one.
+        parts: whether parts of the prompts can be compared by swaps too.
     """
 
     baseline: float
@@ -54,6 +56,7 @@ class Difference:
     p: float
     test: str
     note: str
+    parts: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,8 @@ class Sums:
     """Each clip's sum and count, of which an additive metric's value is made.
 
     Attributes:
+        ids: the prompts that have a value in all sets.
+        left_out: number of the compared prompts that have one in some sets only.
         baseline, candidate: sums and counts of the items of each clip, each (sets, prompts). All counts are positive.
         results: how many of the sets are of each result of the baseline, and of the candidate.
         bounds: between which all values lie.
@@ -68,6 +73,7 @@ class Sums:
     """
 
     ids: Sequence[str]
+    left_out: int
     baseline: paired.Parts
     candidate: paired.Parts
     results: tuple[Sequence[int], Sequence[int]]
@@ -126,6 +132,7 @@ class Sets:
     """The features that a metric of sets compares.
 
     Attributes:
+        ids, left_out: as in `Sums`.
         baseline, candidate: one pair for each set of clips.
         results: how many of the sets are of each result of the baseline, and of the candidate.
         groups: which prompts are left out together: how many groups, and the seed.
@@ -133,6 +140,7 @@ class Sets:
     """
 
     ids: Sequence[str]
+    left_out: int
     metric: Metric
     baseline: Sequence[Pair]
     candidate: Sequence[Pair]
@@ -140,23 +148,34 @@ class Sets:
     groups: tuple[int, int]
     identical: bool
 
-    def of(self, chosen: np.ndarray, swaps: np.ndarray) -> Difference:
-        """As `Sums.of`. Raises EvalkitError where a side has no value on these prompts."""
+    def of(self, chosen: np.ndarray, swaps: np.ndarray, part: bool = False) -> Difference:
+        """As `Sums.of`, of all prompts; or of a `part` of them, as of one of many groups.
+
+        Of a part, swaps are computed to first order, from how each clip moves the value of both sides' clips together,
+        which is a test as exact as the other (it is a function of the clips that swaps leave as it is), and prompts are
+        left out in `LEFT_OUT_OF_PARTS` at most. Raises EvalkitError where a side has no value on these prompts.
+        """
         ids, n = [self.ids[i] for i in chosen], len(chosen)
         pairs = [[select(pair, ids) for pair in side] for side in (self.baseline, self.candidate)]
         measured = [[self._measured(pair) for pair in side] for side in pairs]
         values = [np.array([one.value for one in side]) for side in measured]
         before, after = (float(np.mean(side)) for side in values)
-        found = Difference(before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "")
+        moving = all(one.influence is not None for side in measured for one in side)
+        found = Difference(
+            before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", moving
+        )  # fmt: skip
         if self.identical and math.isclose(before, after):
             return found
-        estimate, method, note = self._jackknife(ids, pairs, measured, after - before)
+        number, seed = self.groups
+        which = jackknife.groups(ids, min(number, LEFT_OUT_OF_PARTS) if part else number, seed)
+        estimate, method, note = self._jackknife(which, pairs, measured, after - before)
         found = replace(found, estimate=estimate, method=method, note=note)
         if _several(self.results):
             return _over_results(found, values, self.results)
-        if len(pairs[0]) == len(pairs[1]) and _subsets(measured):
-            swapped = self._swapped(pairs, swaps)
-            return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test="swaps")
+        if len(pairs[0]) == len(pairs[1]) and (moving if part else _subsets(measured)):
+            swapped = self._moved(pairs, swaps) if part else self._swapped(pairs, swaps)
+            test = "swaps, to first order" if part else "swaps"
+            return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test=test)
         return replace(found, p=estimate.p(), test="jackknife t")
 
     def _measured(self, pair: Pair) -> Measured:
@@ -166,10 +185,13 @@ class Sets:
         return measured
 
     def _jackknife(
-        self, ids: Sequence[str], pairs: Sequence[Sequence[Pair]], measured: Sequence[Sequence[Measured]], value: float
+        self, which: np.ndarray, pairs: Sequence[Sequence[Pair]], measured: Sequence[Sequence[Measured]], value: float
     ) -> tuple[Estimate, str, str]:
-        """The difference without its bias and its interval, how they were computed, and why there is no interval."""
-        which = jackknife.groups(ids, *self.groups)
+        """The difference without its bias and its interval, how they were computed, and why there is no interval.
+
+        Args:
+            which: group each prompt is left out with.
+        """
         sizes = np.bincount(which).astype(np.float64)
         none = student(value, math.nan, math.nan)
         # others than functions of how clips are distributed have no value for infinitely many to be corrected to
@@ -224,6 +246,19 @@ class Sets:
             values += resampled(weights, reference_weights)
         of_baseline, of_candidate = np.split(values / len(pairs[0]), 2)
         differences: np.ndarray = of_candidate - of_baseline
+        return differences
+
+    def _moved(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
+        """As `_swapped`, to first order around the value of both sides' clips together."""
+        total = np.zeros(swaps.shape[1])
+        for (ours, our_reference), (theirs, their_reference) in zip(*pairs, strict=True):
+            reference = our_reference and their_reference and _stacked(our_reference, their_reference)
+            influence = self.metric(_stacked(ours, theirs), reference).influence
+            assert influence is not None
+            # of twice as many clips, each counts half as much as in either side
+            before, after = np.split(2 * influence(), 2)
+            total += (after - before) / len(pairs[0])
+        differences: np.ndarray = total.sum() - 2 * (swaps @ total)
         return differences
 
 
@@ -298,11 +333,12 @@ def material(
     if info.additive:
         low, high = info.bounds
         parts = [recompute.measure(side.record, side.row, metric, ids)[1] for side in sides]
-        common, arrays = _common_parts(metric, sides, [[one.parts for one in result] for result in parts], ids)
+        common, some, arrays = _common_parts(metric, sides, [[one.parts for one in result] for result in parts], ids)
         before, after = (np.concatenate(own, axis=1) for own in (arrays[: len(baseline)], arrays[len(baseline) :]))
         results = [array.shape[1] for array in arrays]
         return Sums(
             ids=common,
+            left_out=some - len(common),
             baseline=(before[0], before[1]),
             candidate=(after[0], after[1]),
             results=(results[: len(baseline)], results[len(baseline) :]),
@@ -311,13 +347,14 @@ def material(
         )
     made = recompute.rebuilt(info, allow)
     pairs = [recompute.pairs_of(side.record, side.row, metric) for side in sides]
-    usable = set(usable_ids([pair for result in pairs for pair in result]))
-    common = [i for i in ids if i in usable]
+    each = [set(usable_ids([pair])) for result in pairs for pair in result]
+    common, known = ([i for i in ids if which(i in usable for usable in each)] for which in (all, any))
     if not common:
         raise EvalkitError(NO_PROMPT)
     before_pairs, after_pairs = pairs[: len(baseline)], pairs[len(baseline) :]
     return Sets(
         ids=common,
+        left_out=len(known) - len(common),
         metric=made,
         baseline=[pair for result in before_pairs for pair in result],
         candidate=[pair for result in after_pairs for pair in result],
@@ -329,17 +366,25 @@ def material(
 
 def _common_parts(
     metric: str, sides: Sequence[Side], parts: Sequence[Sequence[dict[str, tuple[float, float]]]], ids: Sequence[str]
-) -> tuple[list[str], list[np.ndarray]]:
-    """The prompts that have items in all sets, and each result's sums and counts of theirs, (2, sets, prompts)."""
+) -> tuple[list[str], int, list[np.ndarray]]:
+    """The prompts that have items in all sets, how many have in some, and each result's sums and counts of the former.
+
+    Sums and counts are (2, sets, prompts).
+    """
     for side, sets in zip(sides, parts, strict=True):
         for i, (total, _) in (item for one in sets for item in one.items()):
             if not math.isfinite(total):
                 raise EvalkitError(f"{side.row}: {metric} of the prompt '{i}' is {total}")
     every = [one for sets in parts for one in sets]
-    common = [i for i in ids if all(i in one and one[i][1] > 0 for one in every)]
+    present = {i: [i in one and one[i][1] > 0 for one in every] for i in ids}
+    common, some = ([i for i in ids if which(present[i])] for which in (all, any))
     if not common:
         raise EvalkitError(NO_PROMPT)
-    return common, [np.array([[one[i] for i in common] for one in sets]).transpose(2, 0, 1) for sets in parts]
+    return (
+        common,
+        len(some),
+        [np.array([[one[i] for i in common] for one in sets]).transpose(2, 0, 1) for sets in parts],
+    )
 
 
 def _swapped_ratio(before: paired.Parts, after: paired.Parts, swaps: np.ndarray) -> np.ndarray:

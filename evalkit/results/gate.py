@@ -327,7 +327,7 @@ def judge(
     Args:
         margin: absolute.
         n: number of prompts.
-        note: why there is no difference, where there is none.
+        note: why there is no difference, or no interval of it, where there is none.
         identical: whether the clips of both sides are the same, so that nothing can have become worse.
     """
     if math.isnan(estimate.value) or math.isnan(margin):
@@ -343,7 +343,7 @@ def judge(
         return Judged("INSUFFICIENT_EVIDENCE", why, math.nan, needed, mde)
     verdict, why = decided(estimate, margin, direction, gate.level)
     if math.isnan(sum(estimate.interval(gate.level))):
-        return Judged(verdict, why, math.nan, needed, mde)
+        return Judged(verdict, note or why, math.nan, needed, mde)
     if verdict == "INSUFFICIENT_EVIDENCE":
         why += f": {_enough(needed, n, gate.power)}"
     return Judged(verdict, why, p_of_breach(estimate, margin, direction), needed, mde)

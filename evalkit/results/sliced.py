@@ -41,7 +41,7 @@ def rows(
 
     Which of them differ is told by p-values that are adjusted over all groups and metrics: by the maximum of the
     differences over their standard deviations, in the same swaps for all; of several results of a side by Holm's
-    method. Metrics of sets are compared in groups of `LEAST` prompts or more, where their swaps can be computed; gated
+    method. Metrics of sets are compared in groups of `LEAST` prompts or more, if they say how clips move them; gated
     groups have a row whatever they hold.
 
     Args:
@@ -78,7 +78,7 @@ def _sliced(one: Compared, group: Group, ids: Sequence[str], swaps: np.ndarray, 
     if one.material is None or one.difference is None:
         return _Sliced(group, one, gated, reason=one.reason)
     if isinstance(one.material, Sets):
-        if not gated and not len(one.difference.swapped):
+        if not gated and not one.difference.parts:
             return _Sliced(group, one, gated)
         if len(ids) < LEAST:
             return _Sliced(group, one, gated, reason=FEW)
@@ -88,7 +88,10 @@ def _sliced(one: Compared, group: Group, ids: Sequence[str], swaps: np.ndarray, 
     if len(own) < 2:
         return _Sliced(group, one, gated, reason=f"{len(own)} of its prompts have a value")
     try:
-        return _Sliced(group, one, gated, one.material.of(own, swaps if known.all() else swaps[:, known]))
+        own_swaps = swaps if known.all() else swaps[:, known]
+        if isinstance(one.material, Sets):
+            return _Sliced(group, one, gated, one.material.of(own, own_swaps, part=True))
+        return _Sliced(group, one, gated, one.material.of(own, own_swaps))
     except EvalkitError as error:
         return _Sliced(group, one, gated, reason=str(error))
 

@@ -53,3 +53,31 @@ def frechet_distances_without(
         without.append(part)
     (whole,) = distances(centre[None], covariance[None])
     return float(whole), np.concatenate(without)
+
+
+def frechet_influences(
+    generated: Sequence[np.ndarray], mean: np.ndarray, cov: np.ndarray, target: np.ndarray, target_cov: np.ndarray
+) -> np.ndarray:
+    """Compute how each generated clip moves a Fréchet distance: the derivative in how often it counts, (clips,).
+
+    With R² the reference's covariance, the derivative of the distance in the covariance C is I - R (R C R)^-½ R, and
+    in the mean twice the difference of the means. Directions in which no frame varies have none.
+
+    Args:
+        generated: arrays (frames, d).
+        mean, cov: of the Gaussian that is fitted to their frames.
+        target, target_cov: of that of the reference.
+    """
+    values, vectors = np.linalg.eigh(target_cov)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    values, vectors = np.linalg.eigh(root @ cov @ root)
+    rounding = len(values) * np.finfo(np.float64).eps * values.max(initial=0.0)
+    inverse = np.where(values > rounding, 1 / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny)), 0)
+    slope = np.eye(len(mean)) - root @ (vectors * inverse) @ vectors.T @ root
+    constant, shift = float((slope * cov).sum()), 2 * (mean - target)
+    count = sum(map(len, generated))
+    moved = []
+    for clip in generated:
+        frames = np.asarray(clip, np.float64) - mean
+        moved.append(float((frames @ shift + ((frames @ slope) * frames).sum(axis=1) - constant).sum()) / count)
+    return np.array(moved)
