@@ -78,7 +78,7 @@ def compare(
         outcome=outcome,
         reasons=why,
         warnings=warnings,
-        remarks=[*pairing.remarks(baseline, candidate), *_remarks(found, shared)],
+        remarks=[*pairing.remarks(baseline, candidate), *_remarks(found)],
         baseline=[pairing.info(side) for side in baseline],
         candidate=[pairing.info(side) for side in candidate],
         dataset=record.prompts_info.dataset,
@@ -99,7 +99,7 @@ def _names(sides: Sequence[Side], gate: Gate) -> dict[str, MetricInfo | None]:
     """All metrics of all results, and those of the gate that none has, unless they are optional."""
     names: dict[str, MetricInfo | None] = {}
     for side in sides:
-        names = {**side.record.metrics, **names}
+        names.update({name: info for name, info in side.record.metrics.items() if name not in names})
     missing = [name for name, limit in gate.metrics.items() if name not in names and not limit.optional]
     return {**names, **dict.fromkeys(missing)}
 
@@ -213,7 +213,7 @@ def _relative(direction: Direction, difference: Difference) -> str:
     return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[value < 0]}"
 
 
-def _remarks(found: Sequence[Compared], shared: pairing.Paired) -> list[str]:
+def _remarks(found: Sequence[Compared]) -> list[str]:
     """What a reader of the table must know."""
     said = []
     if titles := [one.title for one in found if one.difference and one.difference.method.startswith(CORRECTED)]:

@@ -79,14 +79,16 @@ class ComparisonRecord:
         random: the networks and models with random weights.
         metrics: one row per metric. `baseline` and `candidate` are the values as each side's own table has them, but
             over the compared prompts; `raw_difference` is theirs. `difference`, `low` and `high` are candidate -
-            baseline as the decision takes it: of metrics of sets corrected for bias by the jackknife. `error` is
-            the difference's standard error and `df` its degrees of freedom, infinite for shares. `margin` is absolute.
-            `p` is of no difference, by `test`; `p_breach` of a damage of at most the margin. `better` and `worse`:
-            shares of prompts. `delta`: Cliff's, positive where the candidate is better; `effect`: the same in words.
+            baseline as the decision takes it: of metrics whose value is a function of how clips are distributed, such
+            as FAD, corrected for bias by the jackknife. `error` is the difference's standard error and `df` its degrees
+            of freedom, infinite for shares. `margin` is absolute. `p` is of no difference, by `test`; `p_breach` of a
+            damage of at most the margin. `better` and `worse`: shares of prompts; NaN where neither direction is
+            better. `delta`: Cliff's, positive where the candidate is better, or higher; `effect`: the same in words.
             `mde`: the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS where
             nothing changed. `method`: how the interval was computed.
         slices: one row per group of prompts and metric: `p` by swapping, `p_adjusted` over all slices and metrics
-            (max-T), `change`: "worse" or "better" where that is significant, else empty.
+            (max-T), `change`: "worse" or "better", or where neither is better "higher" or "lower", where that is
+            significant, else empty.
         moved: one row per metric and prompt, of those that moved most: the worst first.
         path: the folder that holds the record.
     """

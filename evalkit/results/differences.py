@@ -27,6 +27,7 @@ NO_PROMPT = "no prompt has a value on both sides"
 CORRECTED = "jackknife, corrected for bias"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
+SWAPS = 2000  # whose weights are in memory at once
 ROUNDING = 1e-12  # a share of a value that is nothing but rounding
 NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
 
@@ -231,22 +232,24 @@ class Sets:
 
     def _swapped(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
         """The difference after each swap: of the clips of both sides in one set, weights choose those of a side."""
-        change = np.concatenate([swaps, 1 - swaps])  # of which prompts a side has the candidate's clip: both sides
-        weights = np.concatenate([1 - change, change], axis=1)
-        values = np.zeros(len(weights))
+        total = np.zeros(len(swaps))
         for (ours, our_reference), (theirs, their_reference) in zip(*pairs, strict=True):
-            clips, reference, reference_weights = _stacked(ours, theirs), our_reference, weights
+            clips, reference, fixed = _stacked(ours, theirs), our_reference, True
             if our_reference is not None and their_reference is not None:
-                if _same(our_reference, their_reference) and not self.metric.clip_by_clip:
-                    reference_weights = np.broadcast_to(1.0, (len(weights), len(our_reference.ids)))
-                else:
-                    reference = _stacked(our_reference, their_reference)
+                fixed = _same(our_reference, their_reference) and not self.metric.clip_by_clip
+                reference = our_reference if fixed else _stacked(our_reference, their_reference)
             resampled = self.metric(clips, reference).resampled
             assert resampled is not None
-            values += resampled(weights, reference_weights)
-        of_baseline, of_candidate = np.split(values / len(pairs[0]), 2)
-        differences: np.ndarray = of_candidate - of_baseline
-        return differences
+            for start in range(0, len(swaps), SWAPS):
+                some = swaps[start : start + SWAPS]
+                change = np.concatenate(
+                    [some, 1 - some]
+                )  # of which prompts a side has the candidate's clip: both sides
+                weights = np.concatenate([1 - change, change], axis=1)
+                of_references = np.broadcast_to(1.0, change.shape) if fixed else weights
+                of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
+                total[start : start + SWAPS] += (of_candidate - of_baseline) / len(pairs[0])
+        return total
 
     def _moved(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
         """As `_swapped`, to first order around the value of both sides' clips together."""
