@@ -221,6 +221,9 @@ class Sets:
     def without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
         """The value of a set without each group of prompts, (groups,).
 
+        Metrics that compute anew on the rest have errors that are too large, where they divide or shuffle clips or look
+        for neighbours in another way then: of FAD∞ 1.7 times, precision and recall 2, the CLAP margin 4 (150 prompts).
+
         Args:
             keep: which prompts are left, (groups, prompts), 0 or 1.
         """
