@@ -339,7 +339,8 @@ def judge(
     if identical and abs(estimate.value) < ROUNDING:
         return Judged("PASS", "the clips are the same on both sides", 1.0, needed, mde)
     if n < limit.least_n:
-        why = f"{_prompts(n)}, and the gate asks for at least {limit.least_n:,}"
+        asked = f"{_prompts(n)}, and the gate asks for at least {limit.least_n:,}"
+        why = f"{asked}: {_enough(needed, n, gate.power)}"
         return Judged("INSUFFICIENT_EVIDENCE", why, math.nan, needed, mde)
     verdict, why = decided(estimate, margin, direction, gate.level)
     if math.isnan(sum(estimate.interval(gate.level))):

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -297,6 +299,30 @@ def test_a_run_that_fails_leaves_no_comparison(
 def test_the_help_says_what_the_statuses_are(evalkit: Run) -> None:
     status, out, _ = evalkit("compare", "--help")
     assert status == 0 and "0 GO, 1 NO-GO, 2 INCONCLUSIVE, 4 where nothing was compared" in " ".join(out.split())
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_show_every_outcome(tmp_path: Path, cache: Path) -> None:
+    """As they are written, but on 60 prompts, so that they take a minute."""
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Compare two checkpoints")[2]
+    written = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].replace("synthetic ", "synthetic prompts.count=60 ")
+    shim = tmp_path / "bin" / "evalkit"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\n"{sys.executable}" -m evalkit.cli "$@"\necho "status $?"\n')
+    shim.chmod(0o755)
+    own = {"PATH": f"{shim.parent}:{os.environ['PATH']}", "EVALKIT_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        ["sh", "-ec", written], cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True
+    )
+    same, worse, few, rest = run.stdout.split("status ")
+    assert (worse[0], few[0], rest[0]) == ("0", "1", "2"), run.stderr
+    assert same.startswith("GO: ") and "the same on both sides, byte for byte" in " ".join(same.split())
+    assert "NO-GO: " in worse and "FAD: BREACH" in worse and "Slices that moved most" in worse
+    assert "caption_length" in worse.partition("Slices that moved most")[2]
+    said = " ".join(few.split())
+    assert "INCONCLUSIVE: " in said and re.search(
+        r"20 prompts, .*: with no change about [\d,]+ prompts are needed", said
+    )
 
 
 PAGE = (ROOT / "docs/compare.md").read_text("utf-8")
