@@ -158,6 +158,7 @@ def _metric_row(one: Compared, gate: Gate) -> dict[str, Any]:
         "baseline": difference.baseline,
         "candidate": difference.candidate,
         "raw_difference": difference.candidate - difference.baseline,
+        "unbiased_baseline": difference.unbiased,
         "difference": estimate.value,
         "low": low,
         "high": high,
@@ -203,13 +204,13 @@ def _percent(share: float) -> str:
 
 
 def _relative(direction: Direction, difference: Difference) -> str:
-    """A change of a value of a set, relative to that of the baseline, in words."""
+    """A change of a value of a set, relative to that of the baseline without its bias, in words."""
     value = difference.estimate.value
-    if not difference.baseline or not math.isfinite(value):
+    if not difference.unbiased or not math.isfinite(value):
         return ""
     if not value:
         return "no change"
-    percent = 100 * abs(value / difference.baseline)
+    percent = 100 * abs(value / difference.unbiased)
     return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[value < 0]}"
 
 

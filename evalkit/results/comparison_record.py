@@ -16,7 +16,7 @@ SCHEMA = 1  # of what is stored: raise it with a change, and read the older ones
 # The columns of each frame with their types.
 METRICS = {
     "metric": "str", "title": "str", "tier": "str", "direction": "str",
-    "baseline": "float64", "candidate": "float64", "raw_difference": "float64",
+    "baseline": "float64", "candidate": "float64", "raw_difference": "float64", "unbiased_baseline": "float64",
     "difference": "float64", "low": "float64", "high": "float64", "error": "float64", "df": "float64", "n": "int64",
     "margin": "float64", "margin_asked": "str", "p": "float64", "test": "str", "p_breach": "float64",
     "better": "float64", "worse": "float64", "delta": "float64", "effect": "str",
@@ -81,7 +81,9 @@ class ComparisonRecord:
             over the compared prompts; `raw_difference` is theirs. `difference`, `low` and `high` are candidate -
             baseline as the decision takes it: of metrics whose value is a function of how clips are distributed, such
             as FAD, corrected for bias by the jackknife. `error` is the difference's standard error and `df` its degrees
-            of freedom, infinite for shares. `margin` is absolute. `p` is of no difference, by `test`; `p_breach` of a
+            of freedom, infinite for shares. `margin` is absolute; where a share was asked for, it is one of
+            `unbiased_baseline`, the baseline's value corrected likewise, because few prompts make a raw one too large,
+            and the margin with it. `p` is of no difference, by `test`; `p_breach` of a
             damage of at most the margin. `better` and `worse`: shares of prompts; NaN where neither direction is
             better. `delta`: Cliff's, positive where the candidate is better, or higher; `effect`: the same in words.
             `mde`: the smallest difference that this comparison can see; `n_needed`: prompts needed for a PASS where

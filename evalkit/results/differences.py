@@ -45,6 +45,7 @@ class Difference:
             be computed.
         p, test: of no difference, and by which test.
         note: why there is no interval; empty where there is one.
+        unbiased: the baseline's value without the bias that few prompts give it, of which relative margins are shares.
         parts: whether parts of the prompts can be compared by swaps too.
     """
 
@@ -57,6 +58,7 @@ class Difference:
     p: float
     test: str
     note: str
+    unbiased: float
     parts: bool = True
 
 
@@ -98,7 +100,7 @@ class Sums:
         n = len(chosen)
         values = [sums.sum(axis=1) / counts.sum(axis=1) for sums, counts in sides]
         before, after = (float(np.mean(side)) for side in values)
-        found = Difference(before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "")
+        found = Difference(before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", before)
         if self.identical and math.isclose(before, after):
             return found
         discordant = self._discordant(sides)
@@ -163,21 +165,20 @@ class Sets:
         before, after = (float(np.mean(side)) for side in values)
         moving = all(one.influence is not None for side in measured for one in side)
         found = Difference(
-            before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", moving
+            before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", before, moving
         )  # fmt: skip
         if self.identical and math.isclose(before, after):
             return found
         number, seed = self.groups
         which = jackknife.groups(ids, min(number, LEFT_OUT_OF_PARTS) if part else number, seed)
-        estimate, method, note = self._jackknife(which, pairs, measured, after - before)
-        found = replace(found, estimate=estimate, method=method, note=note)
+        found = self._jackknife(found, which, pairs, measured)
         if _several(self.results):
             return _over_results(found, values, self.results)
         if len(pairs[0]) == len(pairs[1]) and (moving if part else _subsets(measured)):
             swapped = self._moved(pairs, swaps) if part else self._swapped(pairs, swaps)
             test = "swaps, to first order" if part else "swaps"
             return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test=test)
-        return replace(found, p=estimate.p(), test="jackknife t")
+        return replace(found, p=found.estimate.p(), test="jackknife t")
 
     def _measured(self, pair: Pair) -> Measured:
         measured = self.metric(*pair)
@@ -186,37 +187,47 @@ class Sets:
         return measured
 
     def _jackknife(
-        self, which: np.ndarray, pairs: Sequence[Sequence[Pair]], measured: Sequence[Sequence[Measured]], value: float
-    ) -> tuple[Estimate, str, str]:
-        """The difference without its bias and its interval, how they were computed, and why there is no interval.
+        self,
+        found: Difference,
+        which: np.ndarray,
+        pairs: Sequence[Sequence[Pair]],
+        measured: Sequence[Sequence[Measured]],
+    ) -> Difference:
+        """Complete a difference with its estimate, how that was computed, or why there is none.
 
         Args:
             which: group each prompt is left out with.
         """
         sizes = np.bincount(which).astype(np.float64)
-        none = student(value, math.nan, math.nan)
+        values = np.array([found.baseline, found.candidate])
         # others than functions of how clips are distributed have no value for infinitely many to be corrected to
         corrected = _subsets(measured)
-        method = f"{CORRECTED if corrected else 'jackknife'}, {len(sizes):,} groups of prompts"
+        found = replace(
+            found,
+            estimate=student(found.candidate - found.baseline, math.nan, math.nan),
+            method=f"{CORRECTED if corrected else 'jackknife'}, {len(sizes):,} groups of prompts",
+        )
         if len(sizes) < 2:
-            return none, method, NO_OTHERS
+            return replace(found, note=NO_OTHERS)
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         try:
-            before, after = (
+            without = np.array([
                 np.mean([self.without(pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
                 for side in zip(pairs, measured, strict=True)
-            )
+            ])  # fmt: skip
         except EvalkitError as error:
-            return none, method, NO_SUBSET.format(why=error)
-        without = after - before
+            return replace(found, note=NO_SUBSET.format(why=error))
         if not np.isfinite(without).all():
-            return none, method, NO_SUBSET.format(why="a set without a value")
-        estimate = jackknife.corrected(value, without, sizes)
-        if not estimate.error > ROUNDING * max(np.abs(before).max(), np.abs(after).max()):
-            return none, method, NOTHING_MOVES
-        value = estimate.value if corrected else value
+            return replace(found, note=NO_SUBSET.format(why="a set without a value"))
+        estimate, unbiased = jackknife.difference(values, without, sizes)
+        if not estimate.error > ROUNDING * np.abs(without).max():
+            return replace(found, note=NOTHING_MOVES)
+        if corrected:
+            found = replace(found, unbiased=float(unbiased[0]))
+        else:
+            estimate = student(found.candidate - found.baseline, estimate.error, estimate.df)
         low, high = self.metric.bounds
-        return _within(student(value, estimate.error, estimate.df), low - high, high - low), method, ""
+        return replace(found, estimate=_within(estimate, low - high, high - low))
 
     def without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
         """The value of a set without each group of prompts, (groups,).
@@ -300,7 +311,7 @@ def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
     """What the gate says of a difference, by the columns of frames; without a limit only what can be seen."""
     if one.limit is None or one.material is None:
         return {"mde": difference.estimate.detectable(gate.level, gate.power)}
-    margin = gates.absolute(one.limit.margin, difference.baseline)
+    margin = gates.absolute(one.limit.margin, difference.unbiased)
     said = gates.judge(
         one.limit, margin, one.direction, difference.estimate, difference.n, gate, difference.note,
         one.material.identical,

@@ -40,6 +40,7 @@ class Known:
     Attributes:
         direction: what is better; "same" where neither is.
         value: of the baseline.
+        unbiased: the same without its bias, of which relative margins are shares.
         n: number of prompts that it was measured on.
         noise: of the difference where nothing has changed.
         margin: by how much the metric may be worse, in its own unit; NaN where nothing says.
@@ -51,6 +52,7 @@ class Known:
     title: str
     direction: Direction
     value: float
+    unbiased: float
     n: int
     noise: Noise
     margin: float = math.nan
@@ -151,7 +153,8 @@ def of_comparison(comparison: ComparisonRecord, other: Gate | None, margins: Map
     for row in records(comparison.metrics):
         noise = noise_of(student(row["difference"], row["error"], row["df"]), row["n"])
         note = _note(noise, row["note"] or row["reason"])
-        made = Known(row["metric"], row["title"], row["direction"], row["baseline"], row["n"], noise, note=note)
+        values = row["baseline"], row["unbiased_baseline"]
+        made = Known(row["metric"], row["title"], row["direction"], *values, row["n"], noise, note=note)
         known.append(_limited(made, chosen, margins))
     before, after = (", ".join(one.row for one in part) for part in (comparison.baseline, comparison.candidate))
     several = len(comparison.baseline) + len(comparison.candidate) > 2
@@ -187,7 +190,8 @@ def of_result(record: Record, row: str | None, chosen: Gate, margins: Mapping[st
     known, titles = [], unique_titles(record.metrics)
     with progress("power", len(record.metrics), "metrics") as advance:
         for metric, info in record.metrics.items():
-            made = Known(metric, titles[metric], gate.direction(None, info.higher_is_better), math.nan, 0, UNKNOWN)
+            direction = gate.direction(None, info.higher_is_better)
+            made = Known(metric, titles[metric], direction, math.nan, math.nan, 0, UNKNOWN)
             try:
                 made = _measured(baseline, other, made, chosen)
             except EvalkitError as error:
@@ -214,10 +218,10 @@ def _require_known(margins: Mapping[str, Margin], metrics: Iterable[str], what: 
 def _limited(known: Known, chosen: Gate, margins: Mapping[str, Margin]) -> Known:
     """What is known of a metric, with the limit that a gate or the user gives it."""
     if limit := chosen.metrics.get(known.metric):
-        margin, direction = gate.absolute(limit.margin, known.value), limit.direction or known.direction
+        margin, direction = gate.absolute(limit.margin, known.unbiased), limit.direction or known.direction
         known = replace(known, margin=margin, least_n=limit.least_n, direction=direction)
     if known.metric in margins:
-        known = replace(known, margin=gate.absolute(margins[known.metric], known.value))
+        known = replace(known, margin=gate.absolute(margins[known.metric], known.unbiased))
     return known
 
 
@@ -245,7 +249,8 @@ def _measured(baseline: Side, other: Side | None, known: Known, chosen: Gate) ->
     if n < 2:
         raise EvalkitError("one prompt shows nothing of others: at least 2 are needed")
     if other is not None:
-        noise, most = noise_of(whole.estimate, n), _alone(found, whole.baseline, n)
+        noise, unbiased = noise_of(whole.estimate, n), whole.unbiased
+        most, _ = _alone(found, whole.baseline, n)
         note = _note(noise, whole.note)
         # rows that differ much do so more on some prompts than on others; twice, because both are estimates
         if 0 < 2 * most.variance < noise.variance:
@@ -253,11 +258,12 @@ def _measured(baseline: Side, other: Side | None, known: Known, chosen: Gate) ->
     elif many > 1:
         apart = [_difference(_between(found, *pair)) for pair in itertools.combinations(range(many), 2)]
         noise = _average([noise_of(one.estimate, n) for one in apart], many)
+        _, unbiased = _alone(found, whole.baseline, n)
         note = _note(noise, apart[0].note)
     else:
-        noise = _alone(found, whole.baseline, n)
+        noise, unbiased = _alone(found, whole.baseline, n)
         note = _note(noise, FEW)
-    return replace(known, value=whole.baseline, n=n, noise=noise, note=note)
+    return replace(known, value=whole.baseline, unbiased=unbiased, n=n, noise=noise, note=note)
 
 
 def _difference(found: Sums | Sets) -> Difference:
@@ -283,23 +289,28 @@ def _average(noises: Sequence[Noise], many: int) -> Noise:
     return replace(noises[0], variance=variance if noises[0].share else variance / many)
 
 
-def _alone(found: Sums | Sets, value: float, n: int) -> Noise:
-    """The noise of two sides that share nothing, from one clip of each prompt of the baseline."""
+def _alone(found: Sums | Sets, value: float, n: int) -> tuple[Noise, float]:
+    """The noise of two sides that share nothing, from one clip of each prompt of the baseline, and its unbiased value.
+
+    Args:
+        value: of the baseline.
+    """
     if isinstance(found, Sets):
         which = jackknife.groups(found.ids, *found.groups)
         sizes = np.bincount(which)
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         pair = select(found.baseline[0], found.ids)
-        estimate = jackknife.corrected(value, found.without(pair, found.metric(*pair), keep), sizes)
+        measured = found.metric(*pair)
+        estimate = jackknife.corrected(measured.value, found.without(pair, measured, keep), sizes)
         one = noise_of(estimate, n)
-        return replace(one, variance=2 * one.variance)
+        return replace(one, variance=2 * one.variance), estimate.value if measured.subsets else value
     sums, counts = (part[:1] for part in found.baseline)
     if math.isinf(_difference(replace(found, identical=False)).estimate.df):
-        return Noise(2 * value * (1 - value), share=True)
+        return Noise(2 * value * (1 - value), share=True), value
     _, influence = ratio(sums, counts)
     if same(influence, float(np.abs(sums / counts).max())):
-        return Noise(0.0)
-    return Noise(2 * n * standard_error(influence) ** 2)
+        return Noise(0.0), value
+    return Noise(2 * n * standard_error(influence) ** 2), value
 
 
 def _note(noise: Noise, otherwise: str) -> str:

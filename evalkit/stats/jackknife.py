@@ -35,6 +35,31 @@ def corrected(value: float, without: np.ndarray, sizes: np.ndarray) -> Estimate:
     return student(estimate, standard_error(influence), len(without) - 1)
 
 
+def difference(values: np.ndarray, without: np.ndarray, sizes: np.ndarray) -> tuple[Estimate, np.ndarray]:
+    """Estimate by how much a candidate's value of a set exceeds its baseline's, and both values, (2,), without bias.
+
+    The correction leaves a bias of order 1/n², which counts where prompts are few for the number of dimensions. Bounds
+    are farther apart, on either side, by what it may be: what was taken from the difference, times the larger share
+    that was taken from a value.
+
+    Args:
+        values: the baseline's and the candidate's, of all prompts, (2,).
+        without: the same without each group of prompts, (2, groups).
+        sizes: as of `influences`.
+    """
+    estimate = corrected(float(values[1] - values[0]), without[1] - without[0], sizes)
+    each = np.array([corrected(float(value), rest, sizes).value for value, rest in zip(values, without, strict=True)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.abs(values - each) / np.abs(values)
+    left = abs(values[1] - values[0] - estimate.value) * min(1.0, float(np.nan_to_num(shares, nan=0.0).max()))
+
+    def bounds(tail: float) -> tuple[float, float]:
+        low, high = estimate.bounds(tail)
+        return low - left, high + left
+
+    return Estimate(estimate.value, estimate.error, estimate.df, bounds), each
+
+
 def influences(value: float, without: np.ndarray, sizes: np.ndarray) -> tuple[float, np.ndarray]:
     """Compute a value of a set without its bias of order 1/n, and how each group of prompts moves it, (groups,).
 

@@ -29,7 +29,8 @@ def metric(name: str = "fad", verdict: str = "PASS", **changes: Any) -> dict[str
     """A row of the frame of metrics."""
     return {
         "metric": name, "title": name.upper(), "tier": "critical", "direction": "lower",
-        "baseline": 4.9034, "candidate": 4.9312, "raw_difference": 0.0278, "difference": 0.0251, "low": -0.0312,
+        "baseline": 4.9034, "candidate": 4.9312, "raw_difference": 0.0278,
+        "unbiased_baseline": 4.9034, "difference": 0.0251, "low": -0.0312,
         "high": 0.0814, "n": 500, "margin": 0.2452, "margin_asked": "5 %", "p": 0.3716, "test": "swaps",
         "p_breach": 0.9999, "mde": 0.0811, "method": "jackknife", "verdict": verdict, **changes,
     }  # fmt: skip

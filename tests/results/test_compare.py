@@ -116,7 +116,7 @@ def test_effects_are_told_in_words_that_fit_the_direction(tmp_path: Path) -> Non
     )
     assert metric(made, "fad")["effect"] == "over 1,000 % worse" and math.isnan(metric(made, "fad")["delta"])
     fad = metric(compared(pair(tmp_path, 0.3), gate_of({})), "fad")
-    assert fad["effect"] == f"{100 * fad['difference'] / fad['baseline']:,.1f} % worse"
+    assert fad["effect"] == f"{100 * fad['difference'] / fad['unbiased_baseline']:,.1f} % worse"
 
 
 def test_swapping_the_sides_turns_everything_around(tmp_path: Path) -> None:

@@ -161,13 +161,15 @@ def test_the_jackknife_of_fad_is_that_of_leaving_prompts_out(tmp_path: Path, n: 
     found = of(baseline, candidate, "fad", groups=(groups, 3))
     which = jackknife.groups(names(n), groups, 3)
     value = fad(after[0], references) - fad(before[0], references)
-    sizes, pseudovalues = [], []
+    each = np.array([fad(before[0], references), fad(after[0], references)])
+    sizes, pseudovalues, pseudovalues_of_sides = [], [], []
     for group in range(which.max() + 1):
         rest = which != group
-        without = fad(after[0][rest], references[rest]) - fad(before[0][rest], references[rest])
+        without = np.array([fad(before[0][rest], references[rest]), fad(after[0][rest], references[rest])])
         h = n / (n - rest.sum())
         sizes.append(h)
-        pseudovalues.append(h * value - (h - 1) * without)
+        pseudovalues.append(h * value - (h - 1) * (without[1] - without[0]))
+        pseudovalues_of_sides.append(h * each - (h - 1) * without)
     # Busing, Meijer and van der Leeden 1999, equations 8 and 9, written out
     weights = 1 / np.array(sizes)
     corrected = float((weights * pseudovalues).sum())
@@ -176,9 +178,10 @@ def test_the_jackknife_of_fad_is_that_of_leaving_prompts_out(tmp_path: Path, n: 
     assert found.estimate.value == pytest.approx(corrected, rel=1e-6)
     assert found.estimate.error == pytest.approx(math.sqrt(variance), rel=1e-6)
     t = scipy.stats.t.ppf(0.975, which.max())
-    np.testing.assert_allclose(
-        found.estimate.interval(0.95), corrected + np.array([-t, t]) * math.sqrt(variance), rtol=1e-6
-    )
+    unbiased = (weights[:, None] * np.array(pseudovalues_of_sides)).sum(axis=0)
+    assert found.unbiased == pytest.approx(unbiased[0], rel=1e-6)
+    half = t * math.sqrt(variance) + abs(value - corrected) * (np.abs(each - unbiased) / each).max()
+    np.testing.assert_allclose(found.estimate.interval(0.95), corrected + np.array([-half, half]), rtol=1e-6)
 
 
 def test_swaps_of_fad_are_those_of_clips(tmp_path: Path) -> None:

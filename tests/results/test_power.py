@@ -170,7 +170,9 @@ def test_a_comparison_of_two_rows_needs_as_many_prompts_as_was_said_before(tmp_p
     known = only(of_result(made, "a", gate, {}))
     compared_then = compare([Side(made, "a")], [Side(made, "b")], gate)
     (row,) = compared_then.metrics.to_dict("records")
-    assert known.needed(gate) == row["n_needed"] and known.detectable(gate) == pytest.approx(row["mde"])
+    assert known.needed(gate) == row["n_needed"] and known.error == pytest.approx(row["error"])
+    # the interval of the comparison is wider by what may be left of the bias
+    assert known.detectable(gate) == pytest.approx(row["mde"], rel=0.02) and known.detectable(gate) <= row["mde"]
     again = only(of_comparison(compared_then, None, {}))
     assert again.noise == replace(known.noise, variance=pytest.approx(known.noise.variance))
     assert (again.margin, again.needed(gate)) == (0.3, row["n_needed"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evalkit.stats.frechet import resampled_frechet_distances
-from evalkit.stats.jackknife import corrected, groups
+from evalkit.stats.jackknife import corrected, difference, groups
 
 
 def test_groups_depend_on_the_ids_and_not_on_their_order() -> None:
@@ -111,3 +111,25 @@ def test_a_corrected_difference_of_fads_is_that_of_the_populations() -> None:
     error = np.std(values) / math.sqrt(trials)
     assert abs(np.mean(values)) < 3 * error and abs(np.mean(plain)) > 4 * error
     assert 0.95 - 3 * math.sqrt(0.0475 / trials) < held / trials < 0.995
+
+
+def test_a_difference_is_wider_by_what_its_correction_may_leave() -> None:
+    rng = np.random.default_rng(3)
+    sizes = np.array([3.0, 2.0, 2.0, 3.0])
+    values, without = np.array([5.0, 4.0]), np.array([5.2, 4.3])[:, None] + 0.1 * rng.standard_normal((2, 4))
+    estimate, each = difference(values, without, sizes)
+    plain = corrected(-1.0, without[1] - without[0], sizes)
+    assert [e == corrected(v, w, sizes).value for e, v, w in zip(each, values, without, strict=True)] == [
+        True, True,
+    ]  # fmt: skip
+    left = abs(plain.value + 1) * max(abs(each[0] - 5) / 5, abs(each[1] - 4) / 4)
+    assert left > 0.01
+    low, high = plain.interval(0.95)
+    assert estimate.interval(0.95) == pytest.approx((low - left, high + left))
+    assert (estimate.value, estimate.error, estimate.df) == (plain.value, plain.error, plain.df)
+
+
+def test_no_more_is_left_than_was_corrected() -> None:
+    estimate, _ = difference(np.array([0.0, 1.0]), np.array([[0.1, 0.2], [1.1, 1.3]]), np.ones(2))
+    plain = corrected(1.0, np.array([1.0, 1.1]), np.ones(2))
+    assert estimate.interval(0.5)[1] - plain.interval(0.5)[1] == pytest.approx(abs(1 - plain.value))
