@@ -211,7 +211,7 @@ def _relative(direction: Direction, difference: Difference) -> str:
     if not value:
         return "no change"
     percent = 100 * abs(value / difference.unbiased)
-    return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[value < 0]}"
+    return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[bool(value < 0)]}"
 
 
 def _remarks(found: Sequence[Compared]) -> list[str]:

@@ -15,6 +15,7 @@ from evalkit.results.comparison_record import ComparisonRecord, SideInfo
 from evalkit.results.summary import records
 
 SHOWN_SLICES = 10  # slices in the table of those that moved most
+SHOWN_UNCHANGED = 3  # of these, slices that are not gated and of which it is not sure that they have changed
 SHOWN_PROMPTS = 9  # prompts in the table of those that moved most
 OF_A_METRIC = 3  # of them
 CAPTION = 60  # characters of a caption
@@ -136,7 +137,8 @@ def _slices(comparison: ComparisonRecord) -> Iterator[Listing]:
     if ranked.empty:
         return
     directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
-    shown = records(ranked.head(SHOWN_SLICES)[slices.columns])
+    sure = int((ranked["unsettled"] | ranked["changed"] | ranked["gated"]).sum())
+    shown = records(ranked.head(min(SHOWN_SLICES, sure + SHOWN_UNCHANGED))[slices.columns])
     yield Listing(
         columns=[
             [Quantity("name", "slice", "word"), Quantity("metric", "metric", "word")],

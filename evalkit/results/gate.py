@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.report.numbers import number, places
 from evalkit.results.comparable import Reason
 from evalkit.settings import conf_dir
 from evalkit.slices import standard
@@ -358,8 +359,9 @@ def decided(estimate: Estimate, margin: float, direction: Direction, level: floa
         low, high = -high, -low
     if math.isnan(low) or math.isnan(high):
         return "INSUFFICIENT_EVIDENCE", "there is no interval of the difference"
-    what, end = ("change", f"±{margin:.3g}") if both else ("damage", f"{margin:.3g}")
-    span = f"the interval of the {what}, {low:.3g} to {high:.3g},"
+    digits = places(high - low, margin)
+    what, end = "change" if both else "damage", f"{'±' * both}{number(margin, digits)}"
+    span = f"the interval of the {what}, {number(low, digits)} to {number(high, digits)},"
     if low > margin or (both and high < -margin):
         return "BREACH", f"{span} lies beyond the margin {end}"
     if high <= margin and (not both or low >= -margin):

@@ -282,25 +282,25 @@ class TestJudge:
         [
             (
                 student(0.0, 0.1, 99), 100, {}, "PASS",
-                "the interval of the damage, -0.198 to 0.198, lies within the margin 0.2",
+                "the interval of the damage, -0.198 to 0.198, lies within the margin 0.200",
             ),
             (
                 student(0.5, 0.1, 99), 100, {}, "BREACH",
-                "the interval of the damage, 0.302 to 0.698, lies beyond the margin 0.2",
+                "the interval of the damage, 0.302 to 0.698, lies beyond the margin 0.200",
             ),
             (
                 student(0.1, 0.2, 99), 100, {}, "INSUFFICIENT_EVIDENCE",
-                "the interval of the damage, -0.297 to 0.497, holds the margin 0.2: "
+                "the interval of the damage, -0.297 to 0.497, holds the margin 0.200: "
                 "with no change about 787 prompts are needed, and there are 100",
             ),
             (
                 student(0.05, 0.1, 299), 300, {}, "INSUFFICIENT_EVIDENCE",
-                "the interval of the damage, -0.147 to 0.247, holds the margin 0.2: "
+                "the interval of the damage, -0.147 to 0.247, holds the margin 0.200: "
                 "with no change about 591 prompts are needed, and there are 300",
             ),
             (
                 student(0.15, 0.05, 99), 100, {}, "INSUFFICIENT_EVIDENCE",
-                "the interval of the damage, 0.0508 to 0.249, holds the margin 0.2: "
+                "the interval of the damage, 0.051 to 0.249, holds the margin 0.200: "
                 "with no change 52 prompts pass in 80% of comparisons, and there are 100",
             ),
             (student(0.0, 0.1, 28), 29, {}, "INSUFFICIENT_EVIDENCE", "29 prompts, and the gate asks for at least 30"),
