@@ -14,7 +14,7 @@ import pandas as pd
 
 from evalkit.errors import EvalkitError, reason
 from evalkit.progress import progress
-from evalkit.results import differences, moved, pairing, sliced
+from evalkit.results import differences, moved, pairing, sliced, verdicts
 from evalkit.results import gate as gates
 from evalkit.results.comparison import Comparison
 from evalkit.results.comparison_record import METRICS, MOVED, SLICES
@@ -72,7 +72,7 @@ def compare(
     reasons = [*shared.reasons, *pairing.differing(baseline, candidate, gate.may_differ)]
     random = pairing.random_networks(sides)
     identical = pairing.identical(baseline, candidate, ids)
-    outcome, why, warnings = gates.decide(metrics, slices, gate, reasons, random, allow_random, identical)
+    outcome, why, warnings = verdicts.decide(metrics, slices, gate, reasons, random, allow_random, identical)
     record = sides[0].record
     return Comparison(
         outcome=outcome,

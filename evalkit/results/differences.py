@@ -12,7 +12,7 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
 from evalkit.results import gate as gates
-from evalkit.results import recompute
+from evalkit.results import recompute, verdicts
 from evalkit.results.gate import Direction, Gate, Limit
 from evalkit.results.pairing import Side, identical
 from evalkit.results.scored import NO_PAIRS, Pair, select, usable_ids
@@ -312,7 +312,7 @@ def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
     if one.limit is None or one.material is None:
         return {"mde": difference.estimate.detectable(gate.level, gate.power)}
     margin = gates.absolute(one.limit.margin, difference.unbiased)
-    said = gates.judge(
+    said = verdicts.judge(
         one.limit, margin, one.direction, difference.estimate, difference.n, gate, difference.note,
         one.material.identical,
     )  # fmt: skip

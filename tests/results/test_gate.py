@@ -19,10 +19,12 @@ import yaml
 from evalkit import metrics as own_metrics
 from evalkit.errors import EvalkitError
 from evalkit.results import gate as gates
+from evalkit.results import verdicts
 from evalkit.results.comparable import Reason
 from evalkit.results.comparison_record import METRICS, SLICES
 from evalkit.results.frames import typed
-from evalkit.results.gate import Direction, Gate, Judged, Limit, Margin, Tier, Verdict
+from evalkit.results.gate import Direction, Gate, Limit, Margin, Tier, Verdict
+from evalkit.results.verdicts import Judged
 from evalkit.settings import conf_dir
 from evalkit.stats.estimate import Estimate, student
 from evalkit.stats.paired import share_difference
@@ -232,7 +234,7 @@ def judged(
     limit: Limit = FAD,
     **more: Any,
 ) -> Judged:
-    return gates.judge(limit, margin, direction, estimate, n, Gate({}), **more)
+    return verdicts.judge(limit, margin, direction, estimate, n, Gate({}), **more)
 
 
 class TestJudge:
@@ -355,11 +357,11 @@ class TestJudge:
     def test_a_truth_at_the_margin_is_misjudged_in_a_fortieth_of_cases(self, truth: float, verdict: Verdict) -> None:
         draws = np.random.default_rng(1).normal(truth, 1, (4000, 40))
         means, errors = draws.mean(axis=1), draws.std(axis=1, ddof=1) / math.sqrt(40)
-        verdicts = [
-            gates.decided(student(mean, error, 39), truth, "lower", 0.95)[0]
+        found = [
+            verdicts.decided(student(mean, error, 39), truth, "lower", 0.95)[0]
             for mean, error in zip(means, errors, strict=True)
         ]
-        assert scipy.stats.binomtest(verdicts.count(verdict), 4000, 0.025).pvalue > 1e-3
+        assert scipy.stats.binomtest(found.count(verdict), 4000, 0.025).pvalue > 1e-3
 
 
 def metrics_frame(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -392,7 +394,7 @@ def decide(rows: Sequence[dict[str, Any]], gate: Gate = BOTH, **more: Any) -> tu
     given = {
         "slices": slices_frame(), "reasons": [], "random": [], "allow_random": False, "identical": False, **more
     }  # fmt: skip
-    return gates.decide(metrics=metrics_frame(*rows), gate=gate, **given)
+    return verdicts.decide(metrics=metrics_frame(*rows), gate=gate, **given)
 
 
 class TestDecide:
