@@ -274,9 +274,9 @@ def measure_whole(keep: Path | None) -> Iterator[Row]:
 def outcome(found: Sequence[tuple[str, Direction, Estimate]]) -> tuple[str, bool]:
     """What a gate of margin 0 decides on critical metrics, and whether any of them is a BREACH."""
     gate = Gate(metrics={name: LIMIT for name, _, _ in found})
-    rows = []
+    rows: list[Row] = []
     for name, direction, estimate in found:
-        about = {"metric": name, "title": name, "verdict": verdict(estimate, 0.0, direction)}
+        about: Row = {"metric": name, "title": name, "verdict": verdict(estimate, 0.0, direction)}
         about["p_breach"] = verdicts.p_of_breach(estimate, 0.0, direction)
         rows.append({column: "" if kind == "str" else 0 for column, kind in METRICS.items()} | about)
     none = typed(pd.DataFrame(columns=list(SLICES)), SLICES)

@@ -215,10 +215,11 @@ def moved_for_kad(shape: str, margin: float, metric: KAD, d: int = 8) -> tuple[S
 def gaussian_kad(one: Gaussian, other: Gaussian, metric: KAD) -> float:
     """KAD of two Gaussians, whose kernel means are known in closed form."""
     assert metric.bandwidth is not None
+    square = metric.bandwidth**2
 
     def alike(a: Gaussian, b: Gaussian) -> float:
-        apart, cov = a[0] - b[0], a[1] + b[1] + metric.bandwidth**2 * np.eye(len(a[0]))
-        scale = np.linalg.det(cov / metric.bandwidth**2) ** -0.5
+        apart, cov = a[0] - b[0], a[1] + b[1] + square * np.eye(len(a[0]))
+        scale = np.linalg.det(cov / square) ** -0.5
         return float(scale * np.exp(-apart @ np.linalg.solve(cov, apart) / 2))
 
     return metric.scale * (alike(one, one) + alike(other, other) - 2 * alike(one, other))
