@@ -41,7 +41,8 @@ DEFAULTS = """\
   that lacks variety: up to all of them with 200 prompts, and still one in six with 5,521. A margin that is a share of
   the FAD as it is measured, which few clips make too large, does the same for all others. evalkit's false PASSes are at
   2.5 % but for chance from 200 prompts on; with 50 they are up to 4.6 % where the margin is a share, because some of
-  the baseline's bias is left in it. BREACH is never wrong more often than it says.
+  the baseline's bias is left in it. A BREACH of FAD is wrong no more often than it says; one of a share of clips up to
+  3.5 %, since Tango's interval is one for many prompts.
 - **`least_n`** is 50 for FAD and its like, and 100 for KLD and CLAP score: where few prompts get much worse, 50 of them
   may hold none, and up to 7 % pass; with 200 it is 2.5 % but for chance. Shares pass next to nothing with so few.
 - **Margins**: where nothing has changed, all of MusicCaps (5,521 prompts) gives a PASS of each single metric in 95 % of
