@@ -114,7 +114,7 @@ class Sums:
                 note = ALL_SAME if n > 1 else NO_OTHERS
         found = replace(found, estimate=estimate, method=method, note=note)
         if _several(self.results):
-            return _over_results(found, values, self.results)
+            return _over_results(found, values, self.results, self.bounds)
         swapped = _swapped_ratio(sides[0], sides[1], swaps)
         if discordant is not None and all(len(sums) == 1 for sums, _ in sides):
             return replace(found, swapped=swapped, p=paired.mcnemar(*discordant), test="McNemar's exact")
@@ -173,7 +173,7 @@ class Sets:
         which = jackknife.groups(ids, min(number, LEFT_OUT_OF_PARTS) if part else number, seed)
         found = self._jackknife(found, which, pairs, measured)
         if _several(self.results):
-            return _over_results(found, values, self.results)
+            return _over_results(found, values, self.results, self.metric.bounds)
         if len(pairs[0]) == len(pairs[1]) and (moving if part else _subsets(measured)):
             swapped = self._moved(pairs, swaps) if part else self._swapped(pairs, swaps)
             test = "swaps, to first order" if part else "swaps"
@@ -226,8 +226,7 @@ class Sets:
             found = replace(found, unbiased=float(unbiased[0]))
         else:
             estimate = student(found.candidate - found.baseline, estimate.error, estimate.df)
-        low, high = self.metric.bounds
-        return replace(found, estimate=_within(estimate, low - high, high - low))
+        return replace(found, estimate=_within(estimate, self.metric.bounds))
 
     def without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
         """The value of a set without each group of prompts, (groups,).
@@ -419,14 +418,21 @@ def _several(results: tuple[Sequence[int], Sequence[int]]) -> bool:
 
 
 def _over_results(
-    difference: Difference, values: Sequence[np.ndarray], results: tuple[Sequence[int], Sequence[int]]
+    difference: Difference,
+    values: Sequence[np.ndarray],
+    results: tuple[Sequence[int], Sequence[int]],
+    bounds: tuple[float, float],
 ) -> Difference:
-    """Add the variance between the results of a side; the p-value is that of the interval."""
+    """Add the variance between the results of a side; the p-value is that of the interval.
+
+    Args:
+        bounds: between which all values lie.
+    """
     own = [
         [float(np.mean(sets)) for sets in np.split(side, np.cumsum(numbers)[:-1])]
         for side, numbers in zip(values, results, strict=True)
     ]
-    estimate = paired.with_runs(difference.estimate, own[0], own[1])
+    estimate = _within(paired.with_runs(difference.estimate, own[0], own[1]), bounds)
     method = f"{difference.method}, and the variance between results"
     return replace(difference, estimate=estimate, p=estimate.p(), test="t", method=method)
 
@@ -436,14 +442,15 @@ def _subsets(measured: Sequence[Sequence[Measured]]) -> bool:
     return all(one.subsets and one.resampled is not None for side in measured for one in side)
 
 
-def _within(estimate: Estimate, low: float, high: float) -> Estimate:
-    """The estimate with bounds that lie between those that a difference can have."""
+def _within(estimate: Estimate, bounds: tuple[float, float]) -> Estimate:
+    """The estimate with bounds that a difference of values between some others can have."""
+    most = bounds[1] - bounds[0]
 
-    def bounds(tail: float) -> tuple[float, float]:
+    def ends(tail: float) -> tuple[float, float]:
         lower, upper = estimate.bounds(tail)
-        return max(low, lower), min(high, upper)
+        return max(-most, lower), min(most, upper)
 
-    return replace(estimate, bounds=bounds)
+    return replace(estimate, bounds=ends)
 
 
 def _stacked(one: Features, other: Features) -> Features:

@@ -30,6 +30,7 @@ STATUS: Mapping[Outcome, int] = {"GO": 0, "NO-GO": 1, "INCONCLUSIVE": 2}  # exit
 MISTAKE = 4  # exit status for what cannot be compared at all
 
 LEAST_SWAPS, MOST_SWAPS = 99, 20_000
+SHOWN = 60  # characters of a value that a message repeats
 MARGINS = "a number, or a share of the baseline's value such as '5 %'"
 
 
@@ -206,7 +207,8 @@ def _value(hint: Any, value: Any, key: str) -> Any:
 
 
 def _is(value: Any) -> str:
-    return "holds nothing" if value is None else f"is {value!r}"
+    shown = repr(value)
+    return "holds nothing" if value is None else f"is {shown if len(shown) <= SHOWN else f'{shown[:SHOWN]}…'}"
 
 
 def _due(hint: Any) -> str:

@@ -284,6 +284,12 @@ def test_metrics_that_are_no_function_of_a_distribution_are_not_corrected(tmp_pa
     assert -1 <= low < found.estimate.value < high <= 1
 
 
+def test_several_results_differ_by_no_more_than_shares_can(tmp_path: Path) -> None:
+    none, every = of_values(tmp_path, "silence_share", np.zeros(50), np.ones(50))
+    found = of(none, [none, every], "silence_share")
+    assert found.estimate.value == 0.5 and found.estimate.interval(0.95) == (-1.0, 1.0)
+
+
 def test_several_results_of_a_side_widen_the_interval_by_what_they_differ(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     before = [rng.standard_normal((1, 40)) + shift for shift in (0.0, 1.0)]
