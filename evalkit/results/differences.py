@@ -28,6 +28,7 @@ CORRECTED = "jackknife, corrected for bias"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
 SWAPS = 2000  # whose weights are in memory at once
+UNSEEN = 0.01  # of the prompts, that may have a value on one side only where nothing else speaks against a PASS
 ROUNDING = 1e-12  # a share of a value that is nothing but rounding
 NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
 
@@ -315,6 +316,10 @@ def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
         one.limit, margin, one.direction, difference.estimate, difference.n, gate, difference.note,
         one.material.identical,
     )  # fmt: skip
+    apart = one.material.left_out
+    if said.verdict == "PASS" and apart > UNSEEN * (apart + len(one.material.ids)):  # these may be the worst
+        why = f"{apart:,} prompts have a value on one side only, of which nothing is known"
+        said = replace(said, verdict="INSUFFICIENT_EVIDENCE", reason=why)
     return {
         "margin": margin,
         "p_breach": said.p_breach,

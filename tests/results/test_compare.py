@@ -347,6 +347,22 @@ def test_only_prompts_of_both_sides_count(tmp_path: Path) -> None:
     assert row["candidate"] == pytest.approx(values(2)["kld"][0, : N - 20].mean())
 
 
+@pytest.mark.parametrize(("without", "outcome"), [(1, "GO"), (3, "INCONCLUSIVE")])
+def test_prompts_without_a_value_on_one_side_are_held_against_a_pass(
+    tmp_path: Path, without: int, outcome: str
+) -> None:
+    one = np.random.default_rng(0).normal(1, 0.1, (1, 200))
+    items = np.stack([one + np.random.default_rng(1).normal(0, 0.1, (1, 200)), np.ones((1, 200))], axis=-1)
+    items[0, :without] = 0  # neither sum nor count, as of clips in which nothing can be measured
+    sides = side(tmp_path, "a", {"kld": one}), side(tmp_path, "b", {"kld": items})
+    made = compared(sides, gate_of({"kld": limit(0.5)}))
+    assert made.outcome == outcome and metric(made, "kld")["n"] == 200 - without
+    if outcome != "GO":
+        assert made.reasons == [
+            "KLD: INSUFFICIENT_EVIDENCE: 3 prompts have a value on one side only, of which nothing is known"
+        ]
+
+
 def test_several_results_of_a_side_are_clusters(tmp_path: Path) -> None:
     candidates = [
         side(tmp_path, f"b{i}", values(i, damage), features(i, damage), tags=tags())
