@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +34,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
             os.chmod(temporary, 0o644)  # mkstemp makes it private
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):  # an interrupt may come when the file has its name already
+                os.unlink(temporary)
             raise
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -192,3 +192,16 @@ def test_identity_holds_version_and_fields_but_no_labels(tmp_path: Path) -> None
     assert identity(Part(1, "x"), cache) == identity(Part(1, "y"), cache)
     assert identity(Part(1), cache) != identity(Part(2), cache)
     assert identity({"p": [Part(1)]}, cache)["p"][0]["version"] == 3
+
+
+def test_an_interrupt_after_a_file_was_written_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def interrupted(source: str, target: Path) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(tmp_path / "x", lambda file: file.write(b"1"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
