@@ -73,12 +73,14 @@ def compare(
     random = pairing.random_networks(sides)
     identical = pairing.identical(baseline, candidate, ids)
     outcome, why, warnings = verdicts.decide(metrics, slices, gate, reasons, random, allow_random, identical)
+    if unusable := shared.total - shared.left_out - len(ids):
+        warnings.append(f"left out, without clips that can be used on every side: {unusable:,} prompts")
     record = sides[0].record
     return Comparison(
         outcome=outcome,
         reasons=why,
         warnings=warnings,
-        remarks=[*pairing.remarks(baseline, candidate), *_remarks(found)],
+        remarks=[*pairing.remarks(baseline, candidate), *_remarks(found, gate)],
         baseline=[pairing.info(side) for side in baseline],
         candidate=[pairing.info(side) for side in candidate],
         dataset=record.prompts_info.dataset,
@@ -214,9 +216,12 @@ def _relative(direction: Direction, difference: Difference) -> str:
     return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[bool(value < 0)]}"
 
 
-def _remarks(found: Sequence[Compared]) -> list[str]:
+def _remarks(found: Sequence[Compared], gate: Gate) -> list[str]:
     """What a reader of the table must know."""
     said = []
+    measured = [one.name for one in found]
+    if absent := [n for n, limit in gate.metrics.items() if limit.tier == "critical" and n not in measured]:
+        said.append(f"critical in the gate, and measured in no result: {', '.join(absent)}")
     if titles := [one.title for one in found if one.difference and one.difference.method.startswith(CORRECTED)]:
         said.append(RAW.format(titles=", ".join(titles)))
     return said

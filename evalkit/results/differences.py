@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,6 @@ CORRECTED = "jackknife, corrected for bias"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
 SWAPS = 2000  # whose weights are in memory at once
-UNSEEN = 0.01  # of the prompts, that may have a value on one side only where nothing else speaks against a PASS
 ROUNDING = 1e-12  # a share of a value that is nothing but rounding
 NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
 
@@ -48,6 +47,7 @@ class Difference:
         note: why there is no interval; empty where there is one.
         unbiased: the baseline's value without the bias that few prompts give it, of which relative margins are shares.
         parts: whether parts of the prompts can be compared by swaps too.
+        scaled: gives the difference of the candidate's value from so many times the baseline's; None for same clips.
     """
 
     baseline: float
@@ -61,6 +61,7 @@ class Difference:
     note: str
     unbiased: float
     parts: bool = True
+    scaled: Callable[[float], Estimate] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,14 @@ class Sums:
             method = "paired means, Student's t and Hall's"
             if math.isnan(estimate.bounds(0.025)[0]):
                 note = ALL_SAME if n > 1 else NO_OTHERS
-        found = replace(found, estimate=estimate, method=method, note=note)
+        (sums, counts), other = sides
+        found = replace(
+            found,
+            estimate=estimate,
+            method=method,
+            note=note,
+            scaled=lambda times: paired.mean_difference((times * sums, counts), other),
+        )
         if _several(self.results):
             return _over_results(found, values, self.results, self.bounds)
         swapped = _swapped_ratio(sides[0], sides[1], swaps)
@@ -223,11 +231,16 @@ class Sets:
         estimate, unbiased = jackknife.difference(values, without, sizes)
         if not estimate.error > ROUNDING * np.abs(without).max():
             return replace(found, note=NOTHING_MOVES)
+
+        def scaled(times: float) -> Estimate:
+            factors = np.array([times, 1.0])
+            one, _ = jackknife.difference(factors * values, factors[:, None] * without, sizes)
+            return one if corrected else student(values[1] - times * values[0], one.error, one.df)
+
         if corrected:
-            found = replace(found, unbiased=float(unbiased[0]))
-        else:
-            estimate = student(found.candidate - found.baseline, estimate.error, estimate.df)
-        return replace(found, estimate=_within(estimate, self.metric.bounds))
+            lowest, highest = self.metric.bounds
+            found = replace(found, unbiased=min(max(float(unbiased[0]), lowest), highest))
+        return replace(found, estimate=_within(scaled(1.0), self.metric.bounds), scaled=scaled)
 
     def without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
         """The value of a set without each group of prompts, (groups,).
@@ -311,13 +324,14 @@ def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
     """What the gate says of a difference, by the columns of frames; without a limit only what can be seen."""
     if one.limit is None or one.material is None:
         return {"mde": difference.estimate.detectable(gate.level, gate.power)}
-    margin = gates.absolute(one.limit.margin, difference.unbiased)
+    margin, estimate = gates.absolute(one.limit.margin, difference.unbiased), difference.estimate
+    if one.limit.margin.relative and difference.scaled:
+        estimate = _of_a_share(difference, difference.scaled, one.limit.margin.amount, margin, one.direction)
     said = verdicts.judge(
-        one.limit, margin, one.direction, difference.estimate, difference.n, gate, difference.note,
-        one.material.identical,
-    )  # fmt: skip
+        one.limit, margin, one.direction, estimate, difference.n, gate, difference.note, one.material.identical
+    )
     apart = one.material.left_out
-    if said.verdict == "PASS" and apart > UNSEEN * (apart + len(one.material.ids)):  # these may be the worst
+    if said.verdict == "PASS" and apart:  # these may be the worst
         why = f"{apart:,} prompts have a value on one side only, of which nothing is known"
         said = replace(said, verdict="INSUFFICIENT_EVIDENCE", reason=why)
     return {
@@ -328,6 +342,37 @@ def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
         "verdict": said.verdict,
         "reason": said.reason,
     }
+
+
+def _of_a_share(
+    difference: Difference, scaled: Callable[[float], Estimate], share: float, margin: float, direction: Direction
+) -> Estimate:
+    """The difference, as unsure as it is together with a margin that is a share of the baseline's value.
+
+    That value is measured as well, on the same prompts: that the candidate's is at most so many times the baseline's
+    is judged as one difference.
+
+    Args:
+        margin: the same in the metric's own unit.
+    """
+    share = math.copysign(share, difference.unbiased)
+    above, below = _moved_by(scaled(1 + share), margin), _moved_by(scaled(1 - share), -margin)
+    if direction != "same":
+        return above if direction == "lower" else below
+
+    def either(tail: float) -> tuple[float, float]:
+        lows, highs = zip(above.bounds(tail), below.bounds(tail), strict=True)
+        return min(lows), max(highs)
+
+    return replace(above if above.error >= below.error else below, value=difference.estimate.value, bounds=either)
+
+
+def _moved_by(estimate: Estimate, by: float) -> Estimate:
+    def bounds(tail: float) -> tuple[float, float]:
+        low, high = estimate.bounds(tail)
+        return low + by, high + by
+
+    return replace(estimate, value=estimate.value + by, bounds=bounds)
 
 
 def material(
@@ -368,7 +413,7 @@ def material(
         )
     made = recompute.rebuilt(info, allow)
     pairs = [recompute.pairs_of(side.record, side.row, metric) for side in sides]
-    each = [set(usable_ids([pair])) for result in pairs for pair in result]
+    each = [_with_frames(pair) for result in pairs for pair in result]
     common, known = ([i for i in ids if which(i in usable for usable in each)] for which in (all, any))
     if not common:
         raise EvalkitError(NO_PROMPT)
@@ -383,6 +428,14 @@ def material(
         identical=identical(baseline, candidate, common),
         groups=groups,
     )
+
+
+def _with_frames(pair: Pair) -> set[str]:
+    """The ids of which neither side is too short for a single frame."""
+    empty = {
+        i for one in pair if one is not None for i, value in zip(one.ids, one.values, strict=True) if not len(value)
+    }
+    return set(usable_ids([pair])) - empty
 
 
 def _common_parts(
@@ -439,7 +492,13 @@ def _over_results(
     ]
     estimate = _within(paired.with_runs(difference.estimate, own[0], own[1]), bounds)
     method = f"{difference.method}, and the variance between results"
-    return replace(difference, estimate=estimate, p=estimate.p(), test="t", method=method)
+    of_prompts = difference.scaled
+
+    def scaled(times: float) -> Estimate:
+        assert of_prompts is not None
+        return paired.with_runs(of_prompts(times), [times * value for value in own[0]], own[1])
+
+    return replace(difference, estimate=estimate, p=estimate.p(), test="t", method=method, scaled=of_prompts and scaled)
 
 
 def _subsets(measured: Sequence[Sequence[Measured]]) -> bool:

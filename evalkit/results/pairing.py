@@ -272,7 +272,8 @@ def paired(sides: Sequence[Side], common_prompts: bool) -> Paired:
     total = len(dict.fromkeys(id for each in every for id in each))
     reasons = [] if common_prompts else _reasons(first, others, OF_PROMPTS)
     if not ids:
-        raise EvalkitError("the baseline and the candidate have no prompt in common: run them on the same prompts")
+        why = "; ".join(reason.text for reason in _reasons(first, others, OF_PROMPTS))
+        raise EvalkitError(f"the baseline and the candidate have no prompt with its reference in common: {why}")
     reasons += _reasons(first, others, OF_CLIPS)
     usable = set.intersection(*(_whole(side) for side in sides))
     chosen = [id for id in ids if id in usable]

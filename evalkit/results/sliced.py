@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, failure
 from evalkit.progress import progress
 from evalkit.results.comparison_record import SLICES
 from evalkit.results.differences import Compared, Difference, Sets, changes, judged
@@ -94,6 +94,8 @@ def _sliced(one: Compared, group: Group, ids: Sequence[str], swaps: np.ndarray, 
         return _Sliced(group, one, gated, one.material.of(own, own_swaps))
     except EvalkitError as error:
         return _Sliced(group, one, gated, reason=str(error))
+    except Exception as error:  # a metric may be anybody's code
+        return _Sliced(group, one, gated, reason=failure(f"metric.{one.name}", error))
 
 
 def _adjusted(found: Sequence[Difference | None]) -> np.ndarray:
@@ -106,7 +108,7 @@ def _adjusted(found: Sequence[Difference | None]) -> np.ndarray:
         result[list(swapped)] = permutation.max_t(statistics[0], statistics[1:])
     if others:
         result[list(others)] = permutation.holm(np.array(list(others.values())))
-    return result
+    return np.minimum(1.0, 2 * result) if swapped and others else result  # two families of tests
 
 
 def _standardised(swapped: np.ndarray) -> np.ndarray:

@@ -102,9 +102,12 @@ def decided(estimate: Estimate, margin: float, direction: Direction, level: floa
 
 
 def p_of_breach(estimate: Estimate, margin: float, direction: Direction) -> float:
-    """Compute the p-value of a damage of at most a margin: one-sided, or two-sided where neither way is better."""
+    """Compute the one-sided p-value of a damage of at most a margin; of the worse way where neither is better.
+
+    A difference cannot lie beyond both ends, so that this is as often wrong as that of one.
+    """
     if direction == "same":
-        return min(1.0, 2 * min(estimate.p_above(margin), estimate.p_below(-margin)))
+        return min(estimate.p_above(margin), estimate.p_below(-margin))
     return estimate.p_above(margin) if direction == "lower" else estimate.p_below(-margin)
 
 

@@ -176,8 +176,11 @@ def with_runs(estimate: Estimate, baseline_values: Sequence[float], candidate_va
     df = (prompts + runs) ** 2 / ((prompts**2 / estimate.df if prompts else 0.0) + runs**2 / (k + m - 2))
     both = student(estimate.value, math.sqrt(prompts + runs), df)
 
+    alone = student(estimate.value, estimate.error, estimate.df)
+
     def ends(tail: float) -> tuple[float, float]:
-        lows, highs = zip(estimate.bounds(tail), both.bounds(tail), strict=True)
-        return float(np.min(lows)), float(np.max(highs))
+        # by what the estimate's own bounds are wider than Student's, these are too
+        (low, high), (own_low, own_high), (t_low, t_high) = (x.bounds(tail) for x in (both, estimate, alone))
+        return low - max(0.0, t_low - own_low), high + max(0.0, own_high - t_high)
 
     return Estimate(both.value, both.error, df, ends)

@@ -347,7 +347,7 @@ def test_only_prompts_of_both_sides_count(tmp_path: Path) -> None:
     assert row["candidate"] == pytest.approx(values(2)["kld"][0, : N - 20].mean())
 
 
-@pytest.mark.parametrize(("without", "outcome"), [(1, "GO"), (3, "INCONCLUSIVE")])
+@pytest.mark.parametrize(("without", "outcome"), [(0, "GO"), (3, "INCONCLUSIVE")])
 def test_prompts_without_a_value_on_one_side_are_held_against_a_pass(
     tmp_path: Path, without: int, outcome: str
 ) -> None:
@@ -361,6 +361,21 @@ def test_prompts_without_a_value_on_one_side_are_held_against_a_pass(
         assert made.reasons == [
             "KLD: INSUFFICIENT_EVIDENCE: 3 prompts have a value on one side only, of which nothing is known"
         ]
+
+
+def test_a_margin_that_is_a_share_is_as_unsure_as_the_baseline(tmp_path: Path) -> None:
+    """The candidate is the baseline moved farther by just the margin: their difference varies far less than it."""
+    rng, passed, d, n = np.random.default_rng(0), 0, 8, 50
+    for trial in range(25):
+        reference, own = rng.standard_normal((2, n, 4, d))
+        direction = np.eye(d)[0]
+        moved = {"a": own + direction * 0.3, "b": own + direction * 0.3 * np.sqrt(1.05)}
+        sides = [
+            side(tmp_path / str(trial), name, {}, {"fad": (clips[None], reference)}) for name, clips in moved.items()
+        ]
+        gate = gate_of({"fad": Limit("critical", Margin(0.05, relative=True), least_n=2)})
+        passed += metric(compared(sides, gate), "fad")["verdict"] == "PASS"
+    assert passed <= 3
 
 
 def test_several_results_of_a_side_are_clusters(tmp_path: Path) -> None:

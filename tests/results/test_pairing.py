@@ -268,7 +268,7 @@ class TestPaired:
     ) -> None:
         sides = [one(), one(change())]
         if not left:
-            with pytest.raises(EvalkitError, match="no prompt in common"):
+            with pytest.raises(EvalkitError, match="no prompt with its reference in common"):
                 pairing.paired(sides, common)
             return
         found = pairing.paired(sides, common)
@@ -277,7 +277,7 @@ class TestPaired:
         assert len(found.reasons) == (0 if common else 1)
 
     def test_sides_that_share_no_prompt(self) -> None:
-        with pytest.raises(EvalkitError, match="no prompt in common: run them on the same prompts"):
+        with pytest.raises(EvalkitError, match="no prompt with its reference in common"):
             pairing.paired([one(only(made(), ["p1"])), one(only(made(), ["p2"]))], common_prompts=True)
 
     @pytest.mark.parametrize(("bad", "name"), [(1, "candidate"), (0, "baseline")])
