@@ -365,11 +365,11 @@ def test_prompts_without_a_value_on_one_side_are_held_against_a_pass(
 
 def test_a_margin_that_is_a_share_is_as_unsure_as_the_baseline(tmp_path: Path) -> None:
     """The candidate is the baseline moved farther by just the margin: their difference varies far less than it."""
-    rng, passed, d, n = np.random.default_rng(0), 0, 8, 50
+    rng, passed, d, n = np.random.default_rng(0), 0, 16, 50
     for trial in range(25):
         reference, own = rng.standard_normal((2, n, 4, d))
         direction = np.eye(d)[0]
-        moved = {"a": own + direction * 0.3, "b": own + direction * 0.3 * np.sqrt(1.05)}
+        moved = {"a": own + direction * 0.14, "b": own + direction * 0.14 * np.sqrt(1.05)}
         sides = [
             side(tmp_path / str(trial), name, {}, {"fad": (clips[None], reference)}) for name, clips in moved.items()
         ]
