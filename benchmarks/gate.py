@@ -99,14 +99,21 @@ def fad(shape: str, margin: float, noise: str, n: int, number: int, keep: Path |
     row["plain"] = {name: uncorrected[name] for name in ("bias", "breach", "pass", "standard_deviation")}
     baselines = np.array([one[0] for one in unbiased])
     row["baseline"] = {"population": case.fad, "raw": each[:, 0, 0].mean(), "corrected": baselines.mean()}
-    # margins that are a share of the measured baseline, with and without its bias
-    for name, measured in (("raw", each[:, 0, 0]), ("corrected", baselines)):
-        of = [gates.absolute(Margin(margin, relative=True), float(value)) for value in measured]
-        said = [verdict(e, m, "lower") for e, m in zip(estimates, of, strict=True)]
-        row["baseline"] |= {f"{name}_breach": said.count("BREACH"), f"{name}_pass": said.count("PASS")}
+    # margins that are a share of the measured baseline: of its FAD as it is, and judged with it as one difference
     raw = [gates.absolute(Margin(margin, relative=True), float(value)) for value in each[:, 0, 0]]
-    row["baseline"]["plain_pass"] = [verdict(e, m, "lower") for e, m in zip(plain, raw, strict=True)].count("PASS")
+    times = np.array([1 + margin, 1.0])
+    together = [compared(times * one, sizes)[0] for one in each]
+    for name, said in (
+        ("plain", [verdict(e, m, "lower") for e, m in zip(plain, raw, strict=True)]),
+        ("raw", [verdict(e, m, "lower") for e, m in zip(estimates, raw, strict=True)]),
+        ("corrected", [verdict(e, 0.0, "lower") for e in together]),
+    ):
+        row["baseline"] |= {f"{name}_breach": said.count("BREACH"), f"{name}_pass": said.count("PASS")}
     if shape == "same":
+        for share in MARGINS:
+            factors = np.array([1 + share, 1.0])
+            said = [verdict(compared(factors * one, sizes)[0], 0.0, "lower") for one in each]
+            row["passes"][f"{share * case.fad:g}"] = said.count("PASS")
         both = each[:, 0]
         row["saves"] = float(both.var(axis=0, ddof=1).sum() / (both[:, 1] - both[:, 0]).var(ddof=1))
     return row

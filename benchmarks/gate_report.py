@@ -40,9 +40,9 @@ DEFAULTS = """\
 - **FAD is compared without its bias.** The plain difference of two FADs, at equal numbers of clips, lets a model pass
   that lacks variety: up to all of them with 200 prompts, and still one in six with 5,521. A margin that is a share of
   the FAD as it is measured, which few clips make too large, does the same for all others. evalkit's false PASSes are at
-  2.5 % but for chance from 200 prompts on; with 50 they are up to 4.6 % where the margin is a share, because some of
-  the baseline's bias is left in it. A BREACH of FAD is wrong no more often than it says; one of a share of clips up to
-  3.5 %, since Tango's interval is one for many prompts.
+  2.5 % or below, but for chance. With 50 prompts they are far below: the interval then holds what is unsure of the
+  baseline and what may be left of its bias. A BREACH of FAD is wrong no more often than it says; one of a share of
+  clips up to 3.5 %, since Tango's interval is one for many prompts.
 - **`least_n`** is 50 for FAD and its like, and 100 for KLD and CLAP score: where few prompts get much worse, 50 of them
   may hold none, and up to 7 % pass; with 200 it is 2.5 % but for chance. Shares pass next to nothing with so few.
 - **Margins**: where nothing has changed, all of MusicCaps (5,521 prompts) gives a PASS of each single metric in 95 % of
@@ -84,8 +84,9 @@ jackknife states, by that standard deviation.
 
 FAD_RELATIVE = """\
 A margin that is a share of the baseline's FAD must be one of its FAD without bias: few clips make it larger than it is
-({few:.3f} at {least} prompts, for {population:.3f}), and what is allowed with it. With the truth at {margin:.0%} of
-{population:.3f} and such a share of the measured baseline as the margin:
+({few:.3f} at {least} prompts, for {population:.3f}), and what is allowed with it. And that FAD is measured, too:
+evalkit judges whether the candidate's is at most so many times the baseline's as one difference. With the truth at
+{margin:.0%} of {population:.3f} and such a share as the margin:
 """
 
 GROUPS = """\
@@ -232,7 +233,7 @@ def fad(record: Row) -> list[str]:
     chosen = [r for r in order if r["shape"] == "shifted" and r["margin"] and r["noise"] == "shared"]
     lines += [FAD_RELATIVE.format(margin=chosen[-1]["margin"], **about)]
     lines += table(
-        ["Truth", "Prompts", "FAD of the baseline", "… corrected", "PASS, a share of FAD, %", "… of the corrected, %"],
+        ["Truth", "Prompts", "FAD of the baseline", "… corrected", "PASS, a share of FAD, %", "evalkit's PASS, %"],
         (
             [
                 f"{r['margin']:.0%}",
