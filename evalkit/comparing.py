@@ -17,6 +17,7 @@ from evalkit.results import compare as reading
 from evalkit.results import gate, pairing
 from evalkit.results.comparison import Comparison
 from evalkit.results.folders import MANIFEST
+from evalkit.results.loading import with_row
 from evalkit.results.result import Result
 from evalkit.sharing import OptionsFile
 from evalkit.store.runs import RunFolder
@@ -102,9 +103,7 @@ def opened(one: Given, more: Sequence[str]) -> Part:
     """Load a result, or read a file of options, with the row that is asked for behind "::"."""
     if isinstance(one, Result):
         return _with_row(one, None)
-    text, row = str(one), ""
-    if not Path(text).expanduser().exists():
-        text, _, row = text.partition("::")
+    text, row = with_row(str(one))
     path = Path(text).expanduser()
     if not text or not path.exists():
         raise EvalkitError(f"'{text}' does not exist: give the folder of a result, or a file of options of evalkit run")

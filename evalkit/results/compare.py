@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,21 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.errors import EvalkitError, reason
+from evalkit.errors import EvalkitError
 from evalkit.progress import progress
-from evalkit.results import differences, moved, pairing, sliced, verdicts
 from evalkit.results import gate as gates
+from evalkit.results import moved, pairing, sliced, verdicts
+from evalkit.results.compared import Compared, changes, failed, judged
 from evalkit.results.comparison import Comparison
 from evalkit.results.comparison_record import METRICS, MOVED, SLICES
-from evalkit.results.differences import CORRECTED, Compared, Difference, Sums, changes
+from evalkit.results.differences import CORRECTED, Difference, Sums
 from evalkit.results.frames import typed
 from evalkit.results.gate import Direction, Gate
+from evalkit.results.material import material
 from evalkit.results.pairing import Side
 from evalkit.results.record import MetricInfo
 from evalkit.results.summary import unique_titles
 from evalkit.stats import paired, permutation
-
-log = logging.getLogger(__name__)
 
 RAW = (
     "{titles}: the difference is corrected for bias by the jackknife; that of the two values is not, and that both "
@@ -133,17 +132,16 @@ def _compared(
     if why := pairing.incomparable(sides, name):
         return replace(known, reason="; ".join(why))
     try:
-        material = differences.material(baseline, candidate, name, ids, (gate.groups, gate.seed), allow)
+        gathered = material(baseline, candidate, name, ids, (gate.groups, gate.seed), allow)
         numbers = {i: number for number, i in enumerate(ids)}
-        columns = [numbers[i] for i in material.ids]
+        columns = [numbers[i] for i in gathered.ids]
         own = swaps if len(columns) == len(ids) else swaps[:, columns]
-        difference = material.of(np.arange(len(columns)), own)
+        difference = gathered.of(np.arange(len(columns)), own)
     except EvalkitError as error:
         return replace(known, reason=str(error))
     except Exception as error:  # a metric may be anybody's code
-        log.info("metric.%s failed", name, exc_info=True)
-        return replace(known, reason=f"metric.{name}: {type(error).__name__}: {reason(error)}")
-    return replace(known, material=material, difference=difference)
+        return replace(known, reason=failed(name, error))
+    return replace(known, material=gathered, difference=difference)
 
 
 def _metric_row(one: Compared, gate: Gate) -> dict[str, Any]:
@@ -173,7 +171,7 @@ def _metric_row(one: Compared, gate: Gate) -> dict[str, Any]:
         "note": "\n".join(filter(None, [difference.note, _left_out(one)])),
         **_effect(one, difference),
     }
-    return row | differences.judged(one, difference, gate)
+    return row | judged(one, difference, gate)
 
 
 def _left_out(one: Compared) -> str:

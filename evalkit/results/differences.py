@@ -1,21 +1,16 @@
-"""How one metric differs between a baseline and a candidate, from the records of both."""
+"""How one metric differs between a baseline and a candidate, of all prompts or of some."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
-from evalkit.results import gate as gates
-from evalkit.results import recompute, verdicts
-from evalkit.results.gate import Direction, Gate, Limit
-from evalkit.results.pairing import Side, identical
-from evalkit.results.scored import NO_PAIRS, Pair, select, usable_ids
+from evalkit.results.scored import Pair, select
 from evalkit.stats import jackknife, paired, permutation
 from evalkit.stats.estimate import Estimate, student
 from evalkit.types import Features, Measured
@@ -23,7 +18,6 @@ from evalkit.types import Features, Measured
 NO_SUBSET = "no interval: too few prompts are left where some are left out ({why})"
 NO_OTHERS = "no interval: of a single prompt nothing is known of others"
 ALL_SAME = "no interval: all prompts differ by the same"
-NO_PROMPT = "no prompt has a value on both sides"
 CORRECTED = "jackknife, corrected for bias"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
@@ -269,9 +263,8 @@ class Sets:
             assert resampled is not None
             for start in range(0, len(swaps), SWAPS):
                 some = swaps[start : start + SWAPS]
-                change = np.concatenate(
-                    [some, 1 - some]
-                )  # of which prompts a side has the candidate's clip: both sides
+                # of which prompts a side has the candidate's clip: the baseline, then the candidate
+                change = np.concatenate([some, 1 - some])
                 weights = np.concatenate([1 - change, change], axis=1)
                 of_references = np.broadcast_to(1.0, change.shape) if fixed else weights
                 of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
@@ -290,175 +283,6 @@ class Sets:
             total += (after - before) / len(pairs[0])
         differences: np.ndarray = total.sum() - 2 * (swaps @ total)
         return differences
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One metric on both sides.
-
-    Attributes:
-        limit: what the gate says of it; None where it says nothing.
-        material, difference: None where there is none, for the `reason`.
-    """
-
-    name: str
-    title: str
-    direction: Direction
-    limit: Limit | None
-    material: Sums | Sets | None = None
-    difference: Difference | None = None
-    reason: str = ""
-
-
-def changes(direction: Direction) -> tuple[str, str]:
-    """What an increase and a decrease are called."""
-    words: dict[Direction, tuple[str, str]] = {
-        "same": ("higher", "lower"),
-        "higher": ("better", "worse"),
-        "lower": ("worse", "better"),
-    }
-    return words[direction]
-
-
-def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
-    """What the gate says of a difference, by the columns of frames; without a limit only what can be seen."""
-    if one.limit is None or one.material is None:
-        return {"mde": difference.estimate.detectable(gate.level, gate.power)}
-    margin, estimate = gates.absolute(one.limit.margin, difference.unbiased), difference.estimate
-    if one.limit.margin.relative and difference.scaled:
-        estimate = _of_a_share(difference, difference.scaled, one.limit.margin.amount, margin, one.direction)
-    said = verdicts.judge(
-        one.limit, margin, one.direction, estimate, difference.n, gate, difference.note, one.material.identical
-    )
-    apart = one.material.left_out
-    if said.verdict == "PASS" and apart:  # these may be the worst
-        why = f"{apart:,} prompts have a value on one side only, of which nothing is known"
-        said = replace(said, verdict="INSUFFICIENT_EVIDENCE", reason=why)
-    return {
-        "margin": margin,
-        "p_breach": said.p_breach,
-        "mde": said.mde,
-        "n_needed": said.n_needed,
-        "verdict": said.verdict,
-        "reason": said.reason,
-    }
-
-
-def _of_a_share(
-    difference: Difference, scaled: Callable[[float], Estimate], share: float, margin: float, direction: Direction
-) -> Estimate:
-    """The difference, as unsure as it is together with a margin that is a share of the baseline's value.
-
-    That value is measured as well, on the same prompts: that the candidate's is at most so many times the baseline's
-    is judged as one difference.
-
-    Args:
-        margin: the same in the metric's own unit.
-    """
-    share = math.copysign(share, difference.unbiased)
-    above, below = _moved_by(scaled(1 + share), margin), _moved_by(scaled(1 - share), -margin)
-    if direction != "same":
-        return above if direction == "lower" else below
-
-    def either(tail: float) -> tuple[float, float]:
-        lows, highs = zip(above.bounds(tail), below.bounds(tail), strict=True)
-        return min(lows), max(highs)
-
-    return replace(above if above.error >= below.error else below, value=difference.estimate.value, bounds=either)
-
-
-def _moved_by(estimate: Estimate, by: float) -> Estimate:
-    def bounds(tail: float) -> tuple[float, float]:
-        low, high = estimate.bounds(tail)
-        return low + by, high + by
-
-    return replace(estimate, value=estimate.value + by, bounds=bounds)
-
-
-def material(
-    baseline: Sequence[Side],
-    candidate: Sequence[Side],
-    metric: str,
-    ids: Sequence[str],
-    groups: tuple[int, int],
-    allow: Sequence[str] = (),
-) -> Sums | Sets:
-    """Gather what a metric's difference is computed from.
-
-    Args:
-        ids: the compared prompts; those of which a side has no value are left out.
-        groups: of prompts that are left out together in the jackknife: how many, and the seed.
-        allow: packages outside evalkit whose metrics may be imported.
-
-    Raises EvalkitError where a side has no value, and for a metric that cannot be computed again.
-    """
-    sides = [*baseline, *candidate]
-    info = baseline[0].record.metrics[metric]
-    if info.clip_by_clip and (unpaired := [side.row for side in sides if not side.info.paired]):
-        raise EvalkitError(f"{unpaired[0]}: {NO_PAIRS}")
-    if info.additive:
-        low, high = info.bounds
-        parts = [recompute.measure(side.record, side.row, metric, ids)[1] for side in sides]
-        common, some, arrays = _common_parts(metric, sides, [[one.parts for one in result] for result in parts], ids)
-        before, after = (np.concatenate(own, axis=1) for own in (arrays[: len(baseline)], arrays[len(baseline) :]))
-        results = [array.shape[1] for array in arrays]
-        return Sums(
-            ids=common,
-            left_out=some - len(common),
-            baseline=(before[0], before[1]),
-            candidate=(after[0], after[1]),
-            results=(results[: len(baseline)], results[len(baseline) :]),
-            identical=identical(baseline, candidate, common),
-            bounds=(-math.inf if low is None else low, math.inf if high is None else high),
-        )
-    made = recompute.rebuilt(info, allow)
-    pairs = [recompute.pairs_of(side.record, side.row, metric) for side in sides]
-    each = [_with_frames(pair) for result in pairs for pair in result]
-    common, known = ([i for i in ids if which(i in usable for usable in each)] for which in (all, any))
-    if not common:
-        raise EvalkitError(NO_PROMPT)
-    before_pairs, after_pairs = pairs[: len(baseline)], pairs[len(baseline) :]
-    return Sets(
-        ids=common,
-        left_out=len(known) - len(common),
-        metric=made,
-        baseline=[pair for result in before_pairs for pair in result],
-        candidate=[pair for result in after_pairs for pair in result],
-        results=(list(map(len, before_pairs)), list(map(len, after_pairs))),
-        identical=identical(baseline, candidate, common),
-        groups=groups,
-    )
-
-
-def _with_frames(pair: Pair) -> set[str]:
-    """The ids of which neither side is too short for a single frame."""
-    empty = {
-        i for one in pair if one is not None for i, value in zip(one.ids, one.values, strict=True) if not len(value)
-    }
-    return set(usable_ids([pair])) - empty
-
-
-def _common_parts(
-    metric: str, sides: Sequence[Side], parts: Sequence[Sequence[dict[str, tuple[float, float]]]], ids: Sequence[str]
-) -> tuple[list[str], int, list[np.ndarray]]:
-    """The prompts that have items in all sets, how many have in some, and each result's sums and counts of the former.
-
-    Sums and counts are (2, sets, prompts).
-    """
-    for side, sets in zip(sides, parts, strict=True):
-        for i, (total, _) in (item for one in sets for item in one.items()):
-            if not math.isfinite(total):
-                raise EvalkitError(f"{side.row}: {metric} of the prompt '{i}' is {total}")
-    every = [one for sets in parts for one in sets]
-    present = {i: [i in one and one[i][1] > 0 for one in every] for i in ids}
-    common, some = ([i for i in ids if which(present[i])] for which in (all, any))
-    if not common:
-        raise EvalkitError(NO_PROMPT)
-    return (
-        common,
-        len(some),
-        [np.array([[one[i] for i in common] for one in sets]).transpose(2, 0, 1) for sets in parts],
-    )
 
 
 def _swapped_ratio(before: paired.Parts, after: paired.Parts, swaps: np.ndarray) -> np.ndarray:

@@ -11,6 +11,12 @@ from evalkit.results.folders import read_manifest
 from evalkit.results.result import Result
 
 
+def with_row(given: str) -> tuple[str, str]:
+    """Split RESULT::ROW into the two; the row is empty where none is given, or where such a path exists."""
+    path, _, row = (given, "", "") if Path(given).expanduser().exists() else given.partition("::")
+    return path, row
+
+
 def load(folder: str | Path) -> Result | Comparison:
     """Read the record that a folder holds: a result, or a comparison.
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.results.differences import Compared, Sums, changes
+from evalkit.results.compared import Compared, changes
+from evalkit.results.differences import Sums
 from evalkit.results.pairing import Side
 
 WORST, BEST = 5, 3  # prompts of each metric

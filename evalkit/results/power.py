@@ -15,9 +15,10 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
 from evalkit.results import gate
 from evalkit.results.comparison_record import ComparisonRecord
-from evalkit.results.differences import Difference, Sets, Sums, material
+from evalkit.results.differences import Difference, Sets, Sums
 from evalkit.results.gate import Direction, Gate, Margin
-from evalkit.results.loading import load
+from evalkit.results.loading import load, with_row
+from evalkit.results.material import material
 from evalkit.results.pairing import Side, side
 from evalkit.results.record import Record
 from evalkit.results.scored import select
@@ -112,7 +113,7 @@ def power(given: str, gate_file: Path | None, margins: Mapping[str, Margin]) -> 
 
     Raises EvalkitError for what cannot be read, and for a row or a metric that is not there.
     """
-    folder, row = (given, "") if Path(given).expanduser().exists() else given.partition("::")[::2]
+    folder, row = with_row(given)
     record = load(folder)
     if isinstance(record, Record):
         return of_result(record, row or None, gate.load(gate_file), margins)

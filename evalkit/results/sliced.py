@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.errors import EvalkitError, failure
+from evalkit.errors import EvalkitError
 from evalkit.progress import progress
+from evalkit.results.compared import Compared, changes, failed, judged
 from evalkit.results.comparison_record import SLICES
-from evalkit.results.differences import Compared, Difference, Sets, changes, judged
+from evalkit.results.differences import Difference, Sets
 from evalkit.results.frames import prompts_of
 from evalkit.results.gate import Gate
 from evalkit.results.pairing import Side
@@ -95,7 +96,7 @@ def _sliced(one: Compared, group: Group, ids: Sequence[str], swaps: np.ndarray, 
     except EvalkitError as error:
         return _Sliced(group, one, gated, reason=str(error))
     except Exception as error:  # a metric may be anybody's code
-        return _Sliced(group, one, gated, reason=failure(f"metric.{one.name}", error))
+        return _Sliced(group, one, gated, reason=failed(one.name, error))
 
 
 def _adjusted(found: Sequence[Difference | None]) -> np.ndarray:

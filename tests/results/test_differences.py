@@ -14,7 +14,8 @@ import scipy.stats
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics.fad import FAD
-from evalkit.results.differences import LEFT_OUT_OF_PARTS, Difference, Sets, Sums, material
+from evalkit.results.differences import LEFT_OUT_OF_PARTS, Difference, Sets, Sums
+from evalkit.results.material import material
 from evalkit.results.pairing import Side
 from evalkit.stats import jackknife, permutation
 from evalkit.types import Features, Measured
