@@ -133,14 +133,19 @@ def _listed(value: Any) -> list[str]:
     return [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
+def narrowed(component: Any, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[str]]:
+    """Narrow prompts as a component's own options say; see `narrow`."""
+    options = {name: getattr(component, name) for name in ("aspects", "ids", "random", "random_seed", "first")}
+    return narrow(prompts, **options)
+
+
 def prompt_set(
     component: Any, dataset: str, path: Path, prompts: Sequence[Prompt], words: list[str], total: int
 ) -> PromptSet:
     """Narrow prompts as a component says, and describe the outcome. Raises EvalkitError if none are left."""
     if not prompts:
         raise EvalkitError(f"'{path}': no prompt is in the subset {', '.join(words)}")
-    options = {name: getattr(component, name) for name in ("aspects", "ids", "random", "random_seed", "first")}
-    kept, more = narrow(prompts, **options)
+    kept, more = narrowed(component, prompts)
     return PromptSet(str(dataset), ", ".join([*words, *more]) or "all", total, tuple(kept), sha256_file(path))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.prompts.references import check_options
-from evalkit.prompts.selection import check_narrowing, narrow
+from evalkit.prompts.selection import check_narrowing, narrowed
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
 from evalkit.store.seeds import keyed
@@ -66,14 +66,7 @@ class Synthetic:
     def load(self, cache: Cache) -> PromptSet:
         """Make the prompts up. Raises EvalkitError for a selection that is empty or larger than what there is."""
         every = [made_up(number) for number in range(1, self.count + 1)]
-        kept, words = narrow(
-            every,
-            aspects=self.aspects,
-            ids=self.ids,
-            random=self.random,
-            random_seed=self.random_seed,
-            first=self.first,
-        )
+        kept, words = narrowed(self, every)
         sha256 = digest([[prompt.id, prompt.text] for prompt in every])
         return PromptSet(self.dataset, ", ".join(words) or "all", len(every), tuple(kept), sha256)
 
