@@ -16,6 +16,7 @@ import platform
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -44,6 +45,21 @@ def naive(generated: list[np.ndarray], reference: list[np.ndarray], weights: np.
     (mean1, cov1), (mean2, cov2) = ((x.mean(axis=0), np.cov(x, rowvar=False)) for x in frames)
     root = scipy.linalg.sqrtm(cov1 @ cov2)
     return float(((mean1 - mean2) ** 2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root).real)
+
+
+def write(record: dict[str, Any], output: Path, **machine: Any) -> None:
+    """Store what was measured, with the machine and what else is known of it, and print it."""
+    about = {
+        "cpu_count": os.cpu_count(),
+        "blas_threads": [pool["num_threads"] for pool in threadpoolctl.threadpool_info()],
+        "platform": platform.platform(),
+        **machine,
+        "load": os.getloadavg(),
+    }
+    text = json.dumps(record | {"machine": about}, indent=2)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text + "\n")
+    print(text)
 
 
 def main() -> None:
@@ -84,16 +100,8 @@ def main() -> None:
         "naive_seconds_extrapolated": round(each * arguments.resamples),
         "times_faster": round(each * arguments.resamples / min(seconds)),
         "largest_relative_difference": float(np.max(np.abs(values[:NAIVE] / expected - 1))),
-        "machine": {
-            "cpu_count": os.cpu_count(),
-            "blas_threads": [pool["num_threads"] for pool in threadpoolctl.threadpool_info()],
-            "platform": platform.platform(),
-            "load": os.getloadavg(),
-        },
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))
+    write(record, arguments.output)
 
 
 if __name__ == "__main__":

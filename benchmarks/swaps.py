@@ -12,17 +12,14 @@ difference of their FADs is recorded.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import time
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 
-from benchmarks.bootstrap import DIMENSIONS, NAIVE, WINDOWS, clips_of, naive
+from benchmarks.bootstrap import DIMENSIONS, NAIVE, WINDOWS, clips_of, naive, write
 from evalkit.stats.frechet import resampled_frechet_distances
 from evalkit.stats.permutation import p_value, swaps
 
@@ -88,17 +85,8 @@ def main() -> None:
         "largest_relative_difference": float(np.max(np.abs(fads[:, :NAIVE] / np.transpose(expected) - 1))),
         "difference": float(observed),
         "p": p_value(observed, np.array(differences)),
-        "machine": {
-            "cpu_count": os.cpu_count(),
-            "blas_threads": [pool["num_threads"] for pool in threadpoolctl.threadpool_info()],
-            "platform": platform.platform(),
-            "load_before": load,
-            "load": os.getloadavg(),
-        },
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))
+    write(record, arguments.output, load_before=load)
 
 
 if __name__ == "__main__":
