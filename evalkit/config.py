@@ -17,11 +17,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints  # OmegaConf
 
 import hydra
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from yaml import MarkedYAMLError
@@ -98,7 +99,46 @@ def yamls(config: DictConfig, group: str) -> dict[str, Path]:
     return {path.stem: path for folder in conf_dirs(config) for path in sorted((folder / group).glob("*.yaml"))}
 
 
-def compose(overrides: list[str], config_dir: str | None = None, more: Sequence[Path] = ()) -> DictConfig:
+@dataclass(frozen=True)
+class Composing:
+    """Hydra, with evalkit's YAMLs, the user's and some more.
+
+    Attributes:
+        loader: Hydra's own.
+        search: the option that adds the user's folders.
+        config_dir: the user's folder, if there is one.
+    """
+
+    loader: ConfigLoader
+    search: str
+    config_dir: str | None
+
+    def run(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose the configuration of a run."""
+        return hydra.compose("config", overrides=[*prepared(overrides, self.config_dir), self.search])
+
+    def multirun(self, overrides: Sequence[str]) -> DictConfig:
+        """Compose what all runs of a multirun share, with what is Hydra's own in it."""
+        given = [*prepared(overrides, self.config_dir), self.search]
+        return self.loader.load_configuration("config", given, RunMode.MULTIRUN)
+
+
+@contextlib.contextmanager
+def composing(config_dir: str | None = None, more: Sequence[Path] = ()) -> Iterator[Composing]:
+    """Start Hydra to compose configurations inside the block; see `compose` for the arguments."""
+    folders = [*([Path(config_dir).absolute()] if config_dir is not None else []), *more]
+    search = f"hydra.searchpath=[{','.join(_text(f'file://{folder}') for folder in folders)}]"
+    # a run of Hydra that this is called in has a search path of its own, which must not count here
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield Composing(GlobalHydra.instance().config_loader(), search, config_dir)
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def compose(overrides: Sequence[str], config_dir: str | None = None, more: Sequence[Path] = ()) -> DictConfig:
     """Compose the configuration of a run, as the command line does, without running it.
 
     Raises EvalkitError for everything that is wrong with the options or the YAMLs.
@@ -106,53 +146,21 @@ def compose(overrides: list[str], config_dir: str | None = None, more: Sequence[
     Args:
         more: folders of YAMLs besides evalkit's and the user's.
     """
-    given = overrides
-    overrides = prepared(overrides, config_dir)
-    folders = [*([Path(config_dir).absolute()] if config_dir is not None else []), *more]
-    overrides.append(f"hydra.searchpath=[{','.join(_text(f'file://{folder}') for folder in folders)}]")
-    # a run of Hydra that this is called in has a search path of its own, which must not count here
-    outer = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = hydra.compose("config", overrides=overrides)
+        with composing(config_dir, more) as loaded:
+            config = loaded.run(overrides)
             OmegaConf.to_container(config, resolve=True)  # raises for an interpolation that leads nowhere
+    except EvalkitError:
+        raise
     except Exception as error:  # Hydra, OmegaConf and YAML each raise their own, and Hydra ValueErrors
         if match := re.search(r"Could not override '([\w.]+)'", str(error)):
-            raise _no_option(match[1], _without(match[1], given, config_dir, more)) from error
+            raise _no_option(match[1], _without(match[1], overrides, config_dir, more)) from error
         raise explain(error, config_dir) from error
-    finally:
-        GlobalHydra.instance().hydra = outer
     _check_names(config, Config)
     return config
 
 
-def combinations(overrides: list[str], config_dir: str | None = None) -> Iterator[tuple[str, list[str]]]:
-    """List the runs of a sweep: the options that are swept, as text, and all options of each run.
-
-    Lists nothing for a sweeper that is not Hydra's own, because it chooses values as it goes. Raises EvalkitError
-    for options that cannot be read.
-    """
-    if any(re.match(r"[+~]*hydra[./]sweeper", override) for override in overrides):
-        return
-    outer = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-            parsed = parser.parse_overrides([quoted(override) for override in overrides])
-            runs = [run for batch in BasicSweeper.split_arguments(parsed, max_batch_size=None) for run in batch]
-    except Exception as error:
-        raise explain(error, config_dir) from error
-    finally:
-        GlobalHydra.instance().hydra = outer
-    swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
-    for run in runs:
-        named = " ".join(option for option in run if option.partition("=")[0] in swept)
-        yield re.sub(r"\\(.)", r"\1", named), list(run)  # without Hydra's escapes
-
-
-def prepared(overrides: list[str], config_dir: str | None) -> list[str]:
+def prepared(overrides: Sequence[str], config_dir: str | None) -> list[str]:
     """The options of a run as Hydra can read them, with the folder of the user's YAMLs as one of them.
 
     Raises EvalkitError if that folder is none, or if a YAML in it has the name of one of evalkit's, which Hydra
@@ -270,7 +278,7 @@ def _schema(node: Any) -> type | None:
     return None
 
 
-def _without(path: str, overrides: list[str], config_dir: str | None, more: Sequence[Path]) -> DictConfig | None:
+def _without(path: str, overrides: Sequence[str], config_dir: str | None, more: Sequence[Path]) -> DictConfig | None:
     """The configuration without one option; None where others are wrong too."""
     try:
         return compose([o for o in overrides if o.partition("=")[0].lstrip("+~") != path], config_dir, more)

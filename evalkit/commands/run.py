@@ -23,9 +23,10 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, table
-from evalkit.config import Config, combinations, compose, prepared
+from evalkit.config import Config, compose, prepared
 from evalkit.errors import EvalkitError
 from evalkit.settings import Engine, Sampling, Uncertainty, conf_dir
+from evalkit.sweeping.space import read
 
 
 def main(arguments: list[str]) -> None:
@@ -76,10 +77,13 @@ def check_sweep(overrides: list[str], config_dir: str | None) -> None:
 
     Raises EvalkitError that names the first combination of values which cannot be run.
     """
+    if any(re.match(r"[+~]*hydra[./]sweeper", override) for override in overrides):
+        return  # which chooses values as it goes
     runs: list[tuple[str, DictConfig]] = []
-    for swept, run in combinations(overrides, config_dir):
-        with naming(swept):
-            runs.append((swept, compose(run, config_dir)))
+    space = read(overrides, config_dir)
+    for point in space.combinations():
+        with naming(swept := space.said(point)):
+            runs.append((swept, compose(space.options(point), config_dir)))
     from evalkit.pipeline import check  # here, because importing torch takes seconds: mistakes are told at once
 
     for swept, config in runs:
