@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -98,8 +97,8 @@ class Space:
 def read(overrides: Sequence[str], config_dir: str | None = None) -> Space:
     """Read what is swept from options, and from `hydra.sweeper.params` of an experiment among them.
 
-    An option on the command line goes before one of the experiment. Raises EvalkitError for options that cannot be
-    read, for one that is given twice, and for a range or a list that holds nothing, or a value twice.
+    Of a swept option that is given several times the last counts, as in a run, and those of the experiment come first.
+    Raises EvalkitError for options that cannot be read, and for a range or a list that holds nothing, or a value twice.
     """
     with composing(config_dir) as loaded:
         try:
@@ -109,25 +108,30 @@ def read(overrides: Sequence[str], config_dir: str | None = None) -> Space:
             params = OmegaConf.to_container(config.hydra.sweeper)
             shared = params.get("params") or {} if isinstance(params, dict) else {}
             written = parser.parse_overrides([f"{key}={value}" for key, value in shared.items()])
-            given = {override.get_key_element().lstrip("+") for override in parsed}
-            ours = [override for override in written if override.get_key_element().lstrip("+") not in given]
-            swept = [_parameter(override) for override in [*ours, *parsed] if override.is_sweep_override()]
+            every = [*written, *parsed]
+            several = {_key(override) for override in every if override.is_sweep_override()}
+            last = {_key(override): override for override in every}
+            swept = [_parameter(o) for key, o in last.items() if key in several and o.is_sweep_override()]
+            fixed = [_text(o) for o in every if _key(o) not in several or o is last[_key(o)]]
         except EvalkitError:
             raise
         except Exception as error:  # Hydra, OmegaConf and YAML each raise their own
             raise explain(error, config_dir) from error
-    counts = Counter(override.get_key_element().lstrip("+") for override in parsed)
-    for parameter in swept:
-        if counts[parameter.key] > 1:
-            raise EvalkitError(f"{parameter.key} is given twice: give its values in one option")
-    fixed = [text for text, override in zip(overrides, parsed, strict=True) if not override.is_sweep_override()]
-    fixed += [f"{o.get_key_element()}={o.get_value_element_as_str()}" for o in ours if not o.is_sweep_override()]
-    return Space(tuple(swept), tuple(fixed))
+    return Space(tuple(swept), tuple(text for text in fixed if text))
+
+
+def _key(override: Override) -> str:
+    return override.get_key_element().lstrip("+")
+
+
+def _text(override: Override) -> str:
+    """An option as it was written; empty for one that is swept."""
+    return "" if override.is_sweep_override() else str(override.input_line)
 
 
 def _parameter(override: Override) -> Parameter:
     option, text = override.get_key_element(), override.get_value_string()
-    key = option.lstrip("+")
+    key = _key(override)
     value = override.value()
     if isinstance(value, IntervalSweep):
         return _interval(key, option, text, value)
