@@ -1,4 +1,4 @@
-"""Print the table of a result, of several results in one, or of a comparison.
+"""Print the table of a result, of several results in one, of a comparison, or of a sweep.
 
 evalkit table RESULT ... [--format NAME] [--across-protocols]
 """
@@ -26,21 +26,21 @@ def main(arguments: list[str]) -> None:
 
 
 def show(folders: Sequence[Path], across_protocols: bool = False, form: str = "terminal") -> None:
-    """Print the results in these folders as one table, or a comparison by itself.
+    """Print the results in these folders as one table, or a comparison or a sweep by itself.
 
     Raises EvalkitError for results that cannot be joined.
     """
     from evalkit.report import renderer  # here, because pandas takes a second that no single run should wait for
-    from evalkit.results.comparison import Comparison
     from evalkit.results.joined import join
     from evalkit.results.loading import load
+    from evalkit.results.record import Record
 
     render = renderer(form)
     records = [load(folder) for folder in folders]
-    results = [record for record in records if not isinstance(record, Comparison)]
+    results = [record for record in records if isinstance(record, Record)]
     if len(records) == 1:
         print(render(records[0].document()), end="")
     elif len(results) < len(records):
-        raise EvalkitError("a comparison is a table by itself: give it alone")
+        raise EvalkitError("a comparison or a sweep is a table by itself: give it alone")
     else:
         print(render(join(results, across_protocols)), end="")

@@ -214,42 +214,17 @@ class Sets:
             return replace(found, note=NO_OTHERS)
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         try:
-            without = np.array([
-                np.mean([self.without(pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
+            rests = np.array([
+                np.mean([without(self.metric, pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
                 for side in zip(pairs, measured, strict=True)
             ])  # fmt: skip
         except EvalkitError as error:
             return replace(found, note=NO_SUBSET.format(why=error))
-        if not np.isfinite(without).all():
-            return replace(found, note=NO_SUBSET.format(why="a set without a value"))
-        estimate, unbiased = jackknife.difference(values, without, sizes)
-        if not estimate.error > ROUNDING * np.abs(without).max():
-            return replace(found, note=NOTHING_MOVES)
-
-        def scaled(times: float) -> Estimate:
-            factors = np.array([times, 1.0])
-            one, _ = jackknife.difference(factors * values, factors[:, None] * without, sizes)
-            return one if corrected else student(values[1] - times * values[0], one.error, one.df)
-
-        if corrected:
-            lowest, highest = self.metric.bounds
-            found = replace(found, unbiased=min(max(float(unbiased[0]), lowest), highest))
-        return replace(found, estimate=_within(scaled(1.0), self.metric.bounds), scaled=scaled)
-
-    def without(self, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
-        """The value of a set without each group of prompts, (groups,).
-
-        Metrics that compute anew on the rest have errors that are too large, where they divide or shuffle clips or look
-        for neighbours in another way then: of FAD∞ 1.7 times, precision and recall 2, the CLAP margin 4 (150 prompts).
-
-        Args:
-            keep: which prompts are left, (groups, prompts), 0 or 1.
-        """
-        if measured.subsets and measured.resampled:
-            return np.asarray(measured.resampled(keep, keep), np.float64)
-        ids = pair[0].ids
-        rests = ([i for i, kept in zip(ids, row, strict=True) if kept] for row in keep)
-        return np.array([self.metric(*select(pair, rest)).value for rest in rests])
+        jackknifed = jackknifed_difference(values, rests, sizes, corrected, self.metric.bounds)
+        if isinstance(jackknifed, str):
+            return replace(found, note=jackknifed)
+        estimate, unbiased, scaled = jackknifed
+        return replace(found, estimate=estimate, unbiased=unbiased, scaled=scaled)
 
     def _swapped(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
         """The difference after each swap: of the clips of both sides in one set, weights choose those of a side."""
@@ -283,6 +258,53 @@ class Sets:
             total += (after - before) / len(pairs[0])
         differences: np.ndarray = total.sum() - 2 * (swaps @ total)
         return differences
+
+
+def without(metric: Metric, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
+    """The value of a set without each group of prompts, (groups,).
+
+    Metrics that compute anew on the rest have errors that are too large, where they divide or shuffle clips or look
+    for neighbours in another way then: of FAD∞ 1.7 times, precision and recall 2, the CLAP margin 4 (150 prompts).
+
+    Args:
+        measured: what the metric says of the whole set.
+        keep: which prompts are left, (groups, prompts), 0 or 1.
+    """
+    if measured.subsets and measured.resampled:
+        return np.asarray(measured.resampled(keep, keep), np.float64)
+    ids = pair[0].ids
+    rests = ([i for i, kept in zip(ids, row, strict=True) if kept] for row in keep)
+    return np.array([metric(*select(pair, rest)).value for rest in rests])
+
+
+def jackknifed_difference(
+    values: np.ndarray, rests: np.ndarray, sizes: np.ndarray, corrected: bool, bounds: tuple[float, float]
+) -> tuple[Estimate, float, Callable[[float], Estimate]] | str:
+    """Estimate the difference of two values of sets, or say why there is no interval.
+
+    Args:
+        values: the baseline's and the candidate's, (2,).
+        rests: the same without each group of prompts, (2, groups).
+        sizes: number of prompts in each group.
+        corrected: whether the metric has a value for infinitely many clips that the difference is corrected to.
+        bounds: between which all values lie.
+
+    Returns the estimate, the baseline's value without its bias, and `Difference.scaled`.
+    """
+    if not np.isfinite(rests).all():
+        return NO_SUBSET.format(why="a set without a value")
+    estimate, unbiased = jackknife.difference(values, rests, sizes)
+    if not estimate.error > ROUNDING * np.abs(rests).max():
+        return NOTHING_MOVES
+
+    def scaled(times: float) -> Estimate:
+        factors = np.array([times, 1.0])
+        one, _ = jackknife.difference(factors * values, factors[:, None] * rests, sizes)
+        return one if corrected else student(values[1] - times * values[0], one.error, one.df)
+
+    lowest, highest = bounds
+    of_baseline = min(max(float(unbiased[0]), lowest), highest) if corrected else float(values[0])
+    return _within(scaled(1.0), bounds), of_baseline, scaled
 
 
 def _swapped_ratio(before: paired.Parts, after: paired.Parts, swaps: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from evalkit.results.comparison import COMPARISON, Comparison
 from evalkit.results.files import RESULT
 from evalkit.results.folders import read_manifest
 from evalkit.results.result import Result
+from evalkit.results.sweep import SWEEP, Sweep
 
 
 def with_row(given: str) -> tuple[str, str]:
@@ -17,8 +18,8 @@ def with_row(given: str) -> tuple[str, str]:
     return path, row
 
 
-def load(folder: str | Path) -> Result | Comparison:
-    """Read the record that a folder holds: a result, or a comparison.
+def load(folder: str | Path) -> Result | Comparison | Sweep:
+    """Read the record that a folder holds: a result, a comparison, or a sweep.
 
     Raises EvalkitError for a folder without a finished record, a file that is missing or damaged, and a record
     of another version or kind.
@@ -29,4 +30,6 @@ def load(folder: str | Path) -> Result | Comparison:
         return Result.load(target)
     if kind == COMPARISON.name:
         return Comparison.load(target)
+    if kind == SWEEP.name:
+        return Sweep.load(target)
     raise EvalkitError(f"'{target}' holds a {kind}, which this version of evalkit cannot read: update it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -39,8 +39,7 @@ def material(
         raise EvalkitError(f"{unpaired[0]}: {NO_PAIRS}")
     if info.additive:
         low, high = info.bounds
-        parts = [recompute.measure(side.record, side.row, metric, ids)[1] for side in sides]
-        common, some, arrays = _common_parts(metric, sides, [[one.parts for one in result] for result in parts], ids)
+        common, some, arrays = common_parts([parts_of(side, metric, ids) for side in sides], ids)
         before, after = (np.concatenate(own, axis=1) for own in (arrays[: len(baseline)], arrays[len(baseline) :]))
         results = [array.shape[1] for array in arrays]
         return Sums(
@@ -54,7 +53,7 @@ def material(
         )
     made = recompute.rebuilt(info, allow)
     pairs = [recompute.pairs_of(side.record, side.row, metric) for side in sides]
-    each = [_with_frames(pair) for result in pairs for pair in result]
+    each = [with_frames(pair) for result in pairs for pair in result]
     common, known = ([i for i in ids if which(i in usable for usable in each)] for which in (all, any))
     if not common:
         raise EvalkitError(NO_PROMPT)
@@ -71,7 +70,7 @@ def material(
     )
 
 
-def _with_frames(pair: Pair) -> set[str]:
+def with_frames(pair: Pair) -> set[str]:
     """The ids of which neither side is too short for a single frame."""
     empty = {
         i for one in pair if one is not None for i, value in zip(one.ids, one.values, strict=True) if not len(value)
@@ -79,17 +78,26 @@ def _with_frames(pair: Pair) -> set[str]:
     return set(usable_ids([pair])) - empty
 
 
-def _common_parts(
-    metric: str, sides: Sequence[Side], parts: Sequence[Sequence[dict[str, tuple[float, float]]]], ids: Sequence[str]
+def parts_of(side: Side, metric: str, ids: Sequence[str]) -> list[Mapping[str, tuple[float, float]]]:
+    """The sum and count of items of each clip, by its prompt, of each set of clips.
+
+    Raises EvalkitError where there are none, and for a sum that is not finite.
+    """
+    _, measured = recompute.measure(side.record, side.row, metric, ids)
+    for one in measured:
+        for i, (total, _) in one.parts.items():
+            if not math.isfinite(total):
+                raise EvalkitError(f"{side.row}: {metric} of the prompt '{i}' is {total}")
+    return [one.parts for one in measured]
+
+
+def common_parts(
+    parts: Sequence[Sequence[Mapping[str, tuple[float, float]]]], ids: Sequence[str]
 ) -> tuple[list[str], int, list[np.ndarray]]:
     """The prompts that have items in all sets, how many have in some, and each result's sums and counts of the former.
 
-    Sums and counts are (2, sets, prompts).
+    Sums and counts are (2, sets, prompts). Raises EvalkitError where no prompt has items in all sets.
     """
-    for side, sets in zip(sides, parts, strict=True):
-        for i, (total, _) in (item for one in sets for item in one.items()):
-            if not math.isfinite(total):
-                raise EvalkitError(f"{side.row}: {metric} of the prompt '{i}' is {total}")
     every = [one for sets in parts for one in sets]
     present = {i: [i in one and one[i][1] > 0 for one in every] for i in ids}
     common, some = ([i for i in ids if which(present[i])] for which in (all, any))

@@ -15,7 +15,7 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
 from evalkit.results import gate
 from evalkit.results.comparison_record import ComparisonRecord
-from evalkit.results.differences import Difference, Sets, Sums
+from evalkit.results.differences import Difference, Sets, Sums, without
 from evalkit.results.gate import Direction, Gate, Margin
 from evalkit.results.loading import load, with_row
 from evalkit.results.material import material
@@ -23,6 +23,7 @@ from evalkit.results.pairing import Side, side
 from evalkit.results.record import Record
 from evalkit.results.scored import select
 from evalkit.results.summary import heading, random_weights, records, samples, unique_titles, warning
+from evalkit.results.sweep import Sweep
 from evalkit.stats import jackknife
 from evalkit.stats.estimate import student
 from evalkit.stats.means import ratio, same, standard_error
@@ -117,6 +118,8 @@ def power(given: str, gate_file: Path | None, margins: Mapping[str, Margin]) -> 
     record = load(folder)
     if isinstance(record, Record):
         return of_result(record, row or None, gate.load(gate_file), margins)
+    if isinstance(record, Sweep):
+        raise EvalkitError(f"'{folder}' is a sweep: give the result of one of its points, in {folder}/points")
     if row:
         raise EvalkitError(f"'{folder}' is a comparison, which has no rows: leave '::{row}' out")
     return of_comparison(record, None if gate_file is None else gate.load(gate_file), margins)
@@ -302,7 +305,7 @@ def _alone(found: Sums | Sets, value: float, n: int) -> tuple[Noise, float]:
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         pair = select(found.baseline[0], found.ids)
         measured = found.metric(*pair)
-        estimate = jackknife.corrected(measured.value, found.without(pair, measured, keep), sizes)
+        estimate = jackknife.corrected(measured.value, without(found.metric, pair, measured, keep), sizes)
         one = noise_of(estimate, n)
         return replace(one, variance=2 * one.variance), estimate.value if measured.subsets else value
     sums, counts = (part[:1] for part in found.baseline)

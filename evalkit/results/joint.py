@@ -1,0 +1,279 @@
+"""One metric of several sides on the same prompts: values, how groups of prompts move them, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+from evalkit.metrics import Metric
+from evalkit.results import recompute
+from evalkit.results.compared import failed
+from evalkit.results.differences import (
+    NO_OTHERS,
+    Sums,
+    jackknifed_difference,
+    without,
+)
+from evalkit.results.material import NO_PROMPT, common_parts, parts_of, with_frames
+from evalkit.results.pairing import Side, identical
+from evalkit.results.scored import NO_PAIRS, Pair, select
+from evalkit.stats import jackknife
+from evalkit.stats.estimate import Estimate, student
+from evalkit.stats.means import ratio
+from evalkit.types import Measured
+
+GROUPS = 100  # of prompts, by which all metrics of a sweep are moved
+SEED = 0  # of the groups
+
+
+def jointly(
+    sides: Sequence[Side], metric: str, ids: Sequence[str], groups: int = GROUPS, allow: Sequence[str] = ()
+) -> Joint:
+    """Measure a metric of several sides on the prompts that all of them can use.
+
+    Args:
+        ids: the prompts; those of which a side has no value are left out at all sides.
+        groups: of prompts: how many, at most as many as prompts. They depend on `ids` alone, so that all metrics on the
+            same prompts have the same.
+        allow: packages outside evalkit whose metrics may be imported.
+
+    A side that has no value is none of those of `Joint`. Raises EvalkitError where no side has one.
+    """
+    names = sorted(ids)
+    which = jackknife.groups(names, min(groups, len(names)), SEED)
+    group_of = dict(zip(names, (int(group) for group in which), strict=True))
+    info = next(side.record.metrics[metric] for side in sides if metric in side.record.metrics)
+    low, high = info.bounds
+    bounds = -math.inf if low is None else low, math.inf if high is None else high
+    if info.additive:
+        return _additive(sides, metric, names, group_of, bounds)
+    return _of_sets(sides, metric, names, group_of, bounds, recompute.rebuilt(info, allow))
+
+
+@dataclass(frozen=True, eq=False)
+class Joint(ABC):
+    """A metric of several sides on the prompts of which all have a value.
+
+    Attributes:
+        sides: those that have a value.
+        places: of each of these among those that were given.
+        ids: the prompts.
+        left_out: number of prompts of which some sides have a value, and others not.
+        failures: why the others have none, by their places.
+        estimates: of each of the sides, corrected for bias where the metric has one, (K,).
+        influences: how the same groups of prompts move them, (K, groups), of mean 0 over groups, so that
+            `evalkit.stats.means.standard_error` is that of the estimate; NaN where that is not known.
+    """
+
+    sides: Sequence[Side]
+    places: Sequence[int]
+    ids: Sequence[str]
+    left_out: int
+    failures: Mapping[int, str]
+    estimates: np.ndarray
+    influences: np.ndarray
+
+    def difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
+        """Estimate by how much one of the sides exceeds another, and say why there is no interval, if there is none.
+
+        As `evalkit compare` estimates it.
+
+        Args:
+            baseline, candidate: numbers among `sides`.
+        """
+        estimate, note = self._difference(baseline, candidate)
+        nothing = not estimate.value and not np.any(self.influences[baseline] - self.influences[candidate])
+        if nothing and identical([self.sides[baseline]], [self.sides[candidate]], self.ids):
+            return student(0.0, 0.0, len(self.ids) - 1), ""
+        return estimate, note
+
+    @abstractmethod
+    def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Additive(Joint):
+    """Of sums over clips.
+
+    Attributes:
+        parts: sums and counts of each of the sides, (2, sets, prompts).
+        bounds: between which all values lie.
+    """
+
+    parts: Sequence[np.ndarray]
+    bounds: tuple[float, float]
+
+    def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
+        before, after = self.parts[baseline], self.parts[candidate]
+        sums = Sums(
+            self.ids, 0, (before[0], before[1]), (after[0], after[1]), ([before.shape[1]], [after.shape[1]]),
+            self.bounds, identical=False,
+        )  # fmt: skip
+        found = sums.of(np.arange(len(self.ids)), np.zeros((1, len(self.ids))))
+        return found.estimate, found.note
+
+
+@dataclass(frozen=True, eq=False)
+class _OfSets(Joint):
+    """Of values of whole sets.
+
+    Attributes:
+        values: as they are, (K,).
+        rests: without each group of prompts, (K, groups).
+        sizes: number of prompts in each group.
+        corrected: whether the metric has a value for infinitely many clips, to which it is corrected.
+        bounds: between which all values lie.
+    """
+
+    values: np.ndarray
+    rests: np.ndarray
+    sizes: np.ndarray
+    corrected: bool
+    bounds: tuple[float, float]
+
+    def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
+        both = [baseline, candidate]
+        unknown = student(float(np.diff(self.values[both])[0]), math.nan, math.nan)
+        if len(self.sizes) < 2:
+            return unknown, NO_OTHERS
+        found = jackknifed_difference(self.values[both], self.rests[both], self.sizes, self.corrected, self.bounds)
+        return (unknown, found) if isinstance(found, str) else (found[0], "")
+
+
+def _additive(
+    sides: Sequence[Side],
+    metric: str,
+    ids: Sequence[str],
+    group_of: Mapping[str, int],
+    bounds: tuple[float, float],
+) -> Joint:
+    parts: dict[int, list[Mapping[str, tuple[float, float]]]] = {}
+    failures: dict[int, str] = {}
+    for place, side in enumerate(sides):
+        try:
+            parts[place] = parts_of(side, metric, ids)
+        except EvalkitError as error:
+            failures[place] = str(error)
+    if not parts:
+        raise EvalkitError(next(iter(failures.values())))
+    common, some, arrays = common_parts(list(parts.values()), ids)
+    which = np.array([group_of[i] for i in common])
+    found = [ratio(sums, counts) for sums, counts in arrays]
+    present = np.unique(which)
+    # a group counts as often as it has prompts: the sum over groups is that over prompts
+    sums_of_groups = [np.bincount(which, influence)[present] * len(present) / len(which) for _, influence in found]
+    number = len({*group_of.values()})
+    return _Additive(
+        sides=[sides[place] for place in parts],
+        places=list(parts),
+        ids=common,
+        left_out=some - len(common),
+        failures=failures,
+        estimates=np.array([value for value, _ in found]),
+        influences=np.array([_of_all_groups(moved, present, number) for moved in sums_of_groups]),
+        parts=arrays,
+        bounds=bounds,
+    )
+
+
+def _of_sets(
+    sides: Sequence[Side],
+    metric: str,
+    ids: Sequence[str],
+    group_of: Mapping[str, int],
+    bounds: tuple[float, float],
+    compute: Metric,
+) -> Joint:
+    pairs: dict[int, list[Pair]] = {}
+    failures: dict[int, str] = {}
+    for place, side in enumerate(sides):
+        try:
+            pairs[place] = recompute.pairs_of(side.record, side.row, metric)
+            if side.record.metrics[metric].clip_by_clip and not side.info.paired:
+                raise EvalkitError(f"{side.row}: {NO_PAIRS}")
+        except EvalkitError as error:
+            failures[place] = str(error)
+    usable = {place: [with_frames(pair) for pair in own] for place, own in pairs.items()}
+    common, some = ([i for i in ids if of(i in one for own in usable.values() for one in own)] for of in (all, any))
+    if pairs and not common:
+        raise EvalkitError(NO_PROMPT)
+    measured: dict[int, list[Measured]] = {}
+    for place in list(pairs):
+        pairs[place] = [select(pair, common) for pair in pairs[place]]
+        try:
+            measured[place] = [_finite(compute, pair) for pair in pairs[place]]
+        except EvalkitError as error:
+            failures[place] = str(error)
+        except Exception as error:  # a metric may be anybody's code
+            failures[place] = failed(metric, error)
+    if not measured:
+        raise EvalkitError(next(iter(failures.values())))
+    which = np.array([group_of[i] for i in common])
+    present, which = np.unique(which, return_inverse=True)
+    sizes = np.bincount(which).astype(np.float64)
+    values = np.array([np.mean([one.value for one in own]) for own in measured.values()])
+    corrected = all(one.subsets and one.resampled is not None for own in measured.values() for one in own)
+    keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
+    rests = np.array([_rests(compute, pairs[place], own, keep) for place, own in measured.items()])
+    number = len({*group_of.values()})
+    estimates, influences = values.copy(), np.full((len(values), number), math.nan)
+    for k, (value, rest) in enumerate(zip(values, rests, strict=True)):
+        if len(sizes) > 1 and np.isfinite(rest).all():
+            estimate, moved = jackknife.influences(float(value), rest, sizes)
+            estimates[k] = estimate if corrected else value
+            influences[k] = _of_all_groups(moved, present, number)
+    return _OfSets(
+        sides=[sides[place] for place in measured],
+        places=list(measured),
+        ids=common,
+        left_out=len(some) - len(common),
+        failures=failures,
+        estimates=estimates,
+        influences=influences,
+        values=values,
+        rests=rests,
+        sizes=sizes,
+        corrected=corrected,
+        bounds=bounds,
+    )
+
+
+def _finite(compute: Metric, pair: Pair) -> Measured:
+    measured = compute(*pair)
+    if not math.isfinite(measured.value):
+        raise EvalkitError(f"{compute.title} is {measured.value}: the clips are too short or too few")
+    return measured
+
+
+def _rests(compute: Metric, pairs: Sequence[Pair], measured: Sequence[Measured], keep: np.ndarray) -> np.ndarray:
+    """The mean over sets without each group of prompts, (groups,); NaN where too few prompts are left."""
+    if len(keep) < 2:
+        return np.full(len(keep), math.nan)
+    try:
+        found: np.ndarray = np.mean(
+            [without(compute, pair, one, keep) for pair, one in zip(pairs, measured, strict=True)], axis=0
+        )
+    except EvalkitError:
+        return np.full(len(keep), math.nan)
+    return found
+
+
+def _of_all_groups(moved: np.ndarray, present: np.ndarray, number: int) -> np.ndarray:
+    """Influences of some of the groups as those of all: others move nothing, and the standard error is the same.
+
+    Args:
+        moved: influences of the groups that have prompts with a value, (len(present),).
+        present: which groups these are.
+        number: of all groups.
+    """
+    some = len(present)
+    found = np.full(number, math.nan)
+    if some > 1:
+        found[:] = 0.0
+        found[present] = moved * math.sqrt(number * (number - 1) / (some * (some - 1)))
+    return found
