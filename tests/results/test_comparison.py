@@ -115,6 +115,6 @@ def test_other_schemas_and_kinds_are_named(made: Comparison, tmp_path: Path) -> 
     edited(tmp_path, kind="result")
     with pytest.raises(EvalkitError, match="holds a result, not a comparison: give a folder that evalkit compare"):
         Comparison.load(tmp_path)
-    edited(tmp_path, kind="sweep")
-    with pytest.raises(EvalkitError, match="holds a sweep, which this version of evalkit cannot read: update it"):
+    edited(tmp_path, kind="tournament")
+    with pytest.raises(EvalkitError, match="holds a tournament, which this version of evalkit cannot read: update it"):
         loading.load(tmp_path)
