@@ -13,7 +13,7 @@ from evalkit.features.conditioning import usable_seconds
 from evalkit.models import Generator, Model
 from evalkit.plan import Plan
 from evalkit.prompts.selection import GIVEN
-from evalkit.results.comparable import compared
+from evalkit.results.beside import compared
 from evalkit.results.frames import PROMPTS, SCORES, typed
 from evalkit.results.published import others
 from evalkit.results.record import (

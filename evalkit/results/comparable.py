@@ -8,7 +8,7 @@ only the user can know, such as which checkpoint made the clips of a folder, is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from evalkit.results.published import Published
 from evalkit.results.record import MetricInfo, Record, RowInfo, WeightsInfo
 from evalkit.store.digests import digest
 
-ADDED = ("published", "difference", "comparable", "source", "url")  # by `compared`
 SHARE = 0.01  # of clips that may be of another duration, or alike, or more than were published on
 SECONDS = 0.5  # that a clip of a duration may be shorter or longer
 GENERAL = (
@@ -182,11 +181,18 @@ def _coverage(score: _Score, published: Published) -> Iterator[str]:
     # which prompts were left out is not known where some were: with a few more, they are among them
     elif published.prompts and len(score.record.prompts) != published.prompts.n:
         pass  # said of the prompts
-    elif not published.n <= n <= published.n * (1 + SHARE):
+    elif n > published.n * (1 + SHARE):
         yield f"n {n:,}, published {published.n:,}"
     if math.isnan(score.score["value"]):
         yield "no value"
     yield from _alike("clips", clips.loc[clips["status"] == "ok", "sha256"])
+
+
+def _missing(score: _Score, published: Published) -> Iterator[str]:
+    """Prompts without a reference; where the prompts are others, these are said."""
+    n, others = int(score.score["n"]), published.prompts and len(score.record.prompts) != published.prompts.n
+    if published.n is not None and n < published.n and not others:
+        yield f"n {n:,}, published {published.n:,}"
 
 
 def _references(score: _Score, published: Published) -> Iterator[str]:
@@ -273,73 +279,10 @@ CONDITIONS: Mapping[str, Callable[[_Score, Published], Iterator[str]]] = {
     "given": _given,
     "prompts": _prompts,
     "coverage": _coverage,
+    "missing": _missing,
     "references": _references,
     "duration": _duration,
     "sampling": _sampling,
     "protocol": _protocol,
     "weights": _weights,
 }
-
-
-def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
-    """Set every score of a record beside the published value of the same checkpoint, dataset, metric and protocol.
-
-    Returns the scores with the columns published, difference (value - published), comparable, source and url. Where
-    there is no published value, or it cannot be compared, `comparable` is False. What was found is added to `note`,
-    one remark per line. Rows of calibration are not compared, and scores of random weights have no published value.
-    """
-    rows = []
-    for row in record.scores.to_dict("records"):
-        score = {str(key): value for key, value in row.items()}
-        found: Published | None = None
-        notes: list[str] = []
-        if record.rows[score["model"]].calibration or record.prompts_info.form != "prompts":
-            pass
-        elif score["random_weights"]:
-            notes = ["random weights: not compared with published numbers"]
-        else:
-            found, notes = published_for(record, score["model"], score["metric"], published)
-        why: list[Reason] = []
-        value = math.nan
-        if found is not None and found.value is not None:
-            value = found.value
-            why = reasons(record, score["model"], score["metric"], found)
-            notes = [*(f"not comparable: {reason.text}" for reason in why), *found.caveats]
-        rows.append(
-            {
-                **score,
-                "published": value,
-                "difference": score["value"] - value,
-                "comparable": not math.isnan(score["value"]) and not math.isnan(value) and not why,
-                "source": found.source if found else "",
-                "url": found.url if found else "",
-                "note": "\n".join(filter(None, [score["note"], *notes])),
-            }
-        )
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*record.scores.columns, *ADDED])))
-
-
-def published_for(
-    record: Record, row: str, metric: str, published: Sequence[Published]
-) -> tuple[Published | None, list[str]]:
-    """Find the published value that stands beside a score, or say why there is none."""
-    info, checkpoint, protocol = record.prompts_info, record.rows[row].published, record.metrics[metric].protocol
-    if checkpoint is None:
-        return None, ["not a checkpoint that numbers were published for"]
-    here = [p for p in published if p.dataset == info.dataset]
-    if not here:
-        return None, [f"no published numbers are known for the prompt set '{info.dataset}'"]
-    own = [p for p in here if p.released and (p.model, p.metric, p.condition) == (checkpoint, metric, "")]
-    given = [p for p in own if p.value is not None]
-    same = [p for p in given if p.protocol == protocol]
-    if same:
-        # the same clips first, then a document that was itself read before a quote
-        return min(same, key=lambda p: (p.subset != info.subset, not p.primary)), []
-    if given:
-        first = min(given, key=lambda p: not p.primary)
-        return None, [
-            f"published as {first.value:g} under the protocol '{first.protocol}', "
-            f"measured under '{protocol}': not compared"
-        ]
-    said = [caveat for p in own for caveat in p.caveats]
-    return None, said or [f"no value was published for this checkpoint on {info.dataset}"]

@@ -13,7 +13,7 @@ import yaml
 from evalkit.results import folders
 from evalkit.results.evidence import Evidence
 from evalkit.results.folders import FACTS, RUN, Kind, lacking, read_frame, write_frame
-from evalkit.results.frames import CLIPS, INDEX, PROMPTS, SCORES, SLICES, VALUES, typed
+from evalkit.results.frames import ABSENT, CLIPS, INDEX, JUDGED, PROMPTS, SCORES, SLICES, VALUES, typed
 from evalkit.results.record import (
     SCHEMA,
     Count,
@@ -83,7 +83,7 @@ def read(folder: Path) -> dict[str, Any]:
         facts["references_info"] = ReferencesInfo(**{**references, "usable": Count(**references["usable"])})
     facts["metrics"] = {name: _metric(info) for name, info in facts["metrics"].items()}
     facts["rows"] = {name: _row(info) for name, info in facts["rows"].items()}
-    frames = {name: typed(read_frame(folder / f"{name}.parquet"), columns) for name, columns in FRAMES.items()}
+    frames = {name: _frame(folder, name) for name in FRAMES}
     if manifest["schema"] == 1:
         frames["scores"] = _not_comparable(frames["scores"])
         if frames["scores"]["low"].notna().any():
@@ -91,6 +91,15 @@ def read(folder: Path) -> dict[str, Any]:
     facts["schema"] = SCHEMA  # what schema 1 lacks has values that mean "not recorded"
     evidence = Evidence(typed(read_frame(folder / "evidence.parquet"), INDEX), folder / "features")
     return {**facts, **frames, "evidence": evidence, "path": folder}
+
+
+def _frame(folder: Path, name: str) -> pd.DataFrame:
+    """Read a frame; older records lack the columns of scores that say what a published value was judged by."""
+    frame, columns = read_frame(folder / f"{name}.parquet"), FRAMES[name]
+    if name == "scores":
+        for column in [column for column in JUDGED if column not in frame]:
+            frame[column] = ABSENT[columns[column]]
+    return typed(frame, columns)
 
 
 def _metric(info: dict[str, Any]) -> MetricInfo:

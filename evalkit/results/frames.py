@@ -13,9 +13,21 @@ PROMPTS = {"id": "str", "caption": "str", "tags": "object", "labels": "object"}
 SCORES = {
     "model": "str", "metric": "str", "value": "float64", "low": "float64", "high": "float64", "n": "int64",
     "protocol": "str", "higher_is_better": "boolean", "random_weights": "bool",
-    "published": "float64", "difference": "float64", "comparable": "bool", "source": "str", "url": "str",
-    "note": "str",
+    "published": "float64", "difference": "float64", "comparable": "bool",
+    "sets": "int64", "seed_sd": "float64", "spread": "float64", "rounding": "float64", "tolerance": "float64",
+    "difference_low": "float64", "difference_high": "float64", "verdict": "str", "verdict_reason": "str",
+    "context": "float64", "tuned_from": "str",
+    "source": "str", "url": "str", "note": "str",
 }  # fmt: skip
+JUDGED = (  # those of scores that records did not always have
+    "sets", "seed_sd", "spread", "rounding", "tolerance", "difference_low", "difference_high",
+    "verdict", "verdict_reason", "context", "tuned_from",
+)  # fmt: skip
+ABSENT: Mapping[str, str | float] = {
+    "str": "",
+    "float64": float("nan"),
+    "int64": 1,
+}  # what stands in them there, by type
 SLICES = {
     "slice": "str", "group": "str", "model": "str", "metric": "str", "value": "float64", "low": "float64",
     "high": "float64", "n": "int64", "protocol": "str", "higher_is_better": "boolean", "note": "str", "small": "bool",

@@ -1,6 +1,6 @@
 """Published numbers, as data: what was published, for which model, and of what.
 
-`evalkit.results.comparable` sets what a run measured beside them.
+`evalkit.results.beside` sets them beside what a run measured.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.results.gate import Margin, absolute, margin
 from evalkit.settings import PROTOCOL_NAME
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -37,6 +38,15 @@ class _Source:
 
 
 @dataclass
+class _Tolerance:
+    """How near to a published value a measured one must be to have reproduced it."""
+
+    margin: Any = MISSING  # a number, or a share of the published value such as "3 %"
+    rounding: float = MISSING  # by how much a value may differ from what was rounded to the published one
+    because: str = MISSING  # why the margin is this one
+
+
+@dataclass
 class _Row:
     model: str = MISSING  # the hub id of a released checkpoint, else a plain name
     metrics: dict[str, float | None] = MISSING  # null: the source names the model but gives no number
@@ -44,6 +54,7 @@ class _Row:
     protocol: str | None = None  # where it is another than the file's
     duration: float | None = None  # the same
     caveats: dict[str, str] = field(default_factory=dict)  # by metric, or "all"
+    tuned_from: str = ""  # the hub id of the checkpoint that this one was tuned from
 
 
 @dataclass
@@ -59,6 +70,8 @@ class _File:
     duration: float | None = None  # seconds of the clips; null where it is not known
     sampling: dict[str, Any] | None = None  # null where it is not known
     caveats: dict[str, str] = field(default_factory=dict)
+    runs: int = 1  # of sampling, over which the numbers are means, as far as is known
+    tolerance: dict[str, _Tolerance] = field(default_factory=dict)  # by metric; without one nothing is reproduced
     rows: list[_Row] = MISSING
 
 
@@ -92,6 +105,21 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How near to a published value a measured one must be to have reproduced it.
+
+    Attributes:
+        margin: that the two may differ by, in either direction.
+        rounding: by how much a value may differ from what was rounded to the published one.
+        because: why the margin is this one.
+    """
+
+    margin: Margin
+    rounding: float
+    because: str
+
+
+@dataclass(frozen=True)
 class Published:
     """One published value of one metric for one model.
 
@@ -105,6 +133,9 @@ class Published:
         sampling: the parameters that they were sampled with, where known.
         condition: what was given beside the caption, such as a melody; empty for nothing.
         primary: whether the source itself was read, not a quote of it.
+        runs: over how many runs of sampling the value is a mean, as far as is known.
+        tolerance: within which a value reproduces this one; None where the file gives none.
+        tuned_from: the hub id of the checkpoint that this one was tuned from; empty where that does not matter.
     """
 
     model: str
@@ -123,14 +154,17 @@ class Published:
     primary: bool
     released: bool
     caveats: tuple[str, ...]
+    runs: int = 1
+    tolerance: Tolerance | None = None
+    tuned_from: str = ""
 
 
 def load_published(*folders: Path) -> list[Published]:
     """Read all YAMLs of some folders, each folder's in the order of their names, and those of its folder `datasets`.
 
-    Raises EvalkitError, with the name of the file, for a missing or unknown key, a metric or a
-    caveat's key that the file does not declare, a value that is not a finite number, a protocol
-    that is no plain name, and a second file for one dataset.
+    Raises EvalkitError, with the name of the file, for a missing or unknown key, a metric or a key of caveats or
+    tolerances that the file does not declare, a value that is not a finite number, a tolerance that nothing can be
+    within, a protocol that is no plain name, and a second file for one dataset.
     """
     prompts: dict[str, dict[str, Prompts]] = {}
     for path in [path for folder in folders for path in sorted((folder / "datasets").glob("*.yaml"))]:
@@ -158,7 +192,10 @@ def _read(path: Path, schema: type[T]) -> T:
 def _load(path: Path, prompts: Mapping[str, Mapping[str, Prompts]]) -> list[Published]:
     file = _read(path, _File)
     values = []
-    _check(path, file.metrics, [c for c in file.caveats if c != EVERY])
+    _check(path, file.metrics, [*(c for c in file.caveats if c != EVERY), *file.tolerance])
+    tolerances = {name: _tolerance(path, name, one) for name, one in file.tolerance.items()}
+    if file.runs < 1:
+        raise EvalkitError(f"published numbers in '{path}': runs is {file.runs}: must be at least 1")
     for protocol in {file.protocol, *(row.protocol or file.protocol for row in file.rows)}:
         if not PROTOCOL_NAME.fullmatch(protocol):  # no published number is of a protocol that a run has changed
             raise EvalkitError(f"published numbers in '{path}': protocol '{protocol}': use letters, digits and _.-")
@@ -167,6 +204,12 @@ def _load(path: Path, prompts: Mapping[str, Mapping[str, Prompts]]) -> list[Publ
         for metric, value in row.metrics.items():
             if value is not None and not math.isfinite(value):
                 raise EvalkitError(f"published numbers in '{path}': {row.model}: {metric} is {value}")
+            tolerance = tolerances.get(metric)
+            if value is not None and tolerance and not absolute(tolerance.margin, value) > tolerance.rounding:
+                raise EvalkitError(
+                    f"published numbers in '{path}': {row.model}: {metric}: the margin, {tolerance.margin}, is no more "
+                    f"than the rounding, {tolerance.rounding:g}: nothing could be within it"
+                )
             scopes = [row.caveats] if value is None else [file.caveats, row.caveats]
             values.append(
                 Published(
@@ -186,9 +229,24 @@ def _load(path: Path, prompts: Mapping[str, Mapping[str, Prompts]]) -> list[Publ
                     primary=file.source.primary,
                     released=HUB_ID.fullmatch(row.model) is not None,
                     caveats=tuple(scope[key] for scope in scopes for key in (EVERY, metric) if key in scope),
+                    runs=file.runs,
+                    tolerance=tolerance,
+                    tuned_from=row.tuned_from,
                 )
             )
     return values
+
+
+def _tolerance(path: Path, metric: str, given: _Tolerance) -> Tolerance:
+    if not 0 <= given.rounding < math.inf:
+        raise EvalkitError(
+            f"published numbers in '{path}': tolerance.{metric}.rounding is {given.rounding:g}: must be a number, "
+            "0 or more: half a unit of the last digit, such as 0.005"
+        )
+    try:
+        return Tolerance(margin(given.margin, f"tolerance.{metric}.margin"), given.rounding, given.because)
+    except EvalkitError as error:
+        raise EvalkitError(f"published numbers in '{path}': {error}") from error
 
 
 def _check(path: Path, declared: list[str], used: list[str]) -> None:

@@ -205,7 +205,12 @@ class Record:
         config, provenance: what was asked for, resolved, and what it was made with.
         prompts: one row per prompt, in order: id, caption, tags, labels.
         scores: one row per row of the table and metric: model, metric, value, low, high, n, protocol,
-            higher_is_better, random_weights, published, difference, comparable, source, url, note.
+            higher_is_better, random_weights, published, difference, comparable; sets (of one clip per prompt, over
+            which the value is a mean), seed_sd (standard deviation over them) and spread (over prompts, of how each
+            moves the value); rounding and tolerance of the published value, difference_low and difference_high
+            (the interval by which it is judged, rounding included), verdict (empty where the row claims no published
+            checkpoint) and verdict_reason; context (the value published for the checkpoint tuned_from, where there is
+            none of its own); source, url, note.
         slices: one row per group of prompts, model and metric: slice, group, then as scores, and small.
         context: other published numbers on the same data set: model, condition, one column per metric, …
         clips: one row per clip: model, id, sample (which of a prompt's clips), caption, tags, labels, status,

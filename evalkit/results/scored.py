@@ -14,7 +14,7 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.settings import Uncertainty
 from evalkit.stats.bootstrap import draws, interval
-from evalkit.stats.means import mean_interval
+from evalkit.stats.means import mean_interval, ratio
 from evalkit.types import Features, Measured
 
 Pair = tuple[Features, Features | None]  # generated clips, and what they are compared with
@@ -30,6 +30,10 @@ class Scored:
 
     Attributes:
         measured: the metric's own answer for each sample, a sample being one clip of each prompt.
+        values: the value of each sample, of which `value` is the mean.
+        spread: standard deviation over prompts of how each, with its clips and its reference, moves the value: of
+            their own values for a mean over prompts, else √n times that of the resampled values; NaN where it is not
+            known.
     """
 
     value: float
@@ -38,6 +42,13 @@ class Scored:
     n: int
     note: str
     measured: tuple[Measured, ...] = ()
+    values: tuple[float, ...] = ()
+    spread: float = math.nan
+
+    @property
+    def seed_sd(self) -> float:
+        """Standard deviation over samples, whose noise of sampling differs; NaN for fewer than two."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
 
 
 def no_score(reason: str) -> Scored:
@@ -113,13 +124,15 @@ def scored(
         found = [i for m in measured for i, v in m.per_clip.items() if not math.isfinite(v)]
         why = f"so is its value of the prompt '{found[0]}'" if found else "the clips are too short or too few"
         raise EvalkitError(f"{name} is {value}: {why}")
-    low = high = math.nan
+    low = high = spread = math.nan
     notes = [m.note for m in measured]
     functions = [m.resampled for m in measured]
-    if uncertainty.resamples and len(ids) > 1 and all(m.parts for m in measured):
+    if len(ids) > 1 and all(m.parts for m in measured):
         parts = np.array([[m.parts[i] for i in measured[0].parts] for m in measured])
-        low, high = mean_interval(parts[..., 0], parts[..., 1], uncertainty.level, bounds)
-        notes = _with(notes, NO_INTERVAL) if math.isnan(low) else notes
+        spread = float(np.std(ratio(parts[..., 0], parts[..., 1])[1], ddof=1))
+        if uncertainty.resamples:
+            low, high = mean_interval(parts[..., 0], parts[..., 1], uncertainty.level, bounds)
+            notes = _with(notes, NO_INTERVAL) if math.isnan(low) else notes
     elif uncertainty.resamples and len(ids) > 1 and all(functions):
         # the draws are a function of the number of prompts, so they are the same for all samples
         weights = both_draws(len(ids), references, uncertainty) if resampled is None else ()
@@ -127,13 +140,25 @@ def scored(
             resampled(i) if resampled is not None else function(*weights)  # type: ignore[misc]
             for i, function in enumerate(functions)
         ]
+        drawn = np.mean(values, axis=0)
         fewest = min(len(ids), references or len(ids))
         if fewest > 1:
-            low, high = interval(value, np.mean(values, axis=0), uncertainty.level, fewest, bounds)
+            low, high = interval(value, drawn, uncertainty.level, fewest, bounds)
+        if references is None and not math.isnan(low):  # else no reference is left out with a clip
+            spread = float(np.std(drawn[np.isfinite(drawn)])) * math.sqrt(len(ids))
         notes = _with(notes, NO_RESAMPLES) if math.isnan(low) else notes
     if len(set(notes)) > 1:
         notes = [f"clip {number} of each prompt: {note}" for number, note in enumerate(notes, 1) if note]
-    return Scored(value, low, high, min(m.n for m in measured), "\n".join(dict.fromkeys(notes)), tuple(measured))
+    return Scored(
+        value=value,
+        low=low,
+        high=high,
+        n=min(m.n for m in measured),
+        note="\n".join(dict.fromkeys(notes)),
+        measured=tuple(measured),
+        values=tuple(float(m.value) for m in measured),
+        spread=spread,
+    )
 
 
 def _with(notes: Sequence[str], more: str) -> list[str]:

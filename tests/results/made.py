@@ -64,7 +64,9 @@ def score(model: str, name: str, value: float, published: float = math.nan, **ch
         "model": model, "metric": name, "value": value, "low": math.nan, "high": math.nan, "n": 12,
         "protocol": "musicgen", "higher_is_better": None, "random_weights": False,
         "published": published, "difference": value - published, "comparable": not math.isnan(published),
-        "note": "", **beside, **changes,
+        "sets": 1, "seed_sd": math.nan, "spread": math.nan, "rounding": math.nan, "tolerance": math.nan,
+        "difference_low": math.nan, "difference_high": math.nan, "verdict": "", "verdict_reason": "",
+        "context": math.nan, "tuned_from": "", "note": "", **beside, **changes,
     }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 import evalkit
 from evalkit.errors import EvalkitError
 from evalkit.prompts.musiccaps import SUBSETS, MusicCaps
-from evalkit.results.comparable import CONDITIONS, Reason, compared, prompt_digests, reasons, unverified
+from evalkit.results.beside import compared
+from evalkit.results.comparable import CONDITIONS, Reason, prompt_digests, reasons, unverified
 from evalkit.results.published import Prompts, Published, load_published
 from evalkit.results.record import Record, WeightsInfo
 from evalkit.results.summary import notes
@@ -114,7 +115,7 @@ BROKEN: list[tuple[str, str, Callable[[Record], Record]]] = [
         "captions are not those of the full musiccaps, whose ids the prompts have",
         lambda r: replace(r, prompts=r.prompts.assign(caption=[f"hello {i}" for i in range(12)])),
     ),
-    ("coverage", "n 11, published 12", lambda r: of_scores(r, n=11)),
+    ("missing", "n 11, published 12", lambda r: of_scores(r, n=11)),
     ("coverage", "n 13, published 12", lambda r: of_scores(r, n=13)),
     ("coverage", "1 of 12 clips cannot be used", lambda r: of_clips(r, status=["missing", *["ok"] * 11])),
     ("coverage", "no value", lambda r: of_scores(r, value=math.nan)),
@@ -197,7 +198,9 @@ def test_a_few_more_clips_than_published_hold_the_published_ones(measured: Recor
     prompts = Prompts(12, *prompt_digests(zip(measured.prompts["id"], measured.prompts["caption"], strict=True)))
     for n, comparable in ((5131, False), (5468, False), (5469, True), (5521, True), (5600, False)):
         found = reasons(of_scores(measured, n=n), "m", "kld", replace(published, n=5469, prompts=prompts))
-        assert found == ([] if comparable else [Reason("coverage", f"n {n:,}, published 5,469")])
+        assert found == (
+            [] if comparable else [Reason("missing" if n < 5469 else "coverage", f"n {n:,}, published 5,469")]
+        )
 
 
 def test_the_order_of_prompts_does_not_matter(measured: Record, published: Published) -> None:

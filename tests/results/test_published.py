@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.results.comparable import compared
+from evalkit.results.beside import compared
 from evalkit.results.published import Published, load_published, others, require_known
 from tests.results.made import comparable_record, metric, of_these_prompts, score
 
