@@ -237,7 +237,7 @@ def test_other_schemas_and_kinds_are_named(result: Result, tmp_path: Path) -> No
         evalkit.load(edited(result, tmp_path / "a", schema=99))
     with pytest.raises(EvalkitError, match="earlier version of evalkit: run it again"):
         evalkit.load(edited(result, tmp_path / "b", schema=None))
-    with pytest.raises(EvalkitError, match="holds a sweep, which this version of evalkit cannot read"):
+    with pytest.raises(EvalkitError, match="holds a tournament, which this version of evalkit cannot read"):
         evalkit.load(edited(result, tmp_path / "c", kind="tournament"))
     for name, value in (("files", None), ("files", {}), ("kind", None), ("features", "x")):
         with pytest.raises(EvalkitError, match=r"result\.json' is damaged"):
