@@ -8,7 +8,7 @@ whole group of clips are drawn at once (Bartlett 1933). That is exact; `literal`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from evalkit.types import Features
 UNLIKE = {8: 0.3, 128: 0.05}  # baseline and reference, by dimensions: FAD about a quarter of a set's total variance
 NOISE = {"other": 0.0, "shared": 0.4}  # what two models' clips of a prompt have in common beside the prompt
 CHUNK = 50  # trials after which they are kept
+Fits = tuple[np.ndarray, np.ndarray]  # means (subsets, d) and covariances (subsets, d, d)
 LESS = 0.9  # what is left of the variance of a set that is less varied
 
 
@@ -91,11 +92,19 @@ def sides(shape: str, margin: float = 0.0, noise: str = "other", d: int = 128) -
 
 def clip_effects(rng: np.random.Generator, n: int, d: int, noise: str) -> Iterator[np.ndarray]:
     """What is common to a clip's windows, standard normal, (n, d): of baseline, candidate and reference."""
+    yield from effects(rng, n, d, (NOISE[noise], NOISE[noise], 0.0))
+
+
+def effects(rng: np.random.Generator, n: int, d: int, shared: Sequence[float]) -> Iterator[np.ndarray]:
+    """What is common to a clip's windows, standard normal, (n, d), of as many sets of clips of the same prompts.
+
+    Args:
+        shared: how much of each set's variance is of noise that all play from.
+    """
     prompt, played = rng.standard_normal((n, d)), rng.standard_normal((n, d))
-    common = NOISE[noise]
-    for shared in (common, common, 0.0):
+    for common in shared:
         own = rng.standard_normal((n, d))
-        yield math.sqrt(ALIKE) * prompt + math.sqrt(shared) * played + math.sqrt(1 - ALIKE - shared) * own
+        yield math.sqrt(ALIKE) * prompt + math.sqrt(common) * played + math.sqrt(1 - ALIKE - common) * own
 
 
 def drawn(rng: np.random.Generator, case: Sides, n: int) -> list[Features]:
@@ -116,42 +125,55 @@ def literal(rng: np.random.Generator, case: Sides, groups: np.ndarray, subsets: 
         subsets: which groups count, (subsets, groups), 0 or 1.
     """
     baseline, candidate, reference = drawn(rng, case, len(groups))
-    weights, distances = subsets[:, groups], []
+    weights, found = subsets[:, groups], []
     for side in (baseline, candidate):
-        found = FAD(NO_ENCODER)(side, reference)
-        assert found.resampled is not None
-        distances.append(found.resampled(weights, weights))
-    return np.stack(distances, axis=1)
+        measured = FAD(NO_ENCODER)(side, reference)
+        assert measured.resampled is not None
+        found.append(measured.resampled(weights, weights))
+    return np.stack(found, axis=1)
 
 
 def shortcut(rng: np.random.Generator, case: Sides, groups: np.ndarray, subsets: np.ndarray) -> np.ndarray:
     """Draw the distances of `literal`, with the same distribution, from sums over groups."""
-    sizes, d = np.bincount(groups), len(case.reference[0])
+    clips = clip_effects(rng, len(groups), len(case.reference[0]), case.noise)
+    fits = [fit_of_clips(rng, clip, groups, subsets) for clip in clips]
+    return distances(case.each[:2], fits[:2], case.reference, fits[2])
+
+
+def fit_of_clips(rng: np.random.Generator, clip: np.ndarray, groups: np.ndarray, subsets: np.ndarray) -> Fits:
+    """Draw means and covariances of all windows of some clips, before these have the mean and covariance of their set.
+
+    Args:
+        clip: what is common to the windows of each clip, standard normal, (n, d).
+    """
+    sizes, d = np.bincount(groups), clip.shape[1]
     order, ends = np.argsort(groups, kind="stable"), np.cumsum(sizes)
-    fits = []
-    for clip in clip_effects(rng, len(groups), d, case.noise):
-        means = math.sqrt(ALIKE) * clip + math.sqrt((1 - ALIKE) / WINDOWS) * rng.standard_normal(clip.shape)
-        parts = np.split(means[order], ends[:-1])
-        sums = WINDOWS * np.stack([part.sum(axis=0) for part in parts])
-        products = WINDOWS * np.stack([part.T @ part for part in parts])
-        products += (1 - ALIKE) * wisharts(rng, (WINDOWS - 1) * sizes, d)
-        fits.append(fitted(sums, products, WINDOWS * sizes, subsets))
-    reference_mean, reference_cov = fits[2]
-    target, target_cov = case.reference
+    means = math.sqrt(ALIKE) * clip + math.sqrt((1 - ALIKE) / WINDOWS) * rng.standard_normal(clip.shape)
+    parts = np.split(means[order], ends[:-1])
+    sums = WINDOWS * np.stack([part.sum(axis=0) for part in parts])
+    products = WINDOWS * np.stack([part.T @ part for part in parts])
+    products += (1 - ALIKE) * wisharts(rng, (WINDOWS - 1) * sizes, d)
+    return fitted(sums, products, WINDOWS * sizes, subsets)
+
+
+def distances(each: Sequence[Gaussian], fits: Sequence[Fits], reference: Gaussian, reference_fit: Fits) -> np.ndarray:
+    """FAD of sets whose Gaussians are given, and what their clips came out as, on every subset: (subsets, sets)."""
+    reference_mean, reference_cov = reference_fit
+    target, target_cov = reference
     # with F Fᵀ the reference's covariance, the eigenvalues of Fᵀ C F are those whose roots the distance needs
     root = np.linalg.cholesky(target_cov)
     factors = np.swapaxes(np.linalg.cholesky(reference_cov), 1, 2) @ root.T
     points = reference_mean @ root.T + target
     spread = np.einsum("sij,ij->s", reference_cov, root.T @ root)
-    distances = []
-    for (mean, cov), (side_mean, side_cov) in zip(case.each[:2], fits[:2], strict=True):
+    found = []
+    for (mean, cov), (side_mean, side_cov) in zip(each, fits, strict=True):
         own = np.linalg.cholesky(cov)
         turned = factors @ own
         between = np.linalg.eigvalsh(turned @ side_cov @ np.swapaxes(turned, 1, 2))
         apart = ((side_mean @ own.T + mean - points) ** 2).sum(axis=1)
         traces = np.einsum("sij,ij->s", side_cov, own.T @ own) + spread
-        distances.append(apart + traces - 2 * np.sqrt(np.maximum(between, 0)).sum(axis=1))
-    return np.stack(distances, axis=1)
+        found.append(apart + traces - 2 * np.sqrt(np.maximum(between, 0)).sum(axis=1))
+    return np.stack(found, axis=1)
 
 
 def wisharts(rng: np.random.Generator, freedoms: np.ndarray, d: int) -> np.ndarray:
@@ -167,9 +189,7 @@ def wisharts(rng: np.random.Generator, freedoms: np.ndarray, d: int) -> np.ndarr
     return result
 
 
-def fitted(
-    sums: np.ndarray, products: np.ndarray, counts: np.ndarray, subsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def fitted(sums: np.ndarray, products: np.ndarray, counts: np.ndarray, subsets: np.ndarray) -> Fits:
     """Means (subsets, d) and covariances (subsets, d, d) of the windows of some groups, from each group's sums."""
     n = subsets @ counts
     means = subsets @ sums / n[:, None]
