@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which takes a second to import
+
 from evalkit.stats.estimate import Estimate, student
 
 Decision = Literal["within", "above", "below", "undecided"]
@@ -17,8 +19,10 @@ def over_seeds(
     """Estimate by how much the mean over sampling seeds differs from a published value, given the prompts.
 
     Both are made of the same prompts and references, so that what varies is the noise of sampling: that of the mean of
-    our seeds, and that of the published value, which is of few seeds itself and as noisy as ours. Degrees of freedom
-    are Satterthwaite's (1946) where another error is added.
+    our seeds, and that of the published value, which is of few seeds itself and as noisy as ours. Where a known error
+    is added, Student's distance of the bound and the normal one are added in quadrature (Zou and Donner 2008,
+    "Construction of confidence limits about effect measures: a general approach"). Satterthwaite's degrees of freedom
+    would be many where three seeds happen to lie close together, and leave the truth out in 3.9 % instead of 2.5 %.
 
     Args:
         difference: mean over our seeds - published.
@@ -31,10 +35,14 @@ def over_seeds(
     """
     if seeds < 2 or math.isnan(sd) or math.isnan(other_error):
         return student(difference, math.nan, math.nan)
-    of_seeds = sd**2 * (1 / seeds + 1 / published_seeds)
-    variance = of_seeds + other_error**2
-    df = (seeds - 1) * (variance / of_seeds) ** 2 if of_seeds else math.inf
-    return student(difference, math.sqrt(variance), df)
+    of_seeds = sd * math.sqrt(1 / seeds + 1 / published_seeds)
+
+    def bounds(tail: float) -> tuple[float, float]:
+        t = float(stdtrit(seeds - 1, 1 - tail))
+        half = math.copysign(math.hypot(t * of_seeds, float(ndtri(1 - tail)) * other_error), t)
+        return difference - half, difference + half
+
+    return Estimate(difference, math.hypot(of_seeds, other_error), seeds - 1, bounds)
 
 
 def decide(estimate: Estimate, tolerance: float, rounding: float, level: float) -> Decision:
