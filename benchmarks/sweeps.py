@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.interval_coverage import machine
-from benchmarks.sweep_draws import KINDS, SHAPES, Kind, NestedFADs, apart, fad_points, fads, grouped, of_means, values
+from benchmarks.sweep_draws import KINDS, SHAPES, NestedFADs, apart, fad_points, fads, grouped, of_means, values
 from benchmarks.sweeps_report import JSON, write
 from evalkit.stats import paired
 from evalkit.stats.best import dominated, multipliers, not_worse, on_front
@@ -119,7 +119,7 @@ def measure_front() -> Iterator[Row]:
         for points in (6, 12):
             for spread in (0.5, 2.0, 8.0):
                 about: Row = {"metrics": metrics, "points": points, "spread": spread}
-                said, true, best = [], [], 0
+                said, true = [], []
                 trials = 600
                 for i in range(trials):
                     rng = rng_of(about, i)
@@ -195,7 +195,13 @@ def measure_races() -> Iterator[Row]:
             for truth, gap in settings if name != "rare fault" else settings[:1]:
                 yield race_of_means([name], points, truth, gap, 500 if truth == "all equal" else 250)
     for points in (6, 12):
-        for truth, gap in (("all equal", 0.0), ("trade-off", 0.1), ("trade-off", 0.5), ("valley", 0.1), ("valley", 0.5)):
+        for truth, gap in (
+            ("all equal", 0.0),
+            ("trade-off", 0.1),
+            ("trade-off", 0.5),
+            ("valley", 0.1),
+            ("valley", 0.5),
+        ):
             three = ["normal, shared noise", "log-normal, shared noise", "normal"]
             yield race_of_means(three, points, truth, gap, 250)
 
@@ -273,7 +279,13 @@ def said_of_races(
 def measure_fad_races() -> Iterator[Row]:
     """The same of FAD, alone and with a mean."""
     for points in (6, 12):
-        for truth, gap in (("all equal", 0.0), ("other shapes", 0.0), ("ladder", 0.1), ("ladder", 0.5), ("valley", 0.5)):
+        for truth, gap in (
+            ("all equal", 0.0),
+            ("other shapes", 0.0),
+            ("ladder", 0.1),
+            ("ladder", 0.5),
+            ("valley", 0.5),
+        ):
             for also in ((), ("log-normal, shared noise",)):
                 yield race_of_fads(points, truth, gap, also, 200)
 
@@ -343,7 +355,11 @@ def winner(points: int, lasting: float, n: int, trials: int = 4000) -> Row:
         fresh += bool(said[1])
         given_same += bool(said[0] and not_so)
         given_fresh += bool(said[1] and not_so)
-    found = {"same_seed": same_seed, "fresh": fresh, "on_these_prompts": {"same_seed": given_same, "fresh": given_fresh}}
+    found = {
+        "same_seed": same_seed,
+        "fresh": fresh,
+        "on_these_prompts": {"same_seed": given_same, "fresh": given_fresh},
+    }
     return about | {"trials": trials} | found
 
 

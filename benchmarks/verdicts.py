@@ -225,7 +225,9 @@ def missing_of_fad(seeds: int, total: int, published: int, used: int, d: int = 8
         influence = np.mean([one.influence() for one in measured if one.influence is not None], axis=0)
         spread = float((used * influence).std())
         each.append([one.value for one in measured])
-        figures.append(metric(features(list((windows() @ own + mean)[theirs])), features(list(reference[theirs]))).value)
+        figures.append(
+            metric(features(list((windows() @ own + mean)[theirs])), features(list(reference[theirs]))).value
+        )
         errors.append(missing_error(spread, used, published, total))
     about: Row = {"of": "fad", "seeds": seeds, "alike": ALIKE, "total": total, "published": published, "used": used}
     return about | {"missing": "at random"} | at_edge(np.array(each), np.array(figures), np.array(errors))
