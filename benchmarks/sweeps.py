@@ -31,7 +31,7 @@ Measured = tuple[np.ndarray, np.ndarray]
 LEVEL = 0.95
 DRAWS = 2000
 PROMPTS = (50, 200, 1000)
-POINTS = (6, 12, 24)
+POINTS = (6, 24)
 RUNGS = (50, 200, 1000, 5521)
 FAD_RUNGS = (50, 200, 1000, 2000)
 
@@ -67,7 +67,7 @@ def measure_best() -> Iterator[Row]:
                     groups = grouped(n)
                     means = means_of(truth, points, apart(kind) / math.sqrt(n))
                     about: Row = {"values": name, "points": points, "prompts": n, "truth": truth}
-                    trials = 2000 if truth == "all equal" else 500
+                    trials = 1000 if truth == "all equal" else 200
                     found = np.array(
                         [chosen(of_means(values(rng_of(about, i), kind, means, n), groups)) for i in range(trials)]
                     )
@@ -86,7 +86,7 @@ def said_of_best(found: np.ndarray) -> Row:
 
 def measure_fad() -> Iterator[Row]:
     """The same of FAD by the jackknife, of points of equal FAD that are alike or of another shape, and of others."""
-    for d, points, numbers, trials in ((8, 6, PROMPTS, 1000), (8, 12, PROMPTS, 500), (128, 6, (50, 200), 100)):
+    for d, points, numbers, trials in ((8, 6, PROMPTS, 500), (8, 12, PROMPTS, 200), (128, 6, (50, 200), 100)):
         for truth in ("all equal", "equal, other shapes", "5 % apart"):
             for n in numbers:
                 groups = grouped(n)
@@ -120,7 +120,7 @@ def measure_front() -> Iterator[Row]:
             for spread in (0.5, 2.0, 8.0):
                 about: Row = {"metrics": metrics, "points": points, "spread": spread}
                 said, true = [], []
-                trials = 600
+                trials = 300
                 for i in range(trials):
                     rng = rng_of(about, i)
                     truth = spread * apart(kind) / math.sqrt(n) * rng.standard_normal((metrics, points))
@@ -287,7 +287,7 @@ def measure_fad_races() -> Iterator[Row]:
             ("valley", 0.5),
         ):
             for also in ((), ("log-normal, shared noise",)):
-                yield race_of_fads(points, truth, gap, also, 200)
+                yield race_of_fads(points, truth, gap, also, 100)
 
 
 def race_of_fads(points: int, truth: str, gap: float, also: Sequence[str], trials: int, d: int = 8) -> Row:
@@ -323,7 +323,7 @@ def fads_once(shapes: tuple[str, ...], margins: tuple[float, ...], d: int) -> An
 
 def measure_winner() -> Iterator[Row]:
     """How often the winner of a sweep is said to be better than the default, though all points are equal."""
-    for points in (2, *POINTS):
+    for points in (2, 6, 12, 24):
         for lasting in (0.0, 0.3, 0.6):
             for n in (200,):
                 yield winner(points, lasting, n)
