@@ -250,6 +250,7 @@ class Document(Generic[T]):
         reasons: why it is this outcome, one sentence each.
         suite: what was judged on, in the same words from one time to the next, for test reports.
         cases: what was judged, for test reports.
+        intervals: that of the notes which says what the intervals are, for captions; empty where there are none.
     """
 
     title: str
@@ -264,3 +265,4 @@ class Document(Generic[T]):
     reasons: Sequence[str] = ()
     suite: str = ""
     cases: Sequence[Case] = ()
+    intervals: str = ""

@@ -44,6 +44,7 @@ def document(comparison: ComparisonRecord) -> Document[Listing]:
         f"{comparison.prompts_total:,} prompts, protocol {comparison.protocol}",
         table=_metrics(comparison),
         notes=_notes(comparison),
+        intervals=_intervals(comparison),
         more=[*_slices(comparison), *_moved(comparison)],
         provenance=_provenance(comparison),
         plain=_plain(comparison),
@@ -112,8 +113,11 @@ def _notes(comparison: ComparisonRecord) -> list[str]:
     for name, side in (("baseline", comparison.baseline), ("candidate", comparison.candidate)):
         if len(side) > 1:
             lines.append(f"{name}: values are means over {len(side)} results, which count as clusters")
-    lines.append(f"intervals: {comparison.gate['level']:.3g} confidence, over prompts")
-    return [*lines, *comparison.remarks]
+    return [*lines, _intervals(comparison), *comparison.remarks]
+
+
+def _intervals(comparison: ComparisonRecord) -> str:
+    return f"intervals: {comparison.gate['level']:.3g} confidence, over prompts"
 
 
 def _by_metric(metrics: Sequence[Mapping[str, Any]], key: str, about: str = "") -> Iterator[str]:

@@ -14,7 +14,7 @@ from evalkit.results.alike import NAMED, differences, prompts_differ, references
 from evalkit.results.comparable import SECONDS
 from evalkit.results.options import Options
 from evalkit.results.record import MetricInfo, Record
-from evalkit.results.summary import heading, main_table, notes, random_weights, unique_titles, warning
+from evalkit.results.summary import heading, intervals, main_table, notes, random_weights, unique_titles, warning
 from evalkit.store.digests import digest
 
 
@@ -71,6 +71,7 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
             *_notes(results, runs),
             *_same_clips(results),
         ],
+        intervals=next(filter(None, map(intervals, results)), ""),
         plain={"results": [str(result.path) for result in results]},
     )
 

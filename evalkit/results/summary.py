@@ -22,6 +22,7 @@ def document(record: Record) -> Document[Table]:
         warning=warning(random_weights(record)),
         table=main_table(record),
         notes=notes(record),
+        intervals=intervals(record),
         more=[*_slices(record), *_context(record)],
         provenance=_provenance(record),
         plain=_plain(record),
@@ -160,11 +161,15 @@ def notes(record: Record) -> list[str]:
     if unchecked:
         said_once = "; ".join(dict.fromkeys(unchecked))
         lines.append(f"not verified, because too little was published to tell: {said_once}")
-    if scores["low"].notna().any():
-        units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
-        over = units[record.prompts_info.form]
-        lines.append(f"intervals: {record.uncertainty['level']:.3g} confidence, over {over}")
-    return [*lines, *record.remarks]
+    return [*lines, *filter(None, [intervals(record)]), *record.remarks]
+
+
+def intervals(record: Record) -> str:
+    """Say what the intervals of a result are; empty where there are none."""
+    if not record.scores["low"].notna().any():
+        return ""
+    units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
+    return f"intervals: {record.uncertainty['level']:.3g} confidence, over {units[record.prompts_info.form]}"
 
 
 def _references(record: Record) -> str:
