@@ -1,0 +1,85 @@
+"""Write what a record says in a form for elsewhere: a model card, a paper, a web page, a spreadsheet.
+
+evalkit export RESULT --to model-index|latex|markdown|csv|json [--row NAME] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from evalkit.commands import parse, parser_for
+from evalkit.errors import EvalkitError, unknown
+
+MODEL_INDEX = "model-index"
+NOT_FOR_FILES = ("terminal",)  # forms
+
+
+def main(arguments: list[str]) -> None:
+    """Run `evalkit export`."""
+    from evalkit.report import formats
+
+    forms = [MODEL_INDEX, *(name for name in formats() if name not in NOT_FOR_FILES)]
+    parsed = parse(parser(forms), arguments)
+    if parsed.to not in forms:
+        raise unknown("form", parsed.to, forms)
+    text = exported(parsed)
+    if parsed.output is None:
+        print(text, end="")
+        return
+    from evalkit.store.files import write_bytes
+
+    target = Path(parsed.output).expanduser().absolute()
+    if parsed.to == MODEL_INDEX:
+        require_no_card(target)
+    if target.is_dir():
+        raise EvalkitError(f"--output {target}: a folder is there: name a file")
+    write_bytes(target, text.encode())
+    print(f"exported: {target}", file=sys.stderr)
+
+
+def parser(forms: list[str]) -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("export", __doc__)
+    found.add_argument("result", metavar="RESULT", help="a folder that evalkit made, RESULT::ROW for one of its models")
+    found.add_argument("--to", required=True, metavar="FORM", help=f"of {', '.join(forms)}")
+    found.add_argument("--row", metavar="NAME", help=f"the model of a {MODEL_INDEX}, where the result has several")
+    found.add_argument("--source-url", metavar="URL", help=f"where a {MODEL_INDEX} says that the result can be read")
+    found.add_argument("--output", metavar="FILE", help="where it is written, over what is there but no model card")
+    return found
+
+
+def exported(asked: argparse.Namespace) -> str:
+    """Write what is asked for as text, and say on stderr what had to be left out of it."""
+    from evalkit.report import renderer  # here, because pandas takes a second
+    from evalkit.results.loading import load, with_row
+    from evalkit.results.result import Result
+
+    folder, row = with_row(asked.result)
+    if row and asked.row and row != asked.row:
+        raise EvalkitError(f"{asked.result} and --row {asked.row} are two models: name one")
+    row = row or asked.row or ""
+    if asked.to != MODEL_INDEX:
+        if row or asked.source_url:
+            raise EvalkitError(f"--row, ::ROW and --source-url are for --to {MODEL_INDEX}: leave them out")
+        return renderer(asked.to)(load(folder).document())
+    from evalkit.results.model_index import model_index
+
+    record = load(folder)
+    if not isinstance(record, Result):
+        raise EvalkitError(f"'{folder}' is no result of a run: a {MODEL_INDEX} is of one model's scores")
+    text, left_out = model_index(record, row, asked.source_url or "")
+    for line in left_out:
+        print(f"evalkit: {line}", file=sys.stderr)
+    return text
+
+
+def require_no_card(path: Path) -> None:
+    """Raise EvalkitError for a file with more than metadata, such as a model card, which would be lost."""
+    from evalkit.results.model_index import EDGE
+
+    if path.is_file() and path.read_text("utf-8", errors="replace").rpartition(EDGE)[2].strip():
+        raise EvalkitError(
+            f"--output {path}: a text is there, such as a model card: write to another file, and copy the metadata"
+        )
