@@ -61,6 +61,7 @@ QUANTITIES = (
     Quantity("published", "published", "published"),
     Quantity("difference", "difference", "difference", "measured − published"),
     Quantity("comparable", "comparable", "flag"),
+    Quantity("verdict", "verdict", "word"),
 )
 
 

@@ -122,8 +122,7 @@ def _judged(record: Record, score: Mapping[str, Any], published: Published, why:
     if any(reason.condition != "missing" for reason in why) or (published.n and n < LEAST_SHARE * published.n):
         return not_comparable(texts, published)
     if published.tolerance is None:
-        unknown = f"no tolerance is known by which {score['metric']} of {published.source} could be judged"
-        return not_comparable([*texts, unknown], published)
+        return not_comparable([*texts, "its source is given no tolerance by which to judge a difference"], published)
     value, sd, spread = (float(score[key]) for key in ("value", "seed_sd", "spread"))
     generated = record.rows[score["model"]].generated
     return judge(Measured(value, int(score["sets"]), sd, spread, n, generated), published)

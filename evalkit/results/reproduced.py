@@ -113,10 +113,8 @@ def judge(measured: Measured, published: Published) -> Judged:
         verdict, why = "REPRODUCED", ""
     shown = places(tolerance)
     where = {"within": "within", "undecided": "neither within nor beyond"}.get(decision, "beyond")
-    text = (
-        f"{signed(difference, shown)} [{number(judged.low, shown)}, {number(judged.high, shown)}] is {where} "
-        f"±{number(tolerance, shown)}"
-    )
+    interval = f"[{number(judged.low, shown)}, {number(judged.high, shown)}]"
+    text = f"difference {signed(difference, shown)} {interval} is {where} ±{number(tolerance, shown)}"
     return replace(judged, verdict=verdict, reason=": ".join(filter(None, [text, why])))
 
 

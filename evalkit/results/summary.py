@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
-from evalkit.report.numbers import ARROWS, absent
+from evalkit.report.numbers import ARROWS, absent, published_number
 from evalkit.results.comparable import prompt_digests, unverified, unverified_weights
 from evalkit.results.record import Count, MetricInfo, Record, count
 
@@ -33,7 +33,7 @@ def table(record: Record) -> pd.DataFrame:
     """Make the wide table: one row per model.
 
     Columns: model, clips (generated and usable); for each metric M the columns M, M_low, M_high, M_n,
-    M_published, M_difference and M_comparable; then prompts (how many there are), dataset, subset, protocol,
+    M_published, M_difference, M_comparable and M_verdict; then prompts (how many there are), dataset, subset, protocol,
     random_weights (names, separated by commas), note and calibration.
     """
     frame = pd.DataFrame(main_table(record).records())
@@ -47,7 +47,9 @@ def main_table(record: Record) -> Table:
     cells: dict[str, dict[str, Mapping[str, Any]]] = {name: {} for name in record.rows}
     said: dict[str, dict[str, None]] = {name: {} for name in record.rows}
     for score in records(record.scores):
-        cells[score["model"]][score["metric"]] = cell(score)
+        # of a value beside which nothing stands there is nothing to say in a table
+        unjudged = {"verdict": ""} if absent(score["published"]) else {}
+        cells[score["model"]][score["metric"]] = cell(score | unjudged)
         said[score["model"]].update(dict.fromkeys(score["note"].splitlines()))
     about = {
         "dataset": record.prompts_info.dataset,
@@ -139,6 +141,7 @@ def notes(record: Record) -> list[str]:
     joined = scores[scores["published"].notna()]
     sources = dict.fromkeys(zip(joined["source"], joined["url"], strict=True))
     lines += [f"published: {title}, {url}" for title, url in sources]
+    lines += _origins(record)
     lines += [f"{name}: clips {clips}" for name, clips in clip_counts(record).items() if clips.ok < clips.total]
     said: dict[str, list[tuple[str, str]]] = {}
     for score in records(scores):
@@ -170,6 +173,18 @@ def intervals(record: Record) -> str:
         return ""
     units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
     return f"intervals: {record.uncertainty['level']:.3g} confidence, over {units[record.prompts_info.form]}"
+
+
+def _origins(record: Record) -> list[str]:
+    """What was published for the checkpoints that models were tuned from, which have no numbers of their own."""
+    titles, said = unique_titles(record.metrics), dict[tuple[str, str], list[str]]()
+    for score in records(record.scores[record.scores["context"].notna()]):
+        value = f"{titles[score['metric']]} {published_number(score['context'])}"
+        said.setdefault((score["model"], score["tuned_from"]), []).append(value)
+    return [
+        f"for context only: {', '.join(values)} as published for {origin}, which {model} was tuned from"
+        for (model, origin), values in said.items()
+    ]
 
 
 def _references(record: Record) -> str:

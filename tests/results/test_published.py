@@ -12,6 +12,7 @@ import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.results.beside import compared
+from evalkit.results.gate import Margin, absolute
 from evalkit.results.published import Published, load_published, others, require_known
 from tests.results.made import comparable_record, metric, of_these_prompts, score
 
@@ -244,6 +245,22 @@ GOOD = (FOLDER / "jen1_paper.yaml").read_text()
         ),
         (GOOD + "dataset: musiccaps\n", "duplicate key dataset"),
         (GOOD.replace("subset: all", "subset: ${oc.env:HOME_}"), "HOME_"),
+        (GOOD + "runs: 0\n", "runs is 0: must be at least 1"),
+        (GOOD + "tolerance: {kdl: {margin: 1, rounding: 0, because: x}}\n", "unknown metric 'kdl'"),
+        (GOOD + "tolerance: {kld: {margin: 1, rounding: 0}}\n", "nothing is given for tolerance.kld.because"),
+        (
+            GOOD + "tolerance: {kld: {margin: wide, rounding: 0, because: x}}\n",
+            "kld.margin is 'wide': must be",
+        ),
+        (GOOD + "tolerance: {kld: {margin: -1, rounding: 0, because: x}}\n", "tolerance.kld.margin is -1: must not be"),
+        (
+            GOOD + "tolerance: {kld: {margin: 1, rounding: .inf, because: x}}\n",
+            "kld.rounding is inf: must be",
+        ),
+        (
+            GOOD + "tolerance: {kld: {margin: 0.1 %, rounding: 0.005, because: x}}\n",
+            "JEN-1: kld: the margin, 0.1 %, is no more than the rounding, 0.005: nothing could be within it",
+        ),
         ("- 1\n", "ListConfig"),
         ("rows: [\n", "parsing"),
         ("", "nothing is given for"),
@@ -255,6 +272,23 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, text, message):
         load_published(FOLDER, tmp_path)
     assert f"'{tmp_path / 'a_source.yaml'}'" in str(error.value) and message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_cards_that_can_be_reproduced_have_a_tolerance_with_its_reason(published):
+    """Twice the rounding at least: what rounds to the published value may be as far from it as what was rounded."""
+    given = {(p.source, p.metric): p for p in published if p.tolerance and p.value is not None}
+    cards = ("MusicGen model card", "MAGNeT model card")
+    assert {*given} == {(card, metric) for card in cards for metric in ("fad", "kld", "clap_score")}
+    for (_, name), p in given.items():
+        limit = {"fad": Margin(0.03, relative=True), "kld": Margin(0.02), "clap_score": Margin(0.01)}[name]
+        assert (p.tolerance.margin, p.tolerance.rounding, p.runs) == (limit, 0.005, 1)
+        assert absolute(p.tolerance.margin, p.value) >= 2 * p.tolerance.rounding and len(p.tolerance.because) > 50
+
+
+def test_the_stereo_checkpoints_name_the_mono_ones_that_they_were_tuned_from(published):
+    tuned = {p.model: p.tuned_from for p in published if p.tuned_from}
+    kinds = ("small", "medium", "large", "melody", "melody-large")
+    assert tuned == {f"facebook/musicgen-stereo-{kind}": f"facebook/musicgen-{kind}" for kind in kinds}
 
 
 def test_a_user_s_file_is_read_beside_evalkit_s(tmp_path, published):

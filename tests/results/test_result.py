@@ -25,6 +25,7 @@ from evalkit import report
 from evalkit.errors import EvalkitError
 from evalkit.results import recompute
 from evalkit.results.files import EARLIER, PERCENTILES
+from evalkit.results.frames import SCORES
 from evalkit.results.pack import pack
 from evalkit.results.record import SCHEMA
 from evalkit.results.result import Result
@@ -414,6 +415,13 @@ def test_the_stored_result_of_schema_1_is_read() -> None:
         assert stored.score(*name.split("/")).value == pytest.approx(value, rel=1e-9, abs=1e-12)
     assert stored.prompts["id"].tolist() == expected["prompts"]
     assert stored.document().heading == expected["heading"]
+
+
+def test_what_older_records_do_not_know_of_verdicts_is_read_as_not_known() -> None:
+    scores = evalkit.load(STORED).scores
+    assert list(scores.columns) == list(SCORES) and (scores["sets"] == 1).all()
+    assert scores[["seed_sd", "spread", "rounding", "tolerance", "difference_low", "context"]].isna().all(axis=None)
+    assert (scores[["verdict", "verdict_reason", "tuned_from"]] == "").all(axis=None)
 
 
 def test_the_intervals_of_schema_1_are_said_to_be_of_another_kind(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import math
 import numpy as np
 import pytest
 
+from evalkit.encoders.levels import Levels
 from evalkit.metrics import mean_over_items
 from evalkit.metrics.clipping import ClippedClips, DCOffset
+from evalkit.metrics.fad import FAD
 from evalkit.results.scored import NO_INTERVAL, NO_RESAMPLES, scored
 from evalkit.settings import Uncertainty
-from evalkit.types import Measured
+from evalkit.types import Features, Measured
 
 IDS = [str(i) for i in range(12)]
 
@@ -57,3 +59,36 @@ def test_where_resamples_have_no_value_there_is_no_interval_and_a_note() -> None
 
     score = scored("m: fad", IDS, [Measured(1.0, n=1, resampled=resampled)], (0, math.inf), Uncertainty())
     assert score.value == 1 and math.isnan(score.low) and score.note == NO_RESAMPLES
+
+
+def test_the_spread_over_seeds_is_that_of_their_values() -> None:
+    seeds = [mean_over_items(IDS, [np.full(1, i + shift) for i in range(12)]) for shift in (0.0, 1.0, 5.0)]
+    score = scored("m: x", IDS, seeds, (0, math.inf), Uncertainty())
+    assert score.values == (5.5, 6.5, 10.5) and score.value == 7.5
+    assert score.seed_sd == pytest.approx(np.std([0, 1, 5], ddof=1))
+    alone = scored("m: x", IDS, seeds[:1], (0, math.inf), Uncertainty())
+    assert math.isnan(alone.seed_sd) and alone.values == (5.5,)
+
+
+@pytest.mark.parametrize("resamples", [0, 1000])
+def test_the_spread_of_a_mean_is_that_of_the_prompts_own_means(resamples: int) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 12))
+    seeds = [mean_over_items(IDS, list(own[:, None])) for own in values]
+    score = scored("m: x", IDS, seeds, (-math.inf, math.inf), Uncertainty(resamples=resamples))
+    assert score.spread == pytest.approx(np.std(values.mean(axis=0), ddof=1))
+
+
+def test_the_spread_of_a_distance_is_that_of_random_parts_of_the_prompts() -> None:
+    """Each prompt that is left out takes its clip and its reference along: both move the distance."""
+    rng = np.random.default_rng(0)
+    ids = tuple(map(str, range(200)))
+    sides = [
+        Features(ids, tuple((rng.normal(shift, 1, 4) + rng.normal(size=(5, 4))).astype(np.float32) for _ in ids))
+        for shift in (0.5, 0.0)
+    ]
+    fad = FAD(Levels())
+    score = scored("m: fad", ids, [fad(*sides)], (0, math.inf), Uncertainty())
+    parts = [rng.choice(ids, 150, replace=False) for _ in range(400)]
+    values = [fad(*(side.select(part) for side in sides)).value for part in parts]
+    assert score.spread == pytest.approx(np.std(values) / math.sqrt(1 / 150 - 1 / 200), rel=0.15)
+    assert math.isnan(scored("m: fad", ids, [fad(*sides)], (0, math.inf), Uncertainty(resamples=0)).spread)

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from evalkit import report
 from evalkit.report import document as model
 from evalkit.report.document import Quantity
+from evalkit.report.to_terminal import render
 from evalkit.results.record import Count, ProtocolInfo, ReferencesInfo
 from evalkit.results.summary import document, notes, table
 from tests.results.made import FORMS, TITLES, VALUES, metric, record, row
@@ -41,13 +43,28 @@ def test_the_wide_table_has_the_values() -> None:
 
 def test_a_new_column_of_the_scores_needs_one_quantity(monkeypatch: pytest.MonkeyPatch) -> None:
     made = record()
-    made.scores["verdict"] = ["reproduced" if known else "" for known in made.scores["comparable"]]
-    assert "fad_verdict" not in table(made) and "reproduced" not in written("markdown", made)
-    monkeypatch.setattr(model, "QUANTITIES", (*model.QUANTITIES, Quantity("verdict", "verdict", "word")))
-    assert table(made)["fad_verdict"].tolist() == ["reproduced", ""]
+    made.scores["grade"] = ["excellent" if known else "" for known in made.scores["comparable"]]
+    assert "fad_grade" not in table(made) and "excellent" not in written("markdown", made)
+    monkeypatch.setattr(model, "QUANTITIES", (*model.QUANTITIES, Quantity("grade", "grade", "word")))
+    assert table(made)["fad_grade"].tolist() == ["excellent", ""]
     for form in FORMS:
-        assert written(form, made).count("reproduced") >= 3, form
-    assert "FAD verdict" in written("markdown", made) and "chroma_verdict" in written("csv", made)
+        assert written(form, made).count("excellent") >= 3, form
+    assert "FAD grade" in written("markdown", made) and "chroma_grade" in written("csv", made)
+
+
+def test_a_verdict_stands_below_the_published_value_that_it_is_about() -> None:
+    made = record()
+    made.scores["verdict"] = ["DIFFERS (higher)", "REPRODUCED", "NOT COMPARABLE", *["NOT COMPARABLE"] * 5]
+    assert table(made)["fad_verdict"].tolist() == ["DIFFERS (higher)", ""]  # the second row has no published value
+    for form, times in (("csv", 1), ("markdown", 1), ("terminal", 1)):
+        text = written(form, made)
+        assert text.count("NOT COMPARABLE") == text.count("DIFFERS (higher)") == times, form
+    text = render(document(made), Console(width=80))
+    assert max(map(len, text.splitlines())) <= 80
+    below = [line.split() for line in text.splitlines()]
+    place = below.index(["DIFFERS", "(higher)", "REPRODUCED", "NOT", "COMPARABLE"])
+    assert "4.88 (+0.02)" in text.splitlines()[place - 1]
+    assert "verdict" not in written("terminal", record()) and "verdict" not in written("markdown", record())
 
 
 def test_a_row_without_scores_keeps_its_place() -> None:
