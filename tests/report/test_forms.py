@@ -53,17 +53,17 @@ def test_the_forms_are_found_by_the_names_of_their_modules() -> None:
 
 
 def test_a_new_quantity_shows_in_every_form_without_another_edit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "reproduced" not in "".join(renderer(name)(made()) for name in FORMS)
-    verdict = Quantity("verdict", "verdict", "word", "against the published value")
-    monkeypatch.setattr(model, "QUANTITIES", (*model.QUANTITIES, verdict))
-    known = {**MUSICGEN["fad"], "verdict": "reproduced", "metric": "fad"}
+    assert "excellent" not in "".join(renderer(name)(made()) for name in FORMS)
+    grade = Quantity("grade", "grade", "word", "of the difference")
+    monkeypatch.setattr(model, "QUANTITIES", (*model.QUANTITIES, grade))
+    known = {**MUSICGEN["fad"], "grade": "excellent", "metric": "fad"}
     rows = [Row({"model": "musicgen_small"}, {"fad": cell(known)})]
     document = Document("musiccaps", "musiccaps", Table(COLUMNS[:1], rows))
     for name in FORMS:
         text = renderer(name)(document)
-        assert text.count("reproduced") == 1 and "verdict" in text, name
-    assert "Verdict: against the published value." in to_markdown(document)
-    assert json.loads(to_json(document))["table"][0]["fad_verdict"] == "reproduced"
+        assert text.count("excellent") == 1 and "grade" in text, name
+    assert "Grade: of the difference." in to_markdown(document)
+    assert json.loads(to_json(document))["table"][0]["fad_grade"] == "excellent"
 
 
 def test_a_warning_comes_before_the_numbers_in_every_form_that_people_read() -> None:
