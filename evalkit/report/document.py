@@ -38,8 +38,10 @@ class Quantity:
 
     def text(self, cell: Cell) -> str:
         """Write it for people; a published value that is not comparable is marked."""
-        value = (cell.get("low"), cell.get("high")) if self.kind == "interval" else cell.get(self.key)
-        text = numbers.text(self.kind, value, cell.get("published"), cell.get("places", numbers.PLACES))
+        own = "" if self.key == "interval" else f"{self.key}_"
+        value = (cell.get(f"{own}low"), cell.get(f"{own}high")) if self.kind == "interval" else cell.get(self.key)
+        places = cell.get(f"{self.key}_places", cell.get("places", numbers.PLACES))
+        text = numbers.text(self.kind, value, cell.get("published"), places) + cell.get(f"{self.key}_mark", "")
         return text + MARK if self.key == "published" and _not_comparable(cell) else text
 
 
@@ -169,7 +171,8 @@ class Item:
 
     Attributes:
         cell: what people read, by the keys of the listing's quantities: numbers, words, a Column for a metric. Bounds
-            of an interval are "low" and "high"; "places" is the number of decimals, where it is not the usual one.
+            of an interval are "low" and "high", of one with another key KEY_low and KEY_high; "places", or KEY_places
+            of one quantity, is the number of decimals, where it is not the usual one; KEY_mark stands behind a number.
         plain: what plain forms have in its place.
     """
 

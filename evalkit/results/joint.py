@@ -92,6 +92,11 @@ class Joint(ABC):
             return student(0.0, 0.0, len(self.ids) - 1), ""
         return estimate, note
 
+    @property
+    def shares(self) -> np.ndarray | None:
+        """Whether each prompt has something, (K, prompts), or its share of several clips; None for other metrics."""
+        return None
+
     @abstractmethod
     def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]: ...
 
@@ -107,6 +112,13 @@ class _Additive(Joint):
 
     parts: Sequence[np.ndarray]
     bounds: tuple[float, float]
+
+    @property
+    def shares(self) -> np.ndarray | None:
+        alike = all((counts == 1).all() and np.isin(sums, (0, 1)).all() for sums, counts in self.parts)
+        if self.bounds != (0.0, 1.0) or not alike:
+            return None
+        return np.array([sums.mean(axis=0) for sums, _ in self.parts])
 
     def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
         before, after = self.parts[baseline], self.parts[candidate]

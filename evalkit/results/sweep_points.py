@@ -23,11 +23,10 @@ from evalkit.results.summary import records, unique_titles
 from evalkit.results.sweep import Sweep
 from evalkit.results.sweep_record import CONFIRMED, POINTS, RUNGS, SCORES, Objective, Parameter, Status
 from evalkit.results.sweep_scores import Draws, Field, compare, front, measured
-from evalkit.results.sweep_text import shown
+from evalkit.results.sweep_text import GUARDS, shown
 
 MAY_DIFFER = ("given", "sampling", "dtype", "engine")  # where that is swept, it is what makes the difference
 UNTOLD = "not told apart"
-GUARDS = ("silence_share", "clipped_clips")  # metrics that each point shows
 
 
 @dataclass(frozen=True)

@@ -181,15 +181,15 @@ def _rows(found: Measured, default: int | None, top: int | None, level: float) -
 
 def _among_best(joint: Joint, lower_is_better: bool, draws: Draws) -> list[tuple[Any, float]]:
     """Whether each point is not worse than the best beyond noise, and a p-value of that; NA where it is not known."""
-    known = np.isfinite(joint.influences).all(axis=1)
-    found: list[tuple[Any, float]] = [(pd.NA, math.nan)] * len(known)
-    if not known.any():
-        return found
-    drawn = best.multipliers(joint.influences.shape[1], draws.number, draws.seed)
-    chosen, p = best.not_worse(joint.estimates[known], joint.influences[known], drawn, draws.level, lower_is_better)
-    for k, place in enumerate(np.flatnonzero(known)):
-        found[place] = bool(chosen[k]), float(p[k])
-    return found
+    groups = joint.influences.shape[1]
+    if joint.shares is not None:
+        chosen, p = best.shares_not_worse(joint.shares, draws.level, lower_is_better)
+    elif groups < 2:
+        chosen, p = np.zeros(len(joint.sides), bool), np.full(len(joint.sides), math.nan)
+    else:
+        drawn = best.multipliers(groups, draws.number, draws.seed)
+        chosen, p = best.not_worse(joint.estimates, joint.influences, drawn, draws.level, lower_is_better)
+    return [(pd.NA if math.isnan(p) else bool(is_one), float(p)) for is_one, p in zip(chosen, p, strict=True)]
 
 
 def front(found: Sequence[tuple[Measured, bool]], draws: Draws) -> dict[int, float]:

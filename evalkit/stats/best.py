@@ -5,13 +5,17 @@ each candidate's influences: how each of the same groups of prompts moves its va
 over groups, as `evalkit.stats.jackknife.influences` gives them. One set of draws then serves all candidates and
 metrics: the groups' influences are added with random signs and sizes (the multiplier bootstrap: Giné and Zinn 1990,
 "Bootstrapping General Empirical Measures"), divided by the root of a chi-square as Student's t is.
+
+Candidates of which an estimate or an influence is NaN are unknown: nothing is said of them, and they count for no
+other. Nor is anything claimed of two that differ by the same in all groups: what others would show is not known.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import betainc  # the function of scipy.stats, which takes a second to import
 
-from evalkit.stats.means import same
+ROUNDING = 1e-12  # a share of the largest value, or influence, that is nothing but rounding
 
 
 def multipliers(groups: int, draws: int, seed: int) -> np.ndarray:
@@ -43,12 +47,37 @@ def not_worse(
         influences: (K, groups).
         drawn: from `multipliers`.
     """
-    excess, spread, noise = _distances(estimates, influences, drawn, lower_is_better)
-    observed = _ratio(excess, spread).max(axis=1)
-    largest = np.stack([_noise_of(i, noise, spread).max(axis=1) for i in range(len(estimates))], axis=1)
-    p = (1 + (largest >= observed).sum(axis=0)) / (1 + len(drawn))
+    known = np.isfinite(estimates) & np.isfinite(influences).all(axis=1)
+    own, moved = estimates[known], influences[known]
+    excess, spread = _distances(own, moved, lower_is_better)
+    noise = _noise(moved, drawn, lower_is_better)
+    observed = _ratio(excess, spread).max(axis=1, initial=0.0)
+    p = np.full(len(estimates), np.nan)
+    reached = [(_noise_of(i, noise, spread).max(axis=1, initial=0.0) >= most).sum() for i, most in enumerate(observed)]
     # of the best estimate no other is better: whatever the draws say, it is one of those chosen
-    p[observed <= 0] = 1.0
+    p[known] = np.where(observed > 0, (1 + np.array(reached)) / (1 + len(drawn)), 1.0)
+    return p > 1 - level, p
+
+
+def shares_not_worse(has: np.ndarray, level: float, lower_is_better: bool) -> tuple[np.ndarray, np.ndarray]:
+    """As `not_worse`, of shares of prompts that have something, which may be too few for errors to be normal.
+
+    By McNemar's exact test, one-sided, of each pair of candidates: a candidate is left out where another is better by
+    that at 1 - (1 - level) / (K - 1), so that the truly best one is among those chosen with probability `level`.
+
+    Args:
+        has: whether each prompt has it, (K, prompts), 0 or 1, or its share of several clips.
+    """
+    number = len(has)
+    p = np.ones(number)
+    for i in range(number):
+        worse, better = has[i] * (1 - has), (1 - has[i]) * has
+        if not lower_is_better:
+            worse, better = better, worse
+        more, fewer = worse.sum(axis=1), better.sum(axis=1)
+        more[i] = fewer[i] = 0.0  # shares of several clips differ from themselves
+        single = np.where(more > fewer, betainc(np.maximum(more, 1e-9), fewer + 1, 0.5), 1.0)
+        p[i] = min(1.0, (number - 1) * single.min()) if number > 1 else 1.0
     return p > 1 - level, p
 
 
@@ -73,14 +102,19 @@ def dominated(
     Returns for each candidate the number of the one that beats it by most, or -1, (K,).
     """
     number = estimates.shape[1]
+    known = np.isfinite(estimates).all(axis=0) & np.isfinite(influences).all(axis=(0, 2))
     beyond = np.full((number, number), np.inf)  # by how much the other is better than it must be, in standard errors
     share = 1 - (1 - level) / len(estimates)
     for own, moved, lower, margin in zip(estimates, influences, lower_is_better, margins, strict=True):
-        excess, spread, noise = _distances(own, moved, drawn, bool(lower))
+        own, moved = own[known], moved[known]
+        excess, spread = _distances(own, moved, bool(lower))
+        noise = _noise(moved, drawn, bool(lower))
         ratio = _ratio(excess - margin, spread)
-        for i in range(number):
-            threshold = float(np.quantile(_noise_of(i, noise, spread).max(axis=1), share))
-            beyond[i] = np.minimum(beyond[i], ratio[i] - max(0.0, threshold))
+        thresholds = [np.quantile(_noise_of(i, noise, spread).max(axis=1, initial=0.0), share) for i in range(len(own))]
+        beyond[np.ix_(known, known)] = np.minimum(
+            beyond[np.ix_(known, known)], ratio - np.array(thresholds).reshape(-1, 1)
+        )
+    beyond[~known] = beyond[:, ~known] = -np.inf
     np.fill_diagonal(beyond, -np.inf)
     by = beyond.argmax(axis=1)
     return np.where(beyond.max(axis=1) > 0, by, -1)
@@ -98,39 +132,42 @@ def on_front(
         influences: (metrics, K, groups).
         lower_is_better: of each metric, (metrics,).
     """
+    known = np.isfinite(estimates).all(axis=0) & np.isfinite(influences).all(axis=(0, 2))
+    own, moved = estimates[:, known], influences[:, known]
     signs = np.where(lower_is_better, 1.0, -1.0)
     # lower is better in all of these, (draws, metrics, K)
-    values = signs[:, None] * (estimates + np.einsum("bg,mkg->bmk", drawn, influences))
-    front = np.empty((len(drawn), estimates.shape[1]), bool)
-    for i in range(estimates.shape[1]):
-        difference = values - values[:, :, i : i + 1]
-        front[:, i] = ~((difference <= 0).all(axis=1) & (difference < 0).any(axis=1)).any(axis=1)
-    share: np.ndarray = front.mean(axis=0)
+    values = signs[:, None] * (own + np.einsum("bg,mkg->bmk", drawn, moved))
+    rounding = ROUNDING * np.abs(own).max(axis=1, initial=0.0)[:, None]
+    share = np.full(estimates.shape[1], np.nan)
+    for place, i in enumerate(np.flatnonzero(known)):
+        difference = values - values[:, :, place : place + 1]
+        difference[np.abs(difference) <= rounding] = 0.0  # equal candidates do not beat each other
+        beaten = (difference <= 0).all(axis=1) & (difference < 0).any(axis=1)
+        share[i] = 1 - beaten.any(axis=1).mean()
     return share
 
 
-def _distances(
-    estimates: np.ndarray, influences: np.ndarray, drawn: np.ndarray, lower_is_better: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By how much each candidate is worse than each other, (K, K), its standard errors, and drawn errors (draws, K)."""
-    sign = 1.0 if lower_is_better else -1.0
-    excess = sign * (estimates[:, None] - estimates[None, :])
-    apart = influences[:, None, :] - influences[None, :, :]
-    spread = np.sqrt((apart**2).mean(axis=2) / (influences.shape[1] - 1))
-    scale = np.abs(influences).max(initial=0.0)
-    for i, j in np.ndindex(*spread.shape):
-        if same(apart[i, j], scale):
-            spread[i, j] = 0.0
-    return excess, spread, sign * (drawn @ influences.T)
+def _distances(estimates: np.ndarray, influences: np.ndarray, lower_is_better: bool) -> tuple[np.ndarray, np.ndarray]:
+    """By how much each candidate is worse than each other, (K, K), and the standard errors of that."""
+    excess = (1.0 if lower_is_better else -1.0) * (estimates[:, None] - estimates[None, :])
+    excess[np.abs(excess) <= ROUNDING * np.abs(estimates).max(initial=0.0)] = 0.0
+    squares = np.array([((moved - influences) ** 2).mean(axis=1) for moved in influences]).reshape(excess.shape)
+    squares[np.sqrt(squares) <= ROUNDING * np.abs(influences).max(initial=0.0)] = 0.0
+    return excess, np.sqrt(squares / (influences.shape[1] - 1))
+
+
+def _noise(influences: np.ndarray, drawn: np.ndarray, lower_is_better: bool) -> np.ndarray:
+    """By how much each draw makes each candidate worse, (draws, K)."""
+    noise: np.ndarray = (1.0 if lower_is_better else -1.0) * (drawn @ influences.T)
+    return noise
 
 
 def _ratio(excess: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """A difference in standard errors: infinite, or 0, where there is no error."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(spread > 0, excess / spread, np.where(excess == 0, 0.0, np.copysign(np.inf, excess)))
+    """A difference in standard errors: 0 where there is no error."""
+    return np.divide(excess, spread, out=np.zeros_like(excess), where=spread > 0)
 
 
 def _noise_of(i: int, noise: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """By how many standard errors each draw makes a candidate worse than each other, (draws, K)."""
     apart = noise[:, i : i + 1] - noise
-    return np.where(spread[i] > 0, apart / np.where(spread[i] > 0, spread[i], 1.0), 0.0)
+    return np.divide(apart, spread[i], out=np.zeros_like(apart), where=spread[i] > 0)
