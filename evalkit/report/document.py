@@ -38,7 +38,7 @@ class Quantity:
 
     def text(self, cell: Cell) -> str:
         """Write it for people; a published value that is not comparable is marked."""
-        own = "" if self.key == "interval" else f"{self.key}_"
+        own = f"{self.key}_" if f"{self.key}_low" in cell else ""
         value = (cell.get(f"{own}low"), cell.get(f"{own}high")) if self.kind == "interval" else cell.get(self.key)
         places = cell.get(f"{self.key}_places", cell.get("places", numbers.PLACES))
         text = numbers.text(self.kind, value, cell.get("published"), places) + cell.get(f"{self.key}_mark", "")
@@ -171,8 +171,9 @@ class Item:
 
     Attributes:
         cell: what people read, by the keys of the listing's quantities: numbers, words, a Column for a metric. Bounds
-            of an interval are "low" and "high", of one with another key KEY_low and KEY_high; "places", or KEY_places
-            of one quantity, is the number of decimals, where it is not the usual one; KEY_mark stands behind a number.
+            of an interval are "low" and "high", or KEY_low and KEY_high where a row has several; "places", of one
+            quantity KEY_places, is the number of decimals, where it is not the usual one; KEY_mark stands behind a
+            number.
         plain: what plain forms have in its place.
     """
 
