@@ -341,20 +341,30 @@ def require_clips(plan: Plan, count: int, metrics: Iterable[str], what: str) -> 
 
 def require_files(plan: Plan) -> None:
     """Raise EvalkitError for all files that are missing, and for the first that is damaged."""
-    parts = {"model": plan.models, "prompts": plan.prompts, "metric": plan.metrics, "calibration": plan.calibration}
-    files: list[tuple[Asset, str]] = []  # each once, with the first option that sets its path
-    for option, asset in options_of(parts):
-        if not asset.random and all(asset != known for known, _ in files):
-            files.append((asset, option))
-    missing = [(asset, option) for asset, option in files if asset.find(plan.cache) is None]
+    missing = missing_files(plan)
     if len(missing) == 1:
         missing[0][0].locate(plan.cache, missing[0][1])
     if missing:
         said = "; ".join(f"{asset.name} ({asset.source}), set by {option}" for asset, option in missing)
         fetch = "" if all(asset.path for asset, _ in missing) else ": run 'evalkit fetch' with the same options"
         raise EvalkitError(f"{len(missing)} files are not on this machine{fetch}: {said}")
-    for asset, _ in files:
+    for asset, _ in files_of(plan):
         asset.verify(plan.cache)
+
+
+def missing_files(plan: Plan) -> list[tuple[Asset, str]]:
+    """The files that a run needs and that are not on this machine, each with the option that sets its path."""
+    return [(asset, option) for asset, option in files_of(plan) if asset.find(plan.cache) is None]
+
+
+def files_of(plan: Plan) -> list[tuple[Asset, str]]:
+    """The files that a run needs, each once, with the first option that sets its path."""
+    parts = {"model": plan.models, "prompts": plan.prompts, "metric": plan.metrics, "calibration": plan.calibration}
+    files: list[tuple[Asset, str]] = []
+    for option, asset in options_of(parts):
+        if not asset.random and all(asset != known for known, _ in files):
+            files.append((asset, option))
+    return files
 
 
 def pick_device(name: str) -> str:

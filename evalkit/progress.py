@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from rich.console import Console
@@ -43,6 +44,48 @@ def silenced(quiet: bool) -> Iterator[None]:
         _quiet = before
 
 
+@dataclass
+class Block:
+    """How long a block with progress took.
+
+    Attributes:
+        title: of the progress.
+        steps: of each time that something was finished, after how many seconds that was, and how much.
+        seconds: that the whole block took.
+    """
+
+    title: str
+    steps: list[tuple[float, int]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """How much was finished."""
+        return sum(count for _, count in self.steps)
+
+    @property
+    def rate(self) -> float:
+        """How much is finished in a second: without the first step, in which networks are loaded, if there are more."""
+        if len(self.steps) < 2:
+            return self.done / max(self.seconds, 1e-9)
+        first, count = self.steps[0]
+        return (self.done - count) / max(self.seconds - first, 1e-9)
+
+
+_recorded: list[Block] | None = None
+
+
+@contextmanager
+def recording() -> Iterator[list[Block]]:
+    """Collect how long each block with progress takes, in the order in which they end, while this block runs."""
+    global _recorded
+    before, _recorded = _recorded, []
+    try:
+        yield _recorded
+    finally:
+        _recorded = before
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the block calls what it is given with how many are done.
@@ -53,10 +96,10 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
     start = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
     console = Console(stderr=True)
-    done = 0
+    block = Block(title)
 
     def line() -> str:
-        elapsed = time.monotonic() - start
+        done, elapsed = block.done, time.monotonic() - start
         text = f"{title}: {done} of {total} {unit} in {_clock(elapsed)}"
         return text + (
             f", {done / elapsed:.2f} {unit}/s, {_clock((total - done) * elapsed / done)} left" if done else ""
@@ -69,13 +112,14 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
         task = bar.add_task(title, total=total)
 
         def advance(count: int) -> None:
-            nonlocal done
-            done += count
+            block.steps.append((time.monotonic() - start, count))
             bar.advance(task, count)
 
         yield advance
-    elapsed = time.monotonic() - start
-    log.info("%s: %d %s in %.1f s (%.2f %s/s)", title, done, unit, elapsed, done / max(elapsed, 1e-9), unit)
+    block.seconds = elapsed = time.monotonic() - start
+    if _recorded is not None:
+        _recorded.append(block)
+    log.info("%s: %d %s in %.1f s (%.2f %s/s)", title, block.done, unit, elapsed, block.done / max(elapsed, 1e-9), unit)
 
 
 _due = 0.0  # when the next line is written, by the monotonic clock; in the past where nothing has run for a while

@@ -20,7 +20,7 @@ ROOMS = [
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
     "config", "objects", "sharing", "protocols", "plan",
-    "scoring", "recording", "pipeline", "comparing", "sweeping",
+    "scoring", "recording", "pipeline", "comparing", "reproducing", "sweeping",
     "commands", "evalkit", "cli",
 ]  # fmt: skip
 

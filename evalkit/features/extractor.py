@@ -71,6 +71,23 @@ class Heard(NamedTuple):
 Missing = tuple[Clip, str, list[str]]  # a clip, its key, and the encoders whose features are not cached
 
 
+def _absent(
+    clips: Sequence[Clip], clip_keys: Mapping[str, str], keys: Sequence[str], found: Mapping[str, Mapping[str, Any]]
+) -> list[Missing]:
+    """What some encoders still miss, one clip of each content.
+
+    Args:
+        clip_keys: of usable clips, by their ids.
+        keys, found: of the encoders, and what is cached of each by the clips' keys.
+    """
+    contents = {clip_keys[clip.id]: clip for clip in clips if clip.ok}
+    return [
+        (clip, clip_key, absent)
+        for clip_key, clip in contents.items()
+        if (absent := [key for key in keys if clip_key not in found[key]])
+    ]
+
+
 @dataclass(frozen=True)
 class Extractor:
     """The feature stage of one run: one protocol, one device, networks loaded when first needed.
@@ -112,17 +129,12 @@ class Extractor:
         not (a model may well collapse to silence).
         """
         clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
-        contents = {clip_keys[clip.id]: clip for clip in clips if clip.ok}  # one clip of each content
         found: dict[str, dict[str, np.ndarray]] = {}
         unpacked = []
         for key in [PEAK, *(key for key in encoders if key not in self.broken)]:
             found[key], packed = self._stored(key, list(clip_keys.values()))
             unpacked += [] if packed else [key]
-        missing = [
-            (clip, clip_key, absent)
-            for clip_key, clip in contents.items()
-            if (absent := [key for key in unpacked if clip_key not in found[key]])
-        ]
+        missing = _absent(clips, clip_keys, unpacked, found)
         failed: dict[str, str] = {}
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
@@ -139,6 +151,14 @@ class Extractor:
         ids = tuple(clip.id for clip in checked if clip.ok)
         usable = [key for key in encoders if key not in self.broken]
         return {key: Features(ids, tuple(found[key][clip_keys[i]] for i in ids)) for key in usable}, checked
+
+    def not_encoded(
+        self, clips: Sequence[Clip], encoders: Mapping[str, Encoder], *, loudness: float | None
+    ) -> list[Clip]:
+        """The clips, one of each content, that `clips` would have to decode because features are not cached."""
+        clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
+        found = {key: self._stored(key, list(clip_keys.values()))[0] for key in [PEAK, *encoders]}
+        return [clip for clip, _, _ in _absent(clips, clip_keys, list(found), found)]
 
     def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
         """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +58,7 @@ def clips_of(
     if not isinstance(model, Generator):
         return model.find(prompts)
     key = generation_key(model, sampling, cache, engine)
-    folder = cache.clips / digest({**key, "decoded": DECODED})[:32]
+    folder = clip_folder(key, cache)
     stored = _stored(folder)
     missing = [p for p in prompts if prompt_key(p) not in stored]
     refused = {prompt_key(p): why for p in missing if (why := too_long(p))}
@@ -97,6 +97,23 @@ def clips_of(
     # not stored: another file, or another setting, may do
     stored |= {key: {"status": "failed", "reason": reason} for key, reason in refused.items()}
     return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
+
+
+def made_before(
+    model: Generator | Existing, prompts: Sequence[Prompt], sampling: Sampling, cache: Cache, engine: Engine
+) -> list[Clip]:
+    """Give one clip per prompt, in order, as `clips_of` does, with status "missing" for what it would generate."""
+    if not isinstance(model, Generator):
+        return model.find(prompts)
+    folder = clip_folder(generation_key(model, sampling, cache, engine), cache)
+    stored = _stored(folder)
+    absent = {"status": "missing", "reason": "not generated yet"}
+    return [_clip(p, folder, stored.get(prompt_key(p), absent)) for p in prompts]
+
+
+def clip_folder(key: Mapping[str, Any], cache: Cache) -> Path:
+    """Where the clips of a `generation_key` lie."""
+    return cache.clips / digest({**key, "decoded": DECODED})[:32]
 
 
 def generation_key(model: Generator, sampling: Sampling, cache: Cache, engine: Engine) -> dict[str, Any]:
