@@ -88,6 +88,12 @@ def _absent(
     ]
 
 
+def _caption_keys(prompts: Sequence[Prompt], encoder: Encoder) -> dict[str, str]:
+    """What the features of prompts are cached by, by their ids."""
+    whole = encoder.reads == "prompt"
+    return {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
+
+
 @dataclass(frozen=True)
 class Extractor:
     """The feature stage of one run: one protocol, one device, networks loaded when first needed.
@@ -160,13 +166,18 @@ class Extractor:
         found = {key: self._stored(key, list(clip_keys.values()))[0] for key in [PEAK, *encoders]}
         return [clip for clip, _, _ in _absent(clips, clip_keys, list(found), found)]
 
+    def captions_not_encoded(self, prompts: Sequence[Prompt], encoder: Encoder) -> int:
+        """How many different captions `captions` would have to encode because their features are not cached."""
+        keys = set(_caption_keys(prompts, encoder).values())
+        return len(keys - self._stored(self.key(encoder), sorted(keys))[0].keys())
+
     def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
         """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too.
 
         Raises EvalkitError if the encoder is broken.
         """
         whole = encoder.reads == "prompt"
-        keys = {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
+        keys = _caption_keys(prompts, encoder)
         found, packed = self._stored(key, list(keys.values()))
         todo = [(k, p) for k, p in {keys[p.id]: p for p in prompts}.items() if k not in found]
         if todo:

@@ -127,9 +127,7 @@ def only_model(model: str, config: DictConfig) -> str:
     return names[0]
 
 
-def rows_of(
-    checkpoint: str | None, name: str, published: Sequence[Published], config: DictConfig
-) -> list[Published]:
+def rows_of(checkpoint: str | None, name: str, published: Sequence[Published], config: DictConfig) -> list[Published]:
     """What was published for a checkpoint that is given captions alone. Raises EvalkitError where nothing was."""
     ids = {p.model for p in published if p.released and not p.condition}
     rows = [p for p in published if p.model == checkpoint and p.released and not p.condition]
@@ -139,9 +137,9 @@ def rows_of(
         require_known(f"model.{name}.published", checkpoint, published)
     known = [model for model, claimed in _claims(config) if claimed & ids]
     said = f"no numbers were published for {checkpoint}" if checkpoint else f"{name} is taken for no published model"
-    more = f", or set model.{name}.published to one of {', '.join(sorted(ids))}" if not checkpoint else ""
-    settable = "published" in config.model[name]
-    raise EvalkitError(f"{said}: choose one of {', '.join(known)}{more if settable else ''}")
+    settable = not checkpoint and "published" in config.model[name]
+    more = f", or set model.{name}.published to the hub id of one with published numbers" if settable else ""
+    raise EvalkitError(f"{said}: choose one of {', '.join(known)}{more}")
 
 
 def _claims(config: DictConfig) -> Iterator[tuple[str, set[str]]]:

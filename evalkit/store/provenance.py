@@ -25,7 +25,7 @@ def provenance(device: str) -> dict[str, Any]:
         "packages": versions(),
         "platform": platform.platform(),
         "device": device,
-        "device_name": _device_name(device),
+        "device_name": device_name(device),
     }
 
 
@@ -53,7 +53,8 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
+    """What the hardware calls itself."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,0 +1,1 @@
+from evalkit.results.summary import document
