@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evalkit.results.result import Result
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "evaluate", "load", "score"]
+__all__ = ["__version__", "compare", "evaluate", "load", "reproduce", "score"]
 
 
 def evaluate(
@@ -113,6 +113,29 @@ def compare(
         output_dir=output_dir,
         quiet=quiet,
     )
+
+
+def reproduce(
+    model: str, *overrides: str, seeds: int | None = None, config_dir: str | None = None, quiet: bool = False
+) -> Result:
+    """Measure again what was published for a model, as `evalkit reproduce` does, and return the result.
+
+    For example `evalkit.reproduce("musicgen_small", "prompts.references=CLIPS").scores`, whose columns `verdict` and
+    `verdict_reason` say what came of it. Protocol, prompts, sampling, duration and metrics are those of the source of
+    the published numbers.
+
+    Args:
+        model: the name of a YAML of conf/model, or of your own.
+        overrides: options of `evalkit run`, KEY=VALUE, which win over what was published.
+        seeds: clips of each prompt; None for 3, and for 1 of a folder of clips.
+        config_dir, quiet: as for `evaluate`.
+
+    Raises evalkit.errors.EvalkitError for a model without published numbers, a mistake in the options or a missing
+    file.
+    """
+    from evalkit.reproducing import reproduce as run
+
+    return run(model, [*overrides, *(["engine.quiet=true"] if quiet else [])], seeds, config_dir)
 
 
 def load(path: str | Path) -> Any:

@@ -40,7 +40,10 @@ class Outlook:
     references: Sequence[Clip]
 
     def require(self) -> None:
-        """Check the files that are there. Raises EvalkitError for what is missing, and for what else keeps the run from its first step."""
+        """Check the files that are there.
+
+        Raises EvalkitError for what is missing, and for what else keeps the run from its first step.
+        """
         if self.missing:
             how = "" if all(asset.path for asset, _ in self.missing) else ": run 'evalkit fetch' as said above"
             more = "" if self.plan.references or not self.plan.paired else ", and prompts.references is not set"
