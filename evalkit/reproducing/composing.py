@@ -75,12 +75,14 @@ def composed(
     rows = rows_of(component.published, name, published, config)
     generated = isinstance(component, Generator)
     seeds = (SEEDS if generated else 1) if seeds is None else seeds
-    if seeds < 1 or (generated and seeds < SEEDS):
-        raise EvalkitError(f"--seeds {seeds}: give {SEEDS} or more: no verdict can be made of fewer sampling seeds")
+    least = SEEDS if generated else 1
+    if seeds < least:
+        why = ": no verdict can be made of fewer sampling seeds" if generated else ""
+        raise EvalkitError(f"--seeds {seeds}: give {least} or more{why}")
     chosen = selected(options)
     source, parts = composable(rows, chosen, config)
-    if not generated:
-        parts = {key: value for key, value in parts.items() if key.partition(".")[0] != "sampling" or _lasts(key)}
+    if generated:
+        parts |= sampling_of(source[0], name, config)
     kept = [f"{key}={value}" for key, value in parts.items() if key.partition(".")[0] not in chosen]
     asked = (f"model={model}", *kept, f"sampling.samples_per_prompt={seeds}", *options)
     return Reproduction(
@@ -97,10 +99,6 @@ def composed(
 
 def _key(option: str) -> str:
     return option.partition("=")[0].lstrip("+~")
-
-
-def _lasts(key: str) -> bool:
-    return key == "sampling.duration"
 
 
 def check_options(model: str, options: Sequence[str]) -> None:
@@ -211,12 +209,18 @@ def options_of(source: Sequence[Published], chosen: Mapping[str, str], config: D
     if not here and "metric" not in chosen:
         raise EvalkitError(f"{first.source}: evalkit computes none of {', '.join(p.metric for p in source)}")
     yield "metric", f"[{','.join(here)}]"
-    fields = {field.name for field in dataclasses.fields(Sampling)}
-    for key, value in (first.sampling or {}).items():
-        if key in fields:
-            yield f"sampling.{key}", f"{value}"
     if first.duration is not None:
         yield "sampling.duration", f"{first.duration:g}"
+
+
+def sampling_of(published: Published, name: str, config: DictConfig) -> dict[str, str]:
+    """The options that sample as a source did, of all models or of one; of what has no option nothing is said here."""
+    fields = {field.name for field in dataclasses.fields(Sampling)}
+    found = {}
+    for key, value in (published.sampling or {}).items():
+        if key in fields or key in config.model[name]:
+            found[f"sampling.{key}" if key in fields else f"model.{name}.{key}"] = f"{value}"
+    return found
 
 
 def prompts_of(published: Published, config: DictConfig) -> Iterator[tuple[str, str]]:

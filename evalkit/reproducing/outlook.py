@@ -13,9 +13,10 @@ from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan, missing_files, require_clips, require_files
 from evalkit.report.numbers import count, published_number
 from evalkit.reproducing.composing import SEEDS, Reproduction
-from evalkit.results.comparable import prompt_digests
+from evalkit.results.comparable import own_settings, prompt_digests
 from evalkit.scoring.embedding import require_references
 from evalkit.slices import groups
+from evalkit.store.identity import identity
 from evalkit.types import Clip, PromptSet
 
 FETCH = "fetch"  # what is said of a command, which must stay whole
@@ -134,9 +135,11 @@ class Outlook:
         if self.reproduction.generated and first.sampling is None:
             yield "sampling not known, as published"
         elif self.reproduction.generated:
-            for key, value in (first.sampling or {}).items():
-                if getattr(plan.sampling, key, None) != value:
-                    yield _differs(key, getattr(plan.sampling, key, None), value)
+            published, own = first.sampling or {}, {} if self.missing else own_settings(identity(model, plan.cache))
+            used = {**vars(plan.sampling), **own}
+            for key in [*published, *(key for key in own if key not in published)]:
+                if used.get(key) != published.get(key) and (key in used or not self.missing):
+                    yield _differs(key, used.get(key), published.get(key))
         if first.n is None:
             yield "number of clips not known, as published"
         yield from self._other_prompts()
@@ -162,7 +165,7 @@ def _differs(name: str, ours: object, theirs: object) -> str:
 
 
 def _text(value: object) -> str:
-    return "not known" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "not set" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _size(asset: Asset) -> str:
