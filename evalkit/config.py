@@ -113,9 +113,10 @@ class Composing:
     search: str
     config_dir: str | None
 
-    def run(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose the configuration of a run."""
-        return hydra.compose("config", overrides=[*prepared(overrides, self.config_dir), self.search])
+    def run(self, overrides: Sequence[str], hydra_too: bool = False) -> DictConfig:
+        """Compose the configuration of a run, with what is Hydra's own in it if that is asked for."""
+        given = [*prepared(overrides, self.config_dir), self.search]
+        return hydra.compose("config", overrides=given, return_hydra_config=hydra_too)
 
     def multirun(self, overrides: Sequence[str]) -> DictConfig:
         """Compose what all runs of a multirun share, with what is Hydra's own in it."""

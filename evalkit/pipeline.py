@@ -49,7 +49,7 @@ class Clips:
     calibration: dict[str, Row]
 
 
-def evaluate(config: DictConfig, given: Objects | None = None) -> Result:
+def evaluate(config: DictConfig, given: Objects | None = None, place: Path | None = None) -> Result:
     """Run the main job: prompts to clips, to features, to scores, to the record of all of it.
 
     Each stage keeps what it makes in the cache, by content, and asks there first: a run that was
@@ -58,10 +58,11 @@ def evaluate(config: DictConfig, given: Objects | None = None) -> Result:
 
     Args:
         given: components that were made in Python, which the configuration describes.
+        place: the folder of the result; None for a new one, named by the time, in the configuration's `output_dir`.
     """
     with progress.silenced(config.engine.quiet), known_digests(Cache(config.cache_dir).root):
         plan, prompts, slices = ready(config, given)
-        folder = RunFolder(plan.output_dir, plan.name)
+        folder = RunFolder(place.parent, place.name, stamped=False) if place else RunFolder(plan.output_dir, plan.name)
         with logging_to(folder, on_screen=not config.engine.quiet):
             clips = clips_of_run(plan, prompts)
             features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)

@@ -30,7 +30,7 @@ class Options:
         self._values = [dict(leaves(result.config)) for result in results]
         every = dict.fromkeys(key for values in self._values for key in values)
         taken = {*TAKEN, "model", "n", *(name for result in results for name in result.metrics)}
-        self.names = {key: _short(key, every, taken) for key in self._differing(every)}
+        self.names = {key: short(key, every, taken) for key in self._differing(every)}
 
     def _differing(self, keys: Sequence[str] | Mapping[str, None]) -> list[str]:
         found: dict[str, tuple[Any, ...]] = {}
@@ -85,8 +85,13 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _short(key: str, keys: Mapping[str, None], taken: set[str]) -> str:
-    """The shortest end of a key that no other key has, and no column of a table."""
+def short(key: str, keys: Mapping[str, None], taken: set[str]) -> str:
+    """The shortest end of a key that no other key has, and no column of a table.
+
+    Args:
+        keys: all that there are.
+        taken: columns of the table.
+    """
     parts = key.split(".")
     for k in range(len(parts) - 1, -1, -1):
         name = ".".join(parts[k:])

@@ -16,14 +16,17 @@ class RunFolder:
     """A new folder for one run, named by the time and the run's name, of which other characters are written as "_".
 
     Raises EvalkitError where it cannot be made.
+
+    Args:
+        stamped: whether the time stands before the name.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], name: str):
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    def __init__(self, output_dir: str | os.PathLike[str], name: str, stamped: bool = True):
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-") if stamped else ""
         name = re.sub(r"[^\w.+ -]", "_", name)  # models may have any name, which must not lead elsewhere
         parent = Path(output_dir).expanduser().absolute()
         for attempt in range(100):
-            self.path = parent / f"{stamp}-{name}{f'-{attempt}' if attempt else ''}"
+            self.path = parent / f"{stamp}{name}{f'-{attempt}' if attempt else ''}"
             self.made = [folder for folder in (self.path, *self.path.parents) if not os.path.exists(folder)]
             try:
                 self.path.mkdir(parents=True)

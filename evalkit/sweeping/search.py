@@ -38,3 +38,7 @@ class Search(Protocol):
             error: why it failed; empty where it did not.
         """
         ...
+
+    def close(self) -> None:
+        """Let go of files: called at the end, also where the sweep is interrupted."""
+        ...

@@ -1,0 +1,132 @@
+"""One point of a sweep: an ordinary run in a folder of the sweep's, and a file that says what came of it.
+
+The file lies beside the folder, so that points may be measured anywhere: what gathers them needs nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from evalkit import pipeline
+from evalkit.errors import EvalkitError, failure
+from evalkit.report.literal import literal
+from evalkit.results.pairing import Side
+from evalkit.results.result import Result
+from evalkit.results.sweep_record import Objective
+from evalkit.store.files import write_json
+from evalkit.store.runs import RunFolder
+
+FOLDER = "points"
+NOT_RUN = "ended without a result: whatever ran it says why"
+LONGEST = 60  # characters of a folder's name that say which point it is
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a point.
+
+    Attributes:
+        options: the value of each parameter, by its key.
+        rows: the models that it was to measure.
+        result: None where it failed.
+        error: why it failed.
+    """
+
+    options: Mapping[str, Any]
+    rows: Sequence[str]
+    result: Result | None
+    error: str = ""
+
+    @property
+    def sides(self) -> list[Side | None]:
+        """Each model's row of the result."""
+        return [Side(self.result, row) if self.result is not None else None for row in self.rows]
+
+
+def measure(config: DictConfig, folder: Path, number: int, options: Mapping[str, Any], name: str = "") -> Measured:
+    """Run a configuration as a point of a sweep, and write what came of it.
+
+    Args:
+        folder: of all points.
+        number: of the point, from 1.
+        options: the value of each parameter, by its key.
+        name: what its folder is called; empty for its number and options.
+    """
+    found = run(config, folder / (name or _named(number, options)), options)
+    write(folder, number, found)
+    return found
+
+
+def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Measured:
+    """Run a configuration; whatever it raises is what came of it. Only an interrupt ends the sweep.
+
+    Args:
+        place: the folder of its result.
+    """
+    rows = [str(row) for row in config.model]
+    try:
+        return Measured(options, rows, pipeline.evaluate(config, place=place))
+    except EvalkitError as error:
+        return Measured(options, rows, None, str(error))
+    except Exception as error:  # a bug in one point, as in a model of the user's own, is no reason to lose the others
+        return Measured(options, rows, None, failure("the run", error))
+
+
+def tell(found: Measured, what: str, objectives: Sequence[Objective]) -> None:
+    """Print on stderr what came of a point, in one line."""
+    said = f"{what}: failed: {found.error}" if found.result is None else f"{what}: {_values(found.result, objectives)}"
+    print(literal(said), file=sys.stderr, flush=True)
+
+
+def _values(result: Result, objectives: Sequence[Objective]) -> str:
+    models = [name for name, info in result.rows.items() if not info.calibration]
+    parts = []
+    for objective in objectives:
+        own = result.scores[(result.scores["metric"] == objective.metric) & result.scores["model"].isin(models)]
+        parts += [f"{objective.title} {', '.join(f'{value:.4g}' for value in own['value'])}"] if len(own) else []
+    return ", ".join(parts) or "measured"
+
+
+def write(folder: Path, number: int, found: Measured) -> None:
+    """Write what came of a point into the file beside its folder. Raises EvalkitError where it cannot be written."""
+    place = found.result.path.name if found.result is not None else ""
+    content = {"options": dict(found.options), "rows": list(found.rows), "folder": place, "error": found.error}
+    write_json(folder / f"{number:03d}.json", content)
+
+
+def gather(folder: Path) -> list[Measured]:
+    """Read what came of all points, in the order of their numbers."""
+    found = []
+    for path in sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem)):
+        content = json.loads(path.read_text("utf-8"))
+        result = Result.load(folder / content["folder"]) if content["folder"] else None
+        found.append(Measured(content["options"], content["rows"], result, content["error"]))
+    return found
+
+
+def discard(folder: RunFolder) -> None:
+    """Remove the folder of a sweep of which no point has left a folder of its own, and what was made for it."""
+    inside = folder.path / FOLDER
+    if not inside.is_dir() or any(path.is_dir() for path in inside.iterdir()):
+        return
+    for path in inside.iterdir():
+        path.unlink()
+    inside.rmdir()
+    folder.discard()
+
+
+def _named(number: int, options: Mapping[str, Any]) -> str:
+    said = "-".join(_words(options))
+    return f"{number:03d}" + (f"-{said[:LONGEST]}" if said else "")
+
+
+def _words(options: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in options.items():
+        yield f"{key.rpartition('.')[2]}-{value}"

@@ -1,0 +1,195 @@
+"""A sweep in this process: options in, the record of every point out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from evalkit.config import compose
+from evalkit.results.pairing import Side
+from evalkit.results.sweep_points import Point, Rung, best_point
+from evalkit.store.runs import RunFolder
+from evalkit.sweeping import points as each
+from evalkit.sweeping import race as racing
+from evalkit.sweeping.checking import Asked, Checked, alike, check
+from evalkit.sweeping.finishing import Confirmed, Made, finish
+from evalkit.sweeping.grid import Grid
+from evalkit.sweeping.points import FOLDER
+from evalkit.sweeping.search import Search
+
+FRESH = 1_000_003  # from the sampling seed of a sweep to the one on which its winner is measured again
+CONFIRMATION = "confirmation"
+STUDY = "study.db"
+
+Options = Mapping[str, Any]  # a value for each parameter, by its key
+
+
+def make(overrides: Sequence[str], asked: Asked, config_dir: str | None = None) -> Made:
+    """Measure every point, and write the record of them.
+
+    A point that fails is a row with its reason, and the others go on. What was measured is in the cache, so that a
+    sweep that was stopped goes on where the same options are given again, and ends in the same record. Raises
+    EvalkitError for what can be known to be wrong before the first point, and where none could be measured.
+    """
+    checked = check(overrides, asked, config_dir)
+    folder = RunFolder(checked.plan.output_dir, folder_name(checked.plan.config["name"], checked.plan.name))
+    work = Work(checked, folder.path, config_dir)
+    try:
+        (folder.path / FOLDER).mkdir()
+        if asked.race:
+            work.race(asked.race)
+        else:
+            work.search(asked)
+        confirmed, remarks = work.confirm() if asked.confirm else (None, [])
+        if checked.default is None:
+            remarks = [f"no point is the default: {checked.reason}", *remarks]
+        return finish(
+            folder.path, checked.plan, work.keys, work.points, checked.objectives, default=work.default,
+            defaults=checked.default, search=asked.search, facts=work.facts, confirmed=confirmed, rungs=work.rungs,
+            remarks=remarks,
+        )  # fmt: skip
+    finally:
+        each.discard(folder)
+
+
+def folder_name(given: str | None, models: str) -> str:
+    """What the name of a sweep's folder ends with: as for a run, but that a sweep of a model says so."""
+    return given or f"{models}-sweep"
+
+
+class Work:
+    """The points of a sweep, measured one after the other.
+
+    Attributes:
+        options: of each point that was begun, the default's first.
+        points: what came of them, in the same order.
+        rungs: of a race.
+        facts: of a search.
+    """
+
+    def __init__(self, checked: Checked, folder: Path, config_dir: str | None):
+        self.checked, self.folder, self.config_dir = checked, folder, config_dir
+        self.options: list[Options] = []
+        self.points: list[Point] = []
+        self.rungs: list[Rung] = []
+        self.facts: Mapping[str, Any] = {}
+        self.keys = [parameter.key for parameter in checked.space.parameters]
+        self.default = None if checked.default is None else 1
+        self.allow = [str(package) for package in checked.plan.config["allow_targets"]]
+
+    def config(self, options: Options) -> DictConfig:
+        """The configuration of a point; the default's is that where nothing is swept."""
+        swept = {} if options is self.checked.default else options
+        return compose(self.checked.space.options(swept), self.config_dir)
+
+    def measured(self, number: int, options: Options, config: DictConfig, total: int | None, name: str = "") -> Point:
+        """Measure a point, and tell what came of it."""
+        found = each.measure(config, self.folder / FOLDER, number, options, name)
+        self.tell(found, f"point {number}" + (f" of {total}" if total else ""))
+        (side,) = found.sides
+        return Point(options, side, "ok" if side else "failed", found.error)
+
+    def tell(self, found: each.Measured, what: str) -> None:
+        """Print what came of a point, unless that is not wanted."""
+        if not self.checked.plan.config["engine"]["quiet"]:
+            each.tell(found, f"{what} ({self.checked.space.said(found.options)})", self.checked.objectives)
+
+    def grid(self) -> list[Options]:
+        """Every combination, the default first."""
+        default = self.checked.default
+        found = [one for one in self.checked.space.combinations() if default is None or not alike(one, default)]
+        return [*found] if default is None else [default, *found]
+
+    def search(self, asked: Asked) -> None:
+        """Measure what a search asks for, and the default before all else."""
+        total = len(self.grid()) if asked.search == "grid" else None
+        search = self.searching(asked)
+        try:
+            if self.checked.default is not None:
+                self.add(self.checked.default, total)
+            while (options := search.ask()) is not None:
+                number = self.number(options) or self.add(options, total)
+                point = self.points[number - 1]
+                search.tell(options, self.values(point), point.reason)
+            self.facts = dict(search.facts)
+        finally:
+            search.close()
+
+    def searching(self, asked: Asked) -> Search:
+        """The search that is asked for. Raises EvalkitError where it cannot work."""
+        return Grid(self.checked.space)
+
+    def number(self, options: Options) -> int | None:
+        """The number of a point, if it was measured already."""
+        return next((n for n, one in enumerate(self.options, 1) if alike(one, options)), None)
+
+    def add(self, options: Options, total: int | None) -> int:
+        """Measure one more point, and give its number."""
+        number = len(self.options) + 1
+        self.points.append(self.measured(number, options, self.config(options), total))
+        self.options.append(options)
+        return number
+
+    def values(self, point: Point) -> list[float] | None:
+        """The objectives of a point; None where one is missing."""
+        if point.side is None:
+            return None
+        scores = point.side.record.scores
+        own = scores[scores["model"] == point.side.row].set_index("metric")["value"]
+        values = [float(own.get(objective.metric, math.nan)) for objective in self.checked.objectives]
+        return values if all(map(math.isfinite, values)) else None
+
+    def race(self, sizes: Sequence[int]) -> None:
+        """Measure the grid on more and more prompts, and leave out those that others beat."""
+        self.options = self.grid()
+        total, uncertainty = len(self.options), self.checked.plan.uncertainty
+
+        def measure(number: int, chosen: Sequence[str] | None) -> Point:
+            options = self.options[number - 1]
+            config = self.config(options)
+            if chosen is None:
+                return self.measured(number, options, config, total)
+            config.prompts.ids = list(chosen)
+            for narrower in ("aspects", "random", "first"):  # the ids are what these have left
+                if narrower in config.prompts:
+                    config.prompts[narrower] = None
+            return self.measured(number, options, config, total, f"{number:03d}-on-{len(chosen)}-prompts")
+
+        found, self.rungs = racing.run(
+            range(1, total + 1), measure, self.checked.ids, sizes, self.checked.objectives, default=self.default,
+            samples=self.checked.plan.sampling.samples_per_prompt, level=uncertainty.level, seed=uncertainty.seed,
+            allow=self.allow,
+        )  # fmt: skip
+        self.points = [found[number] for number in range(1, total + 1)]
+
+    def confirm(self) -> tuple[Confirmed | None, list[str]]:
+        """Measure the default and the winner again on a fresh seed; where that cannot be, say why."""
+        if self.default is None or self.points[0].side is None:
+            return None, []
+        winner = best_point(self.points, self.checked.objectives[0], self.default, self.allow)
+        if winner is None or winner == self.default:
+            return None, []
+        if "sampling.seed" in self.keys:
+            return None, ["sampling.seed is swept itself: the winner was not measured again on a fresh one"]
+        seed = int(self.checked.plan.sampling.seed) + FRESH
+        sides: dict[str, Side] = {}
+        for name, number in (("default", self.default), ("winner", winner)):
+            config = self.config(self.options[number - 1])
+            config.sampling.seed = seed
+            found = each.run(config, self.folder / CONFIRMATION / name, self.options[number - 1])
+            self.tell(found, f"the {name} on seed {seed}")
+            before, (side,) = self.points[number - 1].side, found.sides
+            if side is None:
+                return None, [f"the {name} could not be measured again on seed {seed}: {found.error}"]
+            if before is not None and _clips(before) == _clips(side):
+                return None, [f"seed {seed} makes the same clips: nothing could be confirmed on it"]
+            sides[name] = side
+        return Confirmed(seed=seed, **sides), []
+
+
+def _clips(side: Side) -> set[tuple[Any, ...]]:
+    return {*side.clips[["id", "sample", "sha256"]].itertuples(index=False, name=None)}
