@@ -128,7 +128,7 @@ class Composing:
 def composing(config_dir: str | None = None, more: Sequence[Path] = ()) -> Iterator[Composing]:
     """Start Hydra to compose configurations inside the block; see `compose` for the arguments."""
     folders = [*([Path(config_dir).absolute()] if config_dir is not None else []), *more]
-    search = f"hydra.searchpath=[{','.join(_text(f'file://{folder}') for folder in folders)}]"
+    search = f"hydra.searchpath=[{','.join(in_quotes(f'file://{folder}') for folder in folders)}]"
     # a run of Hydra that this is called in has a search path of its own, which must not count here
     outer = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -179,10 +179,10 @@ def prepared(overrides: Sequence[str], config_dir: str | None) -> list[str]:
         place = path.relative_to(folder)
         if place.parts[0] != "published" and (conf_dir() / place).exists():
             raise EvalkitError(f"'{path}': evalkit's own {place} would be taken in its place: give it another name")
-    return [*(quoted(override) for override in overrides), f"config_dir={_text(str(folder))}"]
+    return [*(quoted(override) for override in overrides), f"config_dir={in_quotes(str(folder))}"]
 
 
-def _text(value: str) -> str:
+def in_quotes(value: str) -> str:
     """A value in quotes, so that Hydra's grammar reads it as text whatever it holds."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -191,7 +191,7 @@ def quoted(override: str) -> str:
     """Put the value of an option into quotes where Hydra's grammar cannot read it without, such as ~/é (1)."""
     parser = OverridesParser.create()
     key, equals, value = override.partition("=")
-    for candidate in (override, f"{key}={_text(value)}"):
+    for candidate in (override, f"{key}={in_quotes(value)}"):
         try:
             parser.parse_override(candidate)
             return candidate

@@ -7,7 +7,6 @@ A Hydra application, so that multirun and launchers work.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import json
@@ -15,18 +14,17 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, table
-from evalkit.config import Config, compose, prepared
+from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse
+from evalkit.config import Config, compose, in_quotes, prepared
 from evalkit.errors import EvalkitError
 from evalkit.settings import Engine, Sampling, Uncertainty, conf_dir
-from evalkit.sweeping.space import read
 
 
 def main(arguments: list[str]) -> None:
@@ -42,65 +40,55 @@ def main(arguments: list[str]) -> None:
         raise EvalkitError("the base is always evalkit's own config.yaml: use --config-dir DIR for your YAMLs")
     flags = [argument for argument in arguments if argument not in parsed.overrides]
     overrides = prepared(parsed.overrides, parsed.config_dir)
-    if parsed.multirun:
-        check_sweep(parsed.overrides, parsed.config_dir)
-    else:
-        compose(parsed.overrides, parsed.config_dir)
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["evalkit run", *flags, *overrides]
+    if parsed.multirun:
+        sweep(parsed.overrides, parsed.config_dir, ["evalkit run", *flags, *overrides])
+    else:
+        compose(parsed.overrides, parsed.config_dir)
+        once(["evalkit run", *flags, *overrides])
 
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+
+def application(task: Callable[[DictConfig], None], arguments: list[str]) -> None:
+    """Run a task as a Hydra application, with these arguments."""
+    sys.argv = arguments
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+
+
+def once(arguments: list[str]) -> None:
+    """Make one run, and print its table."""
+    incomplete: list[str] = []
+
     def job(config: DictConfig) -> None:
         from evalkit.pipeline import evaluate  # here, because importing torch takes seconds: mistakes are told at once
 
         with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
             result = evaluate(config)
             result.print()
-            done.append(result.path)
             incomplete.extend(lacking(result))
 
-    done: list[Path] = []  # stays empty where a launcher runs the jobs elsewhere
-    incomplete: list[str] = []
-    job()
-    if len(done) > 1:
-        try:
-            table.show(done, across_protocols=True)
-        except EvalkitError as error:  # the results are there, each with its own table
-            print(f"no common table: {error}", file=sys.stderr)
+    application(job, arguments)
     if incomplete:
         fail("; ".join(incomplete), INCOMPLETE)
 
 
-def check_sweep(overrides: list[str], config_dir: str | None) -> None:
-    """Check every run of a sweep as far as a run checks itself before its first expensive step.
+def sweep(overrides: list[str], config_dir: str | None, arguments: list[str]) -> None:
+    """Make the runs of a sweep, each in a job of Hydra, and print the record of them all."""
+    from evalkit.sweeping import multirun, points  # here, because importing torch takes seconds
 
-    Raises EvalkitError that names the first combination of values which cannot be run.
-    """
-    if any(re.match(r"[+~]*hydra[./]sweeper", override) for override in overrides):
-        return  # which chooses values as it goes
-    runs: list[tuple[str, DictConfig]] = []
-    space = read(overrides, config_dir)
-    for point in space.combinations():
-        with naming(swept := space.said(point)):
-            runs.append((swept, compose(space.options(point), config_dir)))
-    from evalkit.pipeline import check  # here, because importing torch takes seconds: mistakes are told at once
-
-    for swept, config in runs:
-        with naming(swept):
-            check(config)
-
-
-@contextlib.contextmanager
-def naming(swept: str) -> Iterator[None]:
-    """Put the values of a run of a sweep before what is wrong with it."""
+    begun = multirun.begin(overrides, config_dir)
+    failed: Exception | None = None
     try:
-        yield
-    except EvalkitError as error:
-        said = str(error)
-        if swept and not said.startswith(f"{swept}:"):
-            said = f"{swept}: {said}"
-        raise EvalkitError(f"{said}; nothing was run" if swept else said) from error
+        try:
+            application(multirun.measure, [*arguments, f"hydra.sweep.dir={in_quotes(str(begun.points))}"])
+        except Exception as error:  # whatever a launcher raises: what its jobs have measured is there
+            failed = error
+        made = multirun.end(begun, failed)
+    finally:
+        points.discard(begun.folder)
+    made.sweep.print()
+    if made.incomplete:
+        fail(made.incomplete, INCOMPLETE)
 
 
 # the groups that are no options by themselves; those that are have their description in `Config`

@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from evalkit import pipeline
 from evalkit.config import compose, composing
 from evalkit.errors import EvalkitError, unknown
+from evalkit.metrics import Metric
 from evalkit.plan import Plan, require_clips
+from evalkit.results.record import MetricInfo
 from evalkit.results.sweep_points import GUARDS
 from evalkit.results.sweep_record import Objective
 from evalkit.settings import conf_dir
@@ -25,6 +27,7 @@ from evalkit.sweeping.space import Space, read
 
 SEARCHES = ("grid", "optuna")
 OBJECTIVES = ("fad", "kld", "clap_score")  # those of them that are measured are what points are judged by
+NO_DEFAULT = ("model", "prompts")  # groups of which something must be selected
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Checked:
     """A sweep of which all is known that can be before its first point.
 
     Attributes:
+        name: of the sweep.
         default: the value of each parameter where nothing is swept; None where that is no point.
         reason: why it is none.
         plan: of the default, or else of the first point.
@@ -79,6 +83,7 @@ class Checked:
         objectives: by which points are judged.
     """
 
+    name: str
     space: Space
     default: Mapping[str, Any] | None
     reason: str
@@ -102,7 +107,7 @@ def check(overrides: Sequence[str], asked: Asked, config_dir: str | None) -> Che
             "nothing is swept: give an option several values, such as sampling.top_k=50,250, or an experiment that "
             "does, such as experiment=sweep_guidance"
         )
-    tried = space.combinations() if asked.search == "grid" else list(_ends(space))
+    tried = space.combinations() if asked.search == "grid" else list(ends(space))
     configs = configured(space, tried, config_dir)
     space = Space(space.parameters, (*space.fixed, *_guards(space, configs[0])))
     default, reason = default_of(space, config_dir)
@@ -114,10 +119,10 @@ def check(overrides: Sequence[str], asked: Asked, config_dir: str | None) -> Che
     with known_digests(Cache(config.cache_dir).root):
         plan, prompts, _ = pipeline.ready(config)
     ids = [prompt.id for prompt in prompts.prompts]
-    objectives = objectives_of(plan, asked.objectives, asked.margins)
+    objectives = objectives_of(plan.metrics, asked.objectives, asked.margins)
     if asked.race:
         check_race(asked.race, plan, ids)
-    return Checked(space, default, reason, plan, ids, objectives)
+    return Checked(name_of(configs), space, default, reason, plan, ids, objectives)
 
 
 def configured(space: Space, points: Sequence[Mapping[str, Any]], config_dir: str | None) -> list[DictConfig]:
@@ -147,7 +152,7 @@ def _naming(said: str) -> Iterator[None]:
         raise EvalkitError(f"{text}; nothing was run" if said else text) from error
 
 
-def _ends(space: Space) -> Iterator[dict[str, Any]]:
+def ends(space: Space) -> Iterator[dict[str, Any]]:
     """Points that have every value of each list and both ends of each interval; one parameter changes at a time."""
     ends = {p.key: list(p.values) or [p.low, p.high] for p in space.parameters}
     first = {key: values[0] for key, values in ends.items()}
@@ -166,13 +171,19 @@ def _guards(space: Space, config: DictConfig) -> list[str]:
     return [f"+metric.{name}={Override._get_value_element_as_str(found[name])}" for name in missing]
 
 
+def name_of(configs: Sequence[DictConfig]) -> str:
+    """What a sweep is called: as its options say, or else by the models of its points."""
+    return configs[0].name or "_".join(dict.fromkeys(str(model) for config in configs for model in config.model))[:60]
+
+
 def default_of(space: Space, config_dir: str | None) -> tuple[dict[str, Any] | None, str]:
     """The value of each parameter where nothing is swept, or None and why that is no point."""
     try:
         config = compose(space.options({}), config_dir)
         pipeline.check(config)
     except EvalkitError as error:
-        return None, str(error)
+        swept = [key for key in NO_DEFAULT if any(parameter.key == key for parameter in space.parameters)]
+        return None, f"{swept[0]} is swept, and has none" if swept else str(error)
     node: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
     groups = [p.key for p in space.parameters if any((folder / p.key).is_dir() for folder in folders)]
@@ -210,23 +221,32 @@ def check_race(sizes: Sequence[int], plan: Plan, ids: Sequence[str]) -> None:
         raise EvalkitError(f"--race: the first rung is too small: {error}") from error
 
 
-def objectives_of(plan: Plan, names: Sequence[str] = (), margins: Mapping[str, float] | None = None) -> list[Objective]:
+def objectives_of(
+    metrics: Mapping[str, Metric] | Mapping[str, MetricInfo],
+    names: Sequence[str] = (),
+    margins: Mapping[str, float] | None = None,
+    needed: bool = True,
+) -> list[Objective]:
     """The metrics by which points are judged; the first one chooses the winner.
+
+    Args:
+        metrics: what is measured.
+        names: of the objectives; empty for `OBJECTIVES`.
+        needed: whether there must be one.
 
     Raises EvalkitError for one that is not measured or has no direction, for one that is named twice, for a margin of
     another, and where no metric has a direction.
     """
-    directions = {name: metric.higher_is_better for name, metric in plan.metrics.items()}
-    directed = {name: higher for name, higher in directions.items() if higher is not None}
+    directed = {n: metric.higher_is_better for n, metric in metrics.items() if metric.higher_is_better is not None}
     for name in names:
-        if name not in directions:
-            raise EvalkitError(f"--objectives: {unknown('metric of the sweep', name, directions)}")
+        if name not in metrics:
+            raise EvalkitError(f"--objectives: {unknown('metric of the sweep', name, metrics)}")
         if name not in directed:
             raise EvalkitError(f"--objectives: {name} has no direction: neither more nor less of it is better")
         if list(names).count(name) > 1:
             raise EvalkitError(f"--objectives: {name} is named twice")
     chosen = list(names) or [name for name in OBJECTIVES if name in directed] or list(directed)[:1]
-    if not chosen:
+    if needed and not chosen:
         raise EvalkitError(f"no metric says which point is better: measure one that does, such as {OBJECTIVES[0]}")
     margins = margins or {}
     for name, margin in margins.items():
@@ -234,7 +254,7 @@ def objectives_of(plan: Plan, names: Sequence[str] = (), margins: Mapping[str, f
             raise EvalkitError(f"--margin {name}: the objectives are {', '.join(chosen)}: name one of them")
         if not (math.isfinite(margin) and margin >= 0):
             raise EvalkitError(f"--margin {name}={margin:g}: must be 0 or more")
-    titles = [plan.metrics[name].title for name in chosen]
+    titles = [metrics[name].title for name in chosen]
     alone = [t if titles.count(t) == 1 else f"{t} ({name})" for name, t in zip(chosen, titles, strict=True)]
     return [
         Objective(name, title, directed[name], float(margins.get(name, 0.0)))

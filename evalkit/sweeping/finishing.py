@@ -41,6 +41,7 @@ class Made:
 
 def finish(
     folder: Path,
+    name: str,
     plan: Plan,
     keys: Sequence[str],
     points: Sequence[Point],
@@ -57,6 +58,7 @@ def finish(
     """Write the record of a sweep into its folder.
 
     Args:
+        name: of the sweep.
         plan: of one of the points.
         keys: of the parameters.
         default: number of the point where nothing is swept.
@@ -70,7 +72,7 @@ def finish(
         raise EvalkitError(f"none of the {len(points):,} points could be measured: {points[0].reason}{others}")
     sweep = swept(
         points,
-        name=folder.name,
+        name=name,
         parameters=parameters(plan, keys, points, defaults or {}),
         objectives=objectives,
         default=default,

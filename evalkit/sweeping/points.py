@@ -98,7 +98,12 @@ def write(folder: Path, number: int, found: Measured) -> None:
     """Write what came of a point into the file beside its folder. Raises EvalkitError where it cannot be written."""
     place = found.result.path.name if found.result is not None else ""
     content = {"options": dict(found.options), "rows": list(found.rows), "folder": place, "error": found.error}
-    write_json(folder / f"{number:03d}.json", content)
+    write_json(file_of(folder, number), content)
+
+
+def file_of(folder: Path, number: int) -> Path:
+    """The file that says what came of a point."""
+    return folder / f"{number:03d}.json"
 
 
 def gather(folder: Path) -> list[Measured]:

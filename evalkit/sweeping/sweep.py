@@ -36,7 +36,7 @@ def make(overrides: Sequence[str], asked: Asked, config_dir: str | None = None) 
     EvalkitError for what can be known to be wrong before the first point, and where none could be measured.
     """
     checked = check(overrides, asked, config_dir)
-    folder = RunFolder(checked.plan.output_dir, folder_name(checked.plan.config["name"], checked.plan.name))
+    folder = RunFolder(checked.plan.output_dir, checked.name)
     work = Work(checked, folder.path, config_dir)
     try:
         (folder.path / FOLDER).mkdir()
@@ -48,17 +48,12 @@ def make(overrides: Sequence[str], asked: Asked, config_dir: str | None = None) 
         if checked.default is None:
             remarks = [f"no point is the default: {checked.reason}", *remarks]
         return finish(
-            folder.path, checked.plan, work.keys, work.points, checked.objectives, default=work.default,
+            folder.path, checked.name, checked.plan, work.keys, work.points, checked.objectives, default=work.default,
             defaults=checked.default, search=asked.search, facts=work.facts, confirmed=confirmed, rungs=work.rungs,
             remarks=remarks,
         )  # fmt: skip
     finally:
         each.discard(folder)
-
-
-def folder_name(given: str | None, models: str) -> str:
-    """What the name of a sweep's folder ends with: as for a run, but that a sweep of a model says so."""
-    return given or f"{models}-sweep"
 
 
 class Work:
