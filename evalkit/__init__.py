@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from evalkit.prompts import Prompts
     from evalkit.results.comparison import Comparison
     from evalkit.results.result import Result
+    from evalkit.results.sweep import Sweep
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "evaluate", "load", "reproduce", "score"]
+__all__ = ["__version__", "compare", "evaluate", "load", "reproduce", "score", "sweep"]
 
 
 def evaluate(
@@ -136,6 +137,55 @@ def reproduce(
     from evalkit.reproducing import reproduce as run
 
     return run(model, [*overrides, *(["engine.quiet=true"] if quiet else [])], seeds, config_dir)
+
+
+def sweep(
+    *overrides: str,
+    search: str = "grid",
+    trials: int | None = None,
+    race: str | None = None,
+    objectives: Sequence[str] = (),
+    margins: Mapping[str, float] | None = None,
+    study: str | Path | None = None,
+    confirm: bool = True,
+    config_dir: str | None = None,
+    quiet: bool = False,
+) -> Sweep:
+    """Measure every combination of options, as `evalkit sweep` does, and return the record of the sweep.
+
+    For example `evalkit.sweep("model=musicgen_small", "prompts=musiccaps", "sampling.guidance_scale=1,2,3,4").scores`.
+    A point that fails is a row of `points` with its reason.
+
+    Args:
+        overrides: options, KEY=VALUE; several values of one as A,B,C or range(START,STOP,STEP), and for optuna also as
+            interval(LOW,HIGH).
+        search: "grid" for every combination, or "optuna", which chooses `trials` points by what it has seen.
+        trials: number of points in all, with those of the study.
+        race: numbers of prompts such as "50,200,all": points that others beat for certain are not measured on more.
+        objectives: metrics by which points are judged; the first one has a winner. If there are none, those of fad, kld
+            and clap_score that are measured.
+        margins: by how much a point must be worse in an objective to be dropped from a race.
+        study: the file in which optuna keeps its study, to go on from it.
+        confirm: whether the winner and the default are measured again on a fresh seed.
+        config_dir, quiet: as for `evaluate`.
+
+    Raises evalkit.errors.EvalkitError for what can be known to be wrong before the first point, and where no point
+    could be measured.
+    """
+    from evalkit.sweeping.checking import Asked
+    from evalkit.sweeping.race import rungs
+    from evalkit.sweeping.sweep import make
+
+    asked = Asked(
+        search=search,
+        trials=trials,
+        race=rungs(race) if race is not None else (),
+        objectives=objectives,
+        margins=margins or {},
+        study=Path(study) if study is not None else None,
+        confirm=confirm,
+    )
+    return make([*overrides, *(["engine.quiet=true"] if quiet else [])], asked, config_dir).sweep
 
 
 def load(path: str | Path) -> Any:

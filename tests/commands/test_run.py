@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import errno
-import io
 import os
 import re
 import subprocess
@@ -15,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evalkit import evaluate
+from evalkit import evaluate, load
 from evalkit.commands import run
 from evalkit.config import Config
 from evalkit.errors import EvalkitError
@@ -60,6 +58,8 @@ BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
         ([*BASE, "+foo=bar"], "there is no option 'foo': 'evalkit run --help' lists them"),
         ([*BASE, "++sampling.foo=1"], "there is no option 'sampling.foo': below 'sampling' there are duration, "),
         ([*BASE, "-m", "+foo=bar"], "there is no option 'foo'"),
+        ([*BASE, "-m", "hydra.sweep.dir=x", "sampling.seed=1,2"], "made in output_dir: use output_dir=DIR"),
+        ([*BASE, "-m", "sampling.seed=range(2,1)"], "sampling.seed=range(2,1) holds no value"),
         ([*BASE, "sampling.samples_per_prompt=1000000000"], "must be between 1 and 100"),
         ([*BASE, "uncertainty.resamples=100000000"], "must be between 100 and 20,000"),
         ([*BASE, "model.synth._target_=os.system"], "not part of evalkit"),
@@ -189,19 +189,52 @@ def test_a_run_finds_the_yamls_of_one_s_own_that_it_reads_later(evalkit: Run, tm
     assert code == 2 and "no prompt has the mine 'nonesuch'" in err
 
 
-def test_the_common_table_of_a_sweep_names_the_options_in_which_its_rows_differ(evalkit: Run, tmp_path: Path) -> None:
-    options = ["metric=chroma", "prompts.first=2", "sampling.duration=1", "uncertainty.resamples=0"]
+def test_a_sweep_of_runs_ends_in_its_record(evalkit: Run, tmp_path: Path) -> None:
+    options = ["metric=chroma", "prompts.first=3", "sampling.duration=1", "uncertainty.resamples=0"]
     code, out, err = evalkit(*BASE, *options, "-m", "model.synth.noise=0.0,0.3", "sampling.samples_per_prompt=1,2")
-    common = out.rpartition("result: ")[2]
+    assert code == 0, err
+    assert [line.partition(":")[0] for line in err.splitlines()] == [f"point {number}" for number in (1, 2, 3, 4)]
+    (folder,) = tmp_path.glob("results/runs/*-synth")
+    assert out.endswith(f"sweep: {folder}\n")
+    sweep = load(folder)
+    assert [*sweep.points["name"]] == [f"noise={n}, samples_per_prompt={s}" for n in ("0", "0.3") for s in (1, 2)]
+    assert [*sweep.points["status"]] == ["ok"] * 4
+    assert sweep.default == 1  # which is one of the grid's
+    assert [sweep.result(point).config["model"]["synth"]["noise"] for point in (1, 3)] == [0.0, 0.3]
+    assert sweep.result(4).sampling["samples_per_prompt"] == 2
+    assert [path.name for path in sorted(tmp_path.glob("results/runs/*"))] == [folder.name]
+
+
+def test_the_default_is_no_point_of_a_sweep_of_runs_that_leaves_it_out(evalkit: Run, tmp_path: Path) -> None:
+    options = ["metric=chroma", "prompts.first=3", "sampling.duration=1", "engine.quiet=true"]
+    code, out, err = evalkit(*BASE, *options, "-m", "model.synth.noise=0.1,0.3")
     assert (code, err) == (0, "")
-    assert common.count("noise 0.0") == common.count("noise 0.3") == 2
-    assert common.count("samples_per_prompt 1") == common.count("samples_per_prompt 2") == 2
-    assert "synth: not the same clips in all results" in common and "run 2" not in common
-    results = sorted(path.parent for path in tmp_path.glob("results/runs/*/result.json"))
-    rows = list(csv.DictReader(io.StringIO(evalkit("table", *map(str, results), "--format", "csv")[1])))
-    assert [(row["noise"], row["samples_per_prompt"]) for row in rows] == [
-        (noise, samples) for noise in ("0.0", "0.3") for samples in ("1", "2")
+    sweep = load(*tmp_path.glob("results/runs/*-synth"))
+    assert sweep.default is None and len(sweep.points) == 2
+    assert "no point is the default: model.synth.noise=0.0 was not measured" in " ".join(out.split())
+
+
+def test_each_model_of_a_run_is_a_point_of_the_sweep(evalkit: Run, tmp_path: Path) -> None:
+    options = ["prompts=demo", "prompts.first=3", "random_weights=0", "metric=chroma", "sampling.duration=1"]
+    code, _, err = evalkit(
+        "run", "-m", "model=[synth,tiny_stereo]", *options, "sampling.seed=1,2", "calibration=silence"
+    )
+    assert code == 0, err
+    sweep = load(*tmp_path.glob("results/runs/*-synth_tiny_stereo"))
+    assert [*sweep.points["options"]] == [
+        {"model": model, "sampling.seed": seed} for seed in (1, 2) for model in ("synth", "tiny_stereo")
     ]
+    assert [*sweep.points["row"]] == ["synth", "tiny_stereo"] * 2
+    assert sweep.default is None
+
+
+def test_a_run_of_a_sweep_that_fails_is_a_row_and_status_3(evalkit: Run, tmp_path: Path) -> None:
+    options = ["metric=kld", "prompts.first=3", "sampling.duration=1", "uncertainty.resamples=0"]
+    code, _, err = evalkit(*BASE, *options, "-m", "model.synth.noise=0.0,1e308")
+    assert code == 3 and err.splitlines()[-1].endswith("1 of 2 points failed: 2")
+    sweep = load(*tmp_path.glob("results/runs/*-synth"))
+    assert [*sweep.points["status"]] == ["ok", "failed"]
+    assert "NaN or infinity" in sweep.points["reason"][1]
 
 
 def test_a_weight_file_that_is_given_is_read_although_weights_are_random(evalkit: Run, tmp_path: Path) -> None:
