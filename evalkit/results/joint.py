@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from evalkit.results.differences import (
     jackknifed_difference,
     without,
 )
+from evalkit.results.evidence import Evidence
 from evalkit.results.material import NO_PROMPT, common_parts, parts_of, with_frames
 from evalkit.results.pairing import Side, identical
 from evalkit.results.scored import NO_PAIRS, Pair, select
@@ -201,37 +203,32 @@ def _of_sets(
     bounds: tuple[float, float],
     compute: Metric,
 ) -> Joint:
-    pairs: dict[int, list[Pair]] = {}
+    usable: dict[int, list[set[str]]] = {}
     failures: dict[int, str] = {}
     for place, side in enumerate(sides):
         try:
-            pairs[place] = recompute.pairs_of(side.record, side.row, metric)
-            if side.record.metrics[metric].clip_by_clip and not side.info.paired:
-                raise EvalkitError(f"{side.row}: {NO_PAIRS}")
+            usable[place] = [with_frames(pair) for pair in _pairs(side, metric)]
         except EvalkitError as error:
             failures[place] = str(error)
-    usable = {place: [with_frames(pair) for pair in own] for place, own in pairs.items()}
     common, some = ([i for i in ids if of(i in one for own in usable.values() for one in own)] for of in (all, any))
-    if pairs and not common:
+    if usable and not common:
         raise EvalkitError(NO_PROMPT)
-    measured: dict[int, list[Measured]] = {}
-    for place in list(pairs):
-        pairs[place] = [select(pair, common) for pair in pairs[place]]
+    which = np.array([group_of[i] for i in common])
+    present, which = np.unique(which, return_inverse=True)
+    sizes = np.bincount(which).astype(np.float64)
+    keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
+    found: dict[int, tuple[float, np.ndarray, bool]] = {}
+    for place in usable:
         try:
-            measured[place] = [_finite(compute, pair) for pair in pairs[place]]
+            found[place] = _value(compute, [select(pair, common) for pair in _pairs(sides[place], metric)], keep)
         except EvalkitError as error:
             failures[place] = str(error)
         except Exception as error:  # a metric may be anybody's code
             failures[place] = failed(metric, error)
-    if not measured:
+    if not found:
         raise EvalkitError(next(iter(failures.values())))
-    which = np.array([group_of[i] for i in common])
-    present, which = np.unique(which, return_inverse=True)
-    sizes = np.bincount(which).astype(np.float64)
-    values = np.array([np.mean([one.value for one in own]) for own in measured.values()])
-    corrected = all(one.subsets and one.resampled is not None for own in measured.values() for one in own)
-    keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
-    rests = np.array([_rests(compute, pairs[place], own, keep) for place, own in measured.items()])
+    values, rests, subsets = (np.array(part) for part in zip(*found.values(), strict=True))
+    corrected = bool(subsets.all())
     number = len({*group_of.values()})
     estimates, influences = values.copy(), np.full((len(values), number), math.nan)
     for k, (value, rest) in enumerate(zip(values, rests, strict=True)):
@@ -240,8 +237,8 @@ def _of_sets(
             estimates[k] = estimate if corrected else value
             influences[k] = _of_all_groups(moved, present, number)
     return _OfSets(
-        sides=[sides[place] for place in measured],
-        places=list(measured),
+        sides=[sides[place] for place in found],
+        places=list(found),
         ids=common,
         left_out=len(some) - len(common),
         failures=failures,
@@ -253,6 +250,26 @@ def _of_sets(
         corrected=corrected,
         bounds=bounds,
     )
+
+
+def _pairs(side: Side, metric: str) -> list[Pair]:
+    """The features that a metric compares, which the record does not keep in memory: there may be many points."""
+    kept = side.record.evidence
+    record = dataclasses.replace(side.record, evidence=Evidence(kept.index, kept.folder))
+    pairs = recompute.pairs_of(record, side.row, metric)
+    if side.record.metrics[metric].clip_by_clip and not side.info.paired:
+        raise EvalkitError(f"{side.row}: {NO_PAIRS}")
+    return pairs
+
+
+def _value(compute: Metric, pairs: Sequence[Pair], keep: np.ndarray) -> tuple[float, np.ndarray, bool]:
+    """A metric's value, its values without each group of prompts, and whether weights of 0 and 1 give the latter.
+
+    Means over sets of clips. Raises EvalkitError where there is no value.
+    """
+    measured = [_finite(compute, pair) for pair in pairs]
+    value = float(np.mean([one.value for one in measured]))
+    return value, _rests(compute, pairs, measured, keep), all(m.subsets and m.resampled is not None for m in measured)
 
 
 def _finite(compute: Metric, pair: Pair) -> Measured:

@@ -70,6 +70,8 @@ class Sweep(SweepRecord):
         forms = ["summary.md", *(f"table.{name}" for name in ("csv", "json"))]
         folders.begin(target, SWEEP, [*forms, *BESIDE])
         kept = dataclasses.replace(kept, plots=sweep_plots.write(kept, target / PLOTS))
+        if not sweep_plots.available():
+            kept = dataclasses.replace(kept, remarks=[*kept.remarks, sweep_plots.NO_MATPLOTLIB])
         document = kept.document()
         texts = [to_markdown.shortened(document), *(report.renderer(name)(document) for name in ("csv", "json"))]
         write_json(target / FACTS, folders.facts(kept, without=[*FRAMES, "path"]))

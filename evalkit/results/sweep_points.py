@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import EvalkitError
+from evalkit.progress import progress
 from evalkit.results import pairing
 from evalkit.results.alike import prompts_differ, references_differ
 from evalkit.results.frames import typed
@@ -134,10 +135,12 @@ def swept(
     infos = _metrics(sides.values())
     titles = unique_titles(infos)
     judged = {one.metric: one.higher_is_better for one in objectives}
-    compared = {
-        metric: compare(field, metric, judged.get(metric, info.higher_is_better), metric in judged, of_draws, allow)
-        for metric, info in infos.items()
-    }
+    compared = {}
+    with progress("sweep", len(infos), "metrics") as advance:
+        for metric, info in infos.items():
+            higher = judged.get(metric, info.higher_is_better)
+            compared[metric] = compare(field, metric, higher, metric in judged, of_draws, allow)
+            advance(1)
     rows = [
         {
             "point": number,

@@ -100,7 +100,7 @@ class SweepRecord:
             "not told apart".
         rungs: of a race, one row per rung: prompts, points measured, how many of them were dropped after it, and clips
             generated for it. Empty without a race.
-        plots: names of the plots in the folder, without their ending: each is there as PNG and SVG.
+        plots: names of the plots in the folder's `plots`, without their ending: each is there as PNG and SVG.
         path: the folder that holds the record.
     """
 
