@@ -210,21 +210,31 @@ def _field(points: Sequence[Point], default: int | None) -> Field:
     remarks = []
     try:
         shared = pairing.paired(list(alike.values()), common_prompts=True)
-    except EvalkitError as error:
-        return Field(alike, [], default if default in alike else None, {}, reasons, [str(error)])
+    except EvalkitError:
+        said = "nothing is compared: no prompt has clips that can be used at all points"
+        return Field(alike, [], default if default in alike else None, {}, reasons, [said])
     ids = sorted(shared.ids)
     if len(ids) < shared.total:
-        more = ": ".join(reason.text for reason in shared.reasons[:1])
+        lacking = {n: shared.total - len(_usable(side)) for n, side in alike.items()}
+        named = ", ".join(f"point {n} ({number:,})" for n, number in lacking.items() if number)
         remarks.append(
-            f"differences are of the {len(ids):,} of {shared.total:,} prompts with clips that can be used at all points"
-            + (f" ({more})" if more else "")
+            f"differences are of the {len(ids):,} of {shared.total:,} prompts that have clips that can be used at all "
+            "points" + (f"; without: {named}" if named else "")
         )
     dropped: dict[int, tuple[Side, Sequence[str]]] = {}
     for n in sides:
         if points[n - 1].status == "dropped" and n not in reasons:
-            own = {*pairing.paired([sides[n]], common_prompts=True).ids}
+            own = {*_usable(sides[n])}
             dropped[n] = sides[n], [i for i in ids if i in own]
     return Field(alike, ids, default if default in alike else None, dropped, reasons, remarks)
+
+
+def _usable(side: Side) -> Sequence[str]:
+    """The prompts of which every clip can be used."""
+    try:
+        return pairing.paired([side], common_prompts=True).ids
+    except EvalkitError:
+        return []
 
 
 def _incomparable(base: Side, side: Side, whole: bool) -> str:
