@@ -116,7 +116,20 @@ class Work:
 
     def searching(self, asked: Asked) -> Search:
         """The search that is asked for. Raises EvalkitError where it cannot work."""
-        return Grid(self.checked.space)
+        checked = self.checked
+        if asked.search == "grid":
+            return Grid(checked.space)
+        from evalkit.sweeping.tpe import Tpe  # here, because it needs a package of an extra
+
+        return Tpe(
+            checked.space,
+            checked.objectives,
+            asked.trials or 0,
+            asked.study or self.folder / STUDY,
+            seed=checked.plan.sampling.seed,
+            default=checked.default,
+            base=checked.plan.config,
+        )
 
     def number(self, options: Options) -> int | None:
         """The number of a point, if it was measured already."""

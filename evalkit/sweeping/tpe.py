@@ -29,6 +29,7 @@ IDENTITY = "evalkit"  # the attribute of a study that says what it is a study of
 ERROR = "error"  # that of a trial that failed: one that was stopped has none
 REPEATS = "repeats"  # that of a trial whose point was known
 STUBBORN = 10  # known points in a row, after which one is drawn that is not known
+DIGITS = 4  # of a number from an interval, which people can read and write: Optuna's own has 16
 FEW = 100_000  # points of a space that can be listed
 NAMED = 2  # differences that a message names
 
@@ -77,7 +78,7 @@ class Tpe:
     ):
         files.require()
         self.space, self.trials, self.seed = space, trials, seed
-        self._axes = [_Axis(parameter) for parameter in space.parameters]
+        self._axes = [_Axis(one, (default or {}).get(one.key)) for one in space.parameters]
         self._repeats = 0
         self._differing = 0
         self._exhausted = False
@@ -265,12 +266,17 @@ class Tpe:
 
 
 class _Axis:
-    """A parameter as Optuna has it."""
+    """A parameter as Optuna has it.
 
-    def __init__(self, parameter: Parameter):
+    Args:
+        usual: its value at the default.
+    """
+
+    def __init__(self, parameter: Parameter, usual: Any):
         from optuna import distributions
 
         self.key, self._parameter, self._values = parameter.key, parameter, parameter.values
+        self.usual = usual
         self.distribution: BaseDistribution
         low, high = parameter.low, parameter.high
         if parameter.kind == "choices" or low is None or high is None:
@@ -315,7 +321,11 @@ class _Axis:
             return self._values[self._names.index(written)]
         if self._values:  # a step is not exact: the value that was meant is the nearest one
             return min(self._values, key=lambda value: abs(value - written))
-        return int(written) if self._parameter.kind == "integers" else float(written)
+        if self._parameter.kind == "integers":
+            return int(written)
+        if written == self.usual or self._parameter.low is None or self._parameter.high is None:
+            return written  # the default is what it is
+        return min(max(float(f"{written:.{DIGITS}g}"), self._parameter.low), self._parameter.high)
 
     def _place(self, value: Any) -> int | None:
         """The place of a value among those that there are: 3 is 3.0, and true is not 1."""
