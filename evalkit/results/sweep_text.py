@@ -87,7 +87,7 @@ def _may_be_best(
     among = f"{len(chosen):,} of {_counted(len(known), 'point')}"
     named = ", ".join(map(str, chosen[:NAMED])) + (", …" if len(chosen) > NAMED else "")
     if len(chosen) == len(known) > 1:
-        yield f"{one.title}: no point is worse than the best beyond noise: more prompts would tell them apart."
+        yield f"{one.title}: no point is worse than the best beyond noise; more prompts may tell them apart."
     elif len(chosen) > 1:
         yield f"{one.title}: not worse than the best beyond noise: {among} ({named})."
     elif len(known) > 1:
@@ -147,12 +147,19 @@ def _points(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cel
         columns=[
             *_names(sweep),
             *([Quantity(one.metric, str(_head(one)), "number")] for one in sweep.objectives),
-            [Quantity("front", "Pareto", "share", "the probability of being on the Pareto front")],
+            [_front(sweep)],
             [Quantity(f"guard {guard}", GUARDS[guard], "number") for guard in guarded],
         ],
         rows=rows,
         notes=said,
     )
+
+
+def _front(sweep: SweepRecord) -> Quantity:
+    """How likely a point is on the front, which of one objective is the best point alone."""
+    if len(sweep.objectives) > 1:
+        return Quantity("front", "Pareto", "share", "the probability of being on the Pareto front")
+    return Quantity("front", "P(best)", "share", "the probability of being the best")
 
 
 def _head(one: Objective) -> Column:
@@ -328,9 +335,10 @@ def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cell
     lines = [f"point {row['point']}: {WHY[row['status']]}{row['reason']}" for row in points if row["reason"]]
     said: dict[str, dict[str, list[int]]] = {}
     reasons = {row["point"]: row["reason"] for row in points}
-    for (point, _), score in scores.items():
+    judged = [one.metric for one in sweep.objectives]
+    for (point, metric), score in scores.items():
         for line in score["note"].splitlines():
-            if line not in reasons[point]:
+            if metric in judged and line not in reasons[point]:
                 said.setdefault(line, {}).setdefault(score["title"], []).append(point)
     for line, titles in said.items():
         for title, numbers in titles.items():
@@ -340,7 +348,7 @@ def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cell
         guarded = [row for row in points if not any(absent(row[name]) for name in GUARDS)]
         lines += ["no clip is silent or clipped at any point"] if guarded else []
     lines.append(f"intervals: {sweep.level:.3g} confidence, over prompts, of differences paired by prompt")
-    if len([row for row in points if not absent(row["front"])]) > 1:
+    if len(sweep.objectives) > 1 and any(not absent(row["front"]) for row in points):
         names = ", ".join(one.title for one in sweep.objectives)
         lines.append(f"Pareto front: of {names}; {sweep.draws:,} draws that all points share")
     return [*lines, *sweep.remarks]

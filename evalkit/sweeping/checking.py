@@ -18,8 +18,8 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric
 from evalkit.plan import Plan, require_clips
 from evalkit.results.record import MetricInfo
-from evalkit.results.sweep_points import GUARDS
 from evalkit.results.sweep_record import Objective
+from evalkit.results.sweep_text import GUARDS
 from evalkit.settings import conf_dir
 from evalkit.store.cache import Cache
 from evalkit.store.digests import known_digests
