@@ -6,7 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+
+from evalkit.progress import progress, recording
 
 LINE = r"(.+): (\d+) of (\d+) (\w+) in \d+:\d\d:\d\d(, [\d.]+ \4/s, \d+:\d\d:\d\d left)?"
 
@@ -58,3 +63,21 @@ def test_a_run_writes_the_same_lines_to_its_log(tmp_path: Path) -> None:
     logged = [line.rpartition("evalkit.progress: ")[2] for line in log.read_text("utf-8").splitlines()]
     progress = [line for line in lines if re.fullmatch(LINE, line)]
     assert progress and set(progress) <= set(logged)
+
+
+def test_what_blocks_take_is_recorded_without_the_first_step_where_there_are_more() -> None:
+    with recording() as blocks:
+        with progress("one", 3, "clips") as advance:
+            time.sleep(0.1)
+            advance(3)
+        with progress("two", 3, "clips") as advance:
+            time.sleep(0.3)
+            advance(1)
+            time.sleep(0.1)
+            advance(2)
+    with progress("later", 1, "clips") as advance:
+        advance(1)
+    one, two = blocks
+    assert (one.title, one.done, two.title, two.done) == ("one", 3, "two", 3)
+    assert one.rate == pytest.approx(3 / one.seconds) and one.rate <= 30
+    assert two.rate == pytest.approx(2 / (two.seconds - two.steps[0][0])) and two.rate <= 20

@@ -17,6 +17,8 @@ STYLES = {
     "GO": "bold white on green", "NO-GO": "bold white on red", "INCONCLUSIVE": "bold black on yellow",
     "PASS": "green", "BREACH": "bold red", "INSUFFICIENT_EVIDENCE": "yellow", "MISSING": "yellow",
     "better": "green", "worse": "red",
+    "REPRODUCED": "green", "DIFFERS (higher)": "bold red", "DIFFERS (lower)": "bold red", "UNDECIDED": "yellow",
+    "NOT COMPARABLE": "yellow",
 }  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from evalkit.config import build, compose, conf_dirs, yamls
 from evalkit.errors import EvalkitError
 from evalkit.models import Generator
 from evalkit.results.published import Published, load_published, require_known
+from evalkit.results.reproduced import LEAST_SEEDS
 from evalkit.settings import Sampling
 
-SEEDS = 3  # that are run where nothing else is asked for, and the fewest that a verdict can be made of
 GROUPS = ("prompts", "protocol", "metric", "sampling")  # that are composed here, unless an option selects another
 
 
@@ -74,8 +74,8 @@ def composed(
     published = load_published(*(folder / "published" for folder in conf_dirs(config)))
     rows = rows_of(component.published, name, published, config)
     generated = isinstance(component, Generator)
-    seeds = (SEEDS if generated else 1) if seeds is None else seeds
-    least = SEEDS if generated else 1
+    seeds = (LEAST_SEEDS if generated else 1) if seeds is None else seeds
+    least = LEAST_SEEDS if generated else 1
     if seeds < least:
         why = ": no verdict can be made of fewer sampling seeds" if generated else ""
         raise EvalkitError(f"--seeds {seeds}: give {least} or more{why}")

@@ -12,15 +12,15 @@ from evalkit.errors import EvalkitError
 from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan, missing_files, require_clips, require_files
 from evalkit.report.numbers import count, published_number
-from evalkit.reproducing.composing import SEEDS, Reproduction
+from evalkit.reproducing.composing import Reproduction
 from evalkit.results.comparable import own_settings, prompt_digests
+from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE
 from evalkit.scoring.embedding import require_references
 from evalkit.slices import groups
 from evalkit.store.identity import identity
 from evalkit.types import Clip, PromptSet
 
 FETCH = "fetch"  # what is said of a command, which must stay whole
-LEAST = 0.9  # share of the published number of references under which nothing can be compared
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Outlook:
             yield "references", self._references()
         if reasons := list(self.obstacles()):
             yield "verdict", f"NOT COMPARABLE: {'; '.join(reasons)}"
-        elif self.reproduction.seeds < SEEDS:
-            yield "verdict", f"UNDECIDED at best: {SEEDS} seeds or more are needed"
+        elif self.reproduction.seeds < LEAST_SEEDS:
+            yield "verdict", f"UNDECIDED at best: {LEAST_SEEDS} seeds or more are needed"
 
     def _prompts(self) -> str:
         first, seeds = self.reproduction.source, self.reproduction.seeds
@@ -114,8 +114,8 @@ class Outlook:
             return f"{said}: {reason}" if reason else said
         if n is None or usable >= n or self._other_prompts():
             return said
-        if usable < LEAST * n:
-            return f"{said}: NOT COMPARABLE with fewer than {LEAST:.0%} of the {count(n)} published"
+        if usable < LEAST_SHARE * n:
+            return f"{said}: NOT COMPARABLE with fewer than {LEAST_SHARE:.0%} of the {count(n)} published"
         return f"{said}: REPRODUCED is out of reach with {count(usable)} of {count(n)} references"
 
     def obstacles(self) -> Iterator[str]:
@@ -127,6 +127,8 @@ class Outlook:
             yield f"random weights: {', '.join(names)}"
         if all(p.value is None for p in self.reproduction.published):
             yield "no value was published for this checkpoint"
+        elif all(p.tolerance is None for p in self.reproduction.published if p.value is not None):
+            yield f"no tolerance is known by which {first.source} could be judged"
         if plan.protocol.name != first.protocol or plan.changes:
             changed = " (changed)" if plan.changes else ""
             yield f"protocol {plan.protocol.name}{changed}, published {first.protocol}"

@@ -12,7 +12,7 @@ from evalkit.results.comparable import unverified
 from evalkit.results.published import Published
 from evalkit.results.record import Record
 from evalkit.results.reproduced import LEVEL
-from evalkit.results.summary import heading, random_weights, records, unique_titles, warning
+from evalkit.results.summary import heading, random_weights, records, references, unique_titles, warning
 
 MOST_PLACES = 4  # decimals: more would say nothing beside a tolerance
 UNVERIFIED = "; not verified: "  # behind which a verdict's reason names what nobody can check
@@ -107,6 +107,7 @@ def _notes(record: Record, rows: Sequence[tuple[Mapping[str, Any], Published | N
     titles = unique_titles(record.metrics)
     judged = [(score, score["verdict_reason"].partition(UNVERIFIED)[0]) for score, _ in rows if score["verdict"]]
     yield from _of_metrics((titles[s["metric"]], f"{s['verdict']}: {why}") for s, why in judged if why)
+    yield references(record)
     beside = [s for s, _ in judged if not absent(s["published"])]
     unchecked = dict.fromkeys(x for s in beside for x in unverified(record, s["model"], s["metric"]))
     if unchecked:

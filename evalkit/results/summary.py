@@ -137,7 +137,7 @@ def notes(record: Record) -> list[str]:
     """Say what a reader of the table must know, each thing once."""
     scores = record.scores
     titles = unique_titles(record.metrics)
-    lines = [_references(record)]
+    lines = [references(record)]
     joined = scores[scores["published"].notna()]
     sources = dict.fromkeys(zip(joined["source"], joined["url"], strict=True))
     lines += [f"published: {title}, {url}" for title, url in sources]
@@ -187,7 +187,8 @@ def _origins(record: Record) -> list[str]:
     ]
 
 
-def _references(record: Record) -> str:
+def references(record: Record) -> str:
+    """Say how many references could be used, and what was done to them."""
     info = record.references_info
     if info is None:
         return "references: none"

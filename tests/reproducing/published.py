@@ -27,7 +27,7 @@ rows:
     tuned_from: their/music
     caveats: {{all: "no number was published for this one"}}
 """
-COUNT = 200  # prompts that come with `prompts=synthetic`
+COUNT = 40  # prompts; `prompts=synthetic` comes with more
 
 
 def write(folder: Path, cache: Path, **changes: Any) -> Path:

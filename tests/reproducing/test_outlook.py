@@ -1,0 +1,127 @@
+"""What is said before a reproduction starts: what is missing, and which verdicts are out of reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import EvalkitError
+from evalkit.reproducing.composing import Reproduction, composed
+from evalkit.reproducing.outlook import FETCH, Outlook, outlook
+from evalkit.types import Clip
+
+from .published import COUNT, write
+
+Made = Callable[..., Reproduction]
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Compose a reproduction of the made-up checkpoint."""
+    folder = tmp_path_factory.mktemp("theirs")
+    conf = write(folder / "conf", folder / "cache")
+
+    def made(*options: str, model: str = "their_music") -> Reproduction:
+        return composed(
+            model, [f"cache_dir={folder / 'cache'}", f"prompts.count={COUNT}", *options], config_dir=str(conf)
+        )
+
+    return made
+
+
+def said(ahead: Outlook) -> dict[str, str]:
+    """The lines by what they are about; those of a list are joined."""
+    found: dict[str, str] = {}
+    last = ""
+    for label, text in ahead.lines():
+        last = label or last
+        found[last] = f"{found[last]} {text}" if last in found else text
+    return found
+
+
+def with_references(ahead: Outlook, usable: int, total: int = COUNT) -> Outlook:
+    """The same with some references, of which few can be used."""
+    clips = [Clip(f"p{i}", status="ok" if i < usable else "missing", reason="not there") for i in range(total)]
+    return dataclasses.replace(ahead, references=clips)
+
+
+def test_everything_that_is_missing_is_said_at_once_with_the_command_that_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    ahead = outlook(composed("musicgen_small", [f"cache_dir={tmp_path}"]))
+    lines = said(ahead)
+    names = (
+        "MusicCaps captions",
+        "MusicGen small",
+        "VGGish weights",
+        "PaSST weights",
+        "CLAP weights",
+        "RoBERTa tokenizer",
+    )
+    assert all(name in lines["missing"] for name in names) and lines["missing"].startswith(f"{len(names)} files:")
+    assert "MusicGen small (2,360 MB), or set model.musicgen_small.checkpoint.path" in lines["missing"]
+    assert lines[FETCH].startswith(
+        "evalkit fetch model=musicgen_small prompts=musiccaps protocol=musicgen 'metric=[fad"
+    )
+    assert "sampling" not in lines[FETCH] and "set prompts.references=FOLDER" in lines["references"]
+    with pytest.raises(EvalkitError, match=r"6 files are missing, and prompts\.references is not set") as error:
+        ahead.require()
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_published_and_what_is_not_measured_is_said(theirs: Made) -> None:
+    lines = said(outlook(theirs("random_weights=0")))
+    assert lines["published"] == (
+        "Chroma cosine similarity 0.50; no value for Collapsed to silence; not computed by evalkit: fd_openl3"
+    )
+    assert lines["prompts"] == "synthetic, all: 40; 3 seeds, 120 clips"
+    assert lines["sampling"].startswith("top_k 100, top_p 0, temperature 1, guidance_scale 2, seed 0; 1.5 s")
+
+
+@pytest.mark.parametrize(
+    ("usable", "text"),
+    [
+        (40, "40 of 40 can be used"),
+        (39, "39 of 40 can be used: REPRODUCED is out of reach with 39 of 40 references"),
+        (36, "36 of 40 can be used: REPRODUCED is out of reach with 36 of 40 references"),
+        (35, "35 of 40 can be used: NOT COMPARABLE with fewer than 90% of the 40 published"),
+        (0, "0 of 40 can be used: not there"),
+    ],
+)
+def test_the_coverage_of_references_says_what_verdict_it_leaves(theirs: Made, usable: int, text: str) -> None:
+    ahead = with_references(outlook(theirs()), usable)
+    assert said(ahead)["references"] == text
+    if usable >= 36:
+        ahead.require()
+    else:
+        with pytest.raises(EvalkitError, match="reference"):
+            ahead.require()
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("sampling.top_k=50", "top_k 50, published 100"),
+        ("sampling.duration=2", "duration 2, published 1.5"),
+        ("prompts.first=20", "20 prompts, published 40"),
+        ("protocol=fadtk", "protocol fadtk, published musicgen"),
+    ],
+)
+def test_an_option_that_changes_what_was_published_is_said_before_hours_of_work(
+    theirs: Made, option: str, text: str
+) -> None:
+    before, after = (set(outlook(theirs(*options)).obstacles()) for options in ((), (option,)))
+    assert after - before == {text}
+    assert text in said(outlook(theirs(option)))["verdict"]
+
+
+def test_random_weights_no_tolerance_and_no_value_are_said(theirs: Made) -> None:
+    assert {"random weights: their_music", "no tolerance is known by which Their card could be judged"} <= set(
+        outlook(theirs()).obstacles()
+    )
+    assert "no value was published for this checkpoint" in set(outlook(theirs(model="their_stereo")).obstacles())
