@@ -31,7 +31,7 @@ class Outlook:
         plan: of the run.
         missing: files that are not on this machine, each with the option that sets its path.
         prompts: None where their file is missing.
-        references: of the prompts, in their order; empty where these are not known, or no metric needs any.
+        references: of the prompts, in their order; empty where these are not known.
     """
 
     reproduction: Reproduction
@@ -184,5 +184,5 @@ def outlook(reproduction: Reproduction) -> Outlook:
         if not any(option.startswith("prompts") for _, option in missing):
             raise
         prompts = None
-    references = reference_clips(plan, prompts, whole=not reproduction.generated) if prompts and plan.paired else []
+    references = reference_clips(plan, prompts, whole=not reproduction.generated) if prompts else []
     return Outlook(reproduction, plan, missing, prompts, references)
