@@ -17,7 +17,8 @@ from evalkit.report.literal import literal
 from evalkit.report.numbers import NONE, absent, count, interval
 
 TITLE = 12  # characters that the titles of columns get on a line, if they have as many and there is room
-ASCII = str.maketrans({"─": "-", "–": "-", "−": "-", "↑": "^", "↓": "v", "…": "~"})  # for terminals that know no more
+# for terminals that know no more
+ASCII = str.maketrans({"─": "-", "–": "-", "−": "-", "↑": "^", "↓": "v", "…": "~", "●": "*"})
 BETWEEN = (" to ", "…")  # the bounds of an interval; the second where the first does not fit
 
 

@@ -70,6 +70,7 @@ class Joint(ABC):
         estimates: of each of the sides, corrected for bias where the metric has one, (K,).
         influences: how the same groups of prompts move them, (K, groups), of mean 0 over groups, so that
             `evalkit.stats.means.standard_error` is that of the estimate; NaN where that is not known.
+        corrected: whether the metric has a value for infinitely many clips, to which estimates are corrected.
     """
 
     sides: Sequence[Side]
@@ -79,6 +80,7 @@ class Joint(ABC):
     failures: Mapping[int, str]
     estimates: np.ndarray
     influences: np.ndarray
+    corrected: bool
 
     def difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
         """Estimate by how much one of the sides exceeds another, and say why there is no interval, if there is none.
@@ -140,14 +142,12 @@ class _OfSets(Joint):
         values: as they are, (K,).
         rests: without each group of prompts, (K, groups).
         sizes: number of prompts in each group.
-        corrected: whether the metric has a value for infinitely many clips, to which it is corrected.
         bounds: between which all values lie.
     """
 
     values: np.ndarray
     rests: np.ndarray
     sizes: np.ndarray
-    corrected: bool
     bounds: tuple[float, float]
 
     def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
@@ -190,6 +190,7 @@ def _additive(
         failures=failures,
         estimates=np.array([value for value, _ in found]),
         influences=np.array([_of_all_groups(moved, present, number) for moved in sums_of_groups]),
+        corrected=False,
         parts=arrays,
         bounds=bounds,
     )

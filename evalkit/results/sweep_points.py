@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from evalkit.results.record import MetricInfo
 from evalkit.results.summary import records, unique_titles
 from evalkit.results.sweep import Sweep
 from evalkit.results.sweep_record import CONFIRMED, POINTS, RUNGS, SCORES, Objective, Parameter, Status
-from evalkit.results.sweep_scores import Draws, Field, compare, front, measured
+from evalkit.results.sweep_scores import Compared, Draws, Field, compare, front, measured
 from evalkit.results.sweep_text import GUARDS, shown
 
 MAY_DIFFER = ("given", "sampling", "dtype", "engine")  # where that is swept, it is what makes the difference
@@ -174,7 +174,7 @@ def swept(
         fresh_seed=fresh_seed,
         random=pairing.random_networks(list(sides.values())),
         warnings=list(warnings),
-        remarks=[*remarks, *field.remarks],
+        remarks=[*remarks, *field.remarks, *_corrected(objectives, compared)],
         config=config,
         provenance=dict(record.provenance) if record else {},
         points=typed(pd.DataFrame(_points(points, parameters, default, field, on_front), columns=list(POINTS)), POINTS),
@@ -186,6 +186,14 @@ def swept(
         plots=[],
         path=Path(),
     )
+
+
+def _corrected(objectives: Sequence[Objective], compared: Mapping[str, Compared]) -> Iterator[str]:
+    """Say which differences are not those of the values beside them."""
+    joints = [(one.title, compared[one.metric].measured.joint) for one in objectives if one.metric in compared]
+    titles = [title for title, found in joints if found is not None and found.corrected]
+    if titles:
+        yield f"{', '.join(titles)}: differences, and which point is the best, are corrected for bias by the jackknife"
 
 
 def _metrics(sides: Iterable[Side]) -> dict[str, MetricInfo]:
