@@ -40,7 +40,8 @@ def not_worse(
     A candidate is left out where another is better by more standard errors than the best of as many equal ones would
     be, in 1 - level of draws. So the truly best one is among those chosen with probability `level`, whichever it is
     (subset selection: Gupta 1965; with its own threshold for each candidate, Hsu 1981, "Simultaneous Confidence
-    Intervals for All Distances from the Best").
+    Intervals for All Distances from the Best"). Where differences are skewed, as those from a candidate with a rare
+    fault are, standard errors are those that Hall's transformation leaves, as in `evalkit.stats.means.mean_interval`.
 
     Args:
         estimates: of each candidate, (K,).
@@ -51,7 +52,7 @@ def not_worse(
     own, moved = estimates[known], influences[known]
     excess, spread = _distances(own, moved, lower_is_better)
     noise = _noise(moved, drawn, lower_is_better)
-    observed = _ratio(excess, spread).max(axis=1, initial=0.0)
+    observed = _ratio(excess, spread, _skewness(moved, lower_is_better)).max(axis=1, initial=0.0)
     p = np.full(len(estimates), np.nan)
     reached = [(_noise_of(i, noise, spread).max(axis=1, initial=0.0) >= most).sum() for i, most in enumerate(observed)]
     # of the best estimate no other is better: whatever the draws say, it is one of those chosen
@@ -109,7 +110,7 @@ def dominated(
         own, moved = own[known], moved[known]
         excess, spread = _distances(own, moved, bool(lower))
         noise = _noise(moved, drawn, bool(lower))
-        ratio = _ratio(excess - margin, spread)
+        ratio = _ratio(excess - margin, spread, _skewness(moved, bool(lower)))
         thresholds = [np.quantile(_noise_of(i, noise, spread).max(axis=1, initial=0.0), share) for i in range(len(own))]
         beyond[np.ix_(known, known)] = np.minimum(
             beyond[np.ix_(known, known)], ratio - np.array(thresholds).reshape(-1, 1)
@@ -162,9 +163,29 @@ def _noise(influences: np.ndarray, drawn: np.ndarray, lower_is_better: bool) -> 
     return noise
 
 
-def _ratio(excess: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """A difference in standard errors: 0 where there is no error."""
-    return np.divide(excess, spread, out=np.zeros_like(excess), where=spread > 0)
+def _skewness(influences: np.ndarray, lower_is_better: bool) -> np.ndarray:
+    """Of by how much groups make each candidate worse than each other, (K, K), divided by the root of their number."""
+    sign, (number, groups) = 1.0 if lower_is_better else -1.0, influences.shape
+    skewness = np.zeros((number, number))
+    for i, moved in enumerate(influences):
+        apart = sign * (moved - influences)
+        variances, cubes = (apart**2).mean(axis=1), (apart**3).mean(axis=1)
+        skewness[i] = np.divide(cubes, variances**1.5, out=np.zeros(number), where=variances > 0)
+    return skewness / np.sqrt(groups)
+
+
+def _ratio(excess: np.ndarray, spread: np.ndarray, skewness: np.ndarray) -> np.ndarray:
+    """A difference in standard errors, or what Hall's transformation makes of it where that is less: 0 without error.
+
+    Hall 1992, "On the Removal of Skewness by Transformation".
+
+    Args:
+        skewness: of what the difference is the mean of, by the root of how many these are.
+    """
+    plain = np.divide(excess, spread, out=np.zeros_like(excess), where=spread > 0)
+    # grows with `plain`, since it is a cube of a straight line but for constants
+    straight = plain + skewness * plain**2 / 3 + skewness**2 * plain**3 / 27 + skewness / 6
+    return np.where(spread > 0, np.minimum(plain, straight), 0.0)
 
 
 def _noise_of(i: int, noise: np.ndarray, spread: np.ndarray) -> np.ndarray:
