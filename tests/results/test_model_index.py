@@ -138,11 +138,15 @@ def test_the_weights_of_a_metric_are_named_by_digest() -> None:
 
 
 def test_a_verdict_stands_beside_the_published_value() -> None:
-    of = made()
-    said = {"verdict": "UNDECIDED", "verdict_reason": "3 seeds or more are needed", "seed_sd": 0.02}
-    args = results(replace(of, scores=of.scores.assign(**said)))["fad_musicgen"].metric_args
-    assert args is not None and said.items() <= args.items()
-    assert "references" in args["not_verified"]
+    said = {
+        "verdict": "UNDECIDED", "verdict_reason": "12 seeds would decide", "seed_sd": 0.02, "tolerance": 0.1464,
+        "difference_low": -0.1, "difference_high": 0.2,
+    }  # fmt: skip
+    found = results(made(each=said))
+    fad, kld = found["fad_musicgen"].metric_args, found["kld_musicgen"].metric_args
+    assert fad is not None and kld is not None
+    assert said.items() <= fad.items() and "references" in fad["not_verified"]
+    assert "verdict" not in kld and "tolerance" not in kld  # nothing was published
 
 
 @pytest.mark.parametrize("where", ["model", "network"])
