@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,14 +34,17 @@ class TinyStereo:
 
     It is written once, in the layout of facebook/musicgen-stereo-medium, and then loaded and run by
     the same code as that one.
+
+    Attributes:
+        published: a hub id to take it for, to see what is said of random weights beside published numbers.
     """
 
     seed: int = 0
+    published: str | None = field(default=None, metadata={"identity": False})
 
     kind: ClassVar[str] = "tiny_stereo"
     version: ClassVar[int] = LAYOUT + MusicGen.version
     random: ClassVar[bool] = True
-    published: ClassVar[str | None] = None
     checkpoint: ClassVar[None] = None
 
     def check(self, sampling: Sampling) -> None:
