@@ -22,7 +22,9 @@ SPECIAL = {
     "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': r"\char34{}", "[": "{[}", "]": "{]}", "*": "{*}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "→": r"$\to$", "←": r"$\leftarrow$", "≤": r"$\leq$", "≥": r"$\geq$",
     "≠": r"$\neq$", "≈": r"$\approx$", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "∞": r"$\infty$",
+    "●": r"$\bullet$", "○": r"$\circ$", "√": r"$\surd$", "′": "$'$", "♭": r"$\flat$", "♯": r"$\sharp$",
     "‖": r"$\Vert$", "°": r"$^\circ$", "²": "$^2$", "µ": r"$\mu$", "μ": r"$\mu$", "Δ": r"$\Delta$", "α": r"$\alpha$",
+    "δ": r"$\delta$",
     "–": "--", "—": "---", "…": r"\dots{}", "‘": "`", "’": "'", "“": "``", "”": "''",
 }  # fmt: skip
 WORDS = ("word", "verdict")  # kinds that stand flush left

@@ -43,6 +43,7 @@ def document(sweep: SweepRecord) -> Document[Listing]:
         warning=" ".join(filter(None, [warning(list(sweep.random)), *sweep.warnings])),
         reasons=list(_findings(sweep, points, scores)),
         notes=_notes(sweep, points, scores),
+        intervals=_intervals(sweep),
         more=[
             *_confirmed(sweep),
             *(_objective(sweep, one, points, scores) for one in sweep.objectives),
@@ -347,11 +348,15 @@ def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cell
     if not any(row[name] > 0 for row in points for name in GUARDS):
         guarded = [row for row in points if not any(absent(row[name]) for name in GUARDS)]
         lines += ["no clip is silent or clipped at any point"] if guarded else []
-    lines.append(f"intervals: {sweep.level:.3g} confidence, over prompts, of differences paired by prompt")
+    lines.append(_intervals(sweep))
     if len(sweep.objectives) > 1 and any(not absent(row["front"]) for row in points):
         names = ", ".join(one.title for one in sweep.objectives)
         lines.append(f"Pareto front: of {names}; {sweep.draws:,} draws that all points share")
     return [*lines, *sweep.remarks]
+
+
+def _intervals(sweep: SweepRecord) -> str:
+    return f"intervals: {sweep.level:.3g} confidence, over prompts, of differences paired by prompt"
 
 
 def _provenance(sweep: SweepRecord) -> dict[str, str]:

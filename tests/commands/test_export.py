@@ -11,8 +11,10 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
 from evalkit.results.result import Result
+from evalkit.results.sweep import Sweep
 
 from ..conftest import Run
+from ..results.drawn_sweeps import sweep, values
 from ..results.made import VALUES, record
 from ..results.made_comparison import comparison
 
@@ -46,6 +48,13 @@ def compared(tmp_path: Path) -> str:
     return str(comparison().save(tmp_path / "compared").path)
 
 
+@pytest.fixture
+def swept(tmp_path: Path) -> str:
+    made = sweep({"sampling.top_k": [50, 250]}, lambda x: values(x / 250), {"sampling.top_k": 250})
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return str(Sweep(**{**fields, "winner": 2}).save(tmp_path / "swept").path)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_plain_forms_are_the_files_of_the_result(evalkit: Run, two: str, form: str) -> None:
     assert evalkit("export", two, "--to", form) == (0, (Path(two) / FORMS[form]).read_text("utf-8"), "")
@@ -56,6 +65,15 @@ def test_a_comparison_is_exported_as_it_is_tabled(evalkit: Run, compared: str, f
     code, out, err = evalkit("export", compared, "--to", form)
     assert (code, err) == (0, "") and out
     assert evalkit("table", compared, "--format", form) == (0, out, "")
+
+
+@pytest.mark.parametrize("form", ["latex", "markdown", "csv", "json"])
+def test_a_sweep_is_exported_as_it_is_tabled(evalkit: Run, swept: str, form: str) -> None:
+    code, out, err = evalkit("export", swept, "--to", form)
+    assert (code, err) == (0, "") and "250" in out
+    assert evalkit("table", swept, "--format", form) == (0, out, "")
+    code, out, err = evalkit("export", swept, "--to", "model-index")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "is no result of a run" in err
 
 
 def test_latex_is_a_float(evalkit: Run, two: str) -> None:
