@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from evalkit.cli import usage
 from evalkit.config import build, compose
 from evalkit.types import Features
 
-from .conftest import ROOT
+from .conftest import ROOT, Run
 from .test_contributing import ADDED, RECIPES
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -66,6 +67,18 @@ def test_the_demos_table_is_shown() -> None:
         assert re.search(rf"^{name}(?:{number}){{4}}\n12 of 12 clips(?:{bounds}){{4}}$", table, re.MULTILINE), name
     assert "The numbers below mean nothing outside this table." in table
     assert "@@" not in README
+
+
+@pytest.mark.slow
+def test_the_reproduction_shown_is_what_happens(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = (line for line in blocks("sh") if "reproduce tiny_stereo" in line)
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = evalkit(*shlex.split(command)[1:])
+    (shown,) = blocks("console")
+    assert code == 0, err
+    # numbers of random weights are of one machine
+    printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, shown.strip()))
+    assert expected in printed and "NOT COMPARABLE: random weights" in " ".join(shown.split())
 
 
 TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "conf").rglob("*.yaml")]
