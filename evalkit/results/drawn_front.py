@@ -43,10 +43,10 @@ def figures(sweep: SweepRecord) -> Iterator[Figure]:
     if not pairs or not any(_drawn(spots, pair) for pair in pairs):
         return
     marks = [Mark(f"{p:g}", "o", _colour(p), "black", _size(p)) for p in SHOWN]
+    others = []
     line = len(sweep.objectives) == 2
     if sweep.points.loc[sweep.points["status"] == "ok", "front"].isna().any():
-        marks.append(Mark("not known", "X", UNJUDGED, QUIET, 6))
-    others = []
+        others.append(Mark("probability not known", "X", UNJUDGED, QUIET, 6))
     if sweep.default is not None:
         others.append(Mark("default", "s", "none", "black", 11))
     if line:
@@ -110,8 +110,9 @@ def _panel(axes: Axes, sweep: SweepRecord, points: Sequence[Both], pair: Sequenc
         )  # fmt: skip
     axes.set_xlim(drawing.span([both.x for both in points]))
     axes.set_ylim(drawing.span([both.y for both in points]))
-    if line and points:
-        steps = _steps(np.array([both.at for both in points]), pair, np.array([axes.get_xlim(), axes.get_ylim()]))
+    compared = [both.at for both in points if math.isfinite(both.x.front)]
+    if line and compared:
+        steps = _steps(np.array(compared), pair, np.array([axes.get_xlim(), axes.get_ylim()]))
         axes.plot(*steps.T, color="black", linestyle=EDGE, linewidth=1.0, zorder=3, gid="front")
     x, y = (drawing.label(sweep, one.metric, one.higher_is_better) for one in pair)
     axes.set(xlabel=x, ylabel=y)
@@ -151,7 +152,7 @@ def _name(figure: Figure, axes: Axes, sweep: SweepRecord, points: Sequence[Both]
     for both in points:
         point, front = both.x.point, both.x.front
         left, top = axes.transData.transform(both.at)
-        half = scale * (AROUND if point == sweep.default else _size(front)) / 2
+        half = scale * (AROUND if point == sweep.default else _size(front)) / 2 + 2 * scale
         taken.append(Bbox.from_extents(left - half, top - half, left + half, top + half))
         roles = [role for role, n in (("default", sweep.default), ("winner", sweep.winner)) if n == point]
         if roles or front >= LIKELY:

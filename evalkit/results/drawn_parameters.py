@@ -62,7 +62,7 @@ def _figure(sweep: SweepRecord, parameter: Parameter, layout: Layout, metrics: M
     if len(layout.panels) > 1:
         rows, columns = len(metrics), len(layout.panels)
     else:
-        columns = min(3, len(metrics))
+        columns = 2 if len(metrics) == 4 else min(3, len(metrics))
         rows = -(-len(metrics) // columns)
     wide = {1: 6.8, 2: 4.4, 3: 3.7}.get(columns, 3.2)
     size = (wide * columns, 2.75 * rows + 0.1)
@@ -267,7 +267,7 @@ class _Scale:
         ordered: list[Any] = [*parameter.values, *given]
         if self.numeric:
             self.ticks = sorted({float(value) for value in ordered})
-            self.names = [words(value if value % 1 else int(value)) for value in self.ticks]
+            self.names = [f"{value:.4g}" if value % 1 else f"{value:.0f}" for value in self.ticks]
         else:
             self.names = list(dict.fromkeys(words(value, 20) for value in ordered))
             self.ticks = [float(place) for place in range(len(self.names))]
@@ -289,7 +289,8 @@ class _Scale:
             axes.set_xscale(self.kind, **({"linthresh": self._least()} if self.kind == "symlog" else {}))
         axes.set_xlim(*self._limits())
         axes.set_xlabel(words(self.parameter.name, 40) + (" (logarithmic)" if self.kind != "linear" else ""))
-        if self.numeric and len(self.ticks) > MOST_TICKS:
+        crowded = self.numeric and self._spaced().count("") > len(self.ticks) / 4
+        if self.numeric and (len(self.ticks) > MOST_TICKS or crowded):
             if self.kind == "linear":
                 return
             shown = [v for v in _decades(*self._limits()) if v == 0 or v >= self._least() / 1.5]
