@@ -165,7 +165,8 @@ def _name(figure: Figure, axes: Axes, sweep: SweepRecord, points: Sequence[Both]
         offset = _free(at, size, scale, taken, inside)
         corner = at + offset * scale
         taken.append(Bbox.from_bounds(*corner, *size))
-        far = float(np.abs(offset).max()) > 26 + size[0] / scale
+        apart = np.maximum(np.maximum(offset, -offset - size / scale), 0)  # from the point to the text
+        far = float(np.hypot(*apart)) > 9
         axes.annotate(
             text, both.at, xytext=tuple(offset), textcoords="offset points", fontsize=8.5, ha="left", va="bottom",
             fontweight="bold" if roles else "normal", zorder=7,

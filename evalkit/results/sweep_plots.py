@@ -53,6 +53,8 @@ def write(sweep: SweepRecord, folder: Path) -> list[str]:
         # of characters that DejaVu Sans does not have, which are boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for name, figure in _figures(sweep):
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # once for both files, of which each would else do it again
             for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Title": name})):
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format=ending, dpi=DPI, metadata=metadata)
