@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from evalkit import report
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, reason
 from evalkit.report import to_markdown
 from evalkit.report.document import Document, Listing
 from evalkit.results import folders, sweep_plots, sweep_text
@@ -20,6 +21,8 @@ from evalkit.results.result import Result
 from evalkit.results.sweep_record import CONFIRMED, POINTS, RUNGS, SCHEMA, SCORES, Objective, Parameter, SweepRecord
 from evalkit.store.digests import sha256_file
 from evalkit.store.files import write_bytes, write_json
+
+log = logging.getLogger(__name__)
 
 FRAMES = {"points": POINTS, "scores": SCORES, "confirmed": CONFIRMED, "rungs": RUNGS}
 SWEEP = Kind(
@@ -69,9 +72,7 @@ class Sweep(SweepRecord):
         kept = dataclasses.replace(self, points=self.points.assign(path=pd.Series(lying, dtype="str")), path=target)
         forms = ["summary.md", *(f"table.{name}" for name in ("csv", "json"))]
         folders.begin(target, SWEEP, [*forms, *BESIDE])
-        kept = dataclasses.replace(kept, plots=sweep_plots.write(kept, target / PLOTS))
-        if not sweep_plots.available():
-            kept = dataclasses.replace(kept, remarks=[*kept.remarks, sweep_plots.NO_MATPLOTLIB])
+        kept = _with_plots(kept, target / PLOTS)
         document = kept.document()
         texts = [to_markdown.shortened(document), *(report.renderer(name)(document) for name in ("csv", "json"))]
         write_json(target / FACTS, folders.facts(kept, without=[*FRAMES, "path"]))
@@ -116,6 +117,18 @@ class Sweep(SweepRecord):
     def __repr__(self) -> str:
         size = f"{len(self.points):,} point{'' if len(self.points) == 1 else 's'}, {self.prompts:,} prompts"
         return f"Sweep({self.name}, {self.dataset}, {size}, {json.dumps(str(self.path), ensure_ascii=False)})"
+
+
+def _with_plots(sweep: Sweep, folder: Path) -> Sweep:
+    """Draw the plots; where that is not possible, the sweep says why, and is there all the same."""
+    try:
+        plots, why = sweep_plots.write(sweep, folder), "" if sweep_plots.available() else sweep_plots.NO_MATPLOTLIB
+    except EvalkitError:  # where nothing can be written, the record cannot be either
+        raise
+    except Exception as error:
+        log.warning("plots could not be drawn", exc_info=error)
+        plots, why = [], f"no plots: {type(error).__name__}: {reason(error)}"
+    return dataclasses.replace(sweep, plots=plots, remarks=[*sweep.remarks, *([why] if why else [])])
 
 
 def _relative(path: str, folder: Path) -> str:

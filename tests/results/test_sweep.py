@@ -136,6 +136,17 @@ def test_without_matplotlib_the_sweep_is_saved_and_says_so(
     assert again.plots == [] and 'no plots: pip install "evalkit[plots]"' in again.document().notes
 
 
+def test_plots_that_cannot_be_drawn_take_nothing_else_with_them(
+    saved: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(sweep: SweepRecord, folder: Path) -> list[str]:
+        raise ValueError("no such font")
+
+    monkeypatch.setattr(sweep_plots, "write", write)
+    again = saved.save(tmp_path / "s")
+    assert again.plots == [] and "no plots: ValueError: no such font" in Sweep.load(tmp_path / "s").remarks
+
+
 def test_the_terminal_has_every_point_in_80_columns(
     saved: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
