@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from evalkit.assets import Asset
 from evalkit.errors import EvalkitError
+from evalkit.models import Generator
 from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan, missing_files, require_clips, require_files
 from evalkit.report.numbers import count, published_number
 from evalkit.reproducing.composing import Reproduction
 from evalkit.results.comparable import own_settings, prompt_digests
-from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE
+from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE, NOBODY_CHECKS
 from evalkit.scoring.embedding import require_references
 from evalkit.slices import groups
 from evalkit.store.identity import identity
@@ -80,6 +81,8 @@ class Outlook:
             yield "verdict", f"NOT COMPARABLE: {'; '.join(reasons)}"
         elif self.reproduction.seeds < LEAST_SEEDS:
             yield "verdict", f"UNDECIDED at best: {LEAST_SEEDS} seeds or more are needed"
+        elif not self.reproduction.generated:
+            yield "verdict", f"REPRODUCED is out of reach: {NOBODY_CHECKS}"
 
     def _prompts(self) -> str:
         first, seeds = self.reproduction.source, self.reproduction.seeds
@@ -129,9 +132,9 @@ class Outlook:
             yield "no value was published for this checkpoint"
         elif all(p.tolerance is None for p in self.reproduction.published if p.value is not None):
             yield f"no tolerance is known by which {first.source} could be judged"
-        if plan.protocol.name != first.protocol or plan.changes:
-            changed = " (changed)" if plan.changes else ""
-            yield f"protocol {plan.protocol.name}{changed}, published {first.protocol}"
+        yield from self._other_protocols()
+        if plan.paired and isinstance(plan.references, Generator):
+            yield f"references rendered by {type(plan.references).__name__}, not recordings"
         if plan.sampling.duration != first.duration:
             yield _differs("duration", plan.sampling.duration, first.duration)
         if self.reproduction.generated and first.sampling is None:
@@ -145,6 +148,18 @@ class Outlook:
         if first.n is None:
             yield "number of clips not known, as published"
         yield from self._other_prompts()
+
+    def _other_protocols(self) -> Iterator[str]:
+        """The protocols that metrics with a published value follow, where they are others, with those metrics."""
+        given = [p for p in self.reproduction.published if p.value is not None and p.metric in self.plan.metrics]
+        others: dict[tuple[str, str], list[str]] = {}
+        for p in given:
+            if self.plan.protocols[p.metric] != p.protocol:
+                titles = others.setdefault((self.plan.protocols[p.metric], p.protocol), [])
+                titles.append(self.plan.metrics[p.metric].title)
+        for (ours, theirs), titles in others.items():
+            named = f" ({', '.join(titles)})" if len(titles) < len(given) else ""
+            yield f"protocol {ours}, published {theirs}{named}"
 
     def _other_prompts(self) -> list[str]:
         """How the prompts are others than those that numbers were published for."""

@@ -21,7 +21,7 @@ from evalkit.plan import Plan
 from evalkit.progress import Block, recording
 from evalkit.prompts.selection import sampled
 from evalkit.report.numbers import count
-from evalkit.scoring.embedding import common_length, embed, one_per_prompt
+from evalkit.scoring.embedding import common_length, embed, one_per_prompt, require_generated
 from evalkit.store.provenance import device_name
 from evalkit.types import Clip, Prompt, PromptSet
 
@@ -81,13 +81,16 @@ def stages(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> list[S
     """
     (name,) = plan.models
     asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
+    model = plan.models[name]
+    if not isinstance(model, Generator):
+        require_generated(plan, name, model.find(asked))
     rest = _rest(plan, name, asked, prompts, references)
     chosen = _first(rest, plan, name, asked, references)
     with recording() as blocks:
         if chosen:
             _make(plan, name, chosen, asked, prompts, references)
             rest = _rest(plan, name, asked, prompts, references)
-    generated = len(asked) if isinstance(plan.models[name], Generator) else 0
+    generated = len(asked) if isinstance(model, Generator) else 0
     captions = len(prompts) if _caption_encoders(plan) else 0
     usable = sum(clip.ok for clip in references) if plan.paired else 0
     found = [

@@ -19,6 +19,7 @@ n: {n}
 duration: {duration}
 sampling: {{top_k: 100, guidance_scale: 2.0}}
 metrics: [chroma, fad, silence_share, fd_openl3]
+tolerance: {tolerance}
 rows:
   - model: their/music
     metrics: {{chroma: 0.5, silence_share: null, fd_openl3: 3.0}}
@@ -48,6 +49,6 @@ def write(folder: Path, cache: Path, **changes: Any) -> Path:
     (folder / "published" / "datasets" / "synthetic.yaml").write_text(
         f"dataset: synthetic\nsubsets:\n  all: {{prompts: {COUNT}, ids: {ids}, captions: {captions}}}\n"
     )
-    given = {"protocol": "musicgen", "subset": "all", "n": COUNT, "duration": 1.5, **changes}
+    given = {"protocol": "musicgen", "subset": "all", "n": COUNT, "duration": 1.5, "tolerance": "{}", **changes}
     (folder / "published" / "card.yaml").write_text(CARD.format(**given))
     return folder

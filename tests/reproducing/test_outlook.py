@@ -6,11 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from evalkit.errors import EvalkitError
+from evalkit.prompts.selection import sampled
+from evalkit.prompts.synthetic import Synthetic
 from evalkit.reproducing.composing import Reproduction, composed
 from evalkit.reproducing.outlook import FETCH, Outlook, outlook
+from evalkit.reproducing.timing import stages
+from evalkit.store.cache import Cache
 from evalkit.types import Clip
 
 from .published import COUNT, write
@@ -109,7 +115,7 @@ def test_the_coverage_of_references_says_what_verdict_it_leaves(theirs: Made, us
         ("sampling.top_k=50", "top_k 50, published 100"),
         ("sampling.duration=2", "duration 2, published 1.5"),
         ("prompts.first=20", "20 prompts, published 40"),
-        ("protocol=fadtk", "protocol fadtk, published musicgen"),
+        ("protocol=fadtk", "protocol fadtk (extended), published musicgen"),
     ],
 )
 def test_an_option_that_changes_what_was_published_is_said_before_hours_of_work(
@@ -121,7 +127,48 @@ def test_an_option_that_changes_what_was_published_is_said_before_hours_of_work(
 
 
 def test_random_weights_no_tolerance_and_no_value_are_said(theirs: Made) -> None:
-    assert {"random weights: their_music", "no tolerance is known by which Their card could be judged"} <= set(
-        outlook(theirs()).obstacles()
-    )
+    assert set(outlook(theirs()).obstacles()) == {
+        "random weights: their_music",
+        "no tolerance is known by which Their card could be judged",
+        "references rendered by Synth, not recordings",
+    }
     assert "no value was published for this checkpoint" in set(outlook(theirs(model="their_stereo")).obstacles())
+
+
+def test_a_metric_that_is_computed_otherwise_is_named_beside_one_that_is_not(tmp_path: Path) -> None:
+    conf = write(tmp_path / "conf", tmp_path / "cache")
+    card = conf / "published" / "card.yaml"
+    card.write_text(card.read_text().replace("silence_share: null", "fad: 3.0"))
+    options = [f"cache_dir={tmp_path / 'cache'}", f"prompts.count={COUNT}", "random_weights=0", "metric.fad.ddof=0"]
+    found = outlook(composed("their_music", options, config_dir=str(conf))).obstacles()
+    assert "protocol musicgen (changed), published musicgen (FAD)" in set(found)
+
+
+def test_of_a_folder_nothing_can_be_reproduced_and_absent_clips_are_named(tmp_path: Path) -> None:
+    conf = write(
+        tmp_path / "conf", tmp_path / "cache", tolerance="{chroma: {margin: 0.1, rounding: 0.005, because: x}}"
+    )
+    (tmp_path / "refs").mkdir()
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    prompts = Synthetic(COUNT).load(Cache(None)).prompts
+    for number, prompt in enumerate(sampled(prompts, 3)):
+        noise = np.random.default_rng(number).normal(0, 0.1, 48_000)
+        soundfile.write(clips / f"{prompt.id}.wav", noise, 32_000)
+        if number < COUNT:
+            soundfile.write(tmp_path / "refs" / f"{prompt.id}.wav", noise[::-1], 32_000)
+    claim = ["model.folder.path=" + str(clips), "model.folder.published=their/music", f"prompts.count={COUNT}"]
+    claim += [f"prompts.references={tmp_path / 'refs'}", f"cache_dir={tmp_path / 'cache'}", "metric=[chroma]"]
+
+    def ahead(seeds: int | None) -> Outlook:
+        return outlook(composed("folder", claim, seeds, str(conf)))
+
+    assert said(ahead(None))["verdict"] == "UNDECIDED at best: 3 seeds or more are needed"
+    assert said(ahead(3))["verdict"].startswith("REPRODUCED is out of reach: nobody can check")
+    three, four = ahead(3), ahead(4)
+    assert three.prompts is not None and four.prompts is not None
+    assert [stage.name for stage in stages(three.plan, three.prompts, three.references)] == [
+        *("features of clips", "features of references"),
+    ]
+    with pytest.raises(EvalkitError, match="folder: 40 of 160 clips are not usable"):
+        stages(four.plan, four.prompts, four.references)
