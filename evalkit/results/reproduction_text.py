@@ -68,7 +68,7 @@ def _verdicts(record: Record, rows: Iterable[tuple[Mapping[str, Any], Published 
                 Quantity("published", "published", "published"),
             ],
             [
-                Quantity("difference", "difference", "signed", "measured − published, with its interval"),
+                Quantity("difference", "difference", "signed", "measured − published"),
                 Quantity("interval", "interval", "interval"),
             ],
             [
