@@ -12,6 +12,7 @@ from evalkit.report.literal import literal
 from evalkit.report.numbers import NONE
 
 TITLE = 14  # characters of a metric's title on one line
+NAME, WORD = 16, 12  # those of a title as the name of a row, and of words in a table of numbers
 LONG = 30  # characters beyond which words of a cell are broken between lines, and one word after a slash
 
 # What LaTeX takes for something else, or has another character for. A bracket or a star that begins a row would belong
@@ -113,7 +114,7 @@ def _float(table: Table | Listing, captions: Iterable[str], notes: Iterable[str]
         columns, legend = _listing(table) if isinstance(table, Listing) else _table(table)
     caption = " ".join(filter(None, [*captions, *map(_sentence, legend)]))
     lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{caption}}}", rf"  \label{{tab:{label}}}\smallskip"]
-    lines += [r"  \small\setlength{\tabcolsep}{4pt}", *_tabular(columns)] if columns else []
+    lines += [r"  \small\setlength{\tabcolsep}{3pt}", *_tabular(columns)] if columns else []
     if below := [rf"    {_sentence(note)}\par" for note in notes]:
         lines += [r"  \par\smallskip", r"  \begin{minipage}{\linewidth}\footnotesize\raggedright"]
         lines += [*below, r"  \end{minipage}"]
@@ -132,7 +133,7 @@ def _tabular(columns: Sequence[_Column]) -> list[str]:
             lines.append(r"    \addlinespace")
         for k in range(most):
             texts = [escaped(cell[k]) if k < len(cell) else "" for cell in row]
-            small = [rf"{{\footnotesize {text}}}" if k and text else text for text in texts]
+            small = [rf"{{\scriptsize {text}}}" if k and text else text for text in texts]
             lines.append(rf"    {' & '.join(small)} \\")
     return [*lines, r"    \bottomrule", r"  \end{tabular}"]
 
@@ -144,12 +145,12 @@ def _table(table: Table) -> tuple[list[_Column], list[str]]:
     quantities = _quantities(table)
     if len(table.rows) == 1:
         (row,) = table.rows
-        names = _Column(_name(row), [[str(column)] for column in table.columns], left=True)
+        names = _Column(_name(row), [wrap(literal(column), NAME) for column in table.columns], left=True)
         cells = [row.cells.get(column.name, {}) for column in table.columns]
-        return [
-            names,
-            *(_Column(wrap(q.label, TITLE), [[_text(q, cell)] for cell in cells], q.kind in WORDS) for q in quantities),
-        ], said
+        columns = [
+            _Column(wrap(q.label, TITLE), [_broken(q, cell) for cell in cells], q.kind in WORDS) for q in quantities
+        ]
+        return [names, *columns], said
     names = _Column([""], [_name(row) for row in table.rows], left=True)
     lines = _lines(quantities)
     metrics = [
@@ -165,11 +166,8 @@ def _table(table: Table) -> tuple[list[_Column], list[str]]:
 def _name(row: Row) -> list[str]:
     """What a row is called, and facts about it."""
     (_, name), *others = row.labels.items()
-    return [
-        str(name),
-        *(f"{key} {text}" for key, text in others),
-        *(f"{text} {key}" for key, text in row.about.items()),
-    ]
+    facts = [f"{key} {text}" for key, text in others] + [f"{text} {key}" for key, text in row.about.items()]
+    return [str(name), *facts]
 
 
 def _quantities(table: Table) -> list[Quantity]:
@@ -191,13 +189,20 @@ def _lines(quantities: Iterable[Quantity]) -> list[list[Quantity]]:
 
 def _stacked(lines: Sequence[Sequence[Quantity]], cell: Cell) -> list[str]:
     """The lines of a cell, without those at its end that say nothing."""
-    texts = []
+    texts = list[str]()
+    said = 1
     for first, *others in lines:
-        text = _text(first, cell)
+        text, *rest = _broken(first, cell)
         more = [f" ({_text(quantity, cell)})" for quantity in others if text != NONE]
-        texts.append("".join([f"n {text}" if first.key == "n" and text != NONE else text, *more]))
-    said = [k for k, text in enumerate(texts, 1) if text != NONE]
-    return texts[: max(said, default=1)]
+        texts += ["".join([f"n {text}" if first.key == "n" and text != NONE else text, *more]), *rest]
+        said = len(texts) if text != NONE else said
+    return texts[:said]
+
+
+def _broken(quantity: Quantity, cell: Cell) -> list[str]:
+    """What a quantity is in a cell, on several lines where that is words."""
+    text = _text(quantity, cell)
+    return wrap(text, WORD) if quantity.kind in WORDS else [text]
 
 
 def _listing(listing: Listing) -> tuple[list[_Column], list[str]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import string
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def lines(text: str) -> list[str]:
 def rows(text: str) -> list[str]:
     """The rows of all tables, without what makes them small."""
     found = [line for line in lines(text) if line.endswith(r" \\")]
-    return [re.sub(r"\{\\footnotesize ((?:[^{}]|\{[^{}]*\})*)\}", r"\1", line[:-3]).strip() for line in found]
+    return [re.sub(r"\{\\scriptsize ((?:[^{}]|\{[^{}]*\})*)\}", r"\1", line[:-3]).strip() for line in found]
 
 
 def caption(text: str) -> str:
@@ -175,6 +176,38 @@ def test_an_address_may_be_broken() -> None:
     )
 
 
+def judged(values: dict[str, dict[str, float]]) -> Document:
+    made = record(values, spread=0.04)
+    verdicts = ["REPRODUCED", "DIFFERS (higher)", "NOT COMPARABLE", *[""] * (len(made.scores) - 3)]
+    return said(replace(made, scores=made.scores.assign(verdict=verdicts)))
+
+
+def test_a_verdict_of_two_words_stands_on_two_lines() -> None:
+    assert rows(render(judged(VALUES)))[5:7] == [
+        "& REPRODUCED & DIFFERS & NOT &", "&  & (higher) & COMPARABLE &",
+    ]  # fmt: skip
+    first, second = rows(render(judged(ONE)))[3:5]
+    assert first.endswith(r"& 1.42 & $-$0.02 & DIFFERS") and second.endswith("&  &  & (higher)")
+
+
+def compiled(folder: Path, documents: Sequence[Document]) -> str:
+    """The log of LaTeX on a paper with these documents."""
+    body = "\n".join(map(render, documents))
+    packages = r"\usepackage{booktabs,array}\usepackage[T1]{fontenc}"
+    (folder / "paper.tex").write_text(
+        rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}", "utf-8"
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "-draftmode", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_four_metrics_with_verdicts_fit_a_page(tmp_path: Path) -> None:
+    assert "Overfull" not in compiled(tmp_path, [judged(VALUES), judged(ONE)])
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
 def test_it_compiles_whatever_names_are(tmp_path: Path) -> None:
     every = " ".join([string.printable, *SPECIAL, "é ß Ł ő ž ''' --- ```"])
@@ -185,10 +218,4 @@ def test_it_compiles_whatever_names_are(tmp_path: Path) -> None:
         said(record({every: VALUES["musicgen_small"]}, published={}, clips={every: ["failed"] * 12})),
         compared_names.document(),
     ]
-    body = "\n".join(map(render, documents))
-    packages = r"\usepackage{booktabs,array}\usepackage[T1]{fontenc}"
-    paper = rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}"
-    (tmp_path / "paper.tex").write_text(paper, "utf-8")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "-draftmode", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
+    compiled(tmp_path, documents)
