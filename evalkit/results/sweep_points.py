@@ -17,7 +17,6 @@ from evalkit.progress import progress
 from evalkit.results import pairing
 from evalkit.results.alike import prompts_differ, references_differ
 from evalkit.results.frames import typed
-from evalkit.results.joint import Joint, jointly
 from evalkit.results.pairing import Side
 from evalkit.results.record import MetricInfo
 from evalkit.results.summary import records, unique_titles
@@ -64,21 +63,23 @@ def joint(
     """Measure a metric of several points on the prompts that all share.
 
     Args:
+        sides: of the points; the first is the one that others must be comparable with.
         ids: the prompts; at least one.
         allow: packages outside evalkit whose metrics may be imported.
 
     Returns estimates corrected for bias, (K,), and how the same groups of prompts move them, (K, groups), as
-    `evalkit.stats.best` takes them. NaN of a point without a value. Raises EvalkitError where none has one.
+    `evalkit.stats.best` takes them. NaN of a point without a value, and of one that cannot be compared. Raises
+    EvalkitError where none has a value.
     """
-    measured = jointly(sides, metric, ids, allow=allow)
-    return _spread(measured.estimates, measured, len(sides)), _spread(measured.influences, measured, len(sides))
-
-
-def _spread(values: np.ndarray, measured: Joint, number: int) -> np.ndarray:
-    """Values of the sides that have one, as those of all that were given."""
-    found = np.full((number, *values.shape[1:]), math.nan)
-    found[list(measured.places)] = values
-    return found
+    first = sides[0]
+    alike = {k: side for k, side in enumerate(sides) if side is first or not _incomparable(first, side, whole=False)}
+    found = measured(alike, metric, ids, allow=allow)
+    if found.joint is None:
+        raise EvalkitError(next(iter(found.notes.values()), f"{metric} was not measured"))
+    groups = found.joint.influences.shape[1]
+    estimates, influences = np.full(len(sides), math.nan), np.full((len(sides), groups), math.nan)
+    estimates[list(found.numbers)], influences[list(found.numbers)] = found.joint.estimates, found.joint.influences
+    return estimates, influences
 
 
 def best_point(

@@ -230,6 +230,15 @@ def test_a_point_without_a_value_is_unknown_and_the_others_are_compared(tmp_path
     assert best_point([Point({}, one) for one in broken], OBJECTIVES[1]) is None
 
 
+def test_a_point_that_cannot_be_compared_is_unknown_to_a_race(points: list[Point], tmp_path: Path) -> None:
+    long = measured(tmp_path, 9, 0.2, sampling={"top_k": 250, "duration": 30.0, "samples_per_prompt": 1})
+    estimates, influences = joint([*sides(points)[:2], long], "kld", IDS)
+    assert np.isnan(estimates).tolist() == [False, False, True] == np.isnan(influences).all(axis=1).tolist()
+    np.testing.assert_array_equal(estimates[:2], joint(sides(points)[:2], "kld", IDS)[0])
+    with pytest.raises(EvalkitError, match="kad was not measured"):
+        joint(sides(points), "kad", IDS)
+
+
 def test_the_best_point_is_that_of_the_sweep_and_of_equal_ones_the_default(points: list[Point]) -> None:
     assert best_point(points, OBJECTIVES[0], DEFAULT) == 6
     higher = Objective("kld", "KLD", True)
