@@ -15,6 +15,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,9 @@ from benchmarks.gate_fad import distances, effects, fit_of_clips, sides
 from benchmarks.interval_coverage import ALIKE, NO_ENCODER, WINDOWS, features, machine
 from benchmarks.verdicts_report import JSON, write
 from evalkit.metrics.fad import FAD
+from evalkit.results.gate import absolute
+from evalkit.results.published import Published, load_published
+from evalkit.results.reproduced import Measured, judge
 from evalkit.stats.equivalence import decide, missing_error, over_seeds, seeds_needed
 from evalkit.stats.means import ratio
 
@@ -32,8 +37,10 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 LEVEL = 0.95
 SEEDS = (3, 5, 10)
 TRIALS = 20000
+SAID = ("within", "above", "below", "undecided")
 SAMPLE = 5469  # prompts of MusicCaps that published figures are of
 ALL = 5521
+PUBLISHED, MODEL = Path("conf/published"), "facebook/musicgen-small"
 
 # Seed noise of mean 0 and variance 1.
 NOISE: dict[str, Draw] = {
@@ -65,7 +72,7 @@ def counted(
     for mean, sd, figure, error in zip(means, sds, figures, np.broadcast_to(errors, figures.shape), strict=True):
         estimate = over_seeds(float(mean - figure), float(sd), ours.shape[1], published_seeds, float(error))
         found[decide(estimate, tolerance, rounding, LEVEL)] += 1
-    return {"trials": len(figures), **{said: found[said] for said in ("within", "above", "below", "undecided")}}
+    return {"trials": len(figures), **{said: found[said] for said in SAID}}
 
 
 def drawn(
@@ -136,7 +143,7 @@ def measure_looks() -> Iterator[Row]:
                     said = decide(over_seeds(mean - figure, sd, seeds), tolerance, 0.0, LEVEL)
             first[said] += 1
         about = {"looks": list(looks), "tolerance": tolerance, "trials": TRIALS // 2}
-        yield about | {said: first[said] for said in ("within", "above", "below", "undecided")}
+        yield about | {said: first[said] for said in SAID}
     for truth in (0.0, 0.5):
         rng = np.random.default_rng([int(10 * truth), 2])
         needed, decided, none = [], 0, 0
@@ -282,25 +289,48 @@ def fads(seeds: int, n: int, d: int, trials: int) -> np.ndarray:
     return np.array(found)
 
 
+# Standard deviations over clips: of half of each's variance a seed's is made, the other half is of the prompts.
+CLIPS = {"kld": (0.3, 0.6, 1.2), "clap_score": (0.06, 0.12)}
+
+
 def measure_shipped() -> Iterator[Row]:
-    """How often a checkpoint that is the published one is REPRODUCED, at tolerances as they ship, on MusicCaps."""
-    rng = np.random.default_rng(1)
-    fad_noise = fads(6, SAMPLE, 128, 60)
-    fad = float(fad_noise.mean())
-    fad_sd = float(np.sqrt(fad_noise.var(axis=1, ddof=1).mean())) / fad
-    # of values as they are known: FAD about 5, KLD of log-normal values about 1.4, CLAP scores of spread 0.12; a half
-    # of the variance is of the prompts
-    settings = {
-        "fad": (5.0, fad_sd * 5.0, 0.03 * 5.0, 0.005),
-        "kld": (1.4, 1.4 * math.sqrt((math.exp(0.64) - math.exp(0.32)) / SAMPLE), 0.02, 0.005),
-        "clap_score": (0.3, 0.12 * math.sqrt(0.5 / SAMPLE), 0.01, 0.005),
-    }
-    for metric, (value, sd, tolerance, rounding) in settings.items():
-        for seeds in (3, 5, 10, 20):
-            ours = value + sd * rng.standard_normal((4000, seeds))
-            figures = rounded(value + sd * rng.standard_normal(4000), rounding, rng)
-            about = {"metric": metric, "value": value, "seed_sd": sd, "tolerance": tolerance, "rounding": rounding}
-            yield about | {"seeds": seeds} | counted(ours, figures, tolerance, rounding, 1)
+    """What is said of a checkpoint that is the published one, at the tolerances that ship, on all of MusicCaps."""
+    fad_noise = fads(6, SAMPLE, 128, 40)
+    share = float(np.sqrt(fad_noise.var(axis=1, ddof=1).mean()) / fad_noise.mean())
+    rows = {one.metric: one for one in load_published(PUBLISHED) if one.model == MODEL and one.primary}
+    for metric, published in rows.items():
+        if published.value is None or published.tolerance is None:
+            continue
+        noises = CLIPS.get(metric)
+        sds = [share * published.value] if noises is None else [sd * math.sqrt(0.5 / SAMPLE) for sd in noises]
+        for number, sd in enumerate(sds):
+            for seeds in (*SEEDS, 20):
+                for truth in (0.0, 0.5):
+                    spread = sd * math.sqrt(2 * SAMPLE if noises else SAMPLE)
+                    yield shipped(published, sd, spread, seeds, truth, number)
+
+
+def shipped(published: Published, sd: float, spread: float, seeds: int, truth: float, number: int) -> Row:
+    """Verdicts where our expectation exceeds what was published, before it was rounded, by so many tolerances."""
+    assert published.tolerance is not None and published.value is not None and published.prompts is not None
+    tolerance, rounding = absolute(published.tolerance.margin, published.value), published.tolerance.rounding
+    about: Row = {"metric": published.metric, "value": published.value, "tolerance": tolerance, "rounding": rounding}
+    about |= {"seed_sd": sd, "seeds": seeds, "truth": truth}
+    rng = np.random.default_rng([seeds, int(10 * truth), number])
+    total = published.prompts.n
+    others = missing_error(spread, SAMPLE, SAMPLE, total)
+    found: Counter[str] = Counter()
+    farthest = []  # the least tolerance that each trial would be within
+    trials = 2000
+    ours = published.value + truth * tolerance + sd * rng.standard_normal((trials, seeds))
+    figures = published.value + math.hypot(sd, others) * rng.standard_normal(trials)
+    for values, figure in zip(ours, rounded(figures, rounding, rng), strict=True):
+        measured = Measured(float(values.mean()), seeds, float(values.std(ddof=1)), spread, SAMPLE, generated=True)
+        judged = judge(measured, replace(published, value=float(figure)))
+        found[judged.verdict] += 1
+        found["no number"] += "no number of seeds" in judged.reason
+        farthest.append(max(-judged.low, judged.high))
+    return about | {"trials": trials, "verdicts": dict(found), "for_80": float(np.quantile(farthest, 0.8))}
 
 
 MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
@@ -318,7 +348,7 @@ def record(part: str, rows: list[Row], seconds: float) -> None:
     """Store the rows of a part; what others have measured meanwhile stays."""
     known = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
     used = known.get("cpu", {}) | {part: round(seconds, 1)}
-    known |= {"level": LEVEL, part: rows, "cpu": used, "machine": machine()}
+    known |= {"level": LEVEL, "sample": SAMPLE, part: rows, "cpu": used, "machine": machine()}
     JSON.parent.mkdir(parents=True, exist_ok=True)
     JSON.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
