@@ -93,6 +93,14 @@ def values(rng: np.random.Generator, kind: Kind, means: np.ndarray, n: int) -> n
     return drawn + means[:, None]
 
 
+def front_of(truth: np.ndarray) -> np.ndarray:
+    """Which points no other is better than in every metric, of (metrics, K), where lower is better: (K,)."""
+    apart_by = truth[:, None, :] - truth[:, :, None]  # of another point from this one, (metrics, K, K)
+    beaten = (apart_by <= 0).all(axis=0) & (apart_by < 0).any(axis=0)
+    result: np.ndarray = ~beaten.any(axis=1)
+    return result
+
+
 def fad_points(shapes: Sequence[str], margins: Sequence[float], d: int) -> tuple[list[Gaussian], Gaussian]:
     """Gaussians of points whose FADs are larger than that of "same" by these shares, and the reference's."""
     cases = [sides(shape, margin, d=d) for shape, margin in zip(shapes, margins, strict=True)]

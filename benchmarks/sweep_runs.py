@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gate_runs import subset
+from benchmarks.sweep_draws import front_of
 from evalkit import evaluate
 from evalkit.models.synth.synth import Synth
 from evalkit.results.pairing import Side
 from evalkit.results.sweep_points import Point, joint
 from evalkit.results.sweep_record import Objective
-from evalkit.stats.best import multipliers, not_worse
 from evalkit.sweeping import race
 
 PROMPTS, SECONDS = 300, 2.5
-NOISE, DETUNE = (0.0, 0.001, 0.003, 0.01), (0, 10, 30)  # of the signal, and cents
+NOISE, DETUNE = (0.0, 0.001, 0.003, 0.01), (0, 30)  # of the signal, and cents
 METRICS = "fad,chroma"
 SIZES = (50, 100)  # of a race's rungs before the last
 RACED = 200  # prompts of a race, drawn from all
@@ -42,29 +41,30 @@ def rendered(prompts: int = PROMPTS) -> list[Side]:
 def measured(
     number: int, prompts: int = PROMPTS, raced: int = RACED, sizes: Sequence[int] = SIZES
 ) -> Iterator[dict[str, Any]]:
-    """Race so many random parts of the prompts, and choose what is not worse than the best on each.
+    """Race so many random parts of the prompts.
 
     What is truly best, or on the Pareto front, is what all prompts say. The default is the last point, with the most
     noise.
     """
     sides = rendered(prompts)
     everyone = list(sides[0].record.prompts["id"])
-    whole = {one.metric: joint(sides, one.metric, everyone)[0] for one in (FAD, CHROMA)}
     for objectives in ([FAD], [FAD, CHROMA]):
-        signed = np.stack([whole[one.metric] * (-1 if one.higher_is_better else 1) for one in objectives])
-        best = int(signed[0].argmin())
-        beaten = (signed[:, None, :] <= signed[:, :, None]).all(axis=0) & (signed[:, None, :] < signed[:, :, None]).any(
-            axis=0
-        )
-        front = set(np.flatnonzero(~beaten.any(axis=1)))
+        whole = [joint(sides, one.metric, everyone)[0] * (-1 if one.higher_is_better else 1) for one in objectives]
+        best, front = int(whole[0].argmin()), set(np.flatnonzero(front_of(np.stack(whole))))
         lost = best_lost = clips = kept = 0
         for trial in range(number):
             chosen = list(np.random.default_rng(trial).permutation(everyone)[:raced])
             points, rungs = race.run(
                 range(1, len(sides) + 1),
                 lambda point, _: Point({}, sides[point - 1]),
-                chosen, sizes, objectives, default=len(sides), samples=1, level=0.95, seed=0,
-            )  # fmt: skip
+                chosen,
+                sizes,
+                objectives,
+                default=len(sides),
+                samples=1,
+                level=0.95,
+                seed=0,
+            )
             dropped = {point - 1 for point, found in points.items() if found.status == "dropped"}
             best_lost += best in dropped
             lost += len(front & dropped)
@@ -80,17 +80,3 @@ def measured(
             "left": kept / number,
             "saved": 1 - clips / (number * len(sides) * raced),
         }
-
-
-def chosen_as_best(sides: Sequence[Side], metric: str, n: int, number: int) -> tuple[int, float]:
-    """How often the best on all prompts is left out by so many of them, and how many points are chosen."""
-    everyone = list(sides[0].record.prompts["id"])
-    left_out, size = 0, 0
-    best = int(joint(sides, metric, everyone)[0].argmin())
-    for trial in range(number):
-        ids = list(np.random.default_rng([trial, n]).permutation(everyone)[:n])
-        estimates, influences = joint(sides, metric, ids)
-        among, _ = not_worse(estimates, influences, multipliers(influences.shape[1], 2000, 0), 0.95, True)
-        left_out += not among[best]
-        size += int(among.sum())
-    return left_out, size / number

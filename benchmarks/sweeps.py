@@ -19,8 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import sweep_runs
 from benchmarks.interval_coverage import machine
-from benchmarks.sweep_draws import KINDS, SHAPES, NestedFADs, apart, fad_points, fads, grouped, of_means, values
+from benchmarks.sweep_draws import (
+    KINDS,
+    SHAPES,
+    NestedFADs,
+    apart,
+    fad_points,
+    fads,
+    front_of,
+    grouped,
+    of_means,
+    values,
+)
 from benchmarks.sweeps_report import JSON, write
 from evalkit.stats import paired
 from evalkit.stats.best import dominated, multipliers, not_worse, on_front
@@ -144,14 +156,6 @@ def measure_front() -> Iterator[Row]:
                 yield about | {"trials": trials, "bins": bins, "expected": float(shares.sum()), "on": int(on.sum())}
 
 
-def front_of(truth: np.ndarray) -> np.ndarray:
-    """Which points no other is better than in every metric, of (metrics, K), where lower is better: (K,)."""
-    apart_by = truth[:, None, :] - truth[:, :, None]  # of another point from this one, (metrics, K, K)
-    beaten = (apart_by <= 0).all(axis=0) & (apart_by < 0).any(axis=0)
-    result: np.ndarray = ~beaten.any(axis=1)
-    return result
-
-
 def raced(
     measure: Callable[[Sequence[int], int], tuple[np.ndarray, np.ndarray]],
     points: int,
@@ -194,6 +198,8 @@ def measure_races() -> Iterator[Row]:
         for points in (6, 12, 24) if name == "normal, shared noise" else (12,):
             for truth, gap in settings if name != "rare fault" else settings[:1]:
                 yield race_of_means([name], points, truth, gap, 500 if truth == "all equal" else 250)
+    for first in (1, 2):
+        yield race_of_means(["rare fault"], 12, "all equal", 0.0, 500, RUNGS[first:])
     for points in (6, 12):
         for truth, gap in (
             ("all equal", 0.0),
@@ -220,22 +226,24 @@ def true_values(truth: str, gap: float, points: int, metrics: int, rng: np.rando
     return gap * each[:, rng.permutation(points)] if truth != "all equal" else each
 
 
-def race_of_means(names: Sequence[str], points: int, truth: str, gap: float, trials: int) -> Row:
+def race_of_means(
+    names: Sequence[str], points: int, truth: str, gap: float, trials: int, rungs: Sequence[int] = RUNGS
+) -> Row:
     about: Row = {"values": list(names), "points": points, "truth": truth, "gap": gap}
     kinds = [KINDS[name] for name in names]
     races = []
     for i in range(trials):
         rng = rng_of(about, i)
         means = true_values(truth, gap, points, len(kinds), rng)
-        each = [values(rng, kind, one, RUNGS[-1]) for kind, one in zip(kinds, means, strict=True)]
+        each = [values(rng, kind, one, rungs[-1]) for kind, one in zip(kinds, means, strict=True)]
 
         def measure(which: Sequence[int], n: int, each: list[np.ndarray] = each) -> Measured:
             found = [of_means(one[which, :n], grouped_once(n)) for one in each]
             return np.stack([f[0] for f in found]), np.stack([f[1] for f in found])
 
-        left, clips = raced(measure, points, RUNGS, points - 1, np.zeros(len(kinds)))
+        left, clips = raced(measure, points, rungs, points - 1, np.zeros(len(kinds)))
         races.append((means, left, clips))
-    return about | said_of_races(races, points, RUNGS, {points - 1})
+    return about | {"rungs": list(rungs)} | said_of_races(races, points, rungs, {points - 1})
 
 
 @functools.cache
@@ -363,12 +371,18 @@ def winner(points: int, lasting: float, n: int, trials: int = 4000) -> Row:
     return about | {"trials": trials} | found
 
 
+def measure_synth() -> Iterator[Row]:
+    """Races of the synthesizer's knobs, on real features."""
+    yield from sweep_runs.measured(40)
+
+
 MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
     "best": measure_best,
     "fad": measure_fad,
     "front": measure_front,
     "races": measure_races,
     "fad_races": measure_fad_races,
+    "synth": measure_synth,
     "winner": measure_winner,
 }
 
@@ -377,7 +391,14 @@ def record(part: str, rows: list[Row], seconds: float) -> None:
     """Store the rows of a part; what others have measured meanwhile stays."""
     known = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
     used = known.get("cpu", {}) | {part: round(seconds, 1)}
-    known |= {"level": LEVEL, "draws": DRAWS, part: rows, "cpu": used, "machine": machine()}
+    known |= {
+        "level": LEVEL,
+        "draws": DRAWS,
+        "synth_run": sweep_runs.ABOUT,
+        part: rows,
+        "cpu": used,
+        "machine": machine(),
+    }
     JSON.parent.mkdir(parents=True, exist_ok=True)
     JSON.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
 

@@ -34,8 +34,8 @@ What follows from the tables:
   about two standard deviations of a seed and half a unit of its last digit. At the tolerances that ship, FAD is
   REPRODUCED with three seeds. KLD and CLAP score of the same checkpoint mostly stay UNDECIDED, however many seeds there
   are, since the tolerance is little wider than that. The last table has the tolerances that it would take.
-- **Do not add seeds until it says something**: looking after 3, 5, 10, 20 and 40 seeds, and stopping at the first claim,
-  makes each of the two wrong in 6 %. Choose the number of seeds before.
+- **Do not add seeds until it says something**: looking after 3, 5, 10, 20 and 40 seeds, and stopping at the first
+  claim, makes each of the two wrong in 6 %. Choose the number of seeds before.
 """
 
 EDGE = """\
@@ -48,8 +48,8 @@ interval is widened by all of it, so that claims are rarer still.
 POWER = """\
 ### What seeds buy
 
-How often each is said where there is no rounding. *Same*: our expectation is the publisher's; *halfway*: it lies halfway
-to the end of the tolerance; *twice* and *three times*: so many tolerances away.
+How often each is said where there is no rounding. *Same*: our expectation is the publisher's; *halfway*: it lies
+halfway to the end of the tolerance; *twice* and *three times*: so many tolerances away.
 """
 
 NOISE = """\
@@ -72,8 +72,9 @@ MISSING = """\
 
 Two random parts of the same prompts, the publisher's and ours, of which neither knows the other. KLD-like values
 (log-normal, σ = 0.5) whose seeds are *alike* by so much, and FAD by evalkit from every window. *Without*: as if the
-prompts were the same, no error is added for it. *The same*: the fewer are among the more, which only makes claims rarer.
-With missing prompts REPRODUCED is never said, whatever the numbers say: the rate of that column is what it would be.
+prompts were the same, no error is added for it. *The same*: the fewer are among the more, which only makes claims
+rarer. With missing prompts REPRODUCED is never said, whatever the numbers say: the rate of that column is what it would
+be.
 """
 
 LOOKS = """\
@@ -90,10 +91,10 @@ tolerance of {tolerance:g} standard deviations that number did decide in {halfwa
 SHIPPED = """\
 ### At the tolerances that ship
 
-The published checkpoint itself, MusicGen small on {prompts:,} of MusicCaps' prompts, measured once more. Its noise is not
-known before it is measured: that of FAD is taken from Gaussians in 128 dimensions; those of KLD and CLAP score are what
-clips with so large a standard deviation give, of whose variance one half is of the prompt. *No number of seeds* is the
-share of tables that say so. The last column is the tolerance at which 80 % would be REPRODUCED.
+The published checkpoint itself, MusicGen small on {prompts:,} of MusicCaps' prompts, measured once more. Its noise is
+not known before it is measured: that of FAD is taken from Gaussians in 128 dimensions; those of KLD and CLAP score are
+what clips with so large a standard deviation give, of whose variance one half is of the prompt. *No number of seeds* is
+the share of tables that say so. The last column is the tolerance at which 80 % would be REPRODUCED.
 """
 
 
