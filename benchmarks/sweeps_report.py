@@ -71,8 +71,7 @@ RACES = """\
 ### Races
 
 Rungs of 50, 200, 1,000 and 5,521 prompts, margin 0; a point that is not the best is the default. The gap is that of the
-best to the worst in standard deviations of a clip. *Ladder*: even steps; *valley*: a parabola; *one best*: all others
-are equal; *two groups*: half are as good as the best. *Dropped*: a race lost a given one of the truly best; *any*: it
+best to the worst in standard deviations of a clip. *Ladder*: even steps; *valley*: a parabola; *two groups*: half are as good as the best. *Dropped*: a race lost a given one of the truly best; *any*: it
 lost any of them, which where many are equal costs nothing.
 """
 

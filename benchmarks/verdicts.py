@@ -182,7 +182,9 @@ def measure_missing() -> Iterator[Row]:
         yield missing_of_fad(seeds, 200, 195, 180)
 
 
-def missing_of_mean(seeds: int, alike: float, total: int, published: int, used: int, missing: str) -> Row:
+def missing_of_mean(
+    seeds: int, alike: float, total: int, published: int, used: int, missing: str, trials: int | None = None
+) -> Row:
     """Log-normal values, such as KLD's, some of which are missing.
 
     Args:
@@ -193,7 +195,7 @@ def missing_of_mean(seeds: int, alike: float, total: int, published: int, used: 
     about: Row = {"of": "mean", "seeds": seeds, "alike": alike, "total": total, "published": published, "used": used}
     about |= {"missing": missing}
     rng = np.random.default_rng(list(json.dumps(about).encode()))
-    trials = 2000 if total > 1000 else 10000
+    trials = trials or (2000 if total > 1000 else 10000)
     each, figures, errors, spreads = [], [], [], []
     for _ in range(trials):
         prompt = rng.standard_normal(total)

@@ -46,9 +46,9 @@ def test_a_wrong_publisher_noise_is_seen_in_the_rates():
 
 
 def test_without_an_error_for_missing_prompts_verdicts_are_wrong_too_often():
-    rows = {m: verdicts.missing_of_mean(10, 0.9, 200, 150, 150, m) for m in ("at random", "known to none")}
+    rows = {m: verdicts.missing_of_mean(10, 0.9, 200, 150, 150, m, trials=2000) for m in ("at random", "known to none")}
     with_it, without = (max(row["within"]) / row["trials"] for row in rows.values())
-    assert with_it < 0.035 < 0.06 < without
+    assert with_it < 0.04 < 0.06 < without
     row = rows["at random"]
     # what the two values are apart is the noise of a seed and of the mean of ten, and of which prompts they are of
     assert row["apart"] == pytest.approx(np.hypot(row["seed_sd"] * np.sqrt(1.1), row["error"]), rel=0.05)
