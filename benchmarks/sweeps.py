@@ -99,7 +99,7 @@ def said_of_best(found: np.ndarray) -> Row:
 
 def measure_fad() -> Iterator[Row]:
     """The same of FAD by the jackknife, of points of equal FAD that are alike or of another shape, and of others."""
-    for d, points, numbers, trials in ((8, 6, PROMPTS, 500), (8, 12, PROMPTS, 200), (128, 6, (50, 200), 60)):
+    for d, points, numbers, trials in ((8, 6, PROMPTS, 300), (8, 12, PROMPTS, 100), (128, 6, (50,), 60)):
         for truth in ("all equal", "equal, other shapes", "5 % apart"):
             for n in numbers:
                 groups = grouped(n)
@@ -199,15 +199,10 @@ def measure_races() -> Iterator[Row]:
                 yield race_of_means([name], points, truth, gap, 500 if truth == "all equal" else 200)
     for first in (1, 2):
         yield race_of_means(["rare fault"], 12, "all equal", 0.0, 500, RUNGS[first:])
+    three = ["normal, shared noise", "log-normal, shared noise", "normal"]
+    several = [settings[0], *((truth, gap) for truth in ("trade-off", "valley") for gap in (0.1, 0.5))]
     for points in (6, 12):
-        for truth, gap in (
-            ("all equal", 0.0),
-            ("trade-off", 0.1),
-            ("trade-off", 0.5),
-            ("valley", 0.1),
-            ("valley", 0.5),
-        ):
-            three = ["normal, shared noise", "log-normal, shared noise", "normal"]
+        for truth, gap in several:
             yield race_of_means(three, points, truth, gap, 150)
 
 
@@ -286,16 +281,10 @@ def said_of_races(
 
 def measure_fad_races() -> Iterator[Row]:
     """The same of FAD, alone and with a mean."""
-    for points in (6, 12):
-        for truth, gap in (
-            ("all equal", 0.0),
-            ("other shapes", 0.0),
-            ("ladder", 0.1),
-            ("ladder", 0.5),
-            ("valley", 0.5),
-        ):
-            for also in ((), ("log-normal, shared noise",)):
-                yield race_of_fads(points, truth, gap, also, 100)
+    settings = (("all equal", 0.0), ("other shapes", 0.0), ("ladder", 0.1), ("ladder", 0.5), ("valley", 0.5))
+    for truth, gap in settings:
+        for also in ((), ("log-normal, shared noise",)):
+            yield race_of_fads(12, truth, gap, also, 60)
 
 
 def race_of_fads(points: int, truth: str, gap: float, also: Sequence[str], trials: int, d: int = 8) -> Row:
@@ -373,7 +362,7 @@ def winner(points: int, lasting: float, n: int, trials: int = 4000) -> Row:
 
 def measure_synth() -> Iterator[Row]:
     """Races of the synthesizer's knobs, on real features."""
-    yield from sweep_runs.measured(40)
+    yield from sweep_runs.measured(10)
 
 
 MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
