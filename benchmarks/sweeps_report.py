@@ -41,7 +41,7 @@ What follows from the tables:
 - **The best of a sweep is not yet better than the default.** Where all points are equal, the interval on the sweep's
   own seed says so of the winner in up to {same_seed} of sweeps; on a fresh seed it is at most 2.6 % for these prompts.
   Of *other* prompts a fresh seed says less: as far as prompts have favourites among points on every seed, the winner
-  was chosen by these prompts, and looks better on them again.
+  was chosen by these prompts, and looks better on them again (up to {fresh}).
 """
 
 BEST = """\
@@ -56,8 +56,8 @@ FAD = """\
 ### FAD
 
 By the jackknife, with shared noise. *Other shapes*: FADs are equal while every third point is less varied by a tenth
-and every third by about half, so that plain FADs would differ by their bias. *5 % apart*: each next point's FAD is
-larger by 5 % of the best's.
+and every third by about half, so that plain FADs would differ by their bias; the rate is the highest of the three.
+*5 % apart*: each next point's FAD is larger by 5 % of the best's.
 """
 
 FRONT = """\
@@ -256,6 +256,7 @@ def lines(record: Row) -> list[str]:
         rare_few=few,
         rare_many=enough,
         sure=pooled(record, 0.5, 6),
+        fresh=f"{100 * max(r['fresh'] / r['trials'] for r in record['winner']):.0f} %",
         same_seed=f"{100 * most:.0f} %",
     )
     found = [said, "![What a race saves, and how often a winner is wrongly said to be better](sweep.png)\n"]
