@@ -77,8 +77,10 @@ def checked(folder: Path, kind: Kind) -> dict[str, Any]:
     """
     manifest = read_manifest(folder, kind.command)
     if manifest["kind"] != kind.name:
+        inside = sorted(path.parent for path in folder.glob(f"*/*/{MANIFEST}"))  # as a sweep has results of its points
+        more = f", or one inside of it, such as '{inside[0]}'" if inside else ""
         raise EvalkitError(
-            f"'{folder}' holds a {manifest['kind']}, not {kind.about}: give a folder that {kind.command} printed"
+            f"'{folder}' holds a {manifest['kind']}, not {kind.about}: give a folder that {kind.command} printed{more}"
         )
     if manifest["schema"] > kind.schema:
         raise EvalkitError(

@@ -277,8 +277,8 @@ def test_table_prints_a_sweep_in_every_form(folder: Path, evalkit: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["pack", "SWEEP", "a.zip"], "holds a sweep, not the result of a run"),
-        (["compare", "SWEEP", "SWEEP"], "holds a sweep, not the result of a run"),
+        (["pack", "SWEEP", "a.zip"], "holds a sweep, not the result of a run: give a folder that evalkit run printed"),
+        (["compare", "SWEEP", "SWEEP"], "or one inside of it, such as 'SWEEP/points/001'"),
         (["power", "SWEEP"], "is a sweep: give the result of one of its points"),
     ],
 )
@@ -286,7 +286,12 @@ def test_where_a_result_is_needed_a_sweep_is_one_line(
     folder: Path, evalkit: Run, arguments: list[str], said: str
 ) -> None:
     status, out, err = evalkit(*(str(folder) if one == "SWEEP" else one for one in arguments))
-    assert status in (2, MISTAKE) and out == "" and said in err and len(err.strip().splitlines()) == 1
+    assert (
+        status in (2, MISTAKE)
+        and out == ""
+        and said.replace("SWEEP", str(folder)) in err
+        and len(err.strip().splitlines()) == 1
+    )
 
 
 def test_a_sweep_is_described_in_one_line(saved: Sweep) -> None:
