@@ -74,10 +74,10 @@ def signed(value: Any, places: int = PLACES) -> str:
     return text if text.strip("+-0.,") else "±" + text[1:]
 
 
-def places(*values: Any) -> int:
-    """How many decimals show two digits of each of some values, none of which is taken to be noise: 3 to 6."""
+def places(*values: Any, least: int = PLACES) -> int:
+    """How many decimals show two digits of each of some values, none of which is taken to be noise: `least` to 6."""
     sizes = [abs(value) for value in values if not absent(value) and value and math.isfinite(value)]
-    return min(6, max(PLACES, 1 - math.floor(math.log10(min(sizes))))) if sizes else PLACES
+    return min(6, max(least, 1 - math.floor(math.log10(min(sizes))))) if sizes else PLACES
 
 
 def p_value(value: Any) -> str:

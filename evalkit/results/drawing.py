@@ -120,17 +120,10 @@ def words(value: Any, most: int = 28) -> str:
 
 
 def directions(sweep: SweepRecord) -> dict[str, bool | None]:
-    """Find whether higher values of each metric are better, those of objectives first; None where that is not known.
-
-    What is no objective has one point that is marked as the best, which has the least or the greatest value.
-    """
-    found: dict[str, bool | None] = {one.metric: one.higher_is_better for one in sweep.objectives}
-    for metric, rows in sweep.scores.groupby("metric", sort=False):
-        best = rows.loc[rows["best"], "value"].dropna()
-        higher, lower = ((best == rows["value"].agg(of)).any() for of in ("max", "min"))
-        found.setdefault(str(metric), None if bool(higher) == bool(lower) else bool(higher))
-    measured = set(sweep.scores["metric"])
-    return {metric: higher for metric, higher in found.items() if metric in measured}
+    """Find whether higher values of each metric are better, those of objectives first; None where neither is."""
+    known = sweep.scores.drop_duplicates("metric").set_index("metric")["higher_is_better"]
+    order = dict.fromkeys([*(one.metric for one in sweep.objectives if one.metric in known.index), *known.index])
+    return {str(metric): None if pd.isna(known[metric]) else bool(known[metric]) for metric in order}
 
 
 def label(sweep: SweepRecord, metric: str, higher: bool | None, wide: int = 34) -> str:
@@ -161,6 +154,7 @@ def spots(sweep: SweepRecord, metric: str) -> list[Spot]:
     Only values of points that were measured on all prompts are there: those of fewer prompts cannot be compared.
     """
     scores = sweep.scores[sweep.scores["metric"] == metric].set_index("point")
+    differ = scores["value"].nunique() > 1  # where all are the same, none is the best
     found = []
     for row in sweep.points.to_dict("records"):
         score = scores.loc[row["point"]].to_dict() if row["status"] == "ok" and row["point"] in scores.index else {}
@@ -175,7 +169,7 @@ def spots(sweep: SweepRecord, metric: str) -> list[Spot]:
                 front=float(row["front"]),
                 value=value if math.isfinite(value) else None,
                 bars=(max(0.0, value - low), max(0.0, high - value)) if math.isfinite(high - low) else None,
-                best=bool(score.get("best", False)),
+                best=differ and bool(score.get("best", False)),
                 among=None if pd.isna(among) else bool(among),
             )
         )

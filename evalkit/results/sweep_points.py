@@ -146,6 +146,7 @@ def swept(
         {
             "point": number,
             "title": titles[metric],
+            "higher_is_better": judged.get(metric, infos[metric].higher_is_better),
             **_own(side, metric),
             **_said(compared[metric].of(number), field, number),
         }

@@ -20,8 +20,8 @@ POINTS = {
     "row": "str", "path": "str", "sha256": "str",
 }  # fmt: skip
 SCORES = {
-    "point": "int64", "metric": "str", "title": "str", "value": "float64", "low": "float64", "high": "float64",
-    "n": "int64",
+    "point": "int64", "metric": "str", "title": "str", "higher_is_better": "boolean",
+    "value": "float64", "low": "float64", "high": "float64", "n": "int64",
     "to_default": "float64", "to_default_low": "float64", "to_default_high": "float64", "to_default_p": "float64",
     "best": "bool",
     "to_best": "float64", "to_best_low": "float64", "to_best_high": "float64",

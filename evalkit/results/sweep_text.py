@@ -203,6 +203,11 @@ def _places(sweep: SweepRecord, metric: str) -> int:
     return places(float(widths.median()) if widths.notna().any() else math.nan)
 
 
+def _own_places(row: Mapping[str, Any]) -> int:
+    """How many decimals show the narrowest interval of a point's score."""
+    return places(*(row[f"{of}high"] - row[f"{of}low"] for of in ("", "to_default_", "to_best_")), least=0)
+
+
 def _objective(sweep: SweepRecord, one: Objective, points: Sequence[Mapping[str, Any]], scores: Cells) -> Listing:
     """One objective at each point, the best first, and then those that left the race."""
     named = {row["point"]: row for row in points}
@@ -214,11 +219,10 @@ def _objective(sweep: SweepRecord, one: Objective, points: Sequence[Mapping[str,
     own.sort(
         key=lambda row: (not whole[row["point"]], not row["best"] and absent(row["to_best"]), behind[row["point"]])
     )
-    digits = _places(sweep, one.metric)
     hidden = dict.fromkeys(["value", "low", "high"], math.nan)  # those of fewer prompts
     return Listing(
         columns=[
-            *_names(sweep),
+            _names(sweep)[0],
             [Quantity("value", one.title, "number"), Quantity("interval", "interval", "interval")],
             [Quantity("to_default", "− default", "signed"), Quantity("to_default", "interval", "interval")],
             [Quantity("to_best", "− best", "signed"), Quantity("to_best", "interval", "interval")],
@@ -229,7 +233,7 @@ def _objective(sweep: SweepRecord, one: Objective, points: Sequence[Mapping[str,
                     **row,
                     **({} if whole[row["point"]] else hidden),
                     **_known(sweep, named[row["point"]]),
-                    "places": digits,
+                    "places": _own_places(row),
                 },
                 row,
             )
@@ -294,9 +298,12 @@ def _metrics(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Ce
     if not scores:
         return
     titles = {metric: score["title"] for (_, metric), score in scores.items()}
-    arrows = {one.metric: ARROWS[one.higher_is_better] for one in sweep.objectives}
+    arrows = {
+        metric: ARROWS[None if absent(score["higher_is_better"]) else score["higher_is_better"]]
+        for (_, metric), score in scores.items()
+    }
     yield Table(
-        columns=[Column(metric, title, arrows.get(metric, "")) for metric, title in titles.items()],
+        columns=[Column(metric, title, arrows[metric]) for metric, title in titles.items()],
         rows=[
             Row(
                 {"point": f"{row['point']}: {row['name']}"},
@@ -322,7 +329,7 @@ def _wide(sweep: SweepRecord, row: Mapping[str, Any], scores: Cells) -> dict[str
     for metric in dict.fromkeys(sweep.scores["metric"]):
         score = scores.get((row["point"], metric), {})
         for key in sweep.scores.columns:
-            if key not in ("point", "metric", "title"):
+            if key not in ("point", "metric", "title", "higher_is_better"):
                 record[metric if key == "value" else f"{metric}_{key}"] = score.get(key)
     return record | {"row": row["row"], "path": row["path"], "sha256": row["sha256"]}
 

@@ -333,11 +333,15 @@ def test_without_matplotlib_there_are_no_plots(
     assert sweep_plots.NO_MATPLOTLIB == 'no plots: pip install "evalkit[plots]"'
 
 
-def test_the_direction_of_what_is_no_objective_is_that_of_its_best_point(grid: SweepRecord) -> None:
+def test_directions_are_those_of_metrics_whether_they_are_objectives_or_not(grid: SweepRecord) -> None:
     assert drawing.directions(grid) == {
         "fad": False, "kld": False, "clap_score": True, "silence_share": False, "clipped_clips": False,
         "loudness": None,
     }  # fmt: skip
-    same = sweep({TOP_K: [10, 50]}, lambda k: {"fad": 1.0, "silence_share": 0.0}, objectives=OBJECTIVES[:1])
-    assert drawing.directions(same)["silence_share"] is None
+
+
+def test_where_all_points_are_the_same_none_is_marked_as_the_best() -> None:
+    same = sweep({TOP_K: [10, 50]}, lambda k: {"fad": float(k), "silence_share": 0.0}, objectives=OBJECTIVES[:1])
+    assert [spot.best for spot in drawing.spots(same, "silence_share")] == [False, False]
+    assert [spot.best for spot in drawing.spots(same, "fad")] == [True, False]
     assert isinstance(same.scores, pd.DataFrame)
