@@ -68,7 +68,8 @@ def sweep(
             half = HALF.get(metric, abs(value) / 20) if intervals else math.nan
             scores.append({
                 "point": number, "metric": metric, "title": title, "higher_is_better": HIGHER.get(metric),
-                "value": value, "low": value - half, "high": value + 1.2 * half, "n": rows[-1]["n"], "best": False, "among_best": pd.NA, "note": "",
+                "value": value, "low": value - half, "high": value + 1.2 * half,
+                "n": rows[-1]["n"], "best": False, "among_best": pd.NA, "note": "",
             })  # fmt: skip
     frame = pd.DataFrame(scores, columns=[name for name in SCORES if not name.startswith("to_") and name != "p_best"])
     ok = frame["point"].isin([row["point"] for row in rows if row["status"] == "ok"]) & frame["value"].notna()
