@@ -223,7 +223,7 @@ def _objective(sweep: SweepRecord, one: Objective, points: Sequence[Mapping[str,
     return Listing(
         columns=[
             _names(sweep)[0],
-            [Quantity("value", one.title, "number"), Quantity("interval", "interval", "interval")],
+            [Quantity("value", "value", "number"), Quantity("interval", "interval", "interval")],
             [Quantity("to_default", "− default", "signed"), Quantity("to_default", "interval", "interval")],
             [Quantity("to_best", "− best", "signed"), Quantity("to_best", "interval", "interval")],
         ],
