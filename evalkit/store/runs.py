@@ -41,6 +41,6 @@ class RunFolder:
     def discard(self) -> None:
         """Remove the folder of a run that has done nothing, its log, and the folders that were made for it."""
         with suppress(OSError):
-            (self.path / "run.log").unlink()
+            (self.path / "run.log").unlink(missing_ok=True)
             for folder in self.made:
                 folder.rmdir()
