@@ -152,7 +152,7 @@ def test_python_gets_the_result(conf: str, tmp_path: Path) -> None:
 def test_a_musicgen_is_measured_again_under_the_card_s_metrics(evalkit: Run, tmp_path: Path) -> None:
     folder = write(tmp_path / "conf", tmp_path / "cache")
     options = [
-        "prompts.count=40",
+        "prompts.count=12",
         "random_weights=0",
         "uncertainty.resamples=100",
         "metric=[fad,kld,clap_score,chroma]",
