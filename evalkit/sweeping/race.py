@@ -119,12 +119,8 @@ def _beaten(
         return {}
     estimates = np.array([values for values, _ in measured])
     influences = np.array([moved for _, moved in measured])
-    known = np.isfinite(estimates).all(axis=0) & np.isfinite(influences).all(axis=(0, 2))
-    if known.sum() < 2:
-        return {}
     drawn = best.multipliers(influences.shape[2], DRAWS, seed)
     lower = np.array([not objective.higher_is_better for objective in objectives])
     margins = np.array([objective.margin for objective in objectives])
-    by = best.dominated(estimates[:, known], influences[:, known], drawn, level, lower, margins)
-    kept = [number for number, there in zip(numbers, known, strict=True) if there]
-    return {number: kept[other] for number, other in zip(kept, by, strict=True) if other >= 0}
+    by = best.dominated(estimates, influences, drawn, level, lower, margins)
+    return {number: numbers[other] for number, other in zip(numbers, by, strict=True) if other >= 0}

@@ -1,0 +1,223 @@
+"""Sweeps in this process: which points there are, what fails, what is measured again, and how one goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from omegaconf import DictConfig
+
+from evalkit import load, pipeline, sweep
+from evalkit.errors import EvalkitError
+from evalkit.models.synth.synth import Synth
+from evalkit.results import sweep_plots
+from evalkit.results.result import Result
+from evalkit.results.sweep import Sweep
+from evalkit.sweeping.race import nested
+from evalkit.sweeping.sweep import FRESH
+
+Make = Callable[..., Sweep]
+
+# nothing that is measured here needs a network
+BASE = ["model=synth", "prompts=synthetic", "prompts.first=6", "metric=[chroma]", "random_weights=0"]
+BASE += ["engine.quiet=true", "sampling.duration=1", "uncertainty.resamples=0"]
+WORSE = "# @package _global_\ndefaults: [override /model: synth]\nmodel: {synth: {seed: 1, detune: 300.0}}\n"
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a sweep in an empty folder with a cache of its own, and without plots, which take seconds."""
+    monkeypatch.setattr(sweep_plots, "write", lambda *_: [])
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+    return lambda *options, **more: sweep(*BASE, f"output_dir={tmp_path / 'runs'}", *options, **more)
+
+
+def measured(found: Sweep) -> list[dict[str, Any]]:
+    return [*found.points["options"]]
+
+
+def test_the_default_is_the_first_point_whether_or_not_the_grid_has_it(make: Make) -> None:
+    inside = make("model.synth.detune=100.0,0.0", confirm=False)
+    outside = make("model.synth.detune=100.0,200.0", "model.synth.mono=true", confirm=False)
+    assert measured(inside) == [{"model.synth.detune": value} for value in (0.0, 100.0)]
+    assert measured(outside) == [{"model.synth.detune": value} for value in (0.0, 100.0, 200.0)]
+    for found in (inside, outside):
+        assert found.default == 1
+        assert [*found.points["default"]] == [True, *[False] * (len(found.points) - 1)]
+        assert found.parameters[0].default == 0.0
+        assert found.result(1).config["model"]["synth"]["detune"] == 0.0
+        assert {"silence_share", "clipped_clips"} < {*found.scores["metric"]}
+    assert outside.result(3).config["model"]["synth"] == {**outside.config["model"]["synth"], "detune": 200.0}
+    assert "detune" not in outside.config["model"]["synth"]
+
+
+def test_groups_are_points_with_the_selected_one_as_default(make: Make) -> None:
+    found = make("protocol=musicgen,fadtk", confirm=False)
+    assert measured(found) == [{"protocol": "musicgen"}, {"protocol": "fadtk"}]
+    assert found.result(2).protocol.name == "fadtk" and found.parameters[0].default == "musicgen"
+
+
+def test_models_are_points_of_which_none_is_the_default(make: Make) -> None:
+    found = make("model=synth,tiny_stereo", "prompts.first=2")
+    assert measured(found) == [{"model": "synth"}, {"model": "tiny_stereo"}] and found.default is None
+    assert any("no point is the default: model is swept, and has none" in remark for remark in found.remarks)
+
+
+def test_a_point_that_fails_is_a_row_with_its_reason_and_the_others_go_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    true = pipeline.evaluate
+
+    def broken(config: DictConfig, **more: Any) -> Result:
+        if config.model.synth.noise == 0.3:
+            raise ZeroDivisionError("a bug")
+        return true(config, **more)
+
+    monkeypatch.setattr(pipeline, "evaluate", broken)
+    found = make("model.synth.noise=0.0,0.3,1e39,0.1", confirm=False)
+    assert [*found.points["status"]] == ["ok", "failed", "failed", "ok"]
+    assert found.points["reason"][1] == "the run: ZeroDivisionError: a bug (the traceback is in run.log)"
+    assert "the model's output holds NaN or infinity" in found.points["reason"][2]
+    content = json.loads((found.path / "points" / "003.json").read_text())
+    assert content["options"] == {"model.synth.noise": 1e39} and content["folder"] == ""
+    assert content["error"] == found.points["reason"][2]
+
+
+def test_a_sweep_that_has_measured_nothing_is_one_line(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(config: DictConfig, **_: Any) -> Result:
+        raise EvalkitError(f"no duration {config.sampling.duration:g}")
+
+    monkeypatch.setattr(pipeline, "evaluate", broken)
+    said = "none of the 3 points could be measured: no duration 10; the others for other reasons"
+    with pytest.raises(EvalkitError, match=said):
+        make("sampling.duration=1,2")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def worse(tmp_path: Path) -> dict[str, Any]:
+    """A folder of YAMLs with the experiment "worse", whose default is not the best point."""
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "worse.yaml").write_text(WORSE)
+    return {"config_dir": str(tmp_path / "own")}
+
+
+def test_the_winner_is_measured_again_on_a_seed_that_nothing_was_chosen_by(make: Make, worse: dict[str, Any]) -> None:
+    found = make("experiment=worse", "model.synth.detune=0.0,150.0", **worse)
+    assert measured(found) == [{"model.synth.detune": value} for value in (300.0, 0.0, 150.0)]
+    assert (found.default, found.winner, found.fresh_seed) == (1, 2, FRESH)
+    (row,) = found.confirmed.to_dict("records")
+    assert row["metric"] == "chroma" and row["verdict"] == "better"
+    for name, detune in (("default", 300.0), ("winner", 0.0)):
+        again = Result.load(found.path / "confirmation" / name)
+        assert again.sampling["seed"] == FRESH and again.config["model"]["synth"]["detune"] == detune
+        assert row[name] == pytest.approx(again.scores.set_index("metric")["value"]["chroma"])
+
+
+def test_nothing_is_confirmed_where_no_seed_is_fresh(
+    make: Make, worse: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = make("experiment=worse", "sampling.seed=0,5", "model.synth.detune=0.0,300.0", **worse)
+    assert swept.winner != swept.default == 1 and swept.confirmed.empty and swept.fresh_seed is None
+    assert any("sampling.seed is swept itself" in remark for remark in swept.remarks)
+    monkeypatch.setattr("evalkit.sweeping.sweep.FRESH", 0)
+    same = make("experiment=worse", "model.synth.detune=0.0,150.0", **worse)
+    assert same.confirmed.empty and "seed 0 makes the same clips: nothing could be confirmed on it" in same.remarks
+
+
+def test_a_default_that_is_best_is_not_measured_again(make: Make) -> None:
+    found = make("model.synth.detune=300.0,400.0")
+    assert found.winner == found.default == 1
+    assert found.confirmed.empty and not (found.path / "confirmation").exists()
+
+
+def frames(found: Sweep) -> list[pd.DataFrame]:
+    """What must be the same of two sweeps that are one."""
+    return [found.points.drop(columns=["path", "sha256"]), found.scores, found.confirmed, found.rungs]
+
+
+def test_a_sweep_that_was_stopped_goes_on_to_the_record_that_it_would_have_had(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = ["model.synth.detune=0.0,100.0,200.0", "model.synth.noise=0.0,1e39"]
+    true = pipeline.evaluate
+    runs = 0
+
+    def stopped(config: DictConfig, **more: Any) -> Result:
+        nonlocal runs
+        runs += 1
+        if runs == 4:
+            raise KeyboardInterrupt
+        return true(config, **more)
+
+    monkeypatch.setattr(pipeline, "evaluate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        make(*options)
+    (left,) = (tmp_path / "runs").iterdir()
+    assert not (left / "result.json").exists()
+    assert [path.name for path in sorted((left / "points").glob("*.json"))] == ["001.json", "002.json", "003.json"]
+    rendered: list[float] = []
+    render = Synth.render
+    monkeypatch.setattr(Synth, "render", lambda self, *given: rendered.append(self.detune) or render(self, *given))
+    monkeypatch.setattr(pipeline, "evaluate", true)
+    again = make(*options)
+    assert 0.0 not in rendered and rendered.count(200.0) == 12  # of 6 prompts, twice: half of them fail each time
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "another"))
+    whole = make(*options)
+    for ours, theirs in zip(frames(again), frames(whole), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+    assert load(again.path).remarks == whole.remarks
+
+
+def test_a_race_measures_fewer_prompts_of_points_that_are_worse(make: Make) -> None:
+    options = ["prompts.first=16", "model.synth.detune=0.0,200.0,400.0"]
+    raced = make(*options, race="12,all", confirm=False)
+    assert raced.rungs.to_dict("records") == [
+        {"prompts": 12, "points": 3, "dropped": 2, "clips": 36},
+        {"prompts": 16, "points": 1, "dropped": 0, "clips": 4},
+    ]
+    assert [*raced.points["status"]] == ["ok", "dropped", "dropped"] and [*raced.points["n"]] == [16, 12, 12]
+    few = raced.result(3)
+    assert [prompt for prompt in few.prompts["id"]] == sorted(nested([*raced.result(1).prompts["id"]])[:12])
+    assert few.prompts_info.selected == 12 and few.path.name == "003-on-12-prompts"
+    whole = make(*options, confirm=False)
+    for metric in ("chroma", "silence_share"):
+        own, other = (found.scores.query(f"metric == '{metric}' and point == 1")["value"] for found in (raced, whole))
+        assert [*own] == [*other]
+
+
+def test_a_point_that_is_asked_for_again_is_not_measured_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful:
+        name = "grid"
+
+        def __init__(self, *_: Any) -> None:
+            self.left = [{"model.synth.noise": value} for value in (0.3, 0.0, 0.3)]
+            self.told: list[Any] = []
+            self.closed = False
+
+        @property
+        def facts(self) -> dict[str, Any]:
+            return {"forgets": True}
+
+        def ask(self) -> dict[str, Any] | None:
+            return self.left.pop(0) if self.left else None
+
+        def tell(self, options: Any, values: Any, error: str) -> None:
+            self.told.append((options["model.synth.noise"], values, error))
+
+        def close(self) -> None:
+            self.closed = True
+
+    search = Forgetful()
+    monkeypatch.setattr("evalkit.sweeping.sweep.Grid", lambda space: search)
+    found = make("model.synth.noise=0.0,0.3", confirm=False)
+    assert measured(found) == [{"model.synth.noise": value} for value in (0.0, 0.3)]
+    chroma = found.scores.query("metric == 'chroma'").set_index("point")["value"]
+    assert search.told == [(0.3, [chroma[2]], ""), (0.0, [chroma[1]], ""), (0.3, [chroma[2]], "")]
+    assert search.closed and found.search_facts == {"forgets": True}
