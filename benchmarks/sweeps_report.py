@@ -29,8 +29,8 @@ What follows from the tables:
 - **The best is left out of those that are not worse than it in 5 % of sweeps**, as is said, of normal and of skewed
   values, of few and of many prompts, and of FAD. At 24 points and 50 prompts it is a little more ({many}).
 - **FAD of 50 prompts in 128 dimensions is too little** where points differ in variety: what the jackknife leaves of the
-  bias lets the less varied ones look better, and the best is left out in {biased}. With 200 prompts nothing of it is
-  seen.
+  bias lets the less varied ones look better, and the best is left out in {biased}. With 200 prompts
+  nothing of it is seen.
 - **What it cannot see is what no prompt shows.** Points with a rare fault, which 5 % of prompts have and which costs as
   much as they gain elsewhere, look better than they are on 50 prompts that hold none of it: the best of 6 is then left
   out in {rare_few}, with 200 prompts in {rare_many}. A race whose first rung has 50 prompts drops it as well. So
@@ -266,8 +266,7 @@ def lines(record: Row) -> list[str]:
     found = [said, "![What a race saves, and how often a winner is wrongly said to be better](sweep.png)\n"]
     for name, part in PARTS.items():
         found += part(record) if name in record else []
-    seconds = sum(record["cpu"].values())
-    return [*found, f"{seconds / 60:.0f} minutes of one core ({record['machine']['cpu']})."]
+    return found
 
 
 def plot(record: Row) -> None:
