@@ -15,6 +15,7 @@ EXAMPLES = """\
   evalkit run model=musicgen_small prompts=musiccaps prompts.references=CLIPS_FOLDER
   evalkit run 'model=[musicgen_small,musicgen_medium]' prompts=musiccaps_balanced 'metric=[fad,kld]'
   evalkit run -m protocol=musicgen,fadtk model=musicgen_small prompts=musiccaps prompts.references=CLIPS_FOLDER
+  evalkit sweep experiment=sweep_guidance model=musicgen_small prompts=musiccaps prompts.references=CLIPS_FOLDER
   evalkit run model=folder model.folder.path=MY_CLIPS prompts=table prompts.path=MY_PROMPTS.csv"""
 
 

@@ -121,7 +121,7 @@ def _with_row(result: Result, row: str | None) -> Part:
 
 
 def results_in(folder: Path) -> list[Path]:
-    """The results that lie in a folder which is none itself, as a multirun leaves them; their names are in order."""
+    """The results that lie in a folder which is none itself, as the points of a sweep do; their names are in order."""
     if not folder.is_dir() or (folder / MANIFEST).is_file():
         return []
     manifests = sorted(path for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{MANIFEST}"))

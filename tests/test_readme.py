@@ -15,6 +15,7 @@ import pytest
 
 from evalkit.cli import usage
 from evalkit.config import build, compose
+from evalkit.sweeping.space import read
 from evalkit.types import Features
 
 from .conftest import ROOT, Run
@@ -74,11 +75,33 @@ def test_the_reproduction_shown_is_what_happens(evalkit: Run, monkeypatch: pytes
     (command,) = (line for line in blocks("sh") if "reproduce tiny_stereo" in line)
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = evalkit(*shlex.split(command)[1:])
-    (shown,) = blocks("console")
+    (shown,) = (block for block in blocks("console") if "NOT COMPARABLE" in block)
     assert code == 0, err
     # numbers of random weights are of one machine
     printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, shown.strip()))
     assert expected in printed and "NOT COMPARABLE: random weights" in " ".join(shown.split())
+
+
+@pytest.mark.slow
+def test_the_sweep_shown_is_what_happens(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = (line for line in blocks("sh") if line.startswith("evalkit sweep experiment=sweep_offline"))
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = evalkit(*shlex.split(command)[1:])
+    (shown,) = (block for block in blocks("console") if "Pareto" in block)
+    assert code == 3 and err.splitlines()[-1].endswith("3 of 12 points failed: 10, 11, 12")
+    # numbers of random weights are of one machine
+    printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, shown.strip()))
+    assert expected in printed
+
+
+def test_every_sweep_shown_composes() -> None:
+    commands = [shlex.split(line.split("#")[0]) for line in "\n".join(blocks("sh")).splitlines()]
+    sweeps = [words for words in commands if words[:2] == ["evalkit", "sweep"] or words[:3] == ["evalkit", "run", "-m"]]
+    assert len(sweeps) >= 4
+    for words in sweeps:
+        space = read([word for word in words[2:] if "=" in word and not word.startswith("hydra/")])
+        for point in space.combinations() if all(p.values for p in space.parameters) else [{}]:
+            build(compose(space.options(point)).prompts)
 
 
 TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "conf").rglob("*.yaml")]

@@ -110,7 +110,7 @@ def options(config_dir: str | None, overrides: list[str]) -> str:
     own = Path(config_dir) if config_dir else None
     call, summary = described(__doc__)
     lines = [f"usage: {call}", "", summary, ""]
-    lines += _wrapped("-m (--multirun) runs every combination of values that are given as A,B,C.", "")
+    lines += _wrapped("-m (--multirun) runs every combination of values given as A,B,C, with any Hydra launcher.", "")
     lines += _wrapped("--config-dir DIR adds a folder of your own YAMLs; with it, this help lists them too.", "")
     lines += ["", "groups, selected by name (GROUP=NAME; model, metric, calibration also =[A,B]):"]
     about = attributes(Config)
