@@ -164,7 +164,12 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_record_that_it_would_have_had(
     assert [path.name for path in sorted((left / "points").glob("*.json"))] == ["001.json", "002.json", "003.json"]
     rendered: list[float] = []
     render = Synth.render
-    monkeypatch.setattr(Synth, "render", lambda self, *given: rendered.append(self.detune) or render(self, *given))
+
+    def counted(self: Synth, *given: Any) -> Any:
+        rendered.append(self.detune)
+        return render(self, *given)
+
+    monkeypatch.setattr(Synth, "render", counted)
     monkeypatch.setattr(pipeline, "evaluate", true)
     again = make(*options)
     assert 0.0 not in rendered and rendered.count(200.0) == 12  # of 6 prompts, twice: half of them fail each time
