@@ -327,7 +327,7 @@ def shipped(published: Published, sd: float, spread: float, seeds: int, truth: f
     ours = published.value + truth * tolerance + sd * rng.standard_normal((trials, seeds))
     figures = published.value + math.hypot(sd, others) * rng.standard_normal(trials)
     for values, figure in zip(ours, rounded(figures, rounding, rng), strict=True):
-        measured = Measured(float(values.mean()), seeds, float(values.std(ddof=1)), spread, SAMPLE, generated=True)
+        measured = Measured(float(values.mean()), seeds, float(values.std(ddof=1)), spread, SAMPLE, checkable=True)
         judged = judge(measured, replace(published, value=float(figure)))
         found[judged.verdict] += 1
         found["no number"] += "no number of seeds" in judged.reason

@@ -12,7 +12,7 @@ import pandas as pd
 from evalkit.results.comparable import Reason, reasons, unverified
 from evalkit.results.published import Published
 from evalkit.results.record import Record
-from evalkit.results.reproduced import LEAST_SHARE, Judged, Measured, judge, not_comparable
+from evalkit.results.reproduced import LEAST_SHARE, UNVERIFIED, Judged, Measured, judge, not_comparable
 
 ADDED = (
     "published", "difference", "comparable", "rounding", "tolerance", "difference_low", "difference_high",
@@ -43,10 +43,12 @@ def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
         if found is not None:
             why = reasons(record, name, metric, found)
             judged = _judged(record, score, found, why)
-            notes = [*(f"not comparable: {reason.text}" for reason in why), *_notes(judged, why), *found.caveats]
+            notes = [*_notes(judged, why), *found.caveats]
             if judged.verdict == "REPRODUCED" or judged.verdict.startswith("DIFFERS"):
-                known = "; ".join(unverified(record, name, metric))
-                judged = replace(judged, reason=f"{judged.reason}; not verified: {known}" if known else judged.reason)
+                unchecked = "; ".join(unverified(record, name, metric))
+                judged = replace(
+                    judged, reason=f"{judged.reason}{UNVERIFIED}{unchecked}" if unchecked else judged.reason
+                )
         value = math.nan if found is None or found.value is None else found.value
         rows.append(
             {
@@ -124,13 +126,16 @@ def _judged(record: Record, score: Mapping[str, Any], published: Published, why:
     if published.tolerance is None:
         return not_comparable([*texts, "its source is given no tolerance by which to judge a difference"], published)
     value, sd, spread = (float(score[key]) for key in ("value", "seed_sd", "spread"))
-    generated = record.rows[score["model"]].generated
-    return judge(Measured(value, int(score["sets"]), sd, spread, n, generated), published)
+    row = record.rows[score["model"]]
+    checkable = row.generated and row.checkpoint is not None
+    return judge(Measured(value, int(score["sets"]), sd, spread, n, checkable), published)
 
 
 def _notes(judged: Judged, why: Sequence[Reason]) -> list[str]:
-    """What is said of a verdict; that numbers are not comparable is said already."""
+    """What is said of a verdict, and first of what a published value cannot be compared for."""
     if judged.verdict == "NOT COMPARABLE":
         said = "; ".join(reason.text for reason in why)
-        return [judged.reason.removeprefix(said).removeprefix("; ")] if judged.reason != said else []
-    return [f"{judged.verdict}: {judged.reason}"]
+        more = judged.reason.removeprefix(said).removeprefix("; ")
+        return [*(f"not comparable: {reason.text}" for reason in why), *([more] if more else [])]
+    fewer = [f"fewer prompts than published: {reason.text}" for reason in why]  # all else is not comparable
+    return [*fewer, f"{judged.verdict}: {judged.reason}"]

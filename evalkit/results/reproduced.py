@@ -22,7 +22,8 @@ LEAST_SEEDS = 3  # of fewer, whose standard deviation is a guess, nothing is sai
 LEAST_SHARE = 0.9  # of the published number of prompts, below which nothing is said either
 MORE_SEEDS = f"{LEAST_SEEDS} seeds or more are needed: sampling.samples_per_prompt={LEAST_SEEDS}"
 NO_SPREAD = "which prompts are missing from either value changes it by nobody knows how much: there is no interval"
-NOBODY_CHECKS = "nobody can check how clips were made that were there already"
+UNVERIFIED = "; not verified: "  # behind a reason, before what nobody can check
+NOBODY_CHECKS = "nobody can check how clips were made that were there already, or of weights that are not known"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Measured:
         seed_sd: standard deviation over sets; NaN for one.
         spread: standard deviation over prompts of how each moves the value; NaN where that is not known.
         n: number of prompts.
-        generated: whether the run made the clips.
+        checkable: whether the run made the clips, of a checkpoint that is on record.
     """
 
     value: float
@@ -42,7 +43,7 @@ class Measured:
     seed_sd: float
     spread: float
     n: int
-    generated: bool
+    checkable: bool
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def judge(measured: Measured, published: Published) -> Judged:
 
     It is reproduced where the whole interval of the difference lies within the tolerance, and differs where all of it
     lies beyond (`evalkit.stats.equivalence`). What varies is the noise of sampling seeds given the prompts, and which
-    prompts either value is of, where these are not all. Of fewer prompts than were published on, and of clips
-    that were there already, nothing is reproduced, but a difference can be seen.
+    prompts either value is of, where these are not all. Of fewer prompts than were published on, of clips that
+    were there already, and of weights that are not known, nothing is reproduced, but a difference can be seen.
 
     Args:
         published: with a value, n, prompts and a tolerance.
@@ -101,7 +102,7 @@ def judge(measured: Measured, published: Published) -> Judged:
     if decision in ("above", "below"):
         verdict = "DIFFERS (higher)" if decision == "above" else "DIFFERS (lower)"
         why = ""
-    elif not measured.generated:
+    elif not measured.checkable:
         why = NOBODY_CHECKS
     elif decision == "undecided":
         # as it would be with all references

@@ -11,11 +11,10 @@ from evalkit.report.numbers import ARROWS, absent, number, places
 from evalkit.results.comparable import unverified
 from evalkit.results.published import Published
 from evalkit.results.record import Record
-from evalkit.results.reproduced import LEVEL
+from evalkit.results.reproduced import LEVEL, UNVERIFIED
 from evalkit.results.summary import heading, random_weights, records, references, unique_titles, warning
 
 MOST_PLACES = 4  # decimals: more would say nothing beside a tolerance
-UNVERIFIED = "; not verified: "  # behind which a verdict's reason names what nobody can check
 
 
 def document(record: Record, published: Sequence[Published] = ()) -> Document[Listing]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import evalkit
+from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.models import Generate
 from evalkit.results.result import Result
@@ -42,6 +43,14 @@ TOLERANCE = "{dc_offset: {margin: 5 %, rounding: 0.005, because: made up}}"
 
 
 @dataclass(frozen=True)
+class Pinned(Asset):
+    """A hub repository of which a commit is here, without files: nothing is read from it."""
+
+    def find(self, cache: Cache) -> Path:
+        return Path("d" * 40)
+
+
+@dataclass(frozen=True)
 class Offset:
     """Clips whose DC offset is `level` percent but for noise of sampling: of a seed's clips together, and of each."""
 
@@ -51,7 +60,7 @@ class Offset:
     random: ClassVar[bool] = False
     kind: ClassVar[str] = "offset"
     version: ClassVar[int] = 1
-    checkpoint: ClassVar[None] = None
+    checkpoint: ClassVar[Asset | None] = Pinned("offset", repo=CHECKPOINT)
     codec: ClassVar[None] = None
 
     def check(self, sampling: Sampling) -> None: ...
@@ -82,6 +91,15 @@ class Tuned(Offset):
 
     kind: ClassVar[str] = "tuned offset"
     published: ClassVar[str | None] = "someone/tuned"
+    checkpoint: ClassVar[Asset | None] = Pinned("tuned offset", repo="someone/tuned")
+
+
+@dataclass(frozen=True)
+class Unchecked(Offset):
+    """The same as the offset, but nobody knows what it was read from."""
+
+    kind: ClassVar[str] = "unchecked offset"
+    checkpoint: ClassVar[Asset | None] = None
 
 
 def run(folder: Path, *options: str, model: Any = Offset(), metric: str = "[clipping]") -> Result:

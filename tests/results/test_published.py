@@ -181,7 +181,7 @@ def test_a_row_that_is_no_model_is_not_compared_and_nothing_is_said_of_it(publis
 def test_the_scores_keep_their_columns_and_their_notes(published):
     own = {**measured("fad", 4.9, n=11), "note": "two clips are silent"}
     first, second, *_ = joined(published, "facebook/musicgen-small", own).iloc[0].note.splitlines()
-    assert (first, second) == ("two clips are silent", "not comparable: n 11, published 12")
+    assert (first, second) == ("two clips are silent", "fewer prompts than published: n 11, published 12")
 
 
 @pytest.mark.parametrize(

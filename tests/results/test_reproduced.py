@@ -17,6 +17,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 import evalkit
+from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.models import Generate
 from evalkit.models.folder import Folder
@@ -31,7 +32,7 @@ from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.seeds import noise_seed
 from evalkit.types import Prompt
-from tests.results.claimed import Offset, RandomOffset, Tuned, publish, run
+from tests.results.claimed import Offset, Pinned, RandomOffset, Tuned, Unchecked, publish, run
 from tests.results.made import comparable_record, of_these_prompts
 from tests.results.test_comparable import BROKEN, FOLDER, PASST, SMALL, of_clips, of_metric, of_row, of_scores
 
@@ -56,7 +57,7 @@ NUMBER = Published(
     runs=1,
     tolerance=Tolerance(Margin(0.02), 0.005, "made up"),
 )
-MEASURED = Measured(value=1.42, sets=3, seed_sd=0.002, spread=0.3, n=5469, generated=True)
+MEASURED = Measured(value=1.42, sets=3, seed_sd=0.002, spread=0.3, n=5469, checkable=True)
 
 
 @pytest.fixture
@@ -148,18 +149,31 @@ def test_clips_that_were_there_are_never_taken_for_a_reproduction(measured: Reco
     assert row.verdict_reason.endswith(f"taken for {SMALL}; references; PaSST weights (passt.pt, 111111111111)")
 
 
+def test_clips_of_weights_that_are_not_known_are_no_reproduction_either(measured: Record, published: Published) -> None:
+    """As of a model of the user's own, which only claims a checkpoint."""
+    unknown = of_row(measured, checkpoint=None)
+    row = beside(unknown, published)
+    assert row.comparable and row.verdict == "UNDECIDED"
+    assert row.verdict_reason.endswith(f"is within ±0.020: {NOBODY_CHECKS}")
+    row = beside(of_scores(unknown, value=1.5), published)
+    assert (
+        row.verdict == "DIFFERS (higher)" and f"not verified: checkpoint of m, taken for {SMALL}" in row.verdict_reason
+    )
+
+
 def test_with_some_references_missing_a_difference_is_seen_but_nothing_is_reproduced(
     measured: Record, published: Published
 ) -> None:
     few = of_scores(measured, n=11, spread=0.01)
     row = beside(few, published)
     assert row.verdict == "UNDECIDED" and row.verdict_reason.endswith("is within ±0.020: 1 more reference would decide")
-    assert not row.comparable and "not comparable: n 11, published 12" in row.note
+    assert not row.comparable and "fewer prompts than published: n 11, published 12" in row.note.splitlines()
     assert beside(of_scores(few, value=1.6), published).verdict == "DIFFERS (higher)"
     row = beside(of_scores(few, spread=math.nan, value=1.6), published)
     assert (row.verdict, row.verdict_reason) == ("UNDECIDED", NO_SPREAD)
     row = beside(of_scores(few, n=10), published)  # fewer than nine in ten
     assert (row.verdict, row.verdict_reason) == ("NOT COMPARABLE", "n 10, published 12")
+    assert "not comparable: n 10, published 12" in row.note.splitlines()
 
 
 def test_which_prompts_are_missing_is_an_error_of_its_own() -> None:
@@ -250,6 +264,8 @@ REACHED: list[tuple[Verdict, str, float | None, dict[str, Any], Any, int]] = [
     ("DIFFERS (lower)", "is beyond ±0.550", 11.0, {}, Offset(), 3),
     ("UNDECIDED", "3 seeds or more are needed", 10.0, {}, Offset(), 1),
     ("UNDECIDED", "seeds would decide", 9.5, {}, Offset(), 3),
+    ("UNDECIDED", f"is within ±0.500: {NOBODY_CHECKS}", 10.0, {}, Unchecked(), 3),
+    ("DIFFERS (lower)", "checkpoint of m, taken for someone/offset", 11.0, {}, Unchecked(), 3),
     ("NOT COMPARABLE", "n 20, published 19", 10.0, {"n": 19}, Offset(), 3),
     ("NOT COMPARABLE", "noise 0.05, published 0", 10.0, {"sampling": "{level: 10.0, noise: 0.0}"}, Offset(), 3),
     ("NOT COMPARABLE", "no tolerance", 10.0, {"tolerance": "{}"}, Offset(), 3),
@@ -322,7 +338,7 @@ class Noise:
     version: ClassVar[int] = 1
     random: ClassVar[bool] = False
     published: ClassVar[str] = "someone/model"
-    checkpoint: ClassVar[None] = None
+    checkpoint: ClassVar[Asset] = Pinned("noise", repo="someone/model")
     codec: ClassVar[None] = None
 
     def check(self, sampling: Sampling) -> None: ...
