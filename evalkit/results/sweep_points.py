@@ -49,7 +49,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Rung:
-    """One rung of a race: number of prompts, of points measured on them, dropped after it, and of clips generated."""
+    """One rung of a race: its number of prompts, of points measured, of those dropped after it, and of clips needed."""
 
     prompts: int
     points: int
@@ -154,6 +154,12 @@ def swept(
         for metric in infos
     ]
     on_front = front([(compared[one].measured, higher) for one, higher in judged.items() if one in compared], of_draws)
+    again: list[dict[str, Any]] = []
+    more = []
+    try:
+        again = _confirmed(confirmed, objectives, level, allow)
+    except EvalkitError as error:
+        more = [f"nothing can be said of the best point on a fresh seed: {error}"]
     first = objectives[0].metric if objectives else ""
     base = next(iter([*field.sides.values(), *sides.values()]), None)
     record = base.record if base else None
@@ -176,14 +182,12 @@ def swept(
         fresh_seed=fresh_seed,
         random=pairing.random_networks(list(sides.values())),
         warnings=list(warnings),
-        remarks=[*remarks, *field.remarks, *_corrected(objectives, compared)],
+        remarks=[*remarks, *more, *field.remarks, *_corrected(objectives, compared)],
         config=config,
         provenance=dict(record.provenance) if record else {},
         points=typed(pd.DataFrame(_points(points, parameters, default, field, on_front), columns=list(POINTS)), POINTS),
         scores=typed(pd.DataFrame(rows, columns=list(SCORES)), SCORES),
-        confirmed=typed(
-            pd.DataFrame(_confirmed(confirmed, objectives, level, allow), columns=list(CONFIRMED)), CONFIRMED
-        ),
+        confirmed=typed(pd.DataFrame(again, columns=list(CONFIRMED)), CONFIRMED),
         rungs=typed(pd.DataFrame([dataclasses.asdict(rung) for rung in rungs], columns=list(RUNGS)), RUNGS),
         plots=[],
         path=Path(),

@@ -99,7 +99,7 @@ class SweepRecord:
         confirmed: winner and default on the fresh seed, one row per objective; `verdict`: "better", "worse" or
             "not told apart".
         rungs: of a race, one row per rung: prompts, points measured, how many of them were dropped after it, and clips
-            generated for it. Empty without a race.
+            that it needs beside those of the rung before. Empty without a race.
         plots: names of the plots in the folder's `plots`, without their ending: each is there as PNG and SVG.
         path: the folder that holds the record.
     """

@@ -92,7 +92,7 @@ def _may_be_best(
     elif len(chosen) > 1:
         yield f"{one.title}: not worse than the best beyond noise: {among} ({named})."
     elif len(known) > 1:
-        yield f"{one.title}: every other point is worse than point {chosen[0]} beyond noise."
+        yield f"{one.title}: every other point that was compared is worse than point {chosen[0]} beyond noise."
 
 
 def _verdict(sweep: SweepRecord, first: Objective) -> str:
@@ -114,7 +114,7 @@ def _verdict(sweep: SweepRecord, first: Objective) -> str:
     if absent(row["difference"]):
         return f"Whether it is better than the default is open: it has no value {seed}."
     if row["verdict"] == "better":
-        return f"Better than the default, confirmed {seed}: {numbers}."
+        return f"Better than the default on these prompts, confirmed {seed}: {numbers}."
     if row["verdict"] == "worse":
         return f"Worse than the default {seed}: {numbers}."
     return f"Not told apart from the default {seed}: {numbers}."
@@ -159,8 +159,12 @@ def _points(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cel
 def _front(sweep: SweepRecord) -> Quantity:
     """How likely a point is on the front, which of one objective is the best point alone."""
     if len(sweep.objectives) > 1:
-        return Quantity("front", "Pareto", "share", "the probability of being on the Pareto front")
-    return Quantity("front", "P(best)", "share", "the probability of being the best")
+        return Quantity(
+            "front", "Pareto", "share", "the probability of being on the Pareto front, a share of draws over prompts"
+        )
+    return Quantity(
+        "front", "P(best)", "share", "the probability that no other is better, a share of draws over prompts"
+    )
 
 
 def _head(one: Objective) -> Column:
@@ -269,7 +273,8 @@ def _confirmed(sweep: SweepRecord) -> Iterator[Listing]:
             for row in records(sweep.confirmed)
         ],
         title="The best point again",
-        intro=f"Both were measured again with seed {sweep.fresh_seed}, which had no part in choosing the point.",
+        intro=f"Both were measured again with seed {sweep.fresh_seed}, which had no part in choosing the point. The "
+        "prompts are the same: of others this says nothing. Each metric is judged by itself.",
     )
 
 
@@ -282,7 +287,7 @@ def _race(sweep: SweepRecord) -> Iterator[Listing]:
             [Quantity("prompts", "prompts", "count")],
             [Quantity("points", "points", "count")],
             [Quantity("dropped", "dropped", "count")],
-            [Quantity("clips", "clips generated", "count")],
+            [Quantity("clips", "clips needed", "count")],
         ],
         rows=[Item(row, row) for row in records(sweep.rungs)],
         title="Race",
@@ -363,7 +368,9 @@ def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cell
 
 
 def _intervals(sweep: SweepRecord) -> str:
-    return f"intervals: {sweep.level:.3g} confidence, over prompts, of differences paired by prompt"
+    said = f"intervals: {sweep.level:.3g} confidence, over prompts, of differences paired by prompt, each by itself"
+    dropped = (sweep.points["status"] == "dropped").any()
+    return said + ("; those of dropped points are of the prompts on which they were dropped" if dropped else "")
 
 
 def _provenance(sweep: SweepRecord) -> dict[str, str]:

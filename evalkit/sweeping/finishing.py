@@ -54,6 +54,7 @@ def finish(
     confirmed: Confirmed | None = None,
     rungs: Sequence[Rung] = (),
     remarks: Sequence[str] = (),
+    unconfirmed: str = "",
 ) -> Made:
     """Write the record of a sweep into its folder.
 
@@ -63,6 +64,7 @@ def finish(
         keys: of the parameters.
         default: number of the point where nothing is swept.
         defaults: what the parameters are there, by their keys.
+        unconfirmed: why the winner could not be measured again, where that failed.
 
     Raises EvalkitError where no point was measured, with the reason of the first.
     """
@@ -87,11 +89,11 @@ def finish(
         allow=[str(package) for package in plan.config["allow_targets"]],
         remarks=remarks,
     ).save(folder)
-    return Made(sweep, _incomplete(sweep, points, failed))
+    return Made(sweep, _incomplete(sweep, points, failed, unconfirmed))
 
 
-def _incomplete(sweep: Sweep, points: Sequence[Point], failed: Sequence[int]) -> str:
-    said = []
+def _incomplete(sweep: Sweep, points: Sequence[Point], failed: Sequence[int], unconfirmed: str) -> str:
+    said = [unconfirmed] if unconfirmed else []
     if failed:
         named = ", ".join(str(number) for number in failed[:10]) + (", …" if len(failed) > 10 else "")
         said.append(f"{len(failed):,} of {len(points):,} points failed: {named}")

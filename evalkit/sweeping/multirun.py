@@ -62,7 +62,8 @@ def begin(overrides: Sequence[str], config_dir: str | None) -> Begun:
         if option.lstrip("+").startswith("hydra.sweep.dir"):
             raise EvalkitError(f"'{option}': the folder of a sweep is made in output_dir: use output_dir=DIR")
     space = read(overrides, config_dir)
-    known = not any(option.lstrip("+~").startswith(("hydra/sweeper=", "hydra.sweeper.")) for option in overrides)
+    others = ("hydra/sweeper=", "hydra.sweeper._target_=")
+    known = not any(option.lstrip("+~").startswith(others) for option in overrides)
     tried = space.combinations() if known else [next(ends(space))]
     configs = configured(space, tried, config_dir)
     default, why = default_of(space, config_dir)

@@ -6,6 +6,7 @@ The file lies beside the folder, so that points may be measured anywhere: what g
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from evalkit.store.files import write_json
 from evalkit.store.runs import RunFolder
 
 FOLDER = "points"
-NOT_RUN = "ended without a result: whatever ran it says why"
 LONGEST = 60  # characters of a folder's name that say which point it is
 
 
@@ -128,7 +128,7 @@ def discard(folder: RunFolder) -> None:
 
 
 def _named(number: int, options: Mapping[str, Any]) -> str:
-    said = "-".join(_words(options))
+    said = re.sub(r"[^\w.+ -]", "_", "-".join(_words(options)))  # values may be paths, which must not lead elsewhere
     return f"{number:03d}" + (f"-{said[:LONGEST]}" if said else "")
 
 

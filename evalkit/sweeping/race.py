@@ -62,8 +62,8 @@ def run(
     """Measure points rung by rung.
 
     After each rung but the last, points are dropped that another one beats in every objective, by more than its margin
-    and beyond noise. A point that none beats is kept in all rungs together with probability `level`, if no more than
-    that is asked of it. The default is never dropped.
+    and beyond noise. A point that none truly beats is kept through all rungs with probability `level`: each such point
+    by itself, not all of them at once. The default is never dropped.
 
     Args:
         points: their numbers.

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from evalkit.config import compose
+from evalkit.results.comparable import SHARE
 from evalkit.results.pairing import Side
 from evalkit.results.sweep_points import Point, Rung, best_point
 from evalkit.store.runs import RunFolder
@@ -50,7 +51,7 @@ def make(overrides: Sequence[str], asked: Asked, config_dir: str | None = None) 
         return finish(
             folder.path, checked.name, checked.plan, work.keys, work.points, checked.objectives, default=work.default,
             defaults=checked.default, search=asked.search, facts=work.facts, confirmed=confirmed, rungs=work.rungs,
-            remarks=remarks,
+            remarks=remarks, unconfirmed=work.unconfirmed,
         )  # fmt: skip
     finally:
         each.discard(folder)
@@ -64,6 +65,7 @@ class Work:
         points: what came of them, in the same order.
         rungs: of a race.
         facts: of a search.
+        unconfirmed: why the winner could not be measured again, where that failed.
     """
 
     def __init__(self, checked: Checked, folder: Path, config_dir: str | None):
@@ -72,6 +74,7 @@ class Work:
         self.points: list[Point] = []
         self.rungs: list[Rung] = []
         self.facts: Mapping[str, Any] = {}
+        self.unconfirmed = ""
         self.keys = [parameter.key for parameter in checked.space.parameters]
         self.default = None if checked.default is None else 1
         self.allow = [str(package) for package in checked.plan.config["allow_targets"]]
@@ -162,6 +165,8 @@ class Work:
             if chosen is None:
                 return self.measured(number, options, config, total)
             config.prompts.ids = list(chosen)
+            # what is asked of all prompts need not be so of a part of them
+            config.min_references, config.slices = 0.0, []
             for narrower in ("aspects", "random", "first"):  # the ids are what these have left
                 if narrower in config.prompts:
                     config.prompts[narrower] = None
@@ -192,12 +197,19 @@ class Work:
             self.tell(found, f"the {name} on seed {seed}")
             before, (side,) = self.points[number - 1].side, found.sides
             if side is None:
-                return None, [f"the {name} could not be measured again on seed {seed}: {found.error}"]
-            if before is not None and _clips(before) == _clips(side):
-                return None, [f"seed {seed} makes the same clips: nothing could be confirmed on it"]
+                self.unconfirmed = f"the {name} could not be measured again on seed {seed}: {found.error}"
+                return None, [self.unconfirmed]
+            if before is not None and (same := _same_clips(before, side)) > SHARE:
+                return None, [
+                    f"seed {seed} makes the same clips for {same:.0%} of the prompts: nothing could be confirmed on it"
+                ]
             sides[name] = side
         return Confirmed(seed=seed, **sides), []
 
 
-def _clips(side: Side) -> set[tuple[Any, ...]]:
-    return {*side.clips[["id", "sample", "sha256"]].itertuples(index=False, name=None)}
+def _same_clips(before: Side, after: Side) -> float:
+    """The share of clips that are the same on another seed, among those that are no digital silence on both."""
+    clips = before.clips.merge(after.clips, on=["id", "sample"], suffixes=("", "_after"))
+    same = clips["sha256"] == clips["sha256_after"]
+    silent = same & clips["note"].str.contains("digital silence", regex=False)
+    return float(same[~silent].mean()) if len(clips) > silent.sum() else 1.0

@@ -162,7 +162,7 @@ def test_the_terminal_has_every_point_in_80_columns(
     assert "- point 3: failed: ValueError: guidance of 100.5 is too much" in text
     for title in ("FAD ↓", "KLD ↓", "CLAP score ↑", "The best point again", "Race"):
         assert f"\n{title}\n" in text
-    assert "Better than the default, confirmed on a fresh seed (12): FAD -" in " ".join(lines)
+    assert "Better than the default on these prompts, confirmed on a fresh seed (12): FAD -" in " ".join(" ".join(lines).split())
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 160])
@@ -186,7 +186,7 @@ def test_nothing_but_a_fresh_seed_says_better_than_the_default(saved: Sweep) -> 
             "no default": {"default": None},
         }.items()
     }
-    assert "Better than the default, confirmed" in found.pop("better")
+    assert "Better than the default on these prompts, confirmed" in found.pop("better")
     assert all("confirmed on" not in text for text in found.values())
     assert f"Whether it is {phrase} is open: it was not measured again" in found["none"]
     assert f"Whether it is {phrase} is open: it has no value on a fresh seed" in found["unknown"]
@@ -206,7 +206,7 @@ def test_which_may_be_the_best_is_one_sentence(saved: Sweep) -> None:
         return next((reason for reason in reasons if reason.startswith("FAD")), "")
 
     assert said(lambda n: n in (1, 7)) == "FAD: not worse than the best beyond noise: 2 of 6 points (1, 7)."
-    assert said(lambda n: n == 7) == "FAD: every other point is worse than point 7 beyond noise."
+    assert said(lambda n: n == 7) == "FAD: every other point that was compared is worse than point 7 beyond noise."
     assert "no point is worse than the best beyond noise; more prompts may tell" in said(lambda n: True)
     assert said(lambda n: pd.NA) == ""
 

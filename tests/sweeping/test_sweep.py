@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,11 @@ from evalkit import load, pipeline, sweep
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
 from evalkit.results import sweep_plots
+from evalkit.results.pairing import Side, side
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
+from evalkit.sweeping import sweep as sweeping
+from evalkit.sweeping.checking import Asked
 from evalkit.sweeping.race import nested
 from evalkit.sweeping.sweep import FRESH
 
@@ -87,6 +91,13 @@ def test_a_point_that_fails_is_a_row_with_its_reason_and_the_others_go_on(
     assert content["error"] == found.points["reason"][2]
 
 
+def test_values_that_look_like_paths_lead_nowhere(make: Make) -> None:
+    found = make("prompts.dataset=a/b,../../c", "prompts.first=2", confirm=False)
+    folders = [path for path in (found.path / "points").iterdir() if path.is_dir()]
+    assert len(folders) == len(found.points) == 3 and all((path / "result.json").is_file() for path in folders)
+    assert [found.result(point).prompts_info.dataset for point in (2, 3)] == ["a/b", "../../c"]
+
+
 def test_a_sweep_that_has_measured_nothing_is_one_line(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -128,7 +139,34 @@ def test_nothing_is_confirmed_where_no_seed_is_fresh(
     assert any("sampling.seed is swept itself" in remark for remark in swept.remarks)
     monkeypatch.setattr("evalkit.sweeping.sweep.FRESH", 0)
     same = make("experiment=worse", "model.synth.detune=0.0,150.0", **worse)
-    assert same.confirmed.empty and "seed 0 makes the same clips: nothing could be confirmed on it" in same.remarks
+    said = "seed 0 makes the same clips for 100% of the prompts: nothing could be confirmed on it"
+    assert same.confirmed.empty and said in same.remarks
+
+
+def test_a_winner_that_cannot_be_measured_again_is_said_to_be_lacking(
+    make: Make, worse: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = pipeline.evaluate
+
+    def broken(config: DictConfig, **more: Any) -> Result:
+        if config.sampling.seed == FRESH:
+            raise EvalkitError("out of memory")
+        return true(config, **more)
+
+    monkeypatch.setattr(pipeline, "evaluate", broken)
+    options = [*BASE, f"output_dir={worse['config_dir']}/runs", "experiment=worse", "model.synth.detune=0.0,150.0"]
+    made = sweeping.make(options, Asked(), **worse)
+    said = f"the default could not be measured again on seed {FRESH}: out of memory"
+    assert made.sweep.confirmed.empty and said in made.sweep.remarks and said in made.incomplete
+
+
+def test_clips_that_few_prompts_change_are_no_fresh_ones(make: Make, worse: dict[str, Any]) -> None:
+    found = make("experiment=worse", "model.synth.detune=0.0,150.0", **worse)
+    before, after = (side(found.result(point), None) for point in (1, 2))
+    assert sweeping._same_clips(before, before) == 1.0 and sweeping._same_clips(before, after) == 0.0
+    record = dataclasses.replace(before.record, clips=before.record.clips.assign(note="digital silence"))
+    assert sweeping._same_clips(Side(record, before.row), after) == 0.0
+    assert sweeping._same_clips(Side(record, before.row), Side(record, before.row)) == 1.0
 
 
 def test_a_default_that_is_best_is_not_measured_again(make: Make) -> None:
@@ -181,15 +219,17 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_record_that_it_would_have_had(
 
 
 def test_a_race_measures_fewer_prompts_of_points_that_are_worse(make: Make) -> None:
-    options = ["prompts.first=16", "model.synth.detune=0.0,200.0,400.0"]
+    options = ["prompts.first=16", "model.synth.detune=0.0,200.0,400.0", "slices=[caption_length]"]
     raced = make(*options, race="12,all", confirm=False)
     assert raced.rungs.to_dict("records") == [
         {"prompts": 12, "points": 3, "dropped": 2, "clips": 36},
         {"prompts": 16, "points": 1, "dropped": 0, "clips": 4},
     ]
     assert [*raced.points["status"]] == ["ok", "dropped", "dropped"] and [*raced.points["n"]] == [16, 12, 12]
-    few = raced.result(3)
-    assert [prompt for prompt in few.prompts["id"]] == sorted(nested([*raced.result(1).prompts["id"]])[:12])
+    few, winner = raced.result(3), raced.result(1)
+    assert (few.config["min_references"], winner.config["min_references"]) == (0.0, 0.9)
+    assert (few.config["slices"], winner.config["slices"]) == ([], ["caption_length"])
+    assert [prompt for prompt in few.prompts["id"]] == sorted(nested([*winner.prompts["id"]])[:12])
     assert few.prompts_info.selected == 12 and few.path.name == "003-on-12-prompts"
     whole = make(*options, confirm=False)
     for metric in ("chroma", "silence_share"):
