@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
         return
     result = pipeline.evaluate(config)
     print()
-    print(renderer("terminal")(document(result, reproduction.published)), end="")
+    print(renderer("terminal")(document(result)), end="")
     print(f"result: {result.path}")
     if absent := lacking(result):
         fail("; ".join(absent), INCOMPLETE)

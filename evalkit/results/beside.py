@@ -12,11 +12,11 @@ import pandas as pd
 from evalkit.results.comparable import Reason, reasons, unverified
 from evalkit.results.published import Published
 from evalkit.results.record import Record
-from evalkit.results.reproduced import LEAST_SHARE, UNVERIFIED, Judged, Measured, judge, not_comparable
+from evalkit.results.reproduced import LEAST_SHARE, Judged, Measured, judge, not_comparable
 
 ADDED = (
-    "published", "difference", "comparable", "rounding", "tolerance", "difference_low", "difference_high",
-    "verdict", "verdict_reason", "context", "tuned_from", "source", "url",
+    "published", "difference", "comparable", "rounding", "tolerance", "published_n", "because",
+    "difference_low", "difference_high", "verdict", "verdict_reason", "context", "tuned_from", "source", "url",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
             if judged.verdict == "REPRODUCED" or judged.verdict.startswith("DIFFERS"):
                 unchecked = "; ".join(unverified(record, name, metric))
                 judged = replace(
-                    judged, reason=f"{judged.reason}{UNVERIFIED}{unchecked}" if unchecked else judged.reason
+                    judged, reason=f"{judged.reason}; not verified: {unchecked}" if unchecked else judged.reason
                 )
         value = math.nan if found is None or found.value is None else found.value
         rows.append(
@@ -58,6 +58,8 @@ def compared(record: Record, published: Sequence[Published]) -> pd.DataFrame:
                 "comparable": not math.isnan(score["value"]) and not math.isnan(value) and not why,
                 "rounding": judged.rounding if judged else math.nan,
                 "tolerance": judged.tolerance if judged else math.nan,
+                "published_n": found.n if found and found.n else math.nan,
+                "because": " ".join(found.tolerance.because.split()) if found and found.tolerance else "",
                 "difference_low": judged.low if judged else math.nan,
                 "difference_high": judged.high if judged else math.nan,
                 "verdict": judged.verdict if judged else "",

@@ -15,13 +15,14 @@ SCORES = {
     "protocol": "str", "higher_is_better": "boolean", "random_weights": "bool",
     "published": "float64", "difference": "float64", "comparable": "bool",
     "sets": "int64", "seed_sd": "float64", "spread": "float64", "rounding": "float64", "tolerance": "float64",
+    "published_n": "float64", "because": "str",
     "difference_low": "float64", "difference_high": "float64", "verdict": "str", "verdict_reason": "str",
     "context": "float64", "tuned_from": "str",
     "source": "str", "url": "str", "note": "str",
 }  # fmt: skip
 JUDGED = (  # those of scores that records did not always have
-    "sets", "seed_sd", "spread", "rounding", "tolerance", "difference_low", "difference_high",
-    "verdict", "verdict_reason", "context", "tuned_from",
+    "sets", "seed_sd", "spread", "rounding", "tolerance", "published_n", "because",
+    "difference_low", "difference_high", "verdict", "verdict_reason", "context", "tuned_from",
 )  # fmt: skip
 ABSENT: Mapping[str, str | float] = {
     "str": "",

@@ -207,7 +207,8 @@ class Record:
         scores: one row per row of the table and metric: model, metric, value, low, high, n, protocol,
             higher_is_better, random_weights, published, difference, comparable; sets (of one clip per prompt, over
             which the value is a mean), seed_sd (standard deviation over them) and spread (over prompts, of how each
-            moves the value); rounding and tolerance of the published value, difference_low and difference_high
+            moves the value); rounding and tolerance of the published value, published_n (of how many clips it is;
+            NaN where that is not known), because (why the tolerance is so wide), difference_low and difference_high
             (the interval by which it is judged, rounding included), verdict (empty where the row claims no published
             checkpoint) and verdict_reason; context (the value published for the checkpoint tuned_from, where there is
             none of its own); source, url, note.

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.report.document import Column, Document, Item, Listing, Quantity
 from evalkit.report.numbers import ARROWS, absent, number, places
 from evalkit.results.comparable import unverified
-from evalkit.results.published import Published
 from evalkit.results.record import Record
-from evalkit.results.reproduced import LEVEL, UNVERIFIED
-from evalkit.results.summary import heading, random_weights, records, references, unique_titles, warning
+from evalkit.results.reproduced import LEAST_SEEDS, LEVEL
+from evalkit.results.summary import heading, of_scores, random_weights, records, references, unique_titles, warning
 
+TITLE = "Against what was published"  # over the listing, in the document of a result
 MOST_PLACES = 4  # decimals: more would say nothing beside a tolerance
 
 
-def document(record: Record, published: Sequence[Published] = ()) -> Document[Listing]:
-    """Say of each score of each model what was published, how far it is from it, and whether it is reproduced.
-
-    Args:
-        published: what the models were measured against, for the number of its clips, its caveats and the reason of
-            each tolerance, which the record does not have.
-    """
-    scores = [score for score in records(record.scores) if not record.rows[score["model"]].calibration]
-    sources = {(p.model, p.metric): p for p in published}
-    rows = [(score, sources.get((record.rows[score["model"]].published or "", score["metric"]))) for score in scores]
+def document(record: Record) -> Document[Listing]:
+    """Say of each score of each model what was published, how far it is from it, and whether it is reproduced."""
+    scores = _scores(record)
     return Document(
         title=f"{', '.join(dict.fromkeys(score['model'] for score in scores))} against what was published",
         heading=f"{heading(record)}; {_outcome(scores)}",
         warning=warning(random_weights(record)),
-        table=_verdicts(record, rows),
-        notes=list(_notes(record, rows)),
+        table=_verdicts(record, scores),
+        notes=[*_notes(record, scores), *_bands(record, scores), *record.remarks],
         more=list(_context(record, scores)),
         plain={"scores": records(record.scores)},
     )
+
+
+def listings(record: Record) -> list[Listing]:
+    """The same listing for the document of a result, where every model has a verdict that seeds could decide."""
+    scores = _scores(record)
+    decided = {score["model"] for score in scores if score["sets"] >= LEAST_SEEDS}
+    if not scores or not all(score["verdict"] and score["model"] in decided for score in scores):
+        return []
+    return [dataclasses.replace(_verdicts(record, scores), title=TITLE, notes=list(_bands(record, scores)))]
+
+
+def _scores(record: Record) -> list[dict[str, Any]]:
+    """The scores of models, not of calibration rows."""
+    return [score for score in records(record.scores) if not record.rows[score["model"]].calibration]
 
 
 def _outcome(scores: Sequence[Mapping[str, Any]]) -> str:
@@ -52,8 +59,8 @@ def _outcome(scores: Sequence[Mapping[str, Any]]) -> str:
     return f"{sum(said.values())} published value{several}: {', '.join(counted)}"
 
 
-def _verdicts(record: Record, rows: Iterable[tuple[Mapping[str, Any], Published | None]]) -> Listing:
-    several = len({score["model"] for score, _ in rows}) > 1
+def _verdicts(record: Record, scores: Sequence[Mapping[str, Any]]) -> Listing:
+    several = len({score["model"] for score in scores}) > 1
     return Listing(
         columns=[
             [Quantity("name", "metric", "word"), *([Quantity("model", "model", "word")] if several else [])],
@@ -75,14 +82,14 @@ def _verdicts(record: Record, rows: Iterable[tuple[Mapping[str, Any], Published 
                 Quantity("tolerance", "tolerance", "number", "that a difference may have in either direction"),
             ],
         ],
-        rows=[Item(_cell(record, score, source), _plain(score, source)) for score, source in rows],
+        rows=[Item(_cell(record, score), _plain(score)) for score in scores],
     )
 
 
-def _cell(record: Record, score: Mapping[str, Any], source: Published | None) -> dict[str, Any]:
+def _cell(record: Record, score: Mapping[str, Any]) -> dict[str, Any]:
     width = score["difference_high"] - score["difference_low"]
     return {
-        **{key: value for key, value in _plain(score, source).items() if key != "comparable"},  # the verdict says it
+        **{key: value for key, value in _plain(score).items() if key != "comparable"},  # the verdict says it
         "name": _title(record, score["metric"]),
         "low": score["difference_low"],
         "high": score["difference_high"],
@@ -95,46 +102,38 @@ def _title(record: Record, metric: str) -> Column:
     return Column(metric, unique_titles(record.metrics)[metric], arrow)
 
 
-def _plain(score: Mapping[str, Any], source: Published | None) -> dict[str, Any]:
+def _plain(score: Mapping[str, Any]) -> dict[str, Any]:
     """The score with the share of the published number of clips that it is of; its own interval is over prompts."""
-    coverage = score["n"] / source.n if source and source.n else math.nan
+    coverage = score["n"] / score["published_n"]
     return {key: value for key, value in score.items() if key not in ("low", "high")} | {"coverage": coverage}
 
 
-def _notes(record: Record, rows: Sequence[tuple[Mapping[str, Any], Published | None]]) -> Iterator[str]:
+def _notes(record: Record, scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what a reader of the verdicts must know, each thing once."""
-    titles = unique_titles(record.metrics)
-    judged = [(score, score["verdict_reason"].partition(UNVERIFIED)[0]) for score, _ in rows if score["verdict"]]
-    yield from _of_metrics((titles[s["metric"]], f"{s['verdict']}: {why}") for s, why in judged if why)
+    yield from of_scores(record)
     yield references(record)
-    beside = [s for s, _ in judged if not absent(s["published"])]
+    beside = [score for score in scores if not absent(score["published"])]
     unchecked = dict.fromkeys(x for s in beside for x in unverified(record, s["model"], s["metric"]))
     if unchecked:
         yield f"all of this as far as is known: not verified, because too little was published: {'; '.join(unchecked)}"
-    sources = dict.fromkeys((s["source"], s["url"]) for s, _ in rows if s["source"])
+    sources = dict.fromkeys((s["source"], s["url"]) for s in scores if s["source"])
     yield from (f"published: {title}, {url}" for title, url in sources)
-    banded = [(s, p) for s, p in rows if p and p.tolerance and not absent(s["tolerance"])]
-    for score, source in banded:
-        assert source.tolerance is not None
-        band = number(score["tolerance"], places(score["tolerance"]))
-        why = " ".join(source.tolerance.because.split())
-        yield f"{titles[score['metric']]}: tolerance ±{band}, rounding ±{score['rounding']:g}: {why}"
-    caveats = [(s, caveat) for s, p in rows if p for caveat in p.caveats if caveat not in s["verdict_reason"]]
-    yield from _of_metrics((titles[s["metric"]], caveat) for s, caveat in caveats)
-    if any(not absent(score["difference_low"]) for score, _ in rows):
+
+
+def _bands(record: Record, scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what the tolerances are and why, and what the intervals are."""
+    titles = unique_titles(record.metrics)
+    banded = [score for score in scores if not absent(score["tolerance"])]
+    yield from dict.fromkeys(
+        f"{titles[s['metric']]}: tolerance ±{number(s['tolerance'], places(s['tolerance']))}, "
+        f"rounding ±{s['rounding']:g}{': ' if s['because'] else ''}{s['because']}"
+        for s in banded
+    )
+    if any(not absent(score["difference_low"]) for score in scores):
         yield (
             f"intervals: {LEVEL:.3g} confidence, of the noise of sampling seeds in either value given the prompts, of "
             "prompts that either is not of, and of rounding"
         )
-    yield from record.remarks
-
-
-def _of_metrics(said: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Each sentence once, with the metrics that it is about."""
-    about: dict[str, list[str]] = {}
-    for title, line in said:
-        about.setdefault(line, []).append(title)
-    yield from (f"{', '.join(titles)}: {line}" for line, titles in about.items())
 
 
 def _context(record: Record, scores: Iterable[Mapping[str, Any]]) -> Iterator[Listing]:

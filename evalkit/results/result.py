@@ -12,7 +12,7 @@ import pandas as pd
 
 from evalkit import report
 from evalkit.report.document import Document, Table
-from evalkit.results import files, recompute, summary
+from evalkit.results import files, recompute, reproduction_text, summary
 from evalkit.results.record import Record
 from evalkit.results.scored import Scored
 
@@ -47,7 +47,8 @@ class Result(Record):
 
     def document(self) -> Document[Table]:
         """Everything that the table of this result says, for the renderers of `evalkit.report`."""
-        return summary.document(self)
+        said = summary.document(self)
+        return dataclasses.replace(said, more=[*reproduction_text.listings(self), *said.more])
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:

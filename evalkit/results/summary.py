@@ -136,25 +136,13 @@ def heading(*results: Record) -> str:
 def notes(record: Record) -> list[str]:
     """Say what a reader of the table must know, each thing once."""
     scores = record.scores
-    titles = unique_titles(record.metrics)
     lines = [references(record)]
     joined = scores[scores["published"].notna()]
     sources = dict.fromkeys(zip(joined["source"], joined["url"], strict=True))
     lines += [f"published: {title}, {url}" for title, url in sources]
     lines += _origins(record)
     lines += [f"{name}: clips {clips}" for name, clips in clip_counts(record).items() if clips.ok < clips.total]
-    said: dict[str, list[tuple[str, str]]] = {}
-    for score in records(scores):
-        for line in score["note"].splitlines():
-            said.setdefault(line, []).append((score["model"], score["metric"]))
-    for line, about in said.items():
-        models = list(dict.fromkeys(model for model, _ in about))
-        metrics = list(dict.fromkeys(titles[metric] for _, metric in about))
-        named = [", ".join(models)] if len(models) < len(record.rows) else []
-        named += [", ".join(metrics)] if len(metrics) < len(record.metrics) else []
-        if named and line.casefold().startswith(f"{named[-1]}: ".casefold()):  # it names its metric itself
-            line = line[len(named[-1]) + 2 :]
-        lines.append(": ".join([*named, line]))
+    lines += of_scores(record)
     others = [one for info in record.metrics.values() for one in info.weights or () if one.published is False]
     lines += dict.fromkeys(
         f"not the published file: {one.name} ({one.source}, {one.digest[:12]})" for one in others if one.digest
@@ -165,6 +153,22 @@ def notes(record: Record) -> list[str]:
         said_once = "; ".join(dict.fromkeys(unchecked))
         lines.append(f"not verified, because too little was published to tell: {said_once}")
     return [*lines, *filter(None, [intervals(record)]), *record.remarks]
+
+
+def of_scores(record: Record) -> Iterator[str]:
+    """What is said of scores, each thing once, with the models and metrics that it is about where these are not all."""
+    titles, said = unique_titles(record.metrics), dict[str, list[tuple[str, str]]]()
+    for score in records(record.scores):
+        for line in score["note"].splitlines():
+            said.setdefault(line, []).append((score["model"], score["metric"]))
+    for line, about in said.items():
+        models = list(dict.fromkeys(model for model, _ in about))
+        metrics = list(dict.fromkeys(titles[metric] for _, metric in about))
+        named = [", ".join(models)] if len(models) < len(record.rows) else []
+        named += [", ".join(metrics)] if len(metrics) < len(record.metrics) else []
+        if named and line.casefold().startswith(f"{named[-1]}: ".casefold()):  # it names its metric itself
+            line = line[len(named[-1]) + 2 :]
+        yield ": ".join([*named, line])
 
 
 def intervals(record: Record) -> str:

@@ -65,6 +65,7 @@ def score(model: str, name: str, value: float, published: float = math.nan, **ch
         "protocol": "musicgen", "higher_is_better": None, "random_weights": False,
         "published": published, "difference": value - published, "comparable": not math.isnan(published),
         "sets": 1, "seed_sd": math.nan, "spread": math.nan, "rounding": math.nan, "tolerance": math.nan,
+        "published_n": math.nan, "because": "",
         "difference_low": math.nan, "difference_high": math.nan, "verdict": "", "verdict_reason": "",
         "context": math.nan, "tuned_from": "", "note": "", **beside, **changes,
     }  # fmt: skip

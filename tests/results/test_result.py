@@ -420,8 +420,9 @@ def test_the_stored_result_of_schema_1_is_read() -> None:
 def test_what_older_records_do_not_know_of_verdicts_is_read_as_not_known() -> None:
     scores = evalkit.load(STORED).scores
     assert list(scores.columns) == list(SCORES) and (scores["sets"] == 1).all()
-    assert scores[["seed_sd", "spread", "rounding", "tolerance", "difference_low", "context"]].isna().all(axis=None)
-    assert (scores[["verdict", "verdict_reason", "tuned_from"]] == "").all(axis=None)
+    absent = ["seed_sd", "spread", "rounding", "tolerance", "published_n", "difference_low", "context"]
+    assert scores[absent].isna().all(axis=None)
+    assert (scores[["because", "verdict", "verdict_reason", "tuned_from"]] == "").all(axis=None)
 
 
 def test_the_intervals_of_schema_1_are_said_to_be_of_another_kind(tmp_path: Path) -> None:
