@@ -345,7 +345,11 @@ def _plain_value(value: Any) -> Any:
 
 def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cells) -> list[str]:
     """Say what a reader of the table must know, each thing once."""
-    lines = [f"point {row['point']}: {WHY[row['status']]}{row['reason']}" for row in points if row["reason"]]
+    why: dict[str, list[int]] = {}
+    for row in points:
+        if row["reason"]:
+            why.setdefault(WHY[row["status"]] + row["reason"], []).append(row["point"])
+    lines = [f"{_numbered(numbers)}: {reason}" for reason, numbers in why.items()]
     said: dict[str, dict[str, list[int]]] = {}
     reasons = {row["point"]: row["reason"] for row in points}
     judged = [one.metric for one in sweep.objectives]
@@ -355,8 +359,7 @@ def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cell
                 said.setdefault(line, {}).setdefault(score["title"], []).append(point)
     for line, titles in said.items():
         for title, numbers in titles.items():
-            which = ", ".join(map(str, numbers[:NAMED])) + (", …" if len(numbers) > NAMED else "")
-            lines.append(f"{title}, point{'' if len(numbers) == 1 else 's'} {which}: {line}")
+            lines.append(f"{title}, {_numbered(numbers)}: {line}")
     if not any(row[name] > 0 for row in points for name in GUARDS):
         guarded = [row for row in points if not any(absent(row[name]) for name in GUARDS)]
         lines += ["no clip is silent or clipped at any point"] if guarded else []
@@ -365,6 +368,11 @@ def _notes(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cell
         names = ", ".join(one.title for one in sweep.objectives)
         lines.append(f"Pareto front: of {names}; {sweep.draws:,} draws that all points share")
     return [*lines, *sweep.remarks]
+
+
+def _numbered(numbers: Sequence[int]) -> str:
+    which = ", ".join(map(str, numbers[:NAMED])) + (", …" if len(numbers) > NAMED else "")
+    return f"point{'' if len(numbers) == 1 else 's'} {which}"
 
 
 def _intervals(sweep: SweepRecord) -> str:
