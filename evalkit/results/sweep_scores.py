@@ -50,7 +50,7 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class AtPoints:
     """A metric at the points that can be compared in it.
 
     Attributes:
@@ -82,7 +82,7 @@ class Compared:
             `evalkit.results.sweep_record.SCORES`.
     """
 
-    measured: Measured
+    measured: AtPoints
     best: int | None
     rows: Mapping[int, Mapping[str, Any]]
 
@@ -100,7 +100,7 @@ NOTHING: Mapping[str, Any] = {
 
 def measured(
     sides: Mapping[int, Side], metric: str, ids: Sequence[str], groups: int = GROUPS, allow: Sequence[str] = ()
-) -> Measured:
+) -> AtPoints:
     """Measure a metric at those points that have it and compute it as the first of them does.
 
     Args:
@@ -109,7 +109,7 @@ def measured(
     """
     having = {number: side for number, side in sides.items() if metric in side.record.metrics}
     if not having or not ids:
-        return Measured([], None, {})
+        return AtPoints([], None, {})
     first = next(iter(having.values()))
     why = {number: pairing.incomparable([first, side], metric) for number, side in having.items() if side is not first}
     notes = {number: "; ".join(said) for number, said in why.items() if said}
@@ -118,9 +118,9 @@ def measured(
     try:
         joint = jointly(list(alike.values()), metric, ids, groups, allow)
     except EvalkitError as error:
-        return Measured([], None, {**notes, **dict.fromkeys(numbers, str(error))})
+        return AtPoints([], None, {**notes, **dict.fromkeys(numbers, str(error))})
     notes |= {numbers[place]: said for place, said in joint.failures.items()}
-    return Measured([numbers[place] for place in joint.places], joint, notes)
+    return AtPoints([numbers[place] for place in joint.places], joint, notes)
 
 
 def compare(
@@ -146,7 +146,7 @@ def compare(
         some = measured({**others, **{n: field.dropped[n][0] for n in numbers}}, metric, ids, groups, allow)
         own = _rows(some, field.default, top, draws.level)
         rows |= {n: own[n] for n in numbers if n in own}
-        found = Measured(found.numbers, found.joint, {**found.notes, **{n: some.notes.get(n, "") for n in numbers}})
+        found = AtPoints(found.numbers, found.joint, {**found.notes, **{n: some.notes.get(n, "") for n in numbers}})
     return Compared(found, top, rows)
 
 
@@ -158,7 +158,7 @@ def _alike(dropped: Mapping[int, tuple[Side, Sequence[str]]]) -> dict[tuple[int,
     return {tuple(of): ids for ids, of in numbers.items()}
 
 
-def _rows(found: Measured, default: int | None, top: int | None, level: float) -> dict[int, dict[str, Any]]:
+def _rows(found: AtPoints, default: int | None, top: int | None, level: float) -> dict[int, dict[str, Any]]:
     """The differences of points from the default and the best."""
     joint = found.joint
     if joint is None:
@@ -192,7 +192,7 @@ def _among_best(joint: Joint, lower_is_better: bool, draws: Draws) -> list[tuple
     return [(pd.NA if math.isnan(p) else bool(is_one), float(p)) for is_one, p in zip(chosen, p, strict=True)]
 
 
-def front(found: Sequence[tuple[Measured, bool]], draws: Draws) -> dict[int, float]:
+def front(found: Sequence[tuple[AtPoints, bool]], draws: Draws) -> dict[int, float]:
     """The probability of each point of being on the Pareto front of some metrics, by its number.
 
     Args:

@@ -23,7 +23,7 @@ from evalkit.store.runs import RunFolder
 from evalkit.sweeping import points as each
 from evalkit.sweeping.checking import alike, configured, default_of, ends, name_of, objectives_of
 from evalkit.sweeping.finishing import Made, finish
-from evalkit.sweeping.points import FOLDER, Measured
+from evalkit.sweeping.points import FOLDER, Outcome
 from evalkit.sweeping.space import Space, read
 
 NOT_RUN = "it ended without a result: the log of what ran it says why"
@@ -73,7 +73,7 @@ def begin(overrides: Sequence[str], config_dir: str | None) -> Begun:
     begun = Begun(RunFolder(plan.output_dir, name), name, space, plan, default, why)
     begun.points.mkdir()
     for number, (point, config) in enumerate(zip(tried, configs, strict=True), 1) if known else ():
-        each.write(begun.points, number, Measured(point, [str(row) for row in config.model], None, NOT_RUN))
+        each.write(begun.points, number, Outcome(point, [str(row) for row in config.model], None, NOT_RUN))
     return begun
 
 
@@ -136,7 +136,7 @@ def _default(begun: Begun, points: Sequence[Point]) -> tuple[int | None, str]:
     return None, f"{begun.space.said(begun.default)} was not measured; 'evalkit sweep' always measures it"
 
 
-def _differing(found: Sequence[Measured]) -> list[str]:
+def _differing(found: Sequence[Outcome]) -> list[str]:
     """The options that are not the same at all points."""
     every = dict.fromkeys(key for one in found for key in one.options)
     return [key for key in every if any(one.options.get(key) != found[0].options.get(key) for one in found)]

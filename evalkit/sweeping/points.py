@@ -29,7 +29,7 @@ LONGEST = 60  # characters of a folder's name that say which point it is
 
 
 @dataclass(frozen=True)
-class Measured:
+class Outcome:
     """What came of a point.
 
     Attributes:
@@ -50,7 +50,7 @@ class Measured:
         return [Side(self.result, row) if self.result is not None else None for row in self.rows]
 
 
-def measure(config: DictConfig, folder: Path, number: int, options: Mapping[str, Any], name: str = "") -> Measured:
+def measure(config: DictConfig, folder: Path, number: int, options: Mapping[str, Any], name: str = "") -> Outcome:
     """Run a configuration as a point of a sweep, and write what came of it.
 
     Args:
@@ -64,7 +64,7 @@ def measure(config: DictConfig, folder: Path, number: int, options: Mapping[str,
     return found
 
 
-def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Measured:
+def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Outcome:
     """Run a configuration; whatever it raises is what came of it. Only an interrupt ends the sweep.
 
     Args:
@@ -72,14 +72,14 @@ def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Measured
     """
     rows = [str(row) for row in config.model]
     try:
-        return Measured(options, rows, pipeline.evaluate(config, place=place))
+        return Outcome(options, rows, pipeline.evaluate(config, place=place))
     except EvalkitError as error:
-        return Measured(options, rows, None, str(error))
+        return Outcome(options, rows, None, str(error))
     except Exception as error:  # a bug in one point, as in a model of the user's own, is no reason to lose the others
-        return Measured(options, rows, None, failure("the run", error))
+        return Outcome(options, rows, None, failure("the run", error))
 
 
-def tell(found: Measured, what: str, objectives: Sequence[Objective]) -> None:
+def tell(found: Outcome, what: str, objectives: Sequence[Objective]) -> None:
     """Print on stderr what came of a point, in one line."""
     said = f"{what}: failed: {found.error}" if found.result is None else f"{what}: {_values(found.result, objectives)}"
     print(literal(said), file=sys.stderr, flush=True)
@@ -94,7 +94,7 @@ def _values(result: Result, objectives: Sequence[Objective]) -> str:
     return ", ".join(parts) or "measured"
 
 
-def write(folder: Path, number: int, found: Measured) -> None:
+def write(folder: Path, number: int, found: Outcome) -> None:
     """Write what came of a point into the file beside its folder. Raises EvalkitError where it cannot be written."""
     place = found.result.path.name if found.result is not None else ""
     content = {"options": dict(found.options), "rows": list(found.rows), "folder": place, "error": found.error}
@@ -106,13 +106,13 @@ def file_of(folder: Path, number: int) -> Path:
     return folder / f"{number:03d}.json"
 
 
-def gather(folder: Path) -> list[Measured]:
+def gather(folder: Path) -> list[Outcome]:
     """Read what came of all points, in the order of their numbers."""
     found = []
     for path in sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem)):
         content = json.loads(path.read_text("utf-8"))
         result = Result.load(folder / content["folder"]) if content["folder"] else None
-        found.append(Measured(content["options"], content["rows"], result, content["error"]))
+        found.append(Outcome(content["options"], content["rows"], result, content["error"]))
     return found
 
 

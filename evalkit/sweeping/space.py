@@ -23,7 +23,7 @@ Kind = Literal["choices", "integers", "floats"]
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Swept:
     """An option with several values.
 
     Attributes:
@@ -62,7 +62,7 @@ class Space:
         fixed: the other ones, which all points share.
     """
 
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[Swept, ...]
     fixed: tuple[str, ...]
 
     def combinations(self) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def _text(override: Override) -> str:
     return "" if override.is_sweep_override() else str(override.input_line)
 
 
-def _parameter(override: Override) -> Parameter:
+def _parameter(override: Override) -> Swept:
     option, text = override.get_key_element(), override.get_value_string()
     key = _key(override)
     value = override.value()
@@ -145,12 +145,12 @@ def _parameter(override: Override) -> Parameter:
     if twice := [found for found in shown if shown.count(found) > 1]:
         raise EvalkitError(f"{key}={text} holds {twice[0]} twice: give each value once")
     if not isinstance(value, RangeSweep):
-        return Parameter(key, option, text, "choices", values)
+        return Swept(key, option, text, "choices", values)
     kind: Kind = "integers" if all(type(found) is int for found in values) else "floats"
-    return Parameter(key, option, text, kind, values, min(values), max(values), abs(value.step))
+    return Swept(key, option, text, kind, values, min(values), max(values), abs(value.step))
 
 
-def _interval(key: str, option: str, text: str, interval: IntervalSweep) -> Parameter:
+def _interval(key: str, option: str, text: str, interval: IntervalSweep) -> Swept:
     low, high = interval.start, interval.end
     log = "log" in interval.tags
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -159,7 +159,7 @@ def _interval(key: str, option: str, text: str, interval: IntervalSweep) -> Para
         raise EvalkitError(f"{key}={text}: what is searched by orders of magnitude must be more than 0")
     whole = type(low) is int and type(high) is int
     kind: Kind = "integers" if whole else "floats"
-    return Parameter(key, option, text, kind, low=low, high=high, step=1 if whole else None, log=log)
+    return Swept(key, option, text, kind, low=low, high=high, step=1 if whole else None, log=log)
 
 
 def _converted(value: Any) -> Any:

@@ -91,7 +91,7 @@ class Work:
         (side,) = found.sides
         return Point(options, side, "ok" if side else "failed", found.error)
 
-    def tell(self, found: each.Measured, what: str) -> None:
+    def tell(self, found: each.Outcome, what: str) -> None:
         """Print what came of a point, unless that is not wanted."""
         if not self.checked.plan.config["engine"]["quiet"]:
             each.tell(found, f"{what} ({self.checked.space.said(found.options)})", self.checked.objectives)

@@ -19,7 +19,7 @@ from evalkit.results.options import UNSEEN, leaves
 from evalkit.results.sweep_record import Objective
 from evalkit.store.digests import digest
 from evalkit.sweeping import study as files
-from evalkit.sweeping.space import Parameter, Space
+from evalkit.sweeping.space import Space, Swept
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -272,7 +272,7 @@ class _Axis:
         usual: its value at the default.
     """
 
-    def __init__(self, parameter: Parameter, usual: Any):
+    def __init__(self, parameter: Swept, usual: Any):
         from optuna import distributions
 
         self.key, self._parameter, self._values = parameter.key, parameter, parameter.values

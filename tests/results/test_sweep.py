@@ -162,7 +162,9 @@ def test_the_terminal_has_every_point_in_80_columns(
     assert "- point 3: failed: ValueError: guidance of 100.5 is too much" in text
     for title in ("FAD ↓", "KLD ↓", "CLAP score ↑", "The best point again", "Race"):
         assert f"\n{title}\n" in text
-    assert "Better than the default on these prompts, confirmed on a fresh seed (12): FAD -" in " ".join(" ".join(lines).split())
+    assert "Better than the default on these prompts, confirmed on a fresh seed (12): FAD -" in " ".join(
+        " ".join(lines).split()
+    )
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 160])

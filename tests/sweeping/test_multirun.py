@@ -11,7 +11,7 @@ import pytest
 from evalkit import load
 from evalkit.errors import EvalkitError
 from evalkit.sweeping import multirun
-from evalkit.sweeping.points import Measured, gather, write
+from evalkit.sweeping.points import Outcome, gather, write
 
 from ..conftest import Run
 
@@ -50,7 +50,7 @@ def test_a_job_that_ends_without_a_word_is_a_failed_point(tmp_path: Path, monkey
 def test_what_came_of_a_point_is_read_as_it_was_written(tmp_path: Path) -> None:
     options: dict[str, Any] = {"a.b": [1, "x"], "model": None}
     for number in (1001, 2, 10):
-        write(tmp_path, number, Measured({**options, "n": number}, ["m"], None, "it broke"))
+        write(tmp_path, number, Outcome({**options, "n": number}, ["m"], None, "it broke"))
     assert [one.options["n"] for one in gather(tmp_path)] == [2, 10, 1001]
     assert json.loads((tmp_path / "002.json").read_text()) == {
         "options": {**options, "n": 2}, "rows": ["m"], "folder": "", "error": "it broke",

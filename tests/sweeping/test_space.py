@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.settings import conf_dir
-from evalkit.sweeping.space import MOST, Parameter, read
+from evalkit.sweeping.space import MOST, Swept, read
 
 BASE = ["model=synth", "prompts=demo"]
 
@@ -31,7 +31,7 @@ BASE = ["model=synth", "prompts=demo"]
 )
 def test_a_parameter_carries_what_it_may_be(option: str, expected: dict[str, Any]) -> None:
     key, _, text = f"sampling.{option}".partition("=")
-    assert read([*BASE, f"{key}={text}"]).parameters == (Parameter(key, key, text, **expected),)
+    assert read([*BASE, f"{key}={text}"]).parameters == (Swept(key, key, text, **expected),)
 
 
 def test_every_combination_is_a_point_and_the_last_parameter_changes_fastest() -> None:

@@ -20,7 +20,7 @@ import pytest
 from evalkit.errors import EvalkitError
 from evalkit.results.sweep_record import Objective
 from evalkit.sweeping import study as files
-from evalkit.sweeping.space import Parameter, Space
+from evalkit.sweeping.space import Space, Swept
 from evalkit.sweeping.tpe import Tpe
 
 from ..conftest import ROOT
@@ -28,13 +28,11 @@ from ..conftest import ROOT
 optuna = pytest.importorskip("optuna")
 
 FAD, CLAP = Objective("fad", "FAD", False), Objective("clap_score", "CLAP score", True)
-GUIDANCE = Parameter("g", "g", "interval(1,8)", "floats", low=1.0, high=8.0)
-TOP_K = Parameter("k", "k", "interval(10,1000)", "integers", low=10, high=1000, step=1, log=True)
-NAMES = Parameter("m", "m", "a,b,c", "choices", ("a", "b", "c"))
+GUIDANCE = Swept("g", "g", "interval(1,8)", "floats", low=1.0, high=8.0)
+TOP_K = Swept("k", "k", "interval(10,1000)", "integers", low=10, high=1000, step=1, log=True)
+NAMES = Swept("m", "m", "a,b,c", "choices", ("a", "b", "c"))
 WIDE = Space((GUIDANCE, TOP_K, NAMES), ())
-SMALL = Space(
-    (Parameter("x", "x", "1,2,3", "choices", (1, 2, 3)), Parameter("y", "y", "a,b", "choices", ("a", "b"))), ()
-)
+SMALL = Space((Swept("x", "x", "1,2,3", "choices", (1, 2, 3)), Swept("y", "y", "a,b", "choices", ("a", "b"))), ())
 DEFAULT = {"g": 3.0, "k": 250, "m": "b"}
 
 
@@ -140,7 +138,7 @@ def test_the_search_comes_nearer_to_the_best(path: Path) -> None:
 
 
 def test_numbers_of_an_interval_have_four_digits_and_the_default_all_of_its_own(path: Path) -> None:
-    space = Space((Parameter("t", "t", "…", "floats", low=1.00001, high=1.00004), GUIDANCE), ())
+    space = Space((Swept("t", "t", "…", "floats", low=1.00001, high=1.00004), GUIDANCE), ())
     found = points(search(path, 6, space, [FAD], default={"t": 1.0000123, "g": 2.718281828}), lambda options: [1.0])
     assert found[0] == {"t": 1.0000123, "g": 2.718281828}
     assert all(1.00001 <= options["t"] <= 1.00004 for options in found)
@@ -150,8 +148,8 @@ def test_numbers_of_an_interval_have_four_digits_and_the_default_all_of_its_own(
 
 def test_numbers_of_a_range_are_its_own(path: Path) -> None:
     tenths = (0.1, 0.2, 0.3, 0.4, 0.5)
-    space = Space((Parameter("t", "t", "range(0.1,0.6,0.1)", "floats", tenths, 0.1, 0.5, 0.1),
-                   Parameter("n", "n", "range(10,40,10)", "integers", (10, 20, 30), 10, 30, 10)), ())  # fmt: skip
+    space = Space((Swept("t", "t", "range(0.1,0.6,0.1)", "floats", tenths, 0.1, 0.5, 0.1),
+                   Swept("n", "n", "range(10,40,10)", "integers", (10, 20, 30), 10, 30, 10)), ())  # fmt: skip
     found = points(search(path, 15, space, [FAD], default={"t": 0.3, "n": 20}), lambda o: [o["t"] * o["n"]])
     assert found[0] == {"t": 0.3, "n": 20}
     assert len({tuple(options.items()) for options in found}) == 15
@@ -161,7 +159,7 @@ def test_numbers_of_a_range_are_its_own(path: Path) -> None:
 
 def test_values_that_are_alike_to_python_are_kept_apart(path: Path) -> None:
     values = (1, True, 0, False, None, "1", [1, 2], {"a": 1})
-    space = Space((Parameter("v", "v", "…", "choices", values),), ())
+    space = Space((Swept("v", "v", "…", "choices", values),), ())
     found = points(search(path, 20, space, [FAD]), lambda options: [1.0])
     assert sorted(map(repr, (options["v"] for options in found))) == sorted(map(repr, values))
     assert points(search(path, 20, space, [FAD]), lambda options: [1.0]) == found
@@ -180,7 +178,7 @@ def test_no_point_is_given_twice_and_the_search_ends_where_there_are_no_more(pat
 
 
 def test_a_point_that_the_sampler_insists_on_is_told_and_another_one_is_drawn(path: Path) -> None:
-    space = Space((Parameter("x", "x", "…", "choices", tuple(range(24))),), ())
+    space = Space((Swept("x", "x", "…", "choices", tuple(range(24))),), ())
     found = search(path, 24, space, [FAD])
     asked = points(found, lambda options: [abs(options["x"] - 12.0)])
     assert sorted(options["x"] for options in asked) == list(range(24))
@@ -309,7 +307,7 @@ def test_a_search_of_this_process_holds_its_study_too(path: Path) -> None:
     ("changes", "said"),
     [
         (
-            {"space": Space((GUIDANCE, TOP_K, Parameter("m", "m", "a,b", "choices", ("a", "b"))), ())},
+            {"space": Space((GUIDANCE, TOP_K, Swept("m", "m", "a,b", "choices", ("a", "b"))), ())},
             "another space (m was a,b,c, and is a,b)",
         ),
         (
@@ -345,7 +343,7 @@ def test_a_study_of_something_else_is_refused_by_what_differs(path: Path, change
 
 def test_the_way_in_which_values_are_written_makes_no_other_space(path: Path) -> None:
     points(search(path, 2))
-    wide = Space((Parameter("g", "g", "interval(1.0, 8.0)", "floats", low=1.0, high=8.0), TOP_K, NAMES), ("x=1",))
+    wide = Space((Swept("g", "g", "interval(1.0, 8.0)", "floats", low=1.0, high=8.0), TOP_K, NAMES), ("x=1",))
     assert len(points(search(path, 2, wide))) == 2
 
 
