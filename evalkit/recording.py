@@ -120,11 +120,16 @@ def metric_infos(plan: Plan) -> dict[str, MetricInfo]:
 
 
 def weights_info(asset: Asset, cache: Cache) -> WeightsInfo:
-    """Describe a file that weights were read from, with whether it is the published one, as far as that is known."""
+    """Describe a file that weights were read from, with whether it is the published one, as far as that is known.
+
+    Of one that is not on this machine nothing is known but where it would come from.
+    """
     if asset.random:
         return WeightsInfo(asset.name, asset.source, None, "", "", False)
-    found = asset.identity(cache)
     repo = None if asset.path or asset.url else asset.repo
+    if asset.find(cache) is None:
+        return WeightsInfo(asset.name, asset.source, repo, "", "", None)
+    found = asset.identity(cache)
     revision = asset.revision if repo and re.fullmatch(r"[0-9a-f]{40}", asset.revision or "") else None
     expected = asset.sha256 or revision or ""
     published = False if not asset.published(cache) else True if expected else None
@@ -146,8 +151,8 @@ def row_infos(plan: Plan, prompts: PromptSet, paired: Mapping[str, bool]) -> dic
             random=model.random,
             paired=paired[name],
             definition=identity(model, plan.cache) if isinstance(model, Generator) else repr(model),
-            checkpoint=_checkpoint(model, plan.cache) if isinstance(model, Generator) else None,
-            given=_given(model, prompts, plan.cache) if isinstance(model, Generator) else {},
+            checkpoint=checkpoint_info(model, plan.cache) if isinstance(model, Generator) else None,
+            given=given_of(model, prompts, plan.cache) if isinstance(model, Generator) else {},
             sets=prompts.form == "sets",
         )
         for name, model in plan.models.items()
@@ -167,7 +172,7 @@ def row_infos(plan: Plan, prompts: PromptSet, paired: Mapping[str, bool]) -> dic
     return {**models, **others}
 
 
-def _checkpoint(model: Model, cache: Cache) -> WeightsInfo | None:
+def checkpoint_info(model: Model, cache: Cache) -> WeightsInfo | None:
     """Describe what a model's weights were read from; a commit that the user pinned is not known to be published."""
     if model.checkpoint is None:
         return None
@@ -179,7 +184,7 @@ def _checkpoint(model: Model, cache: Cache) -> WeightsInfo | None:
     )
 
 
-def _given(model: Model, prompts: PromptSet, cache: Cache) -> dict[str, int]:
+def given_of(model: Model, prompts: PromptSet, cache: Cache) -> dict[str, int]:
     """How many prompts have what a model hears beside the caption, by what that is."""
     conditions = model.conditions(cache)
     counts = {kind: sum(getattr(p, kind) is not None for p in prompts.prompts) for kind in GIVEN if kind in conditions}
@@ -194,10 +199,15 @@ def references_info(plan: Plan, references: Sequence[Clip]) -> ReferencesInfo | 
     return ReferencesInfo(
         usable=count([clip.status for clip in references]),
         sha256=digest(sorted([clip.id, clip.sha256] for clip in references if clip.ok)),
-        rendered_by=type(plan.references).__name__ if isinstance(plan.references, Generator) else "",
+        rendered_by=rendered_by(plan),
         cut=len(cut),
         cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
     )
+
+
+def rendered_by(plan: Plan) -> str:
+    """Name the model that renders the references; empty where they are recordings."""
+    return type(plan.references).__name__ if isinstance(plan.references, Generator) else ""
 
 
 def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[str]:

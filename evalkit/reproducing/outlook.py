@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evalkit.assets import Asset
+from evalkit.assets import Asset, assets_of
 from evalkit.errors import EvalkitError
-from evalkit.models import Generator
+from evalkit.models import Existing, Generator, Model
 from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan, missing_files, require_clips, require_files
+from evalkit.recording import checkpoint_info, given_of, rendered_by, weights_info
 from evalkit.report.numbers import count, published_number
 from evalkit.reproducing.composing import Reproduction
-from evalkit.results.comparable import own_settings, prompt_digests
-from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE, NOBODY_CHECKS
+from evalkit.results.comparable import Reason, Setup, expected, own_settings
+from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE, NO_TOLERANCE, NOBODY_CHECKS
 from evalkit.scoring.embedding import require_references
 from evalkit.slices import groups
 from evalkit.store.identity import identity
@@ -40,6 +42,11 @@ class Outlook:
     missing: Sequence[tuple[Asset, str]]
     prompts: PromptSet | None
     references: Sequence[Clip]
+
+    @property
+    def _model(self) -> Model | Existing:
+        (model,) = self.plan.models.values()
+        return model
 
     def require(self) -> None:
         """Check the files that are there.
@@ -81,7 +88,7 @@ class Outlook:
             yield "verdict", f"NOT COMPARABLE: {'; '.join(reasons)}"
         elif self.reproduction.seeds < LEAST_SEEDS:
             yield "verdict", f"UNDECIDED at best: {LEAST_SEEDS} seeds or more are needed"
-        elif not self.reproduction.generated:
+        elif not (isinstance(self._model, Generator) and self._model.checkpoint):
             yield "verdict", f"REPRODUCED is out of reach: {NOBODY_CHECKS}"
 
     def _prompts(self) -> str:
@@ -115,7 +122,8 @@ class Outlook:
         if not usable:
             reason = next((clip.reason for clip in self.references if clip.reason), "")
             return f"{said}: {reason}" if reason else said
-        if n is None or usable >= n or self._other_prompts():
+        others = any(reason.condition == "prompts" for found in self._reasons.values() for reason in found)
+        if n is None or usable >= n or others:
             return said
         if usable < LEAST_SHARE * n:
             return f"{said}: NOT COMPARABLE with fewer than {LEAST_SHARE:.0%} of the {count(n)} published"
@@ -123,66 +131,49 @@ class Outlook:
 
     def obstacles(self) -> Iterator[str]:
         """Why nothing that is measured can be compared, as far as that is known before it is measured."""
-        plan, first = self.plan, self.reproduction.source
-        (model,) = plan.models.values()
-        random = dict.fromkeys(one for metric in plan.metrics for one in plan.random_networks(metric))
-        if names := [*random, *([self.reproduction.name] if model.random else [])]:
-            yield f"random weights: {', '.join(names)}"
-        if all(p.value is None for p in self.reproduction.published):
-            yield "no value was published for this checkpoint"
-        elif all(p.tolerance is None for p in self.reproduction.published if p.value is not None):
-            yield f"no tolerance is known by which {first.source} could be judged"
-        yield from self._other_protocols()
-        if plan.paired and isinstance(plan.references, Generator):
-            yield f"references rendered by {type(plan.references).__name__}, not recordings"
-        if plan.sampling.duration != first.duration:
-            yield _differs("duration", plan.sampling.duration, first.duration)
-        if self.reproduction.generated and first.sampling is None:
-            yield "sampling not known, as published"
-        elif self.reproduction.generated:
-            published, own = first.sampling or {}, {} if self.missing else own_settings(identity(model, plan.cache))
-            used = {**vars(plan.sampling), **own}
-            for key in [*published, *(key for key in own if key not in published)]:
-                if used.get(key) != published.get(key) and (key in used or not self.missing):
-                    yield _differs(key, used.get(key), published.get(key))
-        if first.n is None:
-            yield "number of clips not known, as published"
-        yield from self._other_prompts()
+        if not self._reasons:
+            yield "no value was published for this checkpoint and these metrics"
+        said: dict[str, list[str]] = {}
+        for metric, reasons in self._reasons.items():
+            for reason in reasons:
+                said.setdefault(reason.text, []).append(self.plan.metrics[metric].title)
+        for text, titles in said.items():
+            yield f"{text} ({', '.join(titles)})" if len(titles) < len(self._reasons) else text
 
-    def _other_protocols(self) -> Iterator[str]:
-        """The protocols that metrics with a published value follow, where they are others, with those metrics."""
-        given = [p for p in self.reproduction.published if p.value is not None and p.metric in self.plan.metrics]
-        others: dict[tuple[str, str], list[str]] = {}
-        for p in given:
-            if self.plan.protocols[p.metric] != p.protocol:
-                titles = others.setdefault((self.plan.protocols[p.metric], p.protocol), [])
-                titles.append(self.plan.metrics[p.metric].title)
-        for (ours, theirs), titles in others.items():
-            named = f" ({', '.join(titles)})" if len(titles) < len(given) else ""
-            yield f"protocol {ours}, published {theirs}{named}"
+    @functools.cached_property
+    def _reasons(self) -> dict[str, list[Reason]]:
+        """The same of each metric that has a published value."""
+        return {
+            p.metric: [
+                *expected(self._setup(p.metric), p),
+                *([] if p.tolerance else [Reason("tolerance", NO_TOLERANCE)]),
+            ]
+            for p in self.reproduction.published
+            if p.value is not None and p.metric in self.plan.metrics
+        }
 
-    def _other_prompts(self) -> list[str]:
-        """How the prompts are others than those that numbers were published for."""
-        first, prompts = self.reproduction.source, self.prompts
-        if prompts is None:
-            return []
-        if prompts.dataset != first.dataset:
-            return [f"prompts of {prompts.dataset}, published {first.dataset}"]
-        if first.prompts is None:
-            return ["prompts not known, as published"]
-        if len(prompts) != first.prompts.n:
-            return [f"{count(len(prompts))} prompts, published {count(first.prompts.n)}"]
-        ids, captions = prompt_digests((p.id, p.text) for p in prompts.prompts)
-        same = (ids, captions) == (first.prompts.ids, first.prompts.captions)
-        return [] if same else ["captions are not those that were published on"]
-
-
-def _differs(name: str, ours: object, theirs: object) -> str:
-    return f"{name} {_text(ours)}, published {_text(theirs)}"
-
-
-def _text(value: object) -> str:
-    return "not set" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    def _setup(self, metric: str) -> Setup:
+        """How a metric's score will come about; of files that are missing only where they come from is known."""
+        plan, prompts = self.plan, self.prompts
+        generator = self._model if isinstance(self._model, Generator) else None
+        absent = [asset for asset, _ in self.missing]
+        here = None if any(asset in absent for asset in assets_of(self._model)) else generator
+        return Setup(
+            row=self.reproduction.name,
+            claimed=self.reproduction.checkpoint,
+            generated=generator is not None,
+            checkpoint=checkpoint_info(generator, plan.cache) if generator else None,
+            random=[*plan.random_networks(metric), *([self.reproduction.name] if self._model.random else [])],
+            given=given_of(here, prompts, plan.cache) if here and prompts else {},
+            own=own_settings(identity(here, plan.cache)) if here else None,
+            sampling=vars(plan.sampling),
+            dataset=prompts.dataset if prompts else self.reproduction.source.dataset,
+            subset=prompts.subset if prompts else self.reproduction.source.subset,
+            prompts=[(p.id, p.text) for p in prompts.prompts] if prompts else None,
+            rendered_by=rendered_by(plan) if metric in plan.paired else "",
+            protocol=plan.protocols[metric],
+            weights=[weights_info(asset, plan.cache) for asset in assets_of(plan.metrics[metric])],
+        )
 
 
 def _size(asset: Asset) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from evalkit.results.comparable import Reason, reasons, unverified
 from evalkit.results.published import Published
 from evalkit.results.record import Record
-from evalkit.results.reproduced import LEAST_SHARE, Judged, Measured, judge, not_comparable
+from evalkit.results.reproduced import LEAST_SHARE, NO_TOLERANCE, Judged, Measured, judge, not_comparable
 
 ADDED = (
     "published", "difference", "comparable", "rounding", "tolerance", "published_n", "because",
@@ -126,7 +126,7 @@ def _judged(record: Record, score: Mapping[str, Any], published: Published, why:
     if any(reason.condition != "missing" for reason in why) or (published.n and n < LEAST_SHARE * published.n):
         return not_comparable(texts, published)
     if published.tolerance is None:
-        return not_comparable([*texts, "its source is given no tolerance by which to judge a difference"], published)
+        return not_comparable([*texts, NO_TOLERANCE], published)
     value, sd, spread = (float(score[key]) for key in ("value", "seed_sd", "spread"))
     row = record.rows[score["model"]]
     checkable = row.generated and row.checkpoint is not None

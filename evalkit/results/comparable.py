@@ -8,7 +8,7 @@ only the user can know, such as which checkpoint made the clips of a folder, is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,40 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """How a score comes about, as far as it is known before anything is measured.
+
+    Attributes:
+        row: name of the model.
+        claimed: the hub id that it is taken for; None for calibration rows too.
+        generated: whether its clips are made by the run.
+        checkpoint: what its weights are read from, where that is known.
+        random: networks, and the row, that have random weights.
+        given: how many prompts give it something beside the caption, by what that is.
+        own: settings of the model itself; None where they are not known yet.
+        sampling: those of the run.
+        prompts: their ids and captions; None where they are not known.
+        rendered_by: what the references are rendered by; empty for recordings, and where none are needed.
+        weights: files of the metric's networks; None where that was not recorded.
+    """
+
+    row: str
+    claimed: str | None
+    generated: bool
+    checkpoint: WeightsInfo | None
+    random: Sequence[str]
+    given: Mapping[str, int]
+    own: Mapping[str, Any] | None
+    sampling: Mapping[str, Any]
+    dataset: str
+    subset: str
+    prompts: Sequence[tuple[str, str]] | None
+    rendered_by: str
+    protocol: str
+    weights: Sequence[WeightsInfo] | None
+
+
+@dataclass(frozen=True)
 class _Score:
     """One score of a record, with what is known of how it came about."""
 
@@ -63,6 +97,27 @@ class _Score:
     def definition(self) -> Mapping[str, Any]:
         """What the clips were made by; empty where that is words."""
         return self.row.definition if isinstance(self.row.definition, Mapping) else {}
+
+    @property
+    def setup(self) -> Setup:
+        record, row, metric = self.record, self.row, self.metric
+        references = record.references_info if metric.compares_with == "references" else None
+        return Setup(
+            row=self.name,
+            claimed=None if row.calibration else row.published,
+            generated=row.generated,
+            checkpoint=row.checkpoint,
+            random=[*metric.random, *([self.name] if row.random else [])],
+            given=row.given,
+            own=own_settings(self.definition),
+            sampling=record.sampling,
+            dataset=record.prompts_info.dataset,
+            subset=record.prompts_info.subset,
+            prompts=list(zip(record.prompts["id"], record.prompts["caption"], strict=True)),
+            rendered_by=references.rendered_by if references else "",
+            protocol=metric.protocol,
+            weights=metric.weights,
+        )
 
     @property
     def clips(self) -> pd.DataFrame:
@@ -89,7 +144,14 @@ def reasons(record: Record, row: str, metric: str, published: Published) -> list
         row, metric: names of a row and a metric of the record.
     """
     score = _Score(record, row, metric)
-    return [Reason(name, text) for name, condition in CONDITIONS.items() for text in condition(score, published)]
+    found = [Reason(name, text) for name, condition in MEASURED.items() for text in condition(score, published)]
+    found += expected(score.setup, published)
+    return sorted(found, key=lambda reason: CONDITIONS.index(reason.condition))
+
+
+def expected(setup: Setup, published: Published) -> list[Reason]:
+    """Say why a score will not be one that can be compared with a published value, whatever comes out."""
+    return [Reason(name, text) for name, condition in PLANNED.items() for text in condition(setup, published)]
 
 
 def unverified(record: Record, row: str, metric: str) -> list[str]:
@@ -127,44 +189,45 @@ def prompt_digests(prompts: Iterable[tuple[str, str]]) -> tuple[str, str]:
     return digest([id for id, _ in pairs]), digest(pairs)
 
 
-def _random(score: _Score, published: Published) -> Iterator[str]:
-    names = [*score.metric.random, *([score.name] if score.row.random else [])]
-    if names:
-        yield f"random weights: {', '.join(names)}"
+def _random(setup: Setup, published: Published) -> Iterator[str]:
+    if setup.random:
+        yield f"random weights: {', '.join(setup.random)}"
 
 
-def _checkpoint(score: _Score, published: Published) -> Iterator[str]:
-    row, checkpoint = score.row, score.row.checkpoint
-    if row.calibration or row.published is None:
+def _checkpoint(setup: Setup, published: Published) -> Iterator[str]:
+    checkpoint = setup.checkpoint
+    if setup.claimed is None:
         yield "not a checkpoint that numbers were published for"
-    elif row.published != published.model:
-        yield f"checkpoint {row.published}, published {published.model}"
-    elif row.generated and checkpoint and (checkpoint.repo != published.model or checkpoint.published is False):
+    elif setup.claimed != published.model:
+        yield f"checkpoint {setup.claimed}, published {published.model}"
+    elif setup.generated and checkpoint and (checkpoint.repo != published.model or checkpoint.published is False):
         yield f"checkpoint '{checkpoint.source}', published {published.model}"
 
 
-def _given(score: _Score, published: Published) -> Iterator[str]:
-    """What clips were made from beside captions."""
-    everyone, given = len(score.record.prompts), dict(score.row.given)
+def _given(setup: Setup, published: Published) -> Iterator[str]:
+    """What clips are made from beside captions."""
+    if setup.prompts is None:
+        return
+    everyone, given = len(setup.prompts), setup.given
     for kind in sorted({*given, *([published.condition] if published.condition else [])}):
         n = given.get(kind, 0)
         if kind != published.condition:
             yield f"{n:,} of {everyone:,} prompts with a {kind}, published without"
-        elif n < everyone and score.row.generated:
+        elif n < everyone and setup.generated:
             yield f"{n:,} of {everyone:,} prompts with a {kind}, published with"
 
 
-def _prompts(score: _Score, published: Published) -> Iterator[str]:
-    info, prompts, known = score.record.prompts_info, score.record.prompts, published.prompts
+def _prompts(setup: Setup, published: Published) -> Iterator[str]:
+    prompts, known = setup.prompts, published.prompts
     part = f"the full {published.dataset}" if published.subset == "all" else f"its subset '{published.subset}'"
-    if info.dataset != published.dataset:
-        yield f"prompts of {info.dataset}, published {published.dataset}"
+    if setup.dataset != published.dataset:
+        yield f"prompts of {setup.dataset}, published {published.dataset}"
     elif known is None:
         yield f"ids and captions of {part}: {UNKNOWN}"
-    else:
-        ids, captions = prompt_digests(zip(prompts["id"], prompts["caption"], strict=True))
+    elif prompts is not None:
+        ids, captions = prompt_digests(prompts)
         if len(prompts) != known.n:
-            subset = "" if info.subset == "all" else f" (subset {info.subset})"
+            subset = "" if setup.subset == "all" else f" (subset {setup.subset})"
             yield f"{len(prompts):,} prompts{subset}, published {known.n:,} ({part})"
         elif ids != known.ids:
             yield f"the ids of the {len(prompts):,} prompts are not those of {part}"
@@ -172,16 +235,18 @@ def _prompts(score: _Score, published: Published) -> Iterator[str]:
             yield f"captions are not those of {part}, whose ids the prompts have"
 
 
+def _known_n(setup: Setup, published: Published) -> Iterator[str]:
+    if published.n is None:
+        yield f"number of clips {UNKNOWN}"
+
+
 def _coverage(score: _Score, published: Published) -> Iterator[str]:
     clips, n = score.clips, int(score.score["n"])
     if unusable := int((clips["status"] != "ok").sum()):
         yield f"{unusable:,} of {len(clips):,} clips cannot be used"
-    if published.n is None:
-        yield f"number of clips {UNKNOWN}"
     # which prompts were left out is not known where some were: with a few more, they are among them
-    elif published.prompts and len(score.record.prompts) != published.prompts.n:
-        pass  # said of the prompts
-    elif n > published.n * (1 + SHARE):
+    others = published.prompts and len(score.record.prompts) != published.prompts.n  # which is said of the prompts
+    if published.n is not None and n > published.n * (1 + SHARE) and not others:
         yield f"n {n:,}, published {published.n:,}"
     if math.isnan(score.score["value"]):
         yield "no value"
@@ -195,14 +260,17 @@ def _missing(score: _Score, published: Published) -> Iterator[str]:
         yield f"n {n:,}, published {published.n:,}"
 
 
+def _rendered(setup: Setup, published: Published) -> Iterator[str]:
+    if setup.rendered_by:
+        yield f"references rendered by {setup.rendered_by}, not recordings"
+
+
 def _references(score: _Score, published: Published) -> Iterator[str]:
     info = score.record.references_info
     if score.metric.compares_with != "references":
         return
     if info is None:
         yield "references were not recorded"
-    elif info.rendered_by:
-        yield f"references rendered by {info.rendered_by}, not recordings"
     references = score.references
     yield from _alike("references", references["reference_sha256"])
     if same := int((references["sha256"] == references["reference_sha256"]).sum()):
@@ -215,15 +283,19 @@ def _alike(what: str, digests: pd.Series[str]) -> Iterator[str]:
         yield f"only {different:,} of {all_of_them:,} {what} are different"
 
 
-def _duration(score: _Score, published: Published) -> Iterator[str]:
-    asked, due = score.record.sampling["duration"], published.duration
+def _asked(setup: Setup, published: Published) -> Iterator[str]:
+    """The duration that clips are made with."""
+    asked, due = setup.sampling["duration"], published.duration
     if due is None:
         yield f"duration {UNKNOWN}"
-        return
-    if score.row.generated and asked != due:
+    elif setup.generated and asked != due:
         yield f"duration {asked:g}, published {due:g}"
-        return
-    clips = score.clips
+
+
+def _duration(score: _Score, published: Published) -> Iterator[str]:
+    clips, due = score.clips, published.duration
+    if due is None or (score.row.generated and score.record.sampling["duration"] != due):
+        return  # which is said of what was asked for
     for what, lengths in (
         ("clips", clips.loc[clips["status"] == "ok", "length"]),
         ("references", score.references["reference_length"]),
@@ -233,13 +305,15 @@ def _duration(score: _Score, published: Published) -> Iterator[str]:
             yield f"duration of {len(other):,} of {len(lengths):,} {what} {other.median():.3g}, published {due:g}"
 
 
-def _sampling(score: _Score, published: Published) -> Iterator[str]:
+def _sampling(setup: Setup, published: Published) -> Iterator[str]:
     if published.sampling is None:
         yield f"sampling {UNKNOWN}"
-    elif score.row.generated:
-        own = own_settings(score.definition)
-        used = {**score.record.sampling, **own}
-        for key in [*published.sampling, *(key for key in own if key not in published.sampling)]:
+    elif setup.generated:
+        used = {**setup.sampling, **(setup.own or {})}
+        keys = [key for key in published.sampling if key in used or setup.own is not None]
+        if setup.row not in setup.random:  # what random weights are made by says nothing
+            keys += [key for key in setup.own or {} if key not in keys]
+        for key in keys:
             ours, theirs = used.get(key), published.sampling.get(key)
             if ours != theirs:
                 yield f"{key} {_shown(ours)}, published {_shown(theirs)}"
@@ -255,16 +329,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _protocol(score: _Score, published: Published) -> Iterator[str]:
-    if score.metric.protocol != published.protocol:
-        yield f"protocol {score.metric.protocol}, published {published.protocol}"
+def _protocol(setup: Setup, published: Published) -> Iterator[str]:
+    if setup.protocol != published.protocol:
+        yield f"protocol {setup.protocol}, published {published.protocol}"
 
 
-def _weights(score: _Score, published: Published) -> Iterator[str]:
-    if score.metric.weights is None:
+def _weights(setup: Setup, published: Published) -> Iterator[str]:
+    if setup.weights is None:
         yield "the digests of weights were not recorded: run it again"
         return
-    for one in score.metric.weights:
+    for one in setup.weights:
         if one.published is False and one.digest:
             yield f"{one.name} {one.digest[:12]}, published {_expected(one)}"
 
@@ -273,16 +347,25 @@ def _expected(weights: WeightsInfo) -> str:
     return weights.expected[:12] if weights.expected else "a file of another size"
 
 
-CONDITIONS: Mapping[str, Callable[[_Score, Published], Iterator[str]]] = {
+PLANNED: Mapping[str, Callable[[Setup, Published], Iterator[str]]] = {
     "random": _random,
     "checkpoint": _checkpoint,
     "given": _given,
     "prompts": _prompts,
-    "coverage": _coverage,
-    "missing": _missing,
-    "references": _references,
-    "duration": _duration,
+    "coverage": _known_n,
+    "references": _rendered,
+    "duration": _asked,
     "sampling": _sampling,
     "protocol": _protocol,
     "weights": _weights,
 }
+MEASURED: Mapping[str, Callable[[_Score, Published], Iterator[str]]] = {
+    "coverage": _coverage,
+    "missing": _missing,
+    "references": _references,
+    "duration": _duration,
+}
+CONDITIONS = (
+    "random", "checkpoint", "given", "prompts", "coverage", "missing", "references", "duration", "sampling",
+    "protocol", "weights",
+)  # fmt: skip

@@ -22,6 +22,7 @@ LEAST_SEEDS = 3  # of fewer, whose standard deviation is a guess, nothing is sai
 LEAST_SHARE = 0.9  # of the published number of prompts, below which nothing is said either
 MORE_SEEDS = f"{LEAST_SEEDS} seeds or more are needed: sampling.samples_per_prompt={LEAST_SEEDS}"
 NO_SPREAD = "which prompts are missing from either value changes it by nobody knows how much: there is no interval"
+NO_TOLERANCE = "its source is given no tolerance by which to judge a difference"
 NOBODY_CHECKS = "nobody can check how clips were made that were there already, or of weights that are not known"
 
 

@@ -17,6 +17,7 @@ FEW = ["prompts.count=20", "allow_targets=[tests]"]
 MODELS = {
     "offset": "{_target_: tests.results.claimed.Offset, level: 10.0, noise: 0.05}",
     "random_offset": "{_target_: tests.results.claimed.RandomOffset, level: 10.0, noise: 0.05}",
+    "unchecked": "{_target_: tests.results.claimed.Unchecked, level: 10.0, noise: 0.05}",
     "tuned": "{_target_: tests.results.claimed.Tuned, level: 10.0, noise: 0.05}",
 }
 
@@ -66,13 +67,16 @@ def test_other_numbers_than_published_differ(
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [("model.offset.level=12", "level 12, published 10"), ("prompts.first=19", "19 prompts, published 20")],
+    [
+        ("model.offset.level=12", "level 12, published 10"),
+        ("prompts.first=19", "19 prompts (subset first 19), published 20 (the full synthetic)"),
+    ],
 )
 def test_another_run_than_was_published_is_said_before_it_starts(
     evalkit: Run, conf: str, option: str, said: str
 ) -> None:
     code, out, err = evalkit("reproduce", "offset", *FEW, option, "--config-dir", conf)
-    assert (code, err) == (0, "") and f"verdict     NOT COMPARABLE: {said}\n" in out
+    assert (code, err) == (0, "") and f" verdict NOT COMPARABLE: {said} " in " ".join(out.split())
     assert "1 published value: 1 not comparable" in " ".join(out.split())
     scores = result_of(out).scores
     assert set(scores.loc[scores["metric"] == "dc_offset", "verdict"]) == {"NOT COMPARABLE"}
@@ -82,6 +86,14 @@ def test_random_weights_are_not_comparable(evalkit: Run, conf: str) -> None:
     code, out, err = evalkit("reproduce", "random_offset", *FEW, "--config-dir", conf)
     assert (code, err) == (0, "") and "verdict     NOT COMPARABLE: random weights: random_offset\n" in out
     assert set(result_of(out).scores["verdict"]) == {"NOT COMPARABLE"}
+
+
+def test_a_model_that_only_claims_a_checkpoint_hears_before_it_runs_that_it_reproduces_nothing(
+    evalkit: Run, conf: str
+) -> None:
+    code, out, err = evalkit("reproduce", "unchecked", *FEW, "--config-dir", conf)
+    assert (code, err) == (0, "") and " verdict REPRODUCED is out of reach: nobody can check " in " ".join(out.split())
+    assert set(result_of(out).scores["verdict"]) <= {"UNDECIDED", "NOT COMPARABLE"}
 
 
 def test_what_a_checkpoint_was_tuned_from_stands_beside_it_as_context(evalkit: Run, conf: str) -> None:

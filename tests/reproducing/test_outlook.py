@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 
 from evalkit.errors import EvalkitError
+from evalkit.models.musicgen import MusicGen
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.synthetic import Synthetic
 from evalkit.reproducing.composing import Reproduction, composed
@@ -114,7 +116,7 @@ def test_the_coverage_of_references_says_what_verdict_it_leaves(theirs: Made, us
     [
         ("sampling.top_k=50", "top_k 50, published 100"),
         ("sampling.duration=2", "duration 2, published 1.5"),
-        ("prompts.first=20", "20 prompts, published 40"),
+        ("prompts.first=20", "20 prompts (subset first 20), published 40 (the full synthetic)"),
         ("protocol=fadtk", "protocol fadtk (extended), published musicgen"),
     ],
 )
@@ -127,12 +129,52 @@ def test_an_option_that_changes_what_was_published_is_said_before_hours_of_work(
 
 
 def test_random_weights_no_tolerance_and_no_value_are_said(theirs: Made) -> None:
-    assert set(outlook(theirs()).obstacles()) == {
+    ahead = outlook(theirs())
+    (model,) = ahead.plan.models.values()
+    assert isinstance(model, MusicGen)
+    assert set(ahead.obstacles()) == {
         "random weights: their_music",
-        "no tolerance is known by which Their card could be judged",
+        f"checkpoint '{model.checkpoint.path}', published their/music",  # as of a fine-tune that lies here
+        "its source is given no tolerance by which to judge a difference",
         "references rendered by Synth, not recordings",
     }
-    assert "no value was published for this checkpoint" in set(outlook(theirs(model="their_stereo")).obstacles())
+    without = set(outlook(theirs(model="their_stereo")).obstacles())
+    assert without == {"no value was published for this checkpoint and these metrics"}
+
+
+def test_what_random_weights_are_made_by_is_no_reason_of_its_own(tmp_path: Path) -> None:
+    conf = write(tmp_path / "conf", tmp_path / "cache")
+    options = [f"cache_dir={tmp_path / 'cache'}", f"prompts.count={COUNT}", "model.tiny_stereo.published=their/music"]
+    found = list(outlook(composed("tiny_stereo", options, config_dir=str(conf))).obstacles())
+    assert "random weights: tiny_stereo" in found and not any("seed" in text for text in found)
+
+
+def test_files_that_are_there_are_looked_at_though_others_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "vggish.pth").write_bytes(b"something else")
+    options = [f"cache_dir={tmp_path}", f"metric.fad.encoder.weights.path={tmp_path / 'vggish.pth'}"]
+    ahead = outlook(composed("musicgen_small", options))
+    changed, reason = ahead.obstacles()
+    other = hashlib.sha256(b"something else").hexdigest()[:12]
+    assert reason.startswith(f"VGGish weights {other}, published ") and reason.endswith(" (FAD)")
+    assert changed.startswith("protocol musicgen (changed)") and len(ahead.missing) == 5
+
+
+def test_settings_of_a_model_that_is_missing_are_not_said_to_differ(tmp_path: Path) -> None:
+    conf = write(tmp_path / "conf", tmp_path / "cache")
+    for file, old, new in (
+        ("published/card.yaml", "top_k: 100", "top_k: 100, steps: 20"),
+        ("model/their_music.yaml", "path: '", "path: '/absent"),
+    ):
+        (conf / file).write_text((conf / file).read_text().replace(old, new))
+    options = [f"cache_dir={tmp_path / 'cache'}", f"prompts.count={COUNT}"]
+    ahead = outlook(composed("their_music", options, config_dir=str(conf)))
+    found = list(ahead.obstacles())
+    assert len(ahead.missing) == 1 and found[0].startswith("checkpoint '/absent")
+    assert not any("steps" in text for text in found)
 
 
 def test_a_metric_that_is_computed_otherwise_is_named_beside_one_that_is_not(tmp_path: Path) -> None:
