@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from evalkit.report.numbers import ARROWS
@@ -124,6 +125,35 @@ def directions(sweep: SweepRecord) -> dict[str, bool | None]:
     known = sweep.scores.drop_duplicates("metric").set_index("metric")["higher_is_better"]
     order = dict.fromkeys([*(one.metric for one in sweep.objectives if one.metric in known.index), *known.index])
     return {str(metric): None if pd.isna(known[metric]) else bool(known[metric]) for metric in order}
+
+
+def same(sweep: SweepRecord) -> dict[str, float]:
+    """Find the metrics whose one value all points share that were measured, of which there are two at least.
+
+    None of them is an objective, and some metric is always left to be drawn.
+    """
+    measured = set(sweep.points.loc[sweep.points["status"] == "ok", "point"])
+    found: dict[str, float] = {}
+    for metric, own in sweep.scores[sweep.scores["point"].isin(measured)].groupby("metric", sort=False):
+        values = own["value"].to_numpy()
+        if len(measured) > 1 and set(own["point"]) == measured and np.isfinite(values).all() and np.ptp(values) == 0:
+            found[str(metric)] = float(values[0])
+    for objective in sweep.objectives:
+        found.pop(objective.metric, None)
+    return found if directions(sweep).keys() - found.keys() else {}
+
+
+def differing(sweep: SweepRecord) -> dict[str, bool | None]:
+    """The metrics that have panels, with their directions: those that are not the same at all points."""
+    left_out = same(sweep)
+    return {metric: higher for metric, higher in directions(sweep).items() if metric not in left_out}
+
+
+def said_of_same(sweep: SweepRecord) -> list[str]:
+    """What a caption says of the metrics that have no panel; nothing where all have one."""
+    titles = sweep.scores.drop_duplicates("metric").set_index("metric")["title"]
+    said = ", ".join(f"{words(titles[metric], 80)} {value:.4g}" for metric, value in same(sweep).items())
+    return [f"The same at all points: {said}."] if said else []
 
 
 def label(sweep: SweepRecord, metric: str, higher: bool | None, wide: int = 34) -> str:
@@ -260,7 +290,7 @@ def _legend(figure: Figure, heading: str, marks: Sequence[Mark], columns: int, c
     if heading:
         high = 0.045 / figure.get_figheight()
         figure.text(left, top - high, heading, ha="left", va="top", fontsize=8.5, fontweight="bold")
-        left += HEADING * len(heading) / figure.get_figwidth()
+        left += (HEADING * len(heading) + 0.05) / figure.get_figwidth()
     figure.legend(
         handles, [mark.said for mark in marks], loc="upper left", bbox_to_anchor=(left, top), ncols=columns,
         fontsize=8.5, borderpad=0, borderaxespad=0.2, columnspacing=1.4, handletextpad=0.5, labelspacing=0.35,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 LIKELY = 0.5  # points from this probability on have their number beside them
-AROUND = 17.0  # points of type that the default's frame is wide
+AROUND = 5.0  # points of type that the default's frame is wider than its point
 EDGE = (0, (4, 2))  # the line around what is reached
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)  # probabilities in the legend
 
@@ -102,7 +102,8 @@ def _panel(axes: Axes, sweep: SweepRecord, points: Sequence[Both], pair: Sequenc
         errors = [None if spot.bars is None else [[spot.bars[0]], [spot.bars[1]]] for spot in (both.x, both.y)]
         axes.errorbar(*both.at, xerr=errors[0], yerr=errors[1], fmt="none", ecolor="#aaaaaa", elinewidth=0.9, zorder=2)
         if both.x.point == sweep.default:
-            axes.plot(*both.at, marker="s", ms=AROUND, mec="black", mfc="none", mew=1.1, zorder=5, gid="default")
+            size = _size(both.x.front) + AROUND
+            axes.plot(*both.at, marker="s", ms=size, mec="black", mfc="none", mew=0.9, zorder=3.5, gid="default")
         known = math.isfinite(both.x.front)
         axes.plot(
             *both.at, marker="o" if known else "X", ms=_size(both.x.front), mec="black" if known else QUIET,
@@ -152,7 +153,7 @@ def _name(figure: Figure, axes: Axes, sweep: SweepRecord, points: Sequence[Both]
     for both in points:
         point, front = both.x.point, both.x.front
         left, top = axes.transData.transform(both.at)
-        half = scale * (AROUND if point == sweep.default else _size(front)) / 2 + 2 * scale
+        half = scale * (_size(front) + (AROUND if point == sweep.default else 0)) / 2 + 2 * scale
         taken.append(Bbox.from_extents(left - half, top - half, left + half, top + half))
         roles = [role for role, n in (("default", sweep.default), ("winner", sweep.winner)) if n == point]
         if roles or front >= LIKELY:

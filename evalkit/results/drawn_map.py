@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST = 12  # values of a parameter
 FULL = 0.5  # of the cells, which must have a point at least: else a map is mostly empty
+SAME = (0.93, 0.93, 0.93, 1.0)  # cells of a metric that is the same everywhere
+INTERVAL = 104.0  # characters times points of type that a cell has room for
 HATCHES = {"failed": ("xxxx", "failed"), "dropped": ("....", "dropped"), "ok": ("----", "no value")}
 
 
@@ -31,7 +33,7 @@ def figures(sweep: SweepRecord, number: int) -> Iterator[Figure]:
     across, up = _names(sweep)
     if min(len(across), len(up)) < 2 or max(len(across), len(up)) > MOST or len(cells) < FULL * len(across) * len(up):
         return
-    metrics = list(drawing.directions(sweep).items())
+    metrics = list(drawing.differing(sweep).items())
     for first in range(0, len(metrics), number):
         yield _figure(sweep, cells, dict(metrics[first : first + number]))
 
@@ -88,7 +90,7 @@ def _said(sweep: SweepRecord, spots: Mapping[str, Sequence[Spot]], gaps: bool) -
         said.append(f"In brackets: the {sweep.level:.0%} interval of each point alone.")
     if gaps:
         said.append("Empty: no such point.")
-    return " ".join(said)
+    return " ".join([*said, *drawing.said_of_same(sweep)])
 
 
 def _panel(
@@ -123,14 +125,15 @@ def _panel(
             axes.text(x, y, said, ha="center", va="center", fontsize=7.5,
                       bbox={"boxstyle": "square,pad=0.2", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
         else:
-            colour = colours(0.08 + 0.84 * float(norm(spot.value)) if norm else 0.5)
+            colour = colours(0.08 + 0.84 * float(norm(spot.value))) if norm else SAME
             ink = "white" if _dark(colour) else "black"
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, linewidth=0, gid=f"point-{point}"))
             axes.text(x, y + (0.12 if spot.bars else 0), numbers.number(spot.value, places), ha="center", va="center",
                       color=ink, fontsize=9, fontweight="bold" if spot.among else "normal")  # fmt: skip
             if spot.bars:
-                axes.text(x, y - 0.22, numbers.interval(*spot.ends(), places=places), ha="center", va="center",
-                          color=ink, fontsize=5.8)  # fmt: skip
+                interval = numbers.interval(*spot.ends(), places=places)
+                axes.text(x, y - 0.22, interval, ha="center", va="center", color=ink,
+                          fontsize=min(7.5, INTERVAL / len(interval)))  # fmt: skip
         if spot.best:
             # black between white, which is seen on dark and on light
             for ink_of_frame, thick in (("white", 4.0), ("black", 1.8)):

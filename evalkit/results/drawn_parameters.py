@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 MOST_SERIES = len(COLOURS)
 MOST_PANELS = 4  # values of a parameter that has panels of its own
 MOST_TICKS = 10  # values that are ticks themselves
+TURNED = 0.2  # inches from one turned name to the next
 APART = 5.0  # points of type between series
 WIDER = 9.0  # between those of categories, which no line joins
+MOST_NAMED = 6  # values outside the axis that the caption names
+FRAME = 5.0  # points of type that the default's frame is wider than its mark
 LOGARITHMIC = 8  # the greatest value over the least, from which an axis may be logarithmic
 
 
@@ -51,7 +54,7 @@ def figures(sweep: SweepRecord, parameter: Parameter, number: int) -> Iterator[F
         number: of metrics in a figure without panels for other parameters.
     """
     layout = _layout(sweep, parameter)
-    metrics = list(drawing.directions(sweep).items())
+    metrics = list(drawing.differing(sweep).items())
     several = 3 if len(layout.panels) > 1 else number
     for first in range(0, len(metrics), several):
         yield _figure(sweep, parameter, layout, dict(metrics[first : first + several]))
@@ -73,7 +76,7 @@ def _figure(sweep: SweepRecord, parameter: Parameter, layout: Layout, metrics: M
         f"{words(sweep.name, 60)}: by {words(parameter.name)}",
         size,
         [(layout.heading, _series_marks(layout, scale.numeric)), ("", _marks(sweep, spots))],
-        drawing.caption(sweep, _said(sweep, layout, spots)),
+        drawing.caption(sweep, _said(sweep, layout, spots), *scale.outside(), *drawing.said_of_same(sweep)),
     )
     grid = figure.subplots(rows, columns, squeeze=False, sharey="row" if len(layout.panels) > 1 else False)
     places = [(metric, panel) for metric in metrics for panel in layout.panels]
@@ -220,15 +223,17 @@ def _panel(
                     place, spot.value, yerr=[[spot.bars[0]], [spot.bars[1]]], fmt="none", ecolor=colour,
                     elinewidth=1.1, capsize=2.2, capthick=1.1, transform=at, zorder=2,
                 )  # fmt: skip
+            size = 13 if spot.best else 6
             face = UNJUDGED if spot.among is None and not spot.best else "white" if spot.among is False else colour
             axes.plot(
-                place, spot.value, marker="*" if spot.best else marker, ms=13 if spot.best else 6, mfc=face,
+                place, spot.value, marker="*" if spot.best else marker, ms=size, mfc=face,
                 mec="black" if spot.best else colour, mew=0.7 if spot.best else 1.3, transform=at, zorder=5,
                 gid=f"point-{spot.point}",
             )  # fmt: skip
             if spot.point == sweep.default:
+                around = size + (0 if spot.best else FRAME)  # a star fills less of its size
                 axes.plot(
-                    place, spot.value, marker="s", ms=13, mfc="none", mec="black", mew=1.1, transform=at, zorder=6,
+                    place, spot.value, marker="s", ms=around, mfc="none", mec="black", mew=0.9, transform=at, zorder=4,
                     gid="default",
                 )  # fmt: skip
         if layout.lines and scale.numeric and len(line) > 1:  # there is nothing between categories
@@ -256,30 +261,53 @@ def _dodged(spots: Sequence[Spot], scale: _Scale, layout: Layout) -> dict[int, f
 class _Scale:
     """Where the values of a parameter lie on its axis.
 
+    Numbers that no point has a score at, such as one so large that all of its points failed, do not stretch the axis:
+    outside the others, their marks are at its edge.
+
     Args:
         wide: of a panel, in inches.
     """
 
     def __init__(self, sweep: SweepRecord, parameter: Parameter, wide: float) -> None:
-        self.parameter, self.wide = parameter, wide
+        self.parameter, self.wide, self.points = parameter, wide, sweep.points
         given = [options.get(parameter.key) for options in sweep.points["options"]]
         self.numeric = parameter.numeric and all(_is_number(value) for value in given)
         ordered: list[Any] = [*parameter.values, *given]
         if self.numeric:
-            self.ticks = sorted({float(value) for value in ordered})
-            self.names = [f"{value:.4g}" if value % 1 else f"{value:.0f}" for value in self.ticks]
+            every = sorted({float(value) for value in ordered})
+            self.scored = _scored(sweep, parameter) or every
+            self.ticks = [value for value in every if self.scored[0] <= value <= self.scored[-1]]
+            self.names = [f"{value:.4g}" if value % 1 or value >= 1e6 else f"{value:.0f}" for value in self.ticks]
         else:
             self.names = list(dict.fromkeys(words(value, 20) for value in ordered))
-            self.ticks = [float(place) for place in range(len(self.names))]
-        self.kind = _kind(self.ticks) if self.numeric else "linear"
+            self.scored = self.ticks = [float(place) for place in range(len(self.names))]
+        self.kind = _kind(self.scored) if self.numeric else "linear"
         # the smallest distance between two values, in points of type
-        parts = self._parts(np.array(self.ticks))
+        parts = self._parts(np.array(self.scored))
         self.gap = 72 * wide * float(np.diff(parts).min()) * 0.8 if len(parts) > 1 else 72 * wide * 0.5
 
     def place(self, spot: Spot) -> float:
         """Where a point lies."""
         value: Any = spot.options.get(self.parameter.key)
-        return float(value) if self.numeric else self.ticks[self.names.index(words(value, 20))]
+        if not self.numeric:
+            return self.ticks[self.names.index(words(value, 20))]
+        low, high = self._limits()
+        return low if value < self.ticks[0] else high if value > self.ticks[-1] else float(value)
+
+    def outside(self) -> list[str]:
+        """Sentences that name the values whose marks are at the edge of a panel."""
+        said = []
+        for status, (_, what) in ABSENT.items() if self.numeric else ():
+            own = self.points.loc[self.points["status"] == status, "options"]
+            given = sorted({options[self.parameter.key] for options in own})
+            left = [value for value in given if value < self.ticks[0]]
+            right = [value for value in given if value > self.ticks[-1]]
+            for edge, values in (("left", left), ("right", right)):
+                if values:
+                    names = [f"{words(self.parameter.name)}={words(value)}" for value in values[:MOST_NAMED]]
+                    more = f" and {len(values) - MOST_NAMED:,} more" if len(values) > MOST_NAMED else ""
+                    said.append(f"{what.capitalize()}, at the {edge} edge: {', '.join(names)}{more}.")
+        return said
 
     def dress(self, axes: Axes) -> None:
         """Give an axis its scale, limits, ticks and name."""
@@ -289,14 +317,12 @@ class _Scale:
             axes.set_xscale(self.kind, **({"linthresh": self._least()} if self.kind == "symlog" else {}))
         axes.set_xlim(*self._limits())
         axes.set_xlabel(words(self.parameter.name, 40) + (" (logarithmic)" if self.kind != "linear" else ""))
-        crowded = self.numeric and self._spaced().count("") > len(self.ticks) / 4
+        names = self._spaced(self.ticks, self.names) if self.numeric else self._thinned()
+        shown, crowded = self.ticks, names.count("") > len(names) / 4
         if self.numeric and (len(self.ticks) > MOST_TICKS or crowded):
             if self.kind == "linear":
                 return
-            shown = [v for v in _decades(*self._limits()) if v == 0 or v >= self._least() / 1.5]
-            names = [f"{value:g}" if value < 1 else count(value) for value in shown]
-        else:
-            shown, names = self.ticks, self._spaced()
+            shown, names = self._round_ones()
         turned = not self.numeric and self._crowded()
         axes.set_xticks(shown, names, rotation=25 if turned else 0, ha="right" if turned else "center",
                         rotation_mode="anchor" if turned else None)  # fmt: skip
@@ -304,7 +330,7 @@ class _Scale:
         axes.xaxis.set_minor_formatter(NullFormatter())
 
     def _least(self) -> float:
-        return min(value for value in self.ticks if value > 0)
+        return min(value for value in self.scored if value > 0)
 
     def _moved(self, values: np.ndarray) -> np.ndarray:
         """Values as the scale spaces them."""
@@ -312,7 +338,7 @@ class _Scale:
             return np.log10(values)
         if self.kind == "symlog":
             least = self._least()
-            return np.where(values > 0, 1 + np.log10(np.maximum(values, least) / least), 0.0)
+            return np.where(values > least, 1 + np.log10(np.maximum(values, least) / least), values / least)
         return values
 
     def _limits(self) -> tuple[float, float]:
@@ -340,19 +366,41 @@ class _Scale:
         moved = self._moved(np.array([low, high]))
         return float(moved[0]), float(moved[1])
 
-    def _spaced(self) -> list[str]:
+    def _spaced(self, ticks: Sequence[float], names: Sequence[str]) -> list[str]:
         """Names of ticks, without those that would run into the one before."""
-        if not self.numeric:
-            return self.names
         free, shown = -math.inf, []
-        for part, name in zip(self._parts(np.array(self.ticks)), self.names, strict=True):
-            half = (0.032 * len(name) + 0.01) / self.wide
+        for part, name in zip(self._parts(np.array(ticks)), names, strict=True):
+            half = (0.04 * len(name) + 0.02) / self.wide
             shown.append(name if part - half >= free else "")
             free = part + half if shown[-1] else free
         return shown
 
+    def _thinned(self) -> list[str]:
+        """Names of categories; of more than there is room for, every second, third, …"""
+        step = math.ceil(len(self.names) * TURNED / self.wide)
+        return [name if place % max(step, 1) == 0 else "" for place, name in enumerate(self.names)]
+
+    def _round_ones(self) -> tuple[list[float], list[str]]:
+        """Round values on a logarithmic axis and their names, as many as there is room for."""
+        low, high = self._limits()
+        for factors, step in (((1, 2, 5), 1), *(((1,), step) for step in (1, 2, 3, 5, 10, 20, 50, 100))):
+            shown = _decades(max(low, self._least() / 1.5), high, factors, step)
+            shown = [0.0, *shown] if low <= 0 else shown
+            names = [f"{value:g}" if value < 1 or value >= 1e6 else count(value) for value in shown]
+            if all(self._spaced(shown, names)):
+                break
+        return shown, names
+
     def _crowded(self) -> bool:
         return sum(0.075 * len(name) + 0.1 for name in self.names) > self.wide
+
+
+def _scored(sweep: SweepRecord, parameter: Parameter) -> list[float]:
+    """The numbers of a parameter, in order, at which some point has a value of some metric."""
+    measured = set(sweep.points.loc[sweep.points["status"] == "ok", "point"])
+    has_value = np.isfinite(sweep.scores["value"]) & sweep.scores["point"].isin(measured)
+    numbers = set(sweep.scores.loc[has_value, "point"])
+    return sorted({float(_given(sweep, int(number), parameter)) for number in numbers})
 
 
 def _is_number(value: Any) -> bool:
@@ -367,15 +415,16 @@ def _kind(values: Sequence[float]) -> str:
 
     def uneven(numbers: np.ndarray) -> float:
         gaps = np.diff(numbers)
-        return float(gaps.std() / gaps.mean())
+        return float(np.std(gaps / gaps.mean()))
 
     if uneven(np.log10(positive)) >= uneven(np.array(positive)):
         return "linear"
     return "log" if len(positive) == len(values) else "symlog"
 
 
-def _decades(low: float, high: float) -> list[float]:
-    """Round values between two: 1, 2 and 5 times powers of ten; zero where it is between them."""
-    powers = range(-12, 13)
-    round_ones = [0.0, *(factor * 10.0**power for power in powers for factor in (1, 2, 5))]
+def _decades(low: float, high: float, factors: Sequence[int], step: int) -> list[float]:
+    """Round values between two that are positive: factors times every power of ten, or every second, third, …"""
+    first = math.floor(math.log10(low) / step) * step
+    powers = range(first, math.floor(math.log10(high)) + 1, step)
+    round_ones = [factor * 10.0**power for power in powers for factor in factors]
     return [value for value in round_ones if low <= value <= high]
