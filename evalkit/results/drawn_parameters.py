@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_SERIES = len(COLOURS)
 MOST_PANELS = 4  # values of a parameter that has panels of its own
 MOST_TICKS = 10  # values that are ticks themselves
-TURNED = 0.2  # inches from one turned name to the next
+TURNED = 0.27  # inches from one turned name to the next
 APART = 5.0  # points of type between series
 WIDER = 9.0  # between those of categories, which no line joins
 MOST_NAMED = 6  # values outside the axis that the caption names

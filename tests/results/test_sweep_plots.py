@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import sys
 from collections.abc import Iterator
@@ -202,6 +203,110 @@ def test_a_metric_without_a_value_at_a_point_is_marked_on_the_axis() -> None:
     axes = panels(sweep_plots.figures(record)["by-top_k"])[0]
     assert [mark.get_gid() for mark in with_gid(axes, "ok")] == ["ok-2"]
     assert len(with_gid(axes, "point")) == 2
+
+
+NOISE = [0.0, 0.03, 0.1, 1e39]
+
+
+def caption(figure: Any) -> str:
+    return " ".join(" ".join(texts(figure)).split())
+
+
+def test_a_value_at_which_every_point_failed_does_not_stretch_the_axis() -> None:
+    record = sweep({"noise": NOISE, "detune": [0, 20]}, lambda n, d: {"fad": 1 + n + d / 20}, failed=[7, 8],
+                   objectives=OBJECTIVES[:1])  # fmt: skip
+    figure = sweep_plots.figures(record)["by-noise"]
+    axes = panels(figure)[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "0.03", "0.1"]
+    low, high = axes.get_xlim()
+    assert -0.02 < low < 0 < 0.1 < high < 0.12
+    assert [mark.get_gid() for mark in with_gid(axes, "failed")] == ["failed-7", "failed-8"]
+    assert {float(mark.get_xdata()[0]) for mark in with_gid(axes, "failed")} == {high}
+    assert "Failed, at the right edge: noise=1e+39." in caption(figure)
+    assert [tick.get_text() for tick in panels(sweep_plots.figures(record)["map"])[0].get_xticklabels()][-1] == "1e+39"
+
+
+def test_values_at_both_edges_are_named_by_what_became_of_their_points() -> None:
+    values = [-1e9, 0, 10, 50, 120, 250, 1e9, *(10.0**power for power in range(12, 20))]
+    record = sweep({TOP_K: values}, lambda k: {"fad": k}, failed=[1, 2, 5, 7], dropped=range(8, 16),
+                   objectives=OBJECTIVES[:1])  # fmt: skip
+    figure = sweep_plots.figures(record)["by-top_k"]
+    axes = panels(figure)[0]
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "50", "120", "250"]
+    assert [float(mark.get_xdata()[0]) for mark in with_gid(axes, "failed")][2] == 120  # between others, it is in place
+    assert "Failed, at the left edge: top_k=-1e+09, top_k=0. Failed, at the right edge: top_k=1e+09." in caption(figure)
+    assert "Dropped from the race, at the right edge: top_k=1e+12," in caption(figure)
+    assert "top_k=1e+17 and 2 more." in caption(figure)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [0, *(10.0**power for power in range(-30, 31, 5))],
+        [1.7**power for power in range(24)],
+        [10, 11, 12, 13, 14, 1000],
+        [0.0, 0.03, 0.1, 0.1001, 5],
+        [f"prompt number {number}" for number in range(45)],
+    ],
+)
+def test_there_are_no_more_names_of_ticks_than_fit(given: list[Any]) -> None:
+    record = sweep({"x": given}, lambda x: {name: len(str(x)) + float(i) for i, name in enumerate(("fad", "kld"))},
+                   objectives=OBJECTIVES[:2])  # fmt: skip
+    figure = sweep_plots.figures(record)["by-x"]
+    figure.draw_without_rendering()
+    for axes in panels(figure):
+        there = [tick for tick in axes.get_xticklabels() if tick.get_text()]
+        assert len(there) > 1
+        boxes = [tick.get_window_extent() for tick in there]
+        if turned := there[0].get_rotation():  # lines of text above each other, which are 7 points high
+            apart = np.diff([box.x1 for box in boxes]) * math.sin(math.radians(turned))
+            assert min(apart) > 7 * figure.dpi / 72
+        else:
+            assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def test_metrics_that_are_the_same_at_all_points_are_named_and_have_no_panel() -> None:
+    record = sweep({TOP_K: [10, 50, 250], "x": [1, 2]},
+                   lambda k, x: {"fad": k, "kld": 1.25, "silence_share": 0.0, "clipped_clips": 0.0, "loudness": -x},
+                   failed=[6], objectives=OBJECTIVES[:2])  # fmt: skip
+    for name, figure in sweep_plots.figures(record).items():
+        if name == "pareto":
+            continue
+        said = caption(figure)
+        assert "The same at all points: silence share 0, clipped clips 0." in said
+        assert [axes.get_ylabel() or axes.get_title() for axes in panels(figure)] == (
+            ["x"] * 3 if name == "map" else ["FAD ↓ lower is better", "KLD ↓ lower is better", "loudness, LUFS"]
+        )
+
+
+def test_a_metric_has_a_panel_where_it_is_not_known_to_be_the_same_everywhere() -> None:
+    unknown = sweep({TOP_K: [10, 50, 250]}, lambda k: {"fad": k, "loudness": math.nan if k == 50 else -14.0},
+                    objectives=OBJECTIVES[:1])  # fmt: skip
+    assert drawing.same(unknown) == {}
+    alone = sweep({TOP_K: [10, 50]}, lambda k: {"fad": k, "loudness": -14.0}, failed=[2], objectives=OBJECTIVES[:1])
+    assert drawing.same(alone) == {}
+    nothing_else = sweep({TOP_K: [10, 50]}, lambda k: {"loudness": -14.0}, objectives=[])
+    assert list(drawing.differing(nothing_else)) == ["loudness"]
+    assert len(panels(sweep_plots.figures(nothing_else)["by-top_k"])) == 1
+
+
+def test_an_objective_that_is_the_same_everywhere_is_a_light_map_with_black_numbers() -> None:
+    record = sweep({TOP_K: [10, 50, 250], "x": [1, 2]}, lambda k, x: {"fad": k, "kld": 1.25}, objectives=OBJECTIVES[:2])
+    axes = panels(sweep_plots.figures(record)["map"])[1]
+    assert {min(patch.get_facecolor()[:3]) > 0.9 for patch in with_gid(axes, "point")} == {True}
+    assert {text.get_color() for text in axes.texts} == {"black"}
+    assert min(text.get_fontsize() for text in axes.texts) > 7
+
+
+@pytest.mark.parametrize("name", ["by-guidance_scale", "by-top_k", "pareto"])
+def test_the_frame_of_the_default_is_behind_the_marks_and_little_larger(drawn: dict[str, Any], name: str) -> None:
+    for axes in panels(drawn[name]):
+        (frame,) = with_gid(axes, "default")
+        points = with_gid(axes, "point")
+        assert frame.get_zorder() < min(mark.get_zorder() for mark in points)
+        (own,) = [mark for mark in points if mark.get_gid() == "point-9"]
+        assert own.get_markersize() <= frame.get_markersize() <= own.get_markersize() + 5
 
 
 def test_the_front_has_all_points_sized_by_their_probability(grid: SweepRecord, drawn: dict[str, Any]) -> None:
