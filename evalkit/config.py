@@ -21,6 +21,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -184,7 +185,7 @@ def prepared(overrides: Sequence[str], config_dir: str | None) -> list[str]:
 
 def in_quotes(value: str) -> str:
     """A value in quotes, so that Hydra's grammar reads it as text whatever it holds."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return QuotedString(value, Quote.double).with_quotes()
 
 
 def quoted(override: str) -> str:

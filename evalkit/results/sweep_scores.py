@@ -63,8 +63,8 @@ class AtPoints:
     notes: Mapping[int, str]
 
     def best(self, higher_is_better: bool | None, default: int | None) -> int | None:
-        """Number of the point with the best value; of equal ones the default, or else the first."""
-        if self.joint is None or higher_is_better is None:
+        """Number of the point with the best value; of equal ones the default, or else the first. None is best alone."""
+        if self.joint is None or higher_is_better is None or len(self.numbers) < 2:
             return None
         values = self.joint.estimates
         tied = np.flatnonzero(values == (values.max() if higher_is_better else values.min()))
@@ -211,7 +211,7 @@ def front(found: Sequence[tuple[AtPoints, bool]], draws: Draws) -> dict[int, flo
             for one, joint, _ in joints
         )
     ]
-    if not numbers:
+    if len(numbers) < 2:
         return {}
     places = [[one.numbers.index(number) for number in numbers] for one, _, _ in joints]
     estimates = np.array([joint.estimates[own] for (_, joint, _), own in zip(joints, places, strict=True)])

@@ -67,7 +67,12 @@ def _called(points: Sequence[Mapping[str, Any]], point: int) -> str:
 def _findings(sweep: SweepRecord, points: Sequence[Mapping[str, Any]], scores: Cells) -> Iterator[str]:
     """What the sweep has found: the best point, which others may be it, and what a fresh seed says of it."""
     if sweep.winner is None or not sweep.objectives:
-        yield "No point has a value of what points are judged by."
+        known = any(not absent(row["value"]) for row in scores.values())
+        yield (
+            "No two points can be compared, so none is said to be the best: see the notes."
+            if known
+            else "No point has a value of what points are judged by."
+        )
         return
     first = sweep.objectives[0]
     yield f"Best {first.title}: {_called(points, sweep.winner)}."

@@ -17,6 +17,7 @@ from evalkit.config import compose, composing
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric
 from evalkit.plan import Plan, require_clips
+from evalkit.results.options import UNSEEN
 from evalkit.results.record import MetricInfo
 from evalkit.results.sweep_record import Objective
 from evalkit.results.sweep_text import GUARDS
@@ -27,6 +28,8 @@ from evalkit.sweeping.space import Space, read
 
 SEARCHES = ("grid", "optuna")
 OBJECTIVES = ("fad", "kld", "clap_score")  # those of them that are measured are what points are judged by
+LEVEL = 0.95  # at which, or above, points are judged
+NO_EFFECT = ("uncertainty", *(option for option in UNSEEN if option != "prompts"))
 NO_DEFAULT = ("model", "prompts")  # groups of which something must be selected
 
 
@@ -107,6 +110,9 @@ def check(overrides: Sequence[str], asked: Asked, config_dir: str | None) -> Che
             "nothing is swept: give an option several values, such as sampling.top_k=50,250, or an experiment that "
             "does, such as experiment=sweep_guidance"
         )
+    for key in (parameter.key for parameter in space.parameters):
+        if any(key == one or key.startswith(f"{one}.") for one in NO_EFFECT):
+            raise EvalkitError(f"{key} changes no clip and no score: give it one value, and sweep something else")
     tried = space.combinations() if asked.search == "grid" else list(ends(space))
     configs = configured(space, tried, config_dir)
     space = Space(space.parameters, (*space.fixed, *_guards(space, configs[0])))
@@ -136,6 +142,8 @@ def configured(space: Space, points: Sequence[Mapping[str, Any]], config_dir: st
             configs.append(compose(space.options(point), config_dir))
     for point, config in zip(points, configs, strict=True):
         with _naming(space.said(point)):
+            if config.uncertainty.level < LEVEL:  # else what is said of points would be as weak as anybody likes
+                raise EvalkitError(f"uncertainty.level={config.uncertainty.level:g}: a sweep needs {LEVEL:g} or more")
             pipeline.check(config)
     return configs
 

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from evalkit.config import composing, explain, quoted
+from evalkit.config import composing, explain, in_quotes, quoted
 from evalkit.errors import EvalkitError
 
 MOST = 1000  # points of a grid
@@ -50,7 +50,8 @@ class Swept:
 
     def override(self, value: Any) -> str:
         """The option that sets the parameter to a value, as Hydra reads it."""
-        return f"{self.option}={_encoded(value)}"
+        plain = not isinstance(value, str) or re.fullmatch(r"[\w./:+-]+", value)
+        return f"{self.option}={_encoded(value) if plain else in_quotes(value)}"
 
 
 @dataclass(frozen=True)

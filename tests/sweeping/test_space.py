@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.config import compose, in_quotes
 from evalkit.errors import EvalkitError
 from evalkit.settings import conf_dir
 from evalkit.sweeping.space import MOST, Swept, read
@@ -51,7 +52,18 @@ def test_values_of_any_kind_come_back_as_options_that_hydra_reads() -> None:
     again = read([*space.options(points[0]), "sampling.top_k=1,2"])
     assert points[0] == {"slices": ["voice"], "prompts.references": "/a b", "engine.x": True}
     assert points[-1] == {"slices": ["tag:soft pad"], "prompts.references": "/c, (1)", "engine.x": 1}
-    assert again.fixed[2:] == ("slices=[voice]", r"prompts.references=/a\ b", "+engine.x=True")
+    assert again.fixed[2:] == ("slices=[voice]", 'prompts.references="/a b"', "+engine.x=True")
+
+
+TEXTS = ['d "e"', "it's", "a\\b", "a\\", 'a\\"b', "clips/ünï", "$x %", "(1), [2]", "a=b", "{c: d}"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_any_text_is_swept_as_it_stands(text: str) -> None:
+    space = read([*BASE, f"prompts.references={in_quotes(text)},other"])
+    (first, _) = space.combinations()
+    assert first == {"prompts.references": text}
+    assert compose(space.options(first)).prompts.references == text
 
 
 def test_groups_are_swept_by_the_names_of_their_yamls() -> None:

@@ -65,6 +65,23 @@ def test_groups_are_points_with_the_selected_one_as_default(make: Make) -> None:
     assert found.result(2).protocol.name == "fadtk" and found.parameters[0].default == "musicgen"
 
 
+def test_of_points_that_cannot_be_compared_none_is_the_best(make: Make) -> None:
+    found = make("prompts.first=3,4")
+    assert found.winner is None and not found.scores["best"].any() and found.points["front"].isna().all()
+    assert found.document().reasons[0].startswith("No two points can be compared, so none is said to be the best")
+
+
+@pytest.mark.parametrize("option", ["output_dir=a,b", "engine.batch_size=1,2", "uncertainty.level=0.95,0.99"])
+def test_what_changes_no_score_is_not_swept(make: Make, option: str) -> None:
+    with pytest.raises(EvalkitError, match=r"changes no clip and no score"):
+        make(option)
+
+
+def test_a_sweep_judges_at_95_percent_or_more(make: Make) -> None:
+    with pytest.raises(EvalkitError, match=r"uncertainty\.level=0\.5: a sweep needs 0\.95 or more"):
+        make("model.synth.noise=0.0,0.1", "uncertainty.level=0.5")
+
+
 def test_models_are_points_of_which_none_is_the_default(make: Make) -> None:
     found = make("model=synth,tiny_stereo", "prompts.first=2")
     assert measured(found) == [{"model": "synth"}, {"model": "tiny_stereo"}] and found.default is None
