@@ -55,7 +55,7 @@ def compared(asked: argparse.Namespace) -> int:
     """Compare what is asked for, print it, and return the exit status."""
     from evalkit.comparing import OUTPUT, compare  # here, because importing torch takes seconds
     from evalkit.report import renderer
-    from evalkit.store.files import write_bytes
+    from evalkit.store.files import write_output
 
     render, junit = renderer(asked.format), renderer("junit")
     if asked.junit is not None:
@@ -71,7 +71,7 @@ def compared(asked: argparse.Namespace) -> int:
     )
     document = comparison.document()
     if asked.junit is not None:
-        write_bytes(Path(asked.junit).expanduser().absolute(), junit(document).encode())
+        write_output(Path(asked.junit).expanduser().absolute(), junit(document))
     print(render(document), end="")
     print(f"comparison: {comparison.path}", file=sys.stdout if asked.format == "terminal" else sys.stderr)
     return STATUS[comparison.outcome]
@@ -79,7 +79,16 @@ def compared(asked: argparse.Namespace) -> int:
 
 def require_writable(path: Path) -> None:
     """Raise EvalkitError for a file that cannot be written, before hours are spent on what it is to say."""
+    from evalkit.store.files import is_file_or_new
+
     path = path.expanduser().absolute()
-    there = next(folder for folder in path.parents if folder.exists())
-    if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+    try:
+        if is_file_or_new(path):
+            there = next(folder for folder in path.resolve().parents if folder.exists())
+            fits = there.is_dir() and os.access(there, os.W_OK)
+        else:
+            fits = not path.is_dir() and os.access(path, os.W_OK)
+    except OSError:
+        fits = False
+    if not fits:
         raise EvalkitError(f"--junit {path}: no file can be written there: give another place")

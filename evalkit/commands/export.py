@@ -28,14 +28,14 @@ def main(arguments: list[str]) -> None:
     if parsed.output is None:
         print(text, end="")
         return
-    from evalkit.store.files import write_bytes
+    from evalkit.store.files import write_output
 
     target = Path(parsed.output).expanduser().absolute()
     if parsed.to == MODEL_INDEX:
         require_no_card(target)
     if target.is_dir():
         raise EvalkitError(f"--output {target}: a folder is there: name a file")
-    write_bytes(target, text.encode())
+    write_output(target, text)
     print(f"exported: {target}", file=sys.stderr)
 
 

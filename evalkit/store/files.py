@@ -1,4 +1,4 @@
-"""Atomic writes."""
+"""Writes: atomic ones, and where a user asks for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,6 +45,29 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     write_atomic(path, lambda file: file.write(data))
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a text where a user asks for it: atomically where a file is or will be, links being followed.
+
+    What is there and is no file, such as a pipe or a device, is written into and stays what it is. Raises EvalkitError
+    where nothing can be written.
+    """
+    try:
+        if is_file_or_new(path):
+            write_bytes(path.resolve(), text.encode())
+        else:
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def is_file_or_new(path: Path) -> bool:
+    """Whether there is a file, or nothing yet, where a path leads to. Raises OSError where that cannot be told."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:

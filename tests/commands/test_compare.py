@@ -97,8 +97,10 @@ def made(place: Path, kind: str) -> list[Path]:
 
 
 def test_a_run_against_itself_is_a_go(compared: Run, tmp_path: Path) -> None:
-    status, out, err = compared("base.txt", "base.txt", "--junit", "deep/junit.xml")
+    (tmp_path / "link.xml").symlink_to("deep/junit.xml")
+    status, out, err = compared("base.txt", "base.txt", "--junit", "link.xml")
     assert status == 0, err
+    assert (tmp_path / "link.xml").is_symlink()
     assert "GO" in out and "identical" in out.lower()
     (folder,) = made(tmp_path, "comparisons")
     assert folder.name.endswith("-synth-vs-synth") and out.splitlines()[-1] == f"comparison: {folder}"
@@ -220,6 +222,7 @@ MISTAKES = [
     ),
     ("base.txt base.txt --junit empty", "--junit .*empty: no file can be written there"),
     ("base.txt base.txt --junit clip.wav/junit.xml", "--junit .*: no file can be written there"),
+    ("base.txt base.txt --junit itself", "--junit .*itself: no file can be written there"),
     ("base.txt base.txt --config-dir nowhere", "the folder of configurations 'nowhere' does not exist"),
 ]
 
@@ -237,6 +240,7 @@ def test_a_mistake_is_one_line_of_its_own_status_and_nothing_is_made(
     (tmp_path / "clip.wav").write_bytes(b"RIFF\xff\xfe")
     (tmp_path / "results.zip").write_bytes(b"PK")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "itself").symlink_to("itself")
     before = {path.name for path in tmp_path.iterdir()}
     more = [] if "--junit" in arguments or not arguments else ["--junit", "out/junit.xml"]
     status, out, err = evalkit("compare", *arguments.split(), *more)

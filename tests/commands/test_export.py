@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,17 @@ def test_a_file_is_written_over(evalkit: Run, two: str, tmp_path: Path) -> None:
     target.write_text("older")
     assert evalkit("export", two, "--to", "latex", "--output", str(target)) == (0, "", f"exported: {target}\n")
     assert target.read_text("utf-8") == evalkit("export", two, "--to", "latex")[1]
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_into(evalkit: Run, two: str, tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link.tex", tmp_path / "pipe"
+    link.symlink_to("table.tex")
+    os.mkfifo(pipe)
+    assert evalkit("export", two, "--to", "latex", "--output", str(link))[0] == 0
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:  # else opening it waits for a writer
+        assert evalkit("export", two, "--to", "latex", "--output", str(pipe)) == (0, "", f"exported: {pipe}\n")
+        assert reader.read() == (tmp_path / "table.tex").read_bytes()
+    assert link.is_symlink() and pipe.is_fifo()
 
 
 @pytest.mark.parametrize("text", ["# A card\n", "---\nlicense: mit\n---\n# A card\n", "---\r\na: b\r\n---\r\ntext"])
