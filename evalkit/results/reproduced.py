@@ -19,8 +19,10 @@ Verdict = Literal["REPRODUCED", "DIFFERS (higher)", "DIFFERS (lower)", "UNDECIDE
 
 LEVEL = 0.95  # of the two-sided interval: either claim is wrong in at most 2.5 % of cases, whatever a run asks for
 LEAST_SEEDS = 3  # of fewer, whose standard deviation is a guess, nothing is said
+LEAST_NOISE = 1e-9  # of the value: a smaller standard deviation over seeds is that of rounding
 LEAST_SHARE = 0.9  # of the published number of prompts, below which nothing is said either
 MORE_SEEDS = f"{LEAST_SEEDS} seeds or more are needed: sampling.samples_per_prompt={LEAST_SEEDS}"
+NO_NOISE = "all seeds give the same value, so that nothing is known of their noise"
 NO_SPREAD = "which prompts are missing from either value changes it by nobody knows how much: there is no interval"
 NO_TOLERANCE = "its source is given no tolerance by which to judge a difference"
 NOBODY_CHECKS = "nobody can check how clips were made that were there already, or of weights that are not known"
@@ -86,6 +88,8 @@ def judge(measured: Measured, published: Published) -> Judged:
     judged = Judged("UNDECIDED", MORE_SEEDS, rounding, tolerance)
     if measured.sets < LEAST_SEEDS:
         return judged
+    if measured.seed_sd <= LEAST_NOISE * abs(measured.value):
+        return replace(judged, reason=NO_NOISE)
     total = max(published.prompts.n, published.n, measured.n)
     error = _error_of_prompts(measured.spread, measured.n, published.n, total)
     if math.isnan(error):
@@ -116,6 +120,8 @@ def judge(measured: Measured, published: Published) -> Judged:
     where = {"within": "within", "undecided": "neither within nor beyond"}.get(decision, "beyond")
     interval = f"[{number(judged.low, shown)}, {number(judged.high, shown)}]"
     text = f"difference {signed(difference, shown)} {interval} is {where} ±{number(tolerance, shown)}"
+    if published.runs > 1:
+        text += f", the published value being taken for a mean of {published.runs:,} runs"
     return replace(judged, verdict=verdict, reason=": ".join(filter(None, [text, why])))
 
 

@@ -26,7 +26,7 @@ from evalkit.results.comparable import prompt_digests
 from evalkit.results.gate import Margin
 from evalkit.results.published import Prompts, Published, Tolerance, load_published
 from evalkit.results.record import Record
-from evalkit.results.reproduced import MORE_SEEDS, NO_SPREAD, NOBODY_CHECKS, Measured, Verdict, judge
+from evalkit.results.reproduced import MORE_SEEDS, NO_NOISE, NO_SPREAD, NOBODY_CHECKS, Measured, Verdict, judge
 from evalkit.results.summary import notes, table
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
@@ -136,6 +136,23 @@ def test_fewer_than_three_seeds_decide_nothing(seeds: int, measured: Record, pub
         row = beside(of_scores(measured, sets=seeds, seed_sd=sd, value=value), published)
         assert (row.verdict, row.verdict_reason) == ("UNDECIDED", MORE_SEEDS)
     assert "samples_per_prompt=3" in MORE_SEEDS
+
+
+@pytest.mark.parametrize("sd", [0.0, 1e-10])
+def test_seeds_that_make_the_same_value_decide_nothing(sd: float, measured: Record, published: Published) -> None:
+    """Also where it differs in its last digits alone: an interval without width would be within any tolerance."""
+    for value in (1.42, 9.0):
+        row = beside(of_scores(measured, seed_sd=sd, value=value), published)
+        assert (row.verdict, row.verdict_reason) == ("UNDECIDED", NO_NOISE) and math.isnan(row.difference_low)
+    assert beside(of_scores(measured, seed_sd=1e-8), published).verdict == "REPRODUCED"
+    assert beside(of_scores(measured, sets=1, seed_sd=math.nan), published).verdict_reason == MORE_SEEDS
+
+
+def test_a_published_value_that_is_taken_for_a_mean_says_so(measured: Record, published: Published) -> None:
+    row = beside(measured, replace(published, runs=5))
+    said = "is within ±0.020, the published value being taken for a mean of 5 runs; not verified: "
+    assert row.verdict == "REPRODUCED" and said in row.verdict_reason
+    assert "a mean of" not in beside(measured, published).verdict_reason
 
 
 def test_clips_that_were_there_are_never_taken_for_a_reproduction(measured: Record, published: Published) -> None:
