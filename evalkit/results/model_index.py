@@ -153,7 +153,7 @@ def _metric(record: Record, score: Mapping[str, Any], title: str) -> dict[str, A
         "seed_sd": score["seed_sd"],
         "weights": {one.name: one.digest for one in metric.weights or ()},
         "published": score["published"],
-        "published_source": score["url"],
+        "published_source": ", ".join(filter(None, [score["source"], score["url"]])),
         "comparable": bool(score["comparable"]) if published else None,
         "verdict": score["verdict"] if published else None,
         "verdict_reason": score["verdict_reason"] if published else None,

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -162,9 +162,12 @@ class Published:
 def load_published(*folders: Path) -> list[Published]:
     """Read all YAMLs of some folders, each folder's in the order of their names, and those of its folder `datasets`.
 
+    Folders after the first, which is evalkit's own, are the user's: the source of their numbers names the file, since
+    nobody else has compared it with what it quotes.
+
     Raises EvalkitError, with the name of the file, for a missing or unknown key, a metric or a key of caveats or
     tolerances that the file does not declare, a value that is not a finite number, a tolerance that nothing can be
-    within, a protocol that is no plain name, and a second file for one dataset.
+    within or that nothing can be beyond, a protocol that is no plain name, and a second file for one dataset.
     """
     prompts: dict[str, dict[str, Prompts]] = {}
     for path in [path for folder in folders for path in sorted((folder / "datasets").glob("*.yaml"))]:
@@ -173,8 +176,12 @@ def load_published(*folders: Path) -> list[Published]:
             raise EvalkitError(f"published numbers in '{path}': another file has the prompts of '{dataset.dataset}'")
         subsets = dataset.subsets.items()
         prompts[dataset.dataset] = {name: Prompts(s.prompts, s.ids, s.captions) for name, s in subsets}
-    paths = [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
-    return [value for path in paths for value in _load(path, prompts)]
+    found: list[Published] = []
+    for number, folder in enumerate(folders):
+        for path in sorted(folder.glob("*.yaml")):
+            whose = f" (from a user's {path.name})" if number else ""
+            found += [replace(value, source=value.source + whose) for value in _load(path, prompts)]
+    return found
 
 
 def _read(path: Path, schema: type[T]) -> T:
@@ -243,10 +250,14 @@ def _tolerance(path: Path, metric: str, given: _Tolerance) -> Tolerance:
             f"published numbers in '{path}': tolerance.{metric}.rounding is {given.rounding:g}: must be a number, "
             "0 or more: half a unit of the last digit, such as 0.005"
         )
+    key = f"tolerance.{metric}.margin"
     try:
-        return Tolerance(margin(given.margin, f"tolerance.{metric}.margin"), given.rounding, given.because)
+        most = margin(given.margin, key)
     except EvalkitError as error:
         raise EvalkitError(f"published numbers in '{path}': {error}") from error
+    if most.relative and most.amount >= 1:
+        raise EvalkitError(f"published numbers in '{path}': {key} is {most}: must be below 100 %: nothing would differ")
+    return Tolerance(most, given.rounding, given.because)
 
 
 def _check(path: Path, declared: list[str], used: list[str]) -> None:

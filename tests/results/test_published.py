@@ -258,6 +258,10 @@ GOOD = (FOLDER / "jen1_paper.yaml").read_text()
             "kld.rounding is inf: must be",
         ),
         (
+            GOOD + "tolerance: {kld: {margin: 100 %, rounding: 0.005, because: x}}\n",
+            "tolerance.kld.margin is 100 %: must be below 100 %: nothing would differ",
+        ),
+        (
             GOOD + "tolerance: {kld: {margin: 0.1 %, rounding: 0.005, because: x}}\n",
             "JEN-1: kld: the margin, 0.1 %, is no more than the rounding, 0.005: nothing could be within it",
         ),
@@ -297,7 +301,9 @@ def test_a_user_s_file_is_read_beside_evalkit_s(tmp_path, published):
     (tmp_path / "musicgen_model_card.yaml").write_text(card)
     both = load_published(FOLDER, tmp_path)
     assert len(both) > len(published) and both[: len(published)] == published
-    assert {p.value for p in both if (p.model, p.metric) == ("facebook/musicgen-small", "fad")} == {4.88, 4.0}
+    values = {p.source: p.value for p in both if (p.model, p.metric) == ("facebook/musicgen-small", "fad")}
+    card = "MusicGen model card"
+    assert values == {card: 4.88, f"{card} (from a user's musicgen_model_card.yaml)": 4.0}
     assert joined(both, "facebook/musicgen-small", measured("fad", 4.9)).iloc[0].published == 4.88
     assert load_published(FOLDER, tmp_path / "absent") == published
 
