@@ -179,7 +179,7 @@ def load_published(*folders: Path) -> list[Published]:
     found: list[Published] = []
     for number, folder in enumerate(folders):
         for path in sorted(folder.glob("*.yaml")):
-            whose = f" (from a user's {path.name})" if number else ""
+            whose = f", from a user's {path.name}" if number else ""
             found += [replace(value, source=value.source + whose) for value in _load(path, prompts)]
     return found
 

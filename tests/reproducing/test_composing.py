@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -95,8 +96,9 @@ def test_the_source_of_the_selected_protocol_is_taken_and_one_with_numbers_befor
     card = folder / "published" / "card.yaml"
     other = card.read_text().replace("protocol: musicgen", "protocol: fadtk").replace("Their card", "Another")
     (folder / "published" / "a.yaml").write_text(other.replace("chroma: 0.5", "chroma: null").replace("3.0}", "null}"))
-    assert composed("their_music", config_dir=str(folder)).source.source == "Their card"
-    assert composed("their_music", ["protocol=fadtk"], config_dir=str(folder)).source.source == "Another"
+    assert composed("their_music", config_dir=str(folder)).source.source == "Their card, from a user's card.yaml"
+    source = composed("their_music", ["protocol=fadtk"], config_dir=str(folder)).source.source
+    assert source == "Another, from a user's a.yaml"
 
 
 FOLDER = ["model.folder.path=CLIPS"]
@@ -145,13 +147,21 @@ def test_too_few_seeds_for_any_verdict_are_refused_but_for_clips_that_are_there(
             composed("folder", claim, seeds)
 
 
+@pytest.mark.parametrize("seeds", ["3", 3.0, True])
+def test_seeds_are_a_whole_number(seeds: Any) -> None:
+    with pytest.raises(EvalkitError, match=rf"^seeds={seeds!r}: must be a whole number, such as 3$"):
+        composed("musicgen_small", seeds=seeds)
+
+
 def test_a_source_that_evalkit_cannot_follow_is_named_with_the_reason(tmp_path: Path) -> None:
     folder = write(tmp_path / "conf", tmp_path / "cache", protocol="unheard_of")
-    with pytest.raises(EvalkitError, match="Their card: its protocol is 'unheard_of', which evalkit does not have"):
+    with pytest.raises(
+        EvalkitError, match=r"Their card, .*: its protocol is 'unheard_of', which evalkit does not have"
+    ):
         composed("their_music", config_dir=str(folder))
     card = folder / "published" / "card.yaml"
     card.write_text(
         card.read_text().replace("unheard_of", "musicgen").replace("{chroma: 0.5, silence_share: null, ", "{")
     )
-    with pytest.raises(EvalkitError, match="Their card: evalkit computes none of fd_openl3"):
+    with pytest.raises(EvalkitError, match=r"Their card, .*: evalkit computes none of fd_openl3"):
         composed("their_music", config_dir=str(folder))

@@ -303,7 +303,7 @@ def test_a_user_s_file_is_read_beside_evalkit_s(tmp_path, published):
     assert len(both) > len(published) and both[: len(published)] == published
     values = {p.source: p.value for p in both if (p.model, p.metric) == ("facebook/musicgen-small", "fad")}
     card = "MusicGen model card"
-    assert values == {card: 4.88, f"{card} (from a user's musicgen_model_card.yaml)": 4.0}
+    assert values == {card: 4.88, f"{card}, from a user's musicgen_model_card.yaml": 4.0}
     assert joined(both, "facebook/musicgen-small", measured("fad", 4.9)).iloc[0].published == 4.88
     assert load_published(FOLDER, tmp_path / "absent") == published
 
