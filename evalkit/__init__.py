@@ -144,7 +144,7 @@ def sweep(
     search: str = "grid",
     trials: int | None = None,
     race: str | None = None,
-    objectives: Sequence[str] = (),
+    objectives: str | Sequence[str] = (),
     margins: Mapping[str, float] | None = None,
     study: str | Path | None = None,
     confirm: bool = True,
@@ -162,8 +162,8 @@ def sweep(
         search: "grid" for every combination, or "optuna", which chooses `trials` points by what it has seen.
         trials: number of points in all, with those of the study.
         race: numbers of prompts such as "50,200,all": points that others beat for certain are not measured on more.
-        objectives: metrics by which points are judged; the first one has a winner. If there are none, those of fad, kld
-            and clap_score that are measured.
+        objectives: the metric, or metrics, by which points are judged; the first one has a winner. If there are none,
+            those of fad, kld and clap_score that are measured.
         margins: by how much a point must be worse in an objective to be dropped from a race.
         study: the file in which optuna keeps its study, to go on from it.
         confirm: whether the winner and the default are measured again on a fresh seed.
@@ -180,7 +180,7 @@ def sweep(
         search=search,
         trials=trials,
         race=rungs(race) if race is not None else (),
-        objectives=objectives,
+        objectives=[objectives] if isinstance(objectives, str) else objectives,
         margins=margins or {},
         study=Path(study) if study is not None else None,
         confirm=confirm,

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
@@ -23,6 +25,7 @@ from evalkit.models.synth.synth import Synth
 from evalkit.objects import Objects, compose_with, described
 from evalkit.plan import make_plan
 from evalkit.prompts.demo import Demo
+from evalkit.sweeping.checking import Asked
 
 from .conftest import ROOT
 
@@ -99,6 +102,43 @@ class Mutable:
 def test_what_cannot_be_used_is_one_line(options: Any, given: dict[str, Any], message: str) -> None:
     with pytest.raises(EvalkitError, match=message):
         evalkit.evaluate(*options, **given)
+
+
+SWEPT = ("model=synth", "prompts=synthetic", "metric=[chroma]", "random_weights=0", "model.synth.noise=0,0.3")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"race": [10]}, r"race=\[10\]: must be a text of numbers of prompts"),
+        ({"search": None}, "search=None: must be grid or optuna"),
+        ({"search": "optuna", "trials": "3"}, "trials='3': must be a whole number"),
+        ({"search": "optuna", "trials": 2.5}, "trials=2.5: must be a whole number"),
+        ({"search": "optuna", "trials": True}, "trials=True: must be a whole number"),
+        ({"objectives": 5}, "objectives=5: must be names of metrics in a list"),
+        ({"objectives": [5]}, r"objectives=\[5\]: must be names of metrics in a list"),
+        ({"objectives": "chrome"}, "unknown metric of the sweep 'chrome': did you mean 'chroma'"),
+        ({"race": "10,all", "margins": ["chroma"]}, r"margins=\['chroma'\]: must be numbers by metric"),
+        ({"race": "10,all", "margins": {"chroma": "1"}}, "margins=.*: must be numbers by metric"),
+    ],
+)
+def test_what_a_sweep_cannot_take_is_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(EvalkitError, match=message) as error:
+        evalkit.sweep(*SWEPT, **given)
+    assert "\n" not in str(error.value)
+
+
+def test_one_objective_may_be_given_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Asked] = []
+
+    def make(options: Any, asks: Asked, config_dir: Any) -> Any:
+        asked.append(asks)
+        return SimpleNamespace(sweep=None)
+
+    monkeypatch.setattr("evalkit.sweeping.sweep.make", make)
+    evalkit.sweep(*SWEPT, objectives="chroma", search="optuna", trials=np.int64(3))
+    asked[0].check()
+    assert asked[0].objectives == ["chroma"]
 
 
 def test_importing_is_fast() -> None:

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
     """Run `evalkit reproduce`."""
     parser = parser_for("reproduce", __doc__)
     parser.add_argument("model", metavar="MODEL", help="a model with published numbers, such as musicgen_small")
-    parser.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="an option of 'evalkit run'")
+    parser.add_argument("options", nargs="*", default=[], metavar="OPTION=VALUE", help="an option of 'evalkit run'")
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="clips of each prompt; 3, the fewest that a verdict can be made of"
     )

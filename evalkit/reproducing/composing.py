@@ -66,6 +66,8 @@ def composed(
     Raises EvalkitError for a model that nothing was published for, for what evalkit cannot measure, and for all that is
     wrong with the options.
     """
+    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool)):
+        raise EvalkitError(f"seeds={seeds!r}: must be a whole number, such as {LEAST_SEEDS}")
     check_options(model, options)
     own = [option for option in options if not _key(option).startswith("prompts")]
     config = compose([f"model={model}", "prompts=demo", *own], config_dir)
@@ -103,7 +105,7 @@ def _key(option: str) -> str:
 
 def check_options(model: str, options: Sequence[str]) -> None:
     """Raise EvalkitError for options that would compose another run than that of one model."""
-    if not re.fullmatch(r"[\w.-]+", model):
+    if not isinstance(model, str) or not re.fullmatch(r"[\w.-]+", model):
         raise EvalkitError(f"'{model}': give the name of one model, such as musicgen_small ('evalkit run --help')")
     for option in options:
         key, _, value = option.partition("=")

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,16 @@ class Asked:
     confirm: bool = True
 
     def check(self) -> None:
-        """Raise EvalkitError for what there is not, and for what does not go together."""
+        """Raise EvalkitError for values of another type, what there is not, and what does not go together."""
+        named = isinstance(self.objectives, Sequence) and all(isinstance(name, str) for name in self.objectives)
+        for fits, name, value, due in (
+            (isinstance(self.search, str), "search", self.search, " or ".join(SEARCHES)),
+            (self.trials is None or is_whole(self.trials), "trials", self.trials, "a whole number, such as 20"),
+            (named, "objectives", self.objectives, "names of metrics in a list, such as ['fad']"),
+            (are_numbers(self.margins), "margins", self.margins, "numbers by metric, such as {'fad': 0.1}"),
+        ):
+            if not fits:
+                raise EvalkitError(f"{name}={value!r}: must be {due}")
         if self.search not in SEARCHES:
             raise unknown("search", self.search, SEARCHES)
         if self.search == "grid":
@@ -71,6 +81,19 @@ class Asked:
             raise EvalkitError(f"--trials {self.trials}: a sweep has at least 2 points")
         if self.margins and not self.race:
             raise EvalkitError("--margin says by how much a point must be worse to be dropped: give --race too")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, NumPy's included, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def are_numbers(values: object) -> bool:
+    """Whether values are numbers by name."""
+    return isinstance(values, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Real) and not isinstance(value, bool)
+        for name, value in values.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ def rungs(text: str) -> list[int]:
 
     Raises EvalkitError for anything but increasing numbers and "all" at the end.
     """
+    if not isinstance(text, str):
+        raise EvalkitError(f"race={text!r}: must be a text of numbers of prompts, such as '50,200,{ALL}'")
     given = [part.strip() for part in text.split(",")]
     said = f"--race {text}: write increasing numbers of prompts and 'all' at the end, such as 50,200,{ALL}"
     if given[-1] != ALL or len(given) < 2 or not all(part.isdecimal() for part in given[:-1]):

@@ -42,7 +42,7 @@ def test_a_checkpoint_that_does_as_published_is_reproduced(evalkit: Run, conf: s
     code, out, err = evalkit("reproduce", "offset", *FEW, "--config-dir", conf)
     assert (code, err) == (0, "") and max(map(len, out.splitlines()[:-1])) <= 80
     before, _, after = out.partition("and then the scores\n")
-    assert "source      a card (someone/offset), protocol theirs\n" in before
+    assert "source      a card, from a user's card.yaml (someone/offset), protocol theirs\n" in before
     assert "prompts     synthetic, all: 20; 3 seeds, 60 clips\n" in before and "verdict" not in before
     words = " ".join(after.split())
     assert "1 published value: 1 reproduced" in words and "made up" in words and "REPRODUCED" in words
@@ -52,6 +52,11 @@ def test_a_checkpoint_that_does_as_published_is_reproduced(evalkit: Run, conf: s
     assert result.config["model"]["offset"]["level"] == 10.0 and result.sampling["samples_per_prompt"] == 3
     code, out, err = evalkit("table", str(result.path))
     assert (code, err) == (0, "") and "REPRODUCED" in out.partition("Against what was published\n")[2]
+
+
+def test_a_model_is_all_that_must_be_given(evalkit: Run) -> None:
+    said = "evalkit: the following arguments are required: MODEL: see 'evalkit reproduce --help'\n"
+    assert evalkit("reproduce") == (2, "", said)
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(8.0, "DIFFERS (higher)"), (12.0, "DIFFERS (lower)")])

@@ -28,6 +28,12 @@ def test_rungs_are_increasing_numbers_and_all(text: str) -> None:
         race.rungs(text)
 
 
+def test_rungs_are_written_as_text() -> None:
+    for other in ([10], 10, ("10", "all")):
+        with pytest.raises(EvalkitError, match=r"must be a text of numbers of prompts, such as '50,200,all'$"):
+            race.rungs(other)  # type: ignore[arg-type]
+
+
 def test_a_rung_of_a_handful_is_refused() -> None:
     with pytest.raises(EvalkitError, match="10 prompts are the least"):
         race.rungs("9,all")
