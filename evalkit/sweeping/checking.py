@@ -59,14 +59,14 @@ class Asked:
     def check(self) -> None:
         """Raise EvalkitError for values of another type, what there is not, and what does not go together."""
         named = isinstance(self.objectives, Sequence) and all(isinstance(name, str) for name in self.objectives)
-        for fits, name, value, due in (
+        for fits, name, given, due in (
             (isinstance(self.search, str), "search", self.search, " or ".join(SEARCHES)),
             (self.trials is None or is_whole(self.trials), "trials", self.trials, "a whole number, such as 20"),
             (named, "objectives", self.objectives, "names of metrics in a list, such as ['fad']"),
             (are_numbers(self.margins), "margins", self.margins, "numbers by metric, such as {'fad': 0.1}"),
         ):
             if not fits:
-                raise EvalkitError(f"{name}={value!r}: must be {due}")
+                raise EvalkitError(f"{name}={given!r}: must be {due}")
         if self.search not in SEARCHES:
             raise unknown("search", self.search, SEARCHES)
         if self.search == "grid":

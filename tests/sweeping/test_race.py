@@ -31,7 +31,7 @@ def test_rungs_are_increasing_numbers_and_all(text: str) -> None:
 def test_rungs_are_written_as_text() -> None:
     for other in ([10], 10, ("10", "all")):
         with pytest.raises(EvalkitError, match=r"must be a text of numbers of prompts, such as '50,200,all'$"):
-            race.rungs(other)  # type: ignore[arg-type]
+            race.rungs(other)
 
 
 def test_a_rung_of_a_handful_is_refused() -> None:
