@@ -202,7 +202,7 @@ def run(folder: Path, protocols: list[str], *options: str) -> dict[str, pd.DataF
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     results = {}
-    for path in sorted(p.parent for p in (folder / "runs").glob("*/result.json")):
+    for path in sorted(p.parent for p in (folder / "runs").glob("*/points/*/result.json")):
         result = load(path)
         results[result.protocol.name] = result.scores.set_index("metric")
     assert set(results) == set(protocols)
