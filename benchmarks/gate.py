@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +25,8 @@ from benchmarks import gate_runs
 from benchmarks.gate_fad import Sides, drawn, literal, moved_for_kad, shortcut, sides, trials
 from benchmarks.gate_pairs import CHANGES, KINDS, faults, values
 from benchmarks.gate_report import JSON, write
-from benchmarks.interval_coverage import NO_ENCODER, WINDOWS, machine
+from benchmarks.interval_coverage import NO_ENCODER, WINDOWS
+from benchmarks.parts import Row, record
 from evalkit.metrics.kad import KAD
 from evalkit.results import gate as gates
 from evalkit.results import verdicts
@@ -35,8 +35,6 @@ from evalkit.results.frames import typed
 from evalkit.results.gate import Direction, Gate, Limit, Margin
 from evalkit.stats import jackknife, paired, permutation
 from evalkit.stats.estimate import Estimate, student
-
-Row = dict[str, Any]
 
 GATE = Gate(metrics={})
 LIMIT = Limit("critical", Margin(0.0), least_n=2)
@@ -331,16 +329,11 @@ MEASURED: dict[str, Callable[[Path | None], Iterator[Row]]] = {
 }
 
 
-def record(part: str, rows: list[Row], seconds: float) -> None:
-    """Store the rows of a part; what others have measured meanwhile stays."""
-    known = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
-    used = known.get("cpu", {}) | {part: round(seconds, 1)}
+def facts() -> Row:
+    """What stands in the record besides what is measured."""
     shipped = {name: limit.margin.amount for name, limit in gates.load(None).metrics.items()}
     about = {"run": gate_runs.ABOUT, "gaussians": {"dimensions": 128, "windows": WINDOWS}, "shipped": shipped}
-    known |= {"level": GATE.level, "groups_by_default": GATE.groups, **about}
-    known |= {part: rows, "cpu": used, "machine": machine()}
-    JSON.parent.mkdir(parents=True, exist_ok=True)
-    JSON.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return {"level": GATE.level, "groups_by_default": GATE.groups, **about}
 
 
 def main() -> None:
@@ -354,7 +347,7 @@ def main() -> None:
         started, rows = time.process_time(), []
         for row in MEASURED[name](arguments.keep):
             rows.append(row)
-            record(name, rows, time.process_time() - started)
+            record(JSON, name, rows, time.process_time() - started, facts())
     write()
 
 

@@ -9,18 +9,16 @@ of docs/sweep.md; with `--part` what is not measured again is taken from the JSO
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from benchmarks import sweep_runs
-from benchmarks.interval_coverage import machine
+from benchmarks import parts, sweep_runs
+from benchmarks.parts import Row
 from benchmarks.sweep_draws import (
     KINDS,
     SHAPES,
@@ -37,7 +35,6 @@ from benchmarks.sweeps_report import JSON, write
 from evalkit.stats import paired
 from evalkit.stats.best import dominated, multipliers, not_worse, on_front
 
-Row = dict[str, Any]
 Measured = tuple[np.ndarray, np.ndarray]
 
 LEVEL = 0.95
@@ -382,33 +379,9 @@ MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
 }
 
 
-def record(part: str, rows: list[Row], seconds: float) -> None:
-    """Store the rows of a part; what others have measured meanwhile stays."""
-    known = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
-    used = known.get("cpu", {}) | {part: round(seconds, 1)}
-    known |= {
-        "level": LEVEL,
-        "draws": DRAWS,
-        "synth_run": sweep_runs.ABOUT,
-        part: rows,
-        "cpu": used,
-        "machine": machine(),
-    }
-    JSON.parent.mkdir(parents=True, exist_ok=True)
-    JSON.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
 def main() -> None:
     """Measure, record, write the section."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=(*MEASURED, "all", "none"), default="all")
-    part = parser.parse_args().part
-    for name in MEASURED if part == "all" else [part] if part != "none" else []:
-        started, rows = time.process_time(), []
-        for row in MEASURED[name]():
-            rows.append(row)
-            record(name, rows, time.process_time() - started)
-    write()
+    parts.measure(__doc__, MEASURED, JSON, {"level": LEVEL, "draws": DRAWS, "synth_run": sweep_runs.ABOUT}, write)
 
 
 if __name__ == "__main__":

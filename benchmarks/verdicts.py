@@ -9,10 +9,8 @@ docs/reproduce.md; with `--part` what is not measured again is taken from the JS
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gate_fad import distances, effects, fit_of_clips, sides
-from benchmarks.interval_coverage import ALIKE, NO_ENCODER, WINDOWS, features, machine
+from benchmarks.interval_coverage import ALIKE, NO_ENCODER, WINDOWS, features
+from benchmarks.parts import Row, measure
 from benchmarks.verdicts_report import JSON, write
 from evalkit.metrics.fad import FAD
 from evalkit.results.gate import absolute
@@ -31,7 +30,6 @@ from evalkit.results.reproduced import Measured, judge
 from evalkit.stats.equivalence import decide, missing_error, over_seeds, seeds_needed
 from evalkit.stats.means import ratio
 
-Row = dict[str, Any]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 LEVEL = 0.95
@@ -346,26 +344,9 @@ MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
 }
 
 
-def record(part: str, rows: list[Row], seconds: float) -> None:
-    """Store the rows of a part; what others have measured meanwhile stays."""
-    known = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
-    used = known.get("cpu", {}) | {part: round(seconds, 1)}
-    known |= {"level": LEVEL, "sample": SAMPLE, part: rows, "cpu": used, "machine": machine()}
-    JSON.parent.mkdir(parents=True, exist_ok=True)
-    JSON.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
 def main() -> None:
     """Measure, record, write the section."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=(*MEASURED, "all", "none"), default="all")
-    part = parser.parse_args().part
-    for name in MEASURED if part == "all" else [part] if part != "none" else []:
-        started, rows = time.process_time(), []
-        for row in MEASURED[name]():
-            rows.append(row)
-            record(name, rows, time.process_time() - started)
-    write()
+    measure(__doc__, MEASURED, JSON, {"level": LEVEL, "sample": SAMPLE}, write)
 
 
 if __name__ == "__main__":
