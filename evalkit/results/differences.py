@@ -163,7 +163,7 @@ class Sets:
         """
         ids, n = [self.ids[i] for i in chosen], len(chosen)
         pairs = [[select(pair, ids) for pair in side] for side in (self.baseline, self.candidate)]
-        measured = [[self._measured(pair) for pair in side] for side in pairs]
+        measured = [[measure(self.metric, pair) for pair in side] for side in pairs]
         values = [np.array([one.value for one in side]) for side in measured]
         before, after = (float(np.mean(side)) for side in values)
         moving = all(one.influence is not None for side in measured for one in side)
@@ -182,12 +182,6 @@ class Sets:
             test = "swaps, to first order" if part else "swaps"
             return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test=test)
         return replace(found, p=found.estimate.p(), test="jackknife t")
-
-    def _measured(self, pair: Pair) -> Measured:
-        measured = self.metric(*pair)
-        if not math.isfinite(measured.value):
-            raise EvalkitError(f"{self.metric.title} is {measured.value}: the clips are too short or too few")
-        return measured
 
     def _jackknife(
         self,
@@ -258,6 +252,14 @@ class Sets:
             total += (after - before) / len(pairs[0])
         differences: np.ndarray = total.sum() - 2 * (swaps @ total)
         return differences
+
+
+def measure(metric: Metric, pair: Pair) -> Measured:
+    """Apply a metric of sets. Raises EvalkitError where its value is not a finite number."""
+    measured = metric(*pair)
+    if not math.isfinite(measured.value):
+        raise EvalkitError(f"{metric.title} is {measured.value}: the clips are too short or too few")
+    return measured
 
 
 def without(metric: Metric, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:

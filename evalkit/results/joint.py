@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from evalkit.results.differences import (
     NO_OTHERS,
     Sums,
     jackknifed_difference,
+    measure,
     without,
 )
 from evalkit.results.evidence import Evidence
@@ -28,6 +30,8 @@ from evalkit.stats import jackknife
 from evalkit.stats.estimate import Estimate, student
 from evalkit.stats.means import ratio
 from evalkit.types import Measured
+
+T = TypeVar("T")
 
 GROUPS = 100  # of prompts, by which all metrics of a sweep are moved
 SEED = 0  # of the groups
@@ -166,13 +170,7 @@ def _additive(
     group_of: Mapping[str, int],
     bounds: tuple[float, float],
 ) -> Joint:
-    parts: dict[int, list[Mapping[str, tuple[float, float]]]] = {}
-    failures: dict[int, str] = {}
-    for place, side in enumerate(sides):
-        try:
-            parts[place] = parts_of(side, metric, ids)
-        except EvalkitError as error:
-            failures[place] = str(error)
+    parts, failures = _read(sides, lambda side: parts_of(side, metric, ids))
     if not parts:
         raise EvalkitError(next(iter(failures.values())))
     common, some, arrays = common_parts(list(parts.values()), ids)
@@ -204,13 +202,7 @@ def _of_sets(
     bounds: tuple[float, float],
     compute: Metric,
 ) -> Joint:
-    usable: dict[int, list[set[str]]] = {}
-    failures: dict[int, str] = {}
-    for place, side in enumerate(sides):
-        try:
-            usable[place] = [with_frames(pair) for pair in _pairs(side, metric)]
-        except EvalkitError as error:
-            failures[place] = str(error)
+    usable, failures = _read(sides, lambda side: [with_frames(pair) for pair in _pairs(side, metric)])
     common, some = ([i for i in ids if of(i in one for own in usable.values() for one in own)] for of in (all, any))
     if usable and not common:
         raise EvalkitError(NO_PROMPT)
@@ -253,6 +245,18 @@ def _of_sets(
     )
 
 
+def _read(sides: Sequence[Side], read: Callable[[Side], T]) -> tuple[dict[int, T], dict[int, str]]:
+    """What is read of each side, by its place, and why of the others nothing can be."""
+    found: dict[int, T] = {}
+    failures: dict[int, str] = {}
+    for place, side in enumerate(sides):
+        try:
+            found[place] = read(side)
+        except EvalkitError as error:
+            failures[place] = str(error)
+    return found, failures
+
+
 def _pairs(side: Side, metric: str) -> list[Pair]:
     """The features that a metric compares, which the record does not keep in memory: there may be many points."""
     kept = side.record.evidence
@@ -268,16 +272,9 @@ def _value(compute: Metric, pairs: Sequence[Pair], keep: np.ndarray) -> tuple[fl
 
     Means over sets of clips. Raises EvalkitError where there is no value.
     """
-    measured = [_finite(compute, pair) for pair in pairs]
+    measured = [measure(compute, pair) for pair in pairs]
     value = float(np.mean([one.value for one in measured]))
     return value, _rests(compute, pairs, measured, keep), all(m.subsets and m.resampled is not None for m in measured)
-
-
-def _finite(compute: Metric, pair: Pair) -> Measured:
-    measured = compute(*pair)
-    if not math.isfinite(measured.value):
-        raise EvalkitError(f"{compute.title} is {measured.value}: the clips are too short or too few")
-    return measured
 
 
 def _rests(compute: Metric, pairs: Sequence[Pair], measured: Sequence[Measured], keep: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from evalkit.results.sweep_text import GUARDS
 from evalkit.settings import conf_dir
 from evalkit.store.cache import Cache
 from evalkit.store.digests import known_digests
-from evalkit.sweeping.space import Space, read
+from evalkit.sweeping.space import Space, read, same
 
 SEARCHES = ("grid", "optuna")
 OBJECTIVES = ("fad", "kld", "clap_score")  # those of them that are measured are what points are judged by
@@ -234,10 +234,8 @@ def value_at(node: Any, key: str) -> Any:
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two points have the same values: 3 is 3.0, and true is not 1."""
-    return one.keys() == other.keys() and all(
-        value == other[key] and isinstance(value, bool) == isinstance(other[key], bool) for key, value in one.items()
-    )
+    """Whether two points have the same values."""
+    return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
 
 
 def check_race(sizes: Sequence[int], plan: Plan, ids: Sequence[str]) -> None:

@@ -163,6 +163,11 @@ def _interval(key: str, option: str, text: str, interval: IntervalSweep) -> Swep
     return Swept(key, option, text, kind, low=low, high=high, step=1 if whole else None, log=log)
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of an option are the same: 3 is 3.0, and true is not 1."""
+    return bool(one == other and isinstance(one, bool) == isinstance(other, bool))
+
+
 def _converted(value: Any) -> Any:
     """A parsed value without Hydra's marks of what stood in quotes."""
     return Override._convert_value(value)

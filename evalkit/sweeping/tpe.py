@@ -19,7 +19,7 @@ from evalkit.results.options import UNSEEN, leaves
 from evalkit.results.sweep_record import Objective
 from evalkit.store.digests import digest
 from evalkit.sweeping import study as files
-from evalkit.sweeping.space import Space, Swept
+from evalkit.sweeping.space import Space, Swept, same
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -328,13 +328,8 @@ class _Axis:
         return min(max(float(f"{written:.{DIGITS}g}"), self._parameter.low), self._parameter.high)
 
     def _place(self, value: Any) -> int | None:
-        """The place of a value among those that there are: 3 is 3.0, and true is not 1."""
-        alike = (
-            number
-            for number, one in enumerate(self._values)
-            if one == value and isinstance(one, bool) == isinstance(value, bool)
-        )
-        return next(alike, None)
+        """The place of a value among those that there are."""
+        return next((number for number, one in enumerate(self._values) if same(one, value)), None)
 
 
 def _names(values: Sequence[Any]) -> list[Any]:
