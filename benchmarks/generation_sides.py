@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import gc
 import tempfile
 import time
@@ -19,7 +20,7 @@ import torch
 from benchmarks.roofline import synchronize
 from evalkit import compat
 from evalkit.checkpoints.transformers import quiet_transformers
-from evalkit.decoding.model import Model, padded_length
+from evalkit.decoding.model import Model
 from evalkit.decoding.pattern import UNKNOWN, codes_of, sequence
 from evalkit.models.tiny import make_audible
 from evalkit.prompts.demo import Demo
@@ -141,10 +142,10 @@ def check(model: Model, prompts: Sequence[Prompt], steps: int) -> dict[str, Any]
     expected = generated(model, prompts, steps, do_sample=False, top_k=None)
     greedy = Greedy()
     texts = [model.tokenizer(prompt.text).input_ids for prompt in prompts]
-    with torch.inference_mode(), patch.object(model.loop, "graphs", False):
+    eager = dataclasses.replace(model.loop.backend, graphs=False)
+    with torch.inference_mode(), patch.object(model.loop, "backend", eager):
         forget(model)
-        states = model.conditioner.encode(texts, padded_length(max(map(len, texts))))
-        conditions = model.conditioner(states, [*map(len, texts)], [None] * len(texts), True)
+        conditions = model.conditioner(model.conditioner.encode(texts), [None] * len(texts), True)
         laid = sequence(torch.full_like(expected, UNKNOWN), model.delays, model.special)
         found = codes_of(model.loop(laid, conditions, greedy), model.delays)  # type: ignore[arg-type]
         forget(model)

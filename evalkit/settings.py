@@ -31,6 +31,12 @@ class Dtype(Enum):
     bfloat16 = "bfloat16"
 
 
+class Attention(Enum):
+    auto = "auto"
+    triton = "triton"
+    sdpa = "sdpa"
+
+
 @dataclass
 class Sampling:
     """How clips are sampled; the defaults are those behind MusicGen's model card.
@@ -64,6 +70,8 @@ class Engine:
     Attributes:
         device: cpu, cuda, cuda:N, or auto for CUDA where there is one
         dtype: of the language model: float32, float16, bfloat16, or auto for float16 on CUDA and float32 on the CPU
+        attention: on CUDA triton for evalkit's kernels, sdpa for torch's attention, or auto for the faster one that
+            gives the right numbers there
         cuda_graphs: replay each step of generation as one CUDA graph, which is faster
         batch_size: clips generated at once; null for what the device's memory holds
         feature_batch_size: clips embedded at once
@@ -73,6 +81,7 @@ class Engine:
 
     device: str = "auto"
     dtype: Dtype = Dtype.auto
+    attention: Attention = Attention.auto
     cuda_graphs: bool = True
     batch_size: int | None = None
     feature_batch_size: int = 16

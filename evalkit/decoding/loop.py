@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
+import dataclasses
+import logging
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 
+from evalkit.decoding import graphs
+from evalkit.decoding.backend import TORCH, Backend
 from evalkit.decoding.conditions import Conditions
+from evalkit.decoding.memory import Shape
 from evalkit.decoding.network import Decoder
 from evalkit.decoding.pattern import first_unknown
 from evalkit.decoding.sampler import Sampler
 
-CUDA_BUCKET = 64  # positions by which the part of memory that is read grows; each length is a CUDA graph
+log = logging.getLogger(__name__)
 
 
 class Loop:
@@ -22,31 +26,27 @@ class Loop:
     Buffers, and on CUDA the recorded graphs, are kept for the next batch of the same shape, or a shorter one.
 
     Attributes:
-        bucket: memory is read up to the next multiple of it, where 1 is exactly as far as it is filled.
-        graphs: whether steps are recorded and replayed as CUDA graphs.
+        backend: how steps are computed.
     """
 
-    def __init__(self, lm: Any, bucket: int = 1, graphs: bool = False):
-        self.decoder = Decoder(lm)
-        self.bucket, self.graphs = bucket, graphs
-        self._kept: tuple[Any, _Batch] | None = None
+    def __init__(self, lm: Any, backend: Backend = TORCH):
+        self.decoder = Decoder(lm, backend.kernels)
+        self.backend = backend
+        self._kept: _Batch | None = None
 
     def __call__(self, laid: torch.Tensor, conditions: Conditions, sampler: Sampler, offset: int = 0) -> torch.Tensor:
         """Choose the tokens that are `UNKNOWN` in `laid`, (clips, codebooks, positions), and return them all.
 
         `offset` is what the noise's step numbers start from.
         """
-        text = 0 if conditions.text is None else conditions.text.shape[1]
         prefix = 0 if conditions.prefix is None else conditions.prefix.shape[1]
-        shape = (laid.shape[:2], len(conditions.lengths), text, prefix, id(sampler))
-        device = self.decoder.device
+        shape = self.decoder.shape(len(conditions.lengths), prefix + laid.shape[2], conditions.texts)
         try:
-            # what is recorded goes to the current device, whatever device its tensors are on
-            with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
-                if self._kept is None or self._kept[0] != shape or self._kept[1].laid.shape[2] < laid.shape[2]:
+            with self.backend.used_on(self.decoder.device):
+                if self._kept is None or not self._kept.fits(shape, laid, prefix, sampler):
                     self._kept = None  # before the new one needs the memory
-                    self._kept = shape, _Batch(self, laid.shape, len(conditions.lengths), text, prefix, sampler)
-                return self._kept[1].run(laid, conditions, offset)
+                    self._kept = _Batch(self, shape, laid.shape, prefix, sampler)
+                return self._kept.run(laid, conditions, offset)
         except BaseException:
             self._kept = None
             raise
@@ -55,25 +55,25 @@ class Loop:
 class _Batch:
     """The state of one batch in tensors of fixed place, which is what a CUDA graph needs."""
 
-    def __init__(self, loop: Loop, shape: torch.Size, rows: int, text: int, prefix: int, sampler: Sampler):
-        self.decoder, self.bucket, self.graphs = loop.decoder, loop.bucket, loop.graphs
-        clips, _, positions = shape
+    def __init__(self, loop: Loop, shape: Shape, laid: torch.Size, prefix: int, sampler: Sampler):
+        self.loop, self.decoder = loop, loop.decoder
         device = self.decoder.device
-        self.sampler, self.prefix, self.halves, self.clips = sampler, prefix, rows // clips, clips
-        capacity = math.ceil((prefix + positions) / self.bucket) * self.bucket
-        self.memory = self.decoder.memory(rows, clips, capacity, text)
-        self.table = self.decoder.positions(prefix + positions)
-        self.laid = torch.zeros(shape, dtype=torch.long, device=device)
-        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
-        # where a row's padded prefix is not to be seen
-        self.padding = torch.zeros(rows, 1, 1, capacity, dtype=self.decoder.dtype, device=device)
-        self.places = torch.arange(capacity, device=device)
+        self.sampler, self.prefix, self.halves, self.clips = sampler, prefix, shape.rows // laid[0], laid[0]
+        self.memory = self.decoder.memory(shape, loop.backend.bucket)
+        self.table = self.decoder.positions(shape.positions)
+        self.laid = torch.zeros(laid, dtype=torch.long, device=device)
+        self.lengths = torch.zeros(shape.rows, dtype=torch.long, device=device)
+        self.places = torch.arange(shape.positions, device=device)
         self.position = torch.zeros(1, dtype=torch.long, device=device)
         self.step_number = torch.zeros((), dtype=torch.long, device=device)
-        self.recorded: dict[int, Any] = {}
-        self.seen: set[int] = set()
-        self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
-        self.stream = torch.cuda.Stream(device) if self.graphs else None
+        self.recorded: dict[Hashable, graphs.Graph] = {}
+        self.seen: set[Hashable] = set()
+        self.pool: Any = None
+
+    def fits(self, shape: Shape, laid: torch.Tensor, prefix: int, sampler: Sampler) -> bool:
+        """Whether a batch of that shape can take this one's place; recorded graphs hold on to the sampler."""
+        same = self.laid.shape[:2] == laid.shape[:2] and self.prefix == prefix and self.sampler is sampler
+        return same and self.memory.fits(shape)
 
     def run(self, laid: torch.Tensor, conditions: Conditions, offset: int) -> torch.Tensor:
         known, positions = first_unknown(laid), laid.shape[2]
@@ -81,19 +81,12 @@ class _Batch:
             return laid
         self.laid[:, :, :positions].copy_(laid)
         self.lengths.copy_(conditions.lengths)
-        if conditions.text is not None:
-            self.memory.read_text(self.decoder.text(conditions.text), conditions.mask)
-        if self.bucket > 1:  # what is masked is read, and NaN that another batch left would come through
-            for remembered in (*self.memory.keys, *self.memory.values):
-                remembered.zero_()
-        self.padding.zero_()
-        self.padding.masked_fill_(self.places < (self.prefix - self.lengths)[:, None, None, None], -math.inf)
+        self.memory.begin(self.prefix - self.lengths, conditions.texts, self.decoder.project)
         self.prefill(conditions.prefix, known - 1)
         self.position.fill_(known - 1)
         self.step_number.fill_(offset + known - 1)
         for position in range(known - 1, positions - 1):
-            filled = self.prefix + position + 1
-            self.advance(math.ceil(filled / self.bucket) * self.bucket)
+            self.advance(self.prefix + position + 1)
         return self.laid[:, :, :positions].clone()
 
     def prefill(self, prefix: torch.Tensor | None, known: int) -> None:
@@ -107,43 +100,48 @@ class _Batch:
         places = self.places[: x.shape[1]]
         # a padded position has no place in the table, and whatever it gets is not seen by others
         own = (places - (self.prefix - self.lengths)[:, None]).clamp(min=0)
-        hidden = places[:, None] < places  # of a later position
-        mask = self.padding[..., : len(places)].masked_fill(hidden, -math.inf)
-        mask = mask.masked_fill(places[:, None] == places, 0)  # a row of nothing but -inf would give NaN
-        self.decoder.forward(x + self.table[own], self.memory, places, len(places), mask)
+        self.memory.place(places, len(places))
+        self.decoder.forward(x + self.table[own], self.memory)
 
-    def advance(self, filled: int) -> None:
-        """Take one step, replaying its graph where there is one; the first step of a length warms it up."""
-        if not self.graphs:
-            self.step(filled)
-        elif filled in self.recorded:
-            self.recorded[filled].replay()
-        elif filled not in self.seen:
-            self.seen.add(filled)
-            self.step(filled)
+    def advance(self, end: int) -> None:
+        """Take the step to `end` positions, replaying its graph where there is one; the first of a kind warms it up."""
+        kind = self.memory.kind(end)
+        if kind in self.recorded:
+            self.recorded[kind].replay()
+        elif not self.loop.backend.graphs or kind not in self.seen:
+            self.seen.add(kind)
+            self.step(end)
         else:
-            graph = torch.cuda.CUDAGraph()
-            # other threads go on using the GPU
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-                self.step(filled)
-            self.recorded[filled] = graph
-            graph.replay()
+            self.record(kind, end)
 
-    def step(self, filled: int) -> None:
+    def record(self, kind: Hashable, end: int) -> None:
+        """Record the step to `end` positions, and take it. Where that fails, steps are no longer recorded.
+
+        A failure for lack of memory is raised: fewer clips may do.
+        """
+        try:
+            self.pool = self.pool or graphs.new_pool()
+            self.recorded[kind] = graphs.record(lambda: self.step(end), self.pool, self.decoder.device)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            log.warning("steps are not recorded as CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
+            self.loop.backend = dataclasses.replace(self.loop.backend, graphs=False)
+            self.recorded.clear()
+            self.step(end)
+        else:
+            self.recorded[kind].replay()
+
+    def step(self, end: int) -> None:
         """Choose the tokens of the next position. Reads nothing back from the device, and moves nothing in memory."""
         tokens = self.laid.index_select(2, self.position)
         own = self.table.index_select(0, self.lengths + self.position)
         x = self.decoder.embed(tokens).repeat(self.halves, 1, 1) + own[:, None]
-        at = self.position + self.prefix
-        states = self.decoder.forward(x, self.memory, at, filled, self._mask(at, filled))
+        self.memory.place(self.position + self.prefix, end)
+        states = self.decoder.forward(x, self.memory)
         logits = self.decoder.logits(states).view(self.halves, self.clips, *self.laid.shape[1:2], -1)
         chosen = self.sampler(logits, self.step_number)
         self.position += 1
         self.step_number += 1
         given = self.laid.index_select(2, self.position)[..., 0]
         self.laid.index_copy_(2, self.position, torch.where(given < 0, chosen, given)[..., None])
-
-    def _mask(self, at: torch.Tensor, filled: int) -> torch.Tensor | None:
-        if self.bucket == 1:
-            return self.padding[..., :filled] if self.prefix else None
-        return self.padding[..., :filled].masked_fill(self.places[:filled] > at, -math.inf)

@@ -14,9 +14,10 @@ import torch
 
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
+from evalkit.decoding.backend import CUDA_BUCKET, choose
 from evalkit.decoding.codec import BUDGET, Codec
-from evalkit.decoding.conditions import Conditioner
-from evalkit.decoding.loop import CUDA_BUCKET, Loop
+from evalkit.decoding.conditions import SHORTEST_TEXT, Conditioner, Text, padded_length
+from evalkit.decoding.loop import Loop
 from evalkit.decoding.melody import Features
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, sequence
 from evalkit.decoding.sampler import Sampler
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 CPU_BATCH = 8
 SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # beyond the last a GPU makes hardly more clips a second
 LONGEST_TEXT = 4096  # tokens of a caption: the attention of T5 base's 12 heads to as many is an array of 0.8 GB
-SHORTEST_TEXT = 32  # tokens to which captions are padded at least
+TEXTS = 16  # captions that are encoded at once where those of all lengths go together
 
 
 class Model:
@@ -56,9 +57,14 @@ class Model:
             raise EvalkitError(f"{name}: config.json has segment_duration={self.window!r}: must be 1 to 3600 seconds")
         self.codec = Codec(network.audio_encoder, decoder.audio_channels)
         self.features = features
-        cuda = torch.device(engine.device).type == "cuda"
-        self.conditioner = Conditioner(network)
-        self.loop = Loop(network.decoder, CUDA_BUCKET if cuda else 1, graphs=cuda and engine.cuda_graphs)
+        weight, heads = network.decoder.lm_heads[0].weight, decoder.num_attention_heads
+        backend = choose(
+            *(engine.attention, engine.cuda_graphs, weight.device, weight.dtype, heads, decoder.hidden_size // heads)
+        )
+        self.loop = Loop(network.decoder, backend)
+        # of a melody model, captions stand before the music, and all must be padded to one length
+        self.mixed = backend.kernels and network.config.model_type != "musicgen_melody"
+        self.conditioner = Conditioner(network, TEXTS if self.mixed else None)
         self._sampler: tuple[Any, Sampler] | None = None
         self._given_codes: dict[Path, np.ndarray] = {}
 
@@ -76,6 +82,11 @@ class Model:
                 clips.update(zip(batch, self.audio(codes, sampling), strict=True))
         return [clips[i] for i in range(len(prompts))]
 
+    def facts(self) -> dict[str, Any]:
+        """How clips are computed here, as JSON-like values."""
+        backend = self.loop.backend
+        return {"attention": backend.attention, "graphs": backend.graphs, "dtype": self.engine.dtype.value}
+
     def batch_size(self, sampling: Sampling, prompts: int) -> int:
         """How many clips to make at once: what the engine says, or as many as the memory that is free holds."""
         if self.engine.batch_size is not None:
@@ -88,7 +99,7 @@ class Model:
         return next(size for size in SIZES if size >= min(fit, prompts))
 
     def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
-        """What prompts that go together have in common: the padded length of the caption, the frames given.
+        """What prompts that go together have in common: the frames given and, where captions are padded, their length.
 
         Raises EvalkitError for a prompt that no clip can be made for: its caption is too long, its melody or the
         audio that it continues cannot be used, or the clips are hardly longer than that, or longer than the
@@ -110,7 +121,7 @@ class Model:
             )
         if self.features is not None:
             self.features(prompt, None)  # a melody that cannot be used is found before anything is generated
-        return padded_length(tokens), frames
+        return 0 if self.mixed else padded_length(tokens), frames
 
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
         """Choose the codes of prompts of one group, in a batch that is filled up to `rows` clips.
@@ -147,8 +158,7 @@ class Model:
             known = given[0].shape[1]
             codes[:, :, :known] = torch.from_numpy(np.stack(given).astype(np.int64)).to(device)  # type: ignore[arg-type]
         captions = [self._tokens(prompt) for prompt in prompts]
-        padded = padded_length(max(map(len, captions)))
-        states = self.conditioner.encode(captions, padded)
+        texts = self.conditioner.encode(captions)
         # what is given, of more than a window, is read from its last part on; else there is one window, at 0
         first = next(s for s in range(0, total, max(1, stride)) if s + window > known)
         starts = [s for s in range(first, total, max(1, stride)) if s == first or s + window - stride < total]
@@ -158,14 +168,14 @@ class Model:
         for start, *melodies in zip(starts, *heard, strict=True):
             end = min(start + window, total)
             part = codes[:, :, start:end]
-            codes[:, :, start:end] = self.window_codes(part, captions, states, melodies, sampler, start)
+            codes[:, :, start:end] = self.window_codes(part, captions, texts, melodies, sampler, start)
         return codes
 
     def window_codes(
         self,
         codes: torch.Tensor,
         captions: Sequence[Sequence[int]],
-        states: torch.Tensor,
+        texts: Sequence[Text],
         melodies: Sequence[np.ndarray | None],
         sampler: Sampler,
         start: int,
@@ -175,11 +185,11 @@ class Model:
         Args:
             codes: (clips, codebooks, frames), whose known ones come first.
             captions: the tokens of each clip's caption.
-            states: of these captions, from `Conditioner.encode`.
+            texts: these captions from `Conditioner.encode`.
             melodies: the melody of each clip in this window, or None.
             start: the window's first frame.
         """
-        conditions = self.conditioner(states, [*map(len, captions)], melodies, sampler.guidance_scale > 1)
+        conditions = self.conditioner(texts, melodies, sampler.guidance_scale > 1)
         laid = self.loop(sequence(codes, self.delays, self.special), conditions, sampler, start)
         return codes_of(laid, self.delays)
 
@@ -241,11 +251,6 @@ class Model:
         vectors = 2 * decoder.num_hidden_layers * (rows * positions + 4 * SHORTEST_TEXT)
         logits = rows * decoder.num_codebooks * decoder.vocab_size * 32  # in float32, with noise and sorting
         return int(vectors * decoder.hidden_size * size + logits)
-
-
-def padded_length(tokens: int) -> int:
-    """To how many tokens a caption is padded: a power of two, so that few lengths occur."""
-    return max(SHORTEST_TEXT, 1 << (tokens - 1).bit_length())
 
 
 def fitting(free: int, per_clip: int) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
+
+from evalkit.decoding.conditions import Text
+from evalkit.decoding.memory import Memory, Ranged, Shape, Sliced
 
 LARGE = 1 << 18  # numbers in a weight, from which on parts are worth their overhead
 MANY = 256  # rows, which MKL divides by itself
@@ -52,29 +55,17 @@ class Layer:
     down: torch.Tensor
 
 
-@dataclass
-class Memory:
-    """What the decoder remembers of one batch, preallocated.
+def added(x: torch.Tensor, more: torch.Tensor, norm: Any, rows: int | None = None) -> torch.Tensor:
+    """Add to the first rows of x (rows, hidden), in place, and return the LayerNorm of its first `rows`, or all."""
+    x[: len(more)] += more
+    return norm(x[:rows])
 
-    Attributes:
-        keys, values: per layer (rows, heads, positions, dimensions of a head).
-        cross: per layer keys and values of the text, (clips, heads, tokens, dimensions of a head); None
-            for a decoder that has the text before the music.
-        cross_mask: (clips, 1, 1, tokens), 0 where there is text and -inf where there is padding.
-    """
 
-    keys: list[torch.Tensor]
-    values: list[torch.Tensor]
-    cross: list[tuple[torch.Tensor, torch.Tensor]] | None
-    cross_mask: torch.Tensor | None
+def added_in_one(x: torch.Tensor, more: torch.Tensor, norm: Any, rows: int | None = None) -> torch.Tensor:
+    """Do what `added` does in one kernel."""
+    from evalkit.decoding import kernels
 
-    def read_text(self, text: list[tuple[torch.Tensor, torch.Tensor]] | None, mask: torch.Tensor | None) -> None:
-        """Put another batch's text in the place of this one's."""
-        for (key, value), (new_key, new_value) in zip(self.cross or [], text or [], strict=True):
-            key.copy_(new_key)
-            value.copy_(new_value)
-        if self.cross_mask is not None and mask is not None:
-            self.cross_mask.copy_(mask)
+    return kernels.add_norm(x, more, norm.weight, norm.bias, norm.eps, rows)
 
 
 class Decoder:
@@ -85,7 +76,9 @@ class Decoder:
     adds is exactly zero. It is left out.
     """
 
-    def __init__(self, lm: Any):
+    def __init__(self, lm: Any, kernels: bool = False):
+        """`lm` gives its weights; with `kernels` evalkit's own attend, add and normalise."""
+        self.kernels, self._added = kernels, added_in_one if kernels else added
         self.config = lm.config
         model = lm.model.decoder
         self.codebooks, self.heads = self.config.num_codebooks, self.config.num_attention_heads
@@ -96,7 +89,6 @@ class Decoder:
         self.final_norm, self.logits_weight = model.layer_norm, fused(lm.lm_heads)
         self.activation = model.layers[0].activation_fn
         self.layers = [_layer(layer) for layer in model.layers]
-        self.has_cross = self.layers[0].cross_q is not None
         self._positions = model.embed_positions
 
     @property
@@ -114,32 +106,22 @@ class Decoder:
             module.make_weights(count, module.embedding_dim)
         return module.weights[:count].to(self.dtype)
 
-    def memory(self, rows: int, clips: int, positions: int, tokens: int) -> Memory:
-        """Allocate what one batch needs; `tokens` is the padded length of its text."""
+    def shape(self, rows: int, positions: int, texts: Sequence[Text]) -> Shape:
+        """The shape of the memory that a batch needs."""
+        text = (Ranged if self.kernels else Sliced).text_of(texts)
+        clips = sum(len(one.rows) for one in texts)
         size = self.config.hidden_size // self.heads
+        return Shape(rows, clips, positions, text, len(self.layers), self.heads, size, self.dtype, self.device)
 
-        def empty(*shape: int) -> torch.Tensor:
-            return torch.zeros(shape, device=self.device, dtype=self.dtype)
+    def memory(self, shape: Shape, bucket: int = 1) -> Memory:
+        """Allocate what a batch of this shape needs."""
+        return Ranged(shape) if self.kernels else Sliced(shape, bucket)
 
-        return Memory(
-            [empty(rows, self.heads, positions, size) for _ in self.layers],
-            [empty(rows, self.heads, positions, size) for _ in self.layers],
-            [(empty(clips, self.heads, tokens, size), empty(clips, self.heads, tokens, size)) for _ in self.layers]
-            if self.has_cross
-            else None,
-            empty(clips, 1, 1, tokens) if self.has_cross else None,
-        )
-
-    def text(self, states: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Compute each layer's keys and values of the text (clips, tokens, hidden), once per clip."""
-        clips, tokens, _ = states.shape
-        result = []
-        for layer in self.layers:
-            assert layer.cross_kv is not None
-            both = functional.linear(states, layer.cross_kv).view(clips, tokens, 2, self.heads, -1)
-            key, value = both.transpose(1, 3).unbind(2)
-            result.append((key, value))
-        return result
+    def project(self, layer: int, states: torch.Tensor) -> torch.Tensor:
+        """A layer's keys and values of captions (n, tokens, hidden): (n, tokens, 2, heads, size of a head)."""
+        weight = self.layers[layer].cross_kv
+        assert weight is not None
+        return functional.linear(states, weight).view(*states.shape[:2], 2, self.heads, -1)
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Sum the embeddings of the codebooks: (clips, codebooks, positions) to (clips, positions, hidden)."""
@@ -147,43 +129,34 @@ class Decoder:
         rows = (tokens + self.first_rows[:, None]).transpose(1, 2).reshape(clips * positions, self.codebooks)
         return functional.embedding_bag(rows, self.tables, mode="sum").view(clips, positions, -1)
 
-    def forward(
-        self, x: torch.Tensor, memory: Memory, at: torch.Tensor, filled: int, mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Run the layers over new positions, and remember them.
+    def forward(self, x: torch.Tensor, memory: Memory) -> torch.Tensor:
+        """Run the layers over new positions, which stand where `memory.place` said, and remember them.
 
         Args:
-            x: embeddings of (rows, new positions, hidden).
-            at: where these stand in memory, (new positions,).
-            filled: how far memory is read.
-            mask: 0 or -inf, to be broadcast to (rows, heads, new positions, filled); None for all of it.
+            x: embeddings of (rows, new positions, hidden); what it holds is overwritten.
 
         Returns:
             The normalised states of the last new position, (rows, hidden).
         """
         rows, new, hidden = x.shape
-        x = x.reshape(rows * new, hidden)
+        x = x.view(rows * new, hidden)
+        with_text = memory.shape.clips * new
+        normed = self.layers[0].norm(x)
+        following = [layer.norm for layer in self.layers[1:]]
         for i, layer in enumerate(self.layers):
-            keys, values = memory.keys[i], memory.values[i]
-            query, key, value = (
-                linear(layer.norm(x), layer.qkv).view(rows, new, 3, self.heads, -1).transpose(1, 3).unbind(2)
-            )
-            keys.index_copy_(2, at, key)
-            values.index_copy_(2, at, value)
-            seen = functional.scaled_dot_product_attention(
-                query, keys[:, :, :filled], values[:, :, :filled], attn_mask=mask
-            )
-            x = x + linear(seen.transpose(1, 2).reshape(rows * new, hidden), layer.out)
-            if memory.cross is not None:
-                key, value = memory.cross[i]
-                clips = len(key)
-                with_text = x[: clips * new]
-                query = linear(layer.cross_norm(with_text), layer.cross_q)
-                query = query.view(clips, new, self.heads, -1).transpose(1, 2)
-                seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=memory.cross_mask)
-                with_text += linear(seen.transpose(1, 2).reshape(clips * new, hidden), layer.cross_out)
-            x = x + linear(self.activation(linear(layer.mlp_norm(x), layer.up)), layer.down)
-        return self.final_norm(x.view(rows, new, hidden)[:, -1])
+            seen = linear(memory.music(i, linear(normed, layer.qkv)), layer.out)
+            if layer.cross_q is None:
+                normed = self._added(x, seen, layer.mlp_norm)
+            else:
+                normed = self._added(x, seen, layer.cross_norm, with_text)
+                seen = memory.text(i, linear(normed, layer.cross_q))
+                normed = self._added(x, linear(seen, layer.cross_out), layer.mlp_norm)
+            made = linear(self.activation(linear(normed, layer.up)), layer.down)
+            if i < len(following):
+                normed = self._added(x, made, following[i])
+        if new > 1:
+            x, made = (t.view(rows, new, hidden)[:, -1].contiguous() for t in (x, made))
+        return self._added(x, made, self.final_norm)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Map states (rows, hidden) to logits (rows, codebooks, tokens)."""

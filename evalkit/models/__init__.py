@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,9 @@ Code = Callable[[Audio], Audio]
 @runtime_checkable
 class Coded(Protocol):
     """A loaded model whose clips are codes first, int16 (codebooks, frames); see `evalkit.decoding.model`."""
+
+    def facts(self) -> dict[str, Any]:
+        """How clips are computed on the device, as JSON-like values: what may change their last bits."""
 
     def batch_size(self, sampling: Sampling, prompts: int) -> int:
         """How many clips of so many prompts to generate at once."""

@@ -13,7 +13,8 @@ from evalkit.results.record import Record
 # references there were is compared by their content.
 UNSEEN = (
     *("name", "output_dir", "cache_dir", "config_dir", "allow_targets", "min_references", "small_slice", "slices"),
-    *("engine.batch_size", "engine.feature_batch_size", "engine.cuda_graphs", "engine.keep_going", "engine.quiet"),
+    *("engine.batch_size", "engine.feature_batch_size", "engine.attention", "engine.cuda_graphs"),
+    *("engine.keep_going", "engine.quiet"),
     "prompts",
 )
 DERIVED = ("metric", "model", "calibration")  # of which parts come from other options

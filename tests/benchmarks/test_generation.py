@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks import generation, generation_sides, roofline
-from evalkit.decoding.model import Model, padded_length
+from evalkit.decoding.conditions import padded_length
+from evalkit.decoding.model import Model
 from evalkit.models.tiny import TinyStereo
 from evalkit.settings import Dtype, Engine
 from evalkit.store.cache import Cache

@@ -115,6 +115,7 @@ def test_help_of_run_says_what_groups_and_options_are_in_80_columns(evalkit: Run
         "  sampling.top_k=250\n      tokens are drawn from the k most likely ones; 0 for all\n",
         "  sampling.seed=0\n",
         "  engine.dtype=auto\n",
+        "  engine.attention=auto\n",
         "  engine.cuda_graphs=true\n",
         "  name=null\n",
         "      caption_length, label, tag, voice\n",

@@ -60,7 +60,7 @@ class Reference(Model):
         self,
         codes: torch.Tensor,
         captions: Sequence[Sequence[int]],
-        states: torch.Tensor,
+        texts: Any,
         melodies: Sequence[np.ndarray | None],
         sampler: Sampler,
         start: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from evalkit.decoding.backend import Backend
 from evalkit.decoding.conditions import Conditioner
 from evalkit.decoding.loop import Loop
 from evalkit.decoding.network import LARGE, Decoder, linear
@@ -54,10 +56,9 @@ def ours(
         codes[:, :, : given.shape[2]] = given
     with torch.inference_mode():
         melodies = melodies or [None] * len(texts)
-        conditioner, lengths = Conditioner(net), [len(text) for text in texts]
-        states = conditioner.encode(texts, padded or max(lengths))
-        conditions = conditioner(states, lengths, melodies, sampler.scale > 1)
-        return codes_of((loop or Loop(net.decoder))(sequence(codes, delays, SPECIAL), conditions, sampler), delays)
+        conditioner, loop = Conditioner(net), loop or Loop(net.decoder)
+        conditions = conditioner(conditioner.encode(texts, padded or max(map(len, texts))), melodies, sampler.scale > 1)
+        return codes_of(loop(sequence(codes, delays, SPECIAL), conditions, sampler), delays)
 
 
 def assert_equal(mine: torch.Tensor, other: torch.Tensor, sampler: Greedy, delays: list[int], known: int = 0) -> None:
@@ -82,20 +83,20 @@ def test_greedy_tokens_are_those_of_generate(kind: str, scale: float) -> None:
     expected = generate(net, texts, 60, scale)
     for bucket, padded in ((1, None), (16, 32)):  # exactly as far as filled; as on CUDA, with padded captions
         sampler = Greedy(scale)
-        got = ours(net, texts, 60, sampler, padded=padded, loop=Loop(net.decoder, bucket))
+        got = ours(net, texts, 60, sampler, padded=padded, loop=Loop(net.decoder, Backend(bucket=bucket)))
         assert_equal(got, expected, sampler, delays_of(net.config.decoder))
 
 
 def kept(loop: Loop) -> Any:
     """The buffers that a loop keeps for the next batch."""
     assert loop._kept is not None
-    return loop._kept[1]
+    return loop._kept
 
 
 @pytest.mark.parametrize("bucket", [1, 16])
 def test_a_batch_that_overflowed_leaves_nothing_behind(bucket: int) -> None:
     net, texts, sampler = network("stereo"), captions([7, 13]), Greedy(3.0)
-    loop = Loop(net.decoder, bucket)
+    loop = Loop(net.decoder, Backend(bucket=bucket))
     expected = ours(net, texts, 40, sampler, padded=16, loop=loop)
     memory = kept(loop).memory
     with torch.inference_mode():
@@ -117,7 +118,7 @@ def test_thirty_seconds() -> None:
     net, texts, sampler = network("stereo"), captions([20, 5]), Greedy(3.0)
     expected = generate(net, texts, 1500, 3.0)
     assert expected.shape == (2, 8, 1500)
-    loop = Loop(net.decoder, bucket=64)
+    loop = Loop(net.decoder, Backend(bucket=64))
     assert_equal(
         ours(net, texts, 1500, sampler, padded=32, loop=loop), expected, sampler, delays_of(net.config.decoder)
     )
@@ -166,19 +167,15 @@ def logits(net: Any, texts: list[list[int]], tokens: torch.Tensor, prefill: int)
     clips, codebooks, positions = tokens.shape
     with torch.inference_mode():
         conditioner = Conditioner(net)
-        states = conditioner.encode(texts, 16)
-        conditions = conditioner(states, [len(text) for text in texts], [None] * clips, True)
+        conditions = conditioner(conditioner.encode(texts, 16), [None] * clips, True)
         decoder = Decoder(net.decoder)
-        memory = decoder.memory(2 * clips, clips, positions, 16)
-        memory.read_text(decoder.text(conditions.text), conditions.mask)
+        memory = decoder.memory(decoder.shape(2 * clips, positions, conditions.texts))
+        memory.begin(conditions.lengths, conditions.texts, decoder.project)
         table, places = decoder.positions(positions), torch.arange(positions)
         x = decoder.embed(tokens).repeat(2, 1, 1) + table
-        if prefill:
-            causal = torch.zeros(prefill, prefill, dtype=decoder.dtype)
-            causal = causal.masked_fill(places[:prefill] > places[:prefill, None], -torch.inf)
-            decoder.forward(x[:, :prefill], memory, places[:prefill], prefill, causal)
-        for i in range(prefill, positions):
-            states = decoder.forward(x[:, i : i + 1], memory, places[i : i + 1], i + 1, None)
+        for start, end in itertools.pairwise([0, *range(prefill, positions + 1)] if prefill else range(positions + 1)):
+            memory.place(places[start:end], end)
+            states = decoder.forward(x[:, start:end].clone(), memory)
         mine = decoder.logits(states)
 
         lengths = torch.tensor([len(text) for text in texts])
@@ -259,10 +256,10 @@ def test_a_step_reads_nothing_back_and_moves_nothing() -> None:
             return func(*args, **kwargs or {})
 
     net, texts = network("stereo"), captions([5, 9])
-    loop, conditioner = Loop(net.decoder, bucket=16), Conditioner(net)
+    loop, conditioner = Loop(net.decoder, Backend(bucket=16)), Conditioner(net)
     laid = sequence(torch.full((2, 8, 20), UNKNOWN), delays_of(net.config.decoder), SPECIAL)
     with torch.inference_mode():
-        conditions = conditioner(conditioner.encode(texts, 16), [5, 9], [None, None], True)
+        conditions = conditioner(conditioner.encode(texts, 16), [None, None], True)
         expected = loop(laid, conditions, Greedy(3.0))
         batch = kept(loop)
         state = [batch.laid, batch.position, batch.step_number, *batch.memory.keys, *batch.memory.values]
@@ -271,7 +268,7 @@ def test_a_step_reads_nothing_back_and_moves_nothing() -> None:
         batch.position.zero_()
         with Watch():
             for position in range(laid.shape[2] - 1):
-                batch.step(16 * (position // 16 + 1))
+                batch.step(position + 1)
     assert torch.equal(batch.laid, expected)
     assert [tensor.data_ptr() for tensor in state] == places
 
@@ -284,11 +281,11 @@ def test_graphs_replay_what_steps_do(kind: str) -> None:
     made = []
     for graphs in (False, True, True):
         sampler = Sampler(["a", "b"], len(delays_of(net.config.decoder)), sampling, "cuda")
-        loop, conditioner = Loop(net.decoder, 64, graphs), Conditioner(net)
+        loop, conditioner = Loop(net.decoder, Backend("efficient", graphs, 64)), Conditioner(net)
         codes = torch.full((2, sampler.codebooks, 150), UNKNOWN, device="cuda")
         laid = sequence(codes, delays_of(net.config.decoder), SPECIAL)
         with torch.inference_mode():
-            conditions = conditioner(conditioner.encode(captions(lengths), 32), lengths, [None, None], True)
+            conditions = conditioner(conditioner.encode(captions(lengths), 32), [None, None], True)
             for _ in range(2):  # the second batch replays the graphs of the first
                 sampler.reset(["a", "b"])
                 made.append(loop(laid, conditions, sampler).cpu())

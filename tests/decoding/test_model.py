@@ -13,7 +13,8 @@ import torch
 
 from evalkit import audio
 from evalkit.decoding import codec
-from evalkit.decoding.model import fitting, padded_length
+from evalkit.decoding.conditions import padded_length
+from evalkit.decoding.model import fitting
 from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import runner
@@ -159,8 +160,8 @@ def test_long_clips_are_made_window_by_window() -> None:
             part[:, :, :20] = torch.from_numpy(whole[:, :, start : start + 20].astype(np.int64))
             sampler = Sampler([p.id for p in PROMPTS[:2]], 8, sampling, "cpu")
             captions = [run._tokens(p) for p in PROMPTS[:2]]
-            states = run.conditioner.encode(captions, 32)
-            made = run.window_codes(part, captions, states, [None, None], sampler, start)
+            texts = run.conditioner.encode(captions)
+            made = run.window_codes(part, captions, texts, [None, None], sampler, start)
             np.testing.assert_array_equal(made.numpy(), whole[:, :, start : start + made.shape[2]])
     for stride in (1.0, 0.01):
         with pytest.raises(EvalkitError, match=f"extend_stride={stride:g}: test makes windows of 1 s"):
@@ -265,7 +266,7 @@ def test_bytes_per_clip_are_those_of_the_buffers() -> None:
     """Generation's largest part, keys and values, at the size that the reference in memory has."""
     run = load()
     codes(run, PROMPTS[:2], Sampling(duration=10.0), rows=2)
-    memory = run.loop._kept[1].memory
+    memory = run.loop._kept.memory
     tensors = [*memory.keys, *memory.values, *(t for pair in memory.cross for t in pair)]
     per_clip = sum(t.numel() * t.element_size() for t in tensors) / 2
     assert per_clip < run._bytes_per_clip(Sampling(duration=10.0)) - 2 * 8 * 2048 * 32 < 1.4 * per_clip
