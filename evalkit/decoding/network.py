@@ -57,8 +57,8 @@ class Layer:
 
 def added(x: torch.Tensor, more: torch.Tensor, norm: Any, rows: int | None = None) -> torch.Tensor:
     """Add to the first rows of x (rows, hidden), in place, and return the LayerNorm of its first `rows`, or all."""
-    x[: len(more)] += more
-    return norm(x[:rows])
+    x.narrow(0, 0, len(more)).add_(more)
+    return norm(x if rows is None else x.narrow(0, 0, rows))
 
 
 def added_in_one(x: torch.Tensor, more: torch.Tensor, norm: Any, rows: int | None = None) -> torch.Tensor:

@@ -12,14 +12,15 @@ import soundfile
 import torch
 
 from evalkit import audio
-from evalkit.decoding import codec
+from evalkit.decoding import backend, codec
 from evalkit.decoding.conditions import padded_length
 from evalkit.decoding.model import fitting
 from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
 from evalkit.models.musicgen import runner
-from evalkit.settings import Sampling
+from evalkit.settings import Attention, Sampling
 from evalkit.types import Prompt
+from tests.decoding import plain_kernels
 from tests.decoding.reference import Reference
 from tests.engines import cpu
 from tests.networks import network
@@ -215,6 +216,65 @@ def test_melodies_change_the_music(tmp_path: Path) -> None:
     for prompt, one in zip(prompts[1:], made[1:], strict=True):  # generate() takes melodies of one length at once
         assert (codes(Reference(run), [prompt])[0] == one).mean() > 0.99
     assert run.group(prompts[0], SHORT) == run.group(prompts[1], SHORT)
+
+
+# -- with evalkit's kernels -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.decoding.kernels", plain_kernels, raising=False)
+    monkeypatch.setattr(backend, "_chosen", lambda *_: ("triton", ""))
+
+
+LENGTHS = [Prompt(f"id{n}", "x" * n) for n in (3, 40, 100, 8, 35)]
+
+
+@pytest.mark.usefixtures("kernels")
+def test_captions_of_all_lengths_go_together_and_give_the_same_clips() -> None:
+    run, padded = load(attention=Attention.triton), load()
+    assert run.facts() == {"attention": "triton", "graphs": False, "dtype": "float32"}
+    assert len({run.group(p, SHORT) for p in LENGTHS}) == 1 < len({padded.group(p, SHORT) for p in LENGTHS})
+    made = run(LENGTHS, SHORT)
+    for clip, prompt in zip(made, LENGTHS, strict=True):
+        np.testing.assert_array_equal(clip.samples, padded([prompt], SHORT)[0].samples)
+
+
+@pytest.mark.usefixtures("kernels", "one_thread")
+def test_no_bit_of_a_caption_depends_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU captions go through the text encoder in groups of a fixed number."""
+    run = load(attention=Attention.triton)
+    monkeypatch.setattr(run.conditioner, "_states", run.conditioner._encode)
+    shapes = set()
+    first: dict[int, torch.Tensor] = {}
+    for chosen in (range(5), [4, 2, 0], [2, 2, 1]):
+        captions = [run._tokens(LENGTHS[i]) for i in chosen]
+        with torch.inference_mode():
+            for text in run.conditioner.encode(captions):
+                shapes.add(tuple(text.states.shape[:2]))
+                for place, states, length in zip(text.rows, text.states, text.lengths, strict=False):
+                    assert length == len(captions[place]) and not states[length:].any()
+                    assert torch.equal(first.setdefault(chosen[place], states), states)
+    assert shapes == {(16, 32), (16, 64), (16, 128)}
+
+
+@pytest.mark.usefixtures("kernels")
+def test_captions_of_a_melody_model_are_padded_as_they_stand_before_the_music() -> None:
+    run, padded = load("melody", attention=Attention.triton), load("melody")
+    assert [run.group(p, SHORT) for p in LENGTHS] == [padded.group(p, SHORT) for p in LENGTHS]
+    for one, other in zip(codes(run, LENGTHS[:2]), codes(padded, LENGTHS[:2]), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_windows_and_continuations_need_no_masks(tmp_path: Path) -> None:
+    made = []
+    prompt = dataclasses.replace(PROMPTS[0], continuation=write(tmp_path / "a.wav", 0.4))
+    for attention in (Attention.auto, Attention.triton):
+        run = load(attention=attention)
+        run.window = 1.0
+        made.append(codes(run, [prompt, prompt], Sampling(duration=1.6, extend_stride=0.6)))
+    np.testing.assert_array_equal(*made)
 
 
 # -- codec, memory ----------------------------------------------------------------------------------
