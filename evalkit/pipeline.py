@@ -20,6 +20,7 @@ from evalkit.generation.clips import clips_of
 from evalkit.models import Existing, Generator
 from evalkit.objects import Objects, compose_with
 from evalkit.plan import Plan, make_plan, require_clips, require_files
+from evalkit.precision import fixed_precision
 from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references
 from evalkit.prompts.selection import sampled
@@ -63,7 +64,7 @@ def evaluate(config: DictConfig, given: Objects | None = None, place: Path | Non
     with progress.silenced(config.engine.quiet), known_digests(Cache(config.cache_dir).root):
         plan, prompts, slices = ready(config, given)
         folder = RunFolder(place.parent, place.name, stamped=False) if place else RunFolder(plan.output_dir, plan.name)
-        with logging_to(folder, on_screen=not config.engine.quiet):
+        with fixed_precision(), logging_to(folder, on_screen=not config.engine.quiet):
             clips = clips_of_run(plan, prompts)
             features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
             scores = score(plan, metric_infos(plan), features, slices)

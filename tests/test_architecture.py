@@ -13,7 +13,7 @@ from .conftest import ROOT
 # From low to high: a module imports from its own room and from the rooms before it.
 ROOMS = [
     "errors", "types", "contracts", "stats",
-    "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental",
+    "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
     "functional", "store", "weights", "batching", "assets",
     "slices", "prompts", "encoders", "metrics",
     "report", "results",

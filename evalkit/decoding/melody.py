@@ -14,6 +14,7 @@ from evalkit import audio, compat
 from evalkit.assets import Asset
 from evalkit.audio import Audio, AudioError
 from evalkit.errors import EvalkitError, loading
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from evalkit.weights import seeded
@@ -124,6 +125,7 @@ class Demucs:
             ) from error
         network = self._network(cache).to(device).eval()
 
+        @fixed_precision()
         def separate(given: Audio) -> tuple[np.ndarray, int]:
             stereo = np.repeat(given.samples, 2, axis=0) if len(given.samples) == 1 else given.samples[:2]
             mix = torch.from_numpy(audio.resample(Audio(stereo, given.rate), network.samplerate).samples)

@@ -22,6 +22,7 @@ from evalkit.decoding.melody import Features
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, sequence
 from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
+from evalkit.precision import fixed_precision
 from evalkit.settings import WINDOW, Engine, Sampling
 from evalkit.types import Prompt
 
@@ -68,6 +69,7 @@ class Model:
         self._sampler: tuple[Any, Sampler] | None = None
         self._given_codes: dict[Path, np.ndarray] = {}
 
+    @fixed_precision()
     def __call__(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
         """Make one clip per prompt, (channels, samples) float32; one whose logits were not finite is NaN."""
         groups: dict[Hashable, list[int]] = {}
@@ -98,6 +100,7 @@ class Model:
         fit = fitting(free, self._bytes_per_clip(sampling))
         return next(size for size in SIZES if size >= min(fit, prompts))
 
+    @fixed_precision()
     def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
         """What prompts that go together have in common: the frames given and, where captions are padded, their length.
 
@@ -123,6 +126,7 @@ class Model:
             self.features(prompt, None)  # a melody that cannot be used is found before anything is generated
         return 0 if self.mixed else padded_length(tokens), frames
 
+    @fixed_precision()
     def codes(self, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> list[np.ndarray | None]:
         """Choose the codes of prompts of one group, in a batch that is filled up to `rows` clips.
 
@@ -138,6 +142,7 @@ class Model:
         finite = sampler.finite.cpu().numpy()
         return [codes if fine else None for codes, fine, _ in zip(made, finite, prompts, strict=False)]
 
+    @fixed_precision()
     def audio(self, codes: Sequence[np.ndarray | None], sampling: Sampling) -> list[Audio]:
         """Decode codes to clips of the sampling's duration; None becomes a clip of NaN."""
         samples = round(sampling.duration * self.codec.rate)
@@ -171,6 +176,7 @@ class Model:
             codes[:, :, start:end] = self.window_codes(part, captions, texts, melodies, sampler, start)
         return codes
 
+    @fixed_precision()
     def window_codes(
         self,
         codes: torch.Tensor,

@@ -10,6 +10,7 @@ import numpy as np
 
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 
 
@@ -58,6 +59,7 @@ class Chroma:
         window = torch.hann_window(size, device=device)
         norm = window.square().sum().sqrt()
 
+        @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             with torch.inference_mode():
                 return [one(clip).cpu().numpy() for clip in clips]

@@ -18,6 +18,7 @@ from evalkit.batching import of_parts, on_threads
 from evalkit.encoders import Input, Reads, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 from evalkit.store.files import write_bytes, write_json
 from evalkit.weights import fill, load_tensors, randomize, seeded
@@ -90,6 +91,7 @@ class CLAPAudio:
         def forward(waves: Any) -> Any:
             return network.get_audio_embedding_from_data(waves, use_tensor=True)
 
+        @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.windows(clip) for clip in clips]
             with compat.quiet(), compat.clap_takes_first_parts():
@@ -156,6 +158,7 @@ class CLAPText:
             with torch.inference_mode():
                 return network.get_text_embedding(tokens, tokenizer=lambda given: given, use_tensor=True).cpu().numpy()
 
+        @fixed_precision()
         def encode(captions: list[str]) -> list[np.ndarray]:
             tokens = dict(tokenize(captions))
             with compat.quiet():

@@ -14,6 +14,7 @@ from evalkit.assets import Asset
 from evalkit.batching import by_length
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError, loading
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 from evalkit.weights import seeded
 
@@ -65,6 +66,7 @@ class EnCodec:
 
         encoder = network_of(self.weights, cache, self.sample_rate).encoder.to(device).eval()
 
+        @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.pieces(clip) for clip in clips]
             flat = [piece for pieces in cut for piece in pieces]

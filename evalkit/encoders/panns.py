@@ -14,6 +14,7 @@ from evalkit.assets import Asset
 from evalkit.batching import in_batches
 from evalkit.encoders import Encoder, Input, Reads, load_headed, mono_input
 from evalkit.errors import EvalkitError, unknown
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 from evalkit.weights import fill, load_tensors, randomize, seeded
 
@@ -103,6 +104,7 @@ class PANNsOutput:
             logits = network.fc_audioset(network(batch)["embedding"])
             return torch.stack([logits.softmax(-1), logits.sigmoid()], dim=1)
 
+        @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             padded = [np.pad(np.asarray(c, np.float32), (0, max(0, shortest - len(c)))) for c in clips]
             return in_batches(forward, padded, device, TOGETHER)

@@ -15,6 +15,7 @@ from evalkit.batching import of_parts
 from evalkit.encoders import Encoder, Input, Reads, load_headed, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 from evalkit.weights import fill, load_tensors, randomize, seeded
 
@@ -152,6 +153,7 @@ class PaSSTOutput:
         network = network_of(self.classifier.weights, cache, self.classifier.network).to(device).eval()
         network.mode = "all"
 
+        @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.classifier.segments(clip) for clip in clips]
             with compat.quiet():

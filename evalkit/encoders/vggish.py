@@ -13,6 +13,7 @@ from evalkit.assets import Asset
 from evalkit.batching import in_batches, on_threads
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError
+from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
 from evalkit.weights import fill, load_tensors, randomize, seeded
 
@@ -103,6 +104,7 @@ class VGGish:
             embeddings = network(patches.flatten(0, 1)[:, None].contiguous(memory_format=torch.channels_last))
             return embeddings.view(*patches.shape[:2], -1)
 
+        @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             patches = on_threads(self.patches, clips)
             embeddings = iter(in_batches(forward, [p for p in patches if len(p)], device, CHUNK))

@@ -250,9 +250,6 @@ class Extractor:
     def _features(self, encoder: Encoder, items: list[Any], ids: Sequence[str]) -> list[np.ndarray]:
         key = self.key(encoder)
         if key not in self.networks:
-            import torch
-
-            torch.backends.cudnn.allow_tf32 = False  # convolutions in 10 bits, which no original on a CPU has
             self.networks[key] = encoding.load(encoder, lambda: encoder.load(self.cache, self.device))
         run = self.networks[key]
         return encoding.checked(encoder, encoding.attempt(encoder, lambda: run(items)), ids, self._dimensions.get(key))

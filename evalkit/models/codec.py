@@ -12,6 +12,7 @@ from evalkit.audio import Audio
 from evalkit.checkpoints.transformers import load_pretrained, quiet_transformers
 from evalkit.errors import loading
 from evalkit.models import Code
+from evalkit.precision import fixed_precision
 
 
 def load_codec(name: str, folder: Path, device: str) -> Code:
@@ -41,6 +42,7 @@ def coder(network: Any, channels: int, device: str) -> Code:
     network.to(device).eval()
     rate = network.config.sampling_rate
 
+    @fixed_precision()
     def code(clip: Audio) -> Audio:
         clip = audio.resample(clip, rate)
         if clip.samples.shape[0] > channels:

@@ -25,6 +25,7 @@ from evalkit.models.hub import (
     require_tokenizer,
     warn_of_unused,
 )
+from evalkit.precision import fixed_precision
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.seeds import noise_seed
@@ -227,6 +228,7 @@ class _Generator:
         if unknown := sorted({*given} - {*self.accepted}):
             raise EvalkitError(f"{name}: {type(pipeline).__name__} takes no argument {unknown[0]}")
 
+    @fixed_precision()
     def __call__(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
         if not self.begun:
             self._begin(prompts, sampling)

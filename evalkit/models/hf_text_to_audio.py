@@ -23,6 +23,7 @@ from evalkit.models.hub import (
     require_tokenizer,
     warn_of_unused,
 )
+from evalkit.precision import fixed_precision
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.seeds import noise_seed
@@ -143,6 +144,7 @@ class _Generator:
         self.truncations = Truncations(name)
         self.begun = False
 
+    @fixed_precision()
     def __call__(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
         network = self.pipeline.model
         chosen = generation(network, sampling) if network.can_generate() else {}

@@ -11,6 +11,7 @@ from evalkit.checkpoints.transformers import load_network, load_tokenizer, prepa
 from evalkit.decoding.melody import Demucs, melody_features
 from evalkit.models import Code
 from evalkit.models.hub import made_up
+from evalkit.precision import fixed_precision
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 
@@ -72,6 +73,7 @@ class MusicGen:
         return load_codec(self.checkpoint.name, self.checkpoint.locate(cache), device)
 
 
+@fixed_precision()  # the choice of how to attend computes on the device
 def runner(
     name: str, network: Any, tokenizer: Any, engine: Engine, folder: Path | None = None, separate: Any = None
 ) -> Model:
