@@ -87,6 +87,34 @@ def _extension_loads(package: str, pattern: str) -> bool:
     return bool(files)
 
 
+def whole_paddings(network: Any) -> None:
+    """Have the convolutions of a transformers' EnCodec compute their paddings in plain integers, to the same values.
+
+    Defect of 5.23: strides, kernel sizes and paddings are tensors that move to the device with the weights. Each
+    convolution computes with them how far to pad, and so waits for a GPU to finish all that it was given.
+
+    Where they are no such tensors, nothing changes; what is stored of the network never does.
+    """
+    names = ("kernel_size", "stride", "padding_total")
+    for module in network.modules():
+        found = {name: tensor for name, tensor in module.named_buffers(recurse=False) if name in names}
+        stored = module.state_dict().keys() & found.keys()
+        if len(found) < len(names) or stored or not hasattr(module, "_get_extra_padding_for_conv1d"):
+            continue
+        for name, tensor in found.items():
+            delattr(module, name)
+            setattr(module, name, int(tensor))
+        own = (module.kernel_size, module.stride, module.padding_total)
+        module._get_extra_padding_for_conv1d = functools.partial(_extra_padding, *own)
+
+
+def _extra_padding(kernel_size: int, stride: int, padding_total: int, x: Any) -> int:
+    """How many samples x (…, samples) lacks for its last window to be full, as EncodecConv1d has it."""
+    length = x.shape[-1]
+    windows = -(-(length - kernel_size + padding_total) // stride)
+    return int(windows * stride + kernel_size - padding_total - length)
+
+
 @functools.cache
 def laion_clap() -> types.ModuleType:
     """Import laion_clap without a network and without traces.

@@ -19,6 +19,30 @@ def unknown(kind: str, name: str, available: Iterable[str]) -> EvalkitError:
     return EvalkitError(f"unknown {kind} '{name}': {hint}available: {', '.join(choices)}")
 
 
+# how torch, cuBLAS, cuDNN, Triton and the C library say that they could not have the memory that they asked for
+OUT_OF_MEMORY = (
+    "out of memory",
+    "out_of_memory",
+    "alloc_failed",
+    "allocation_failed",
+    "cudaerrormemoryallocation",
+    "allocate memory",
+    "not enough memory",
+    "bad_alloc",
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any package says that there was too little memory, of the device or of the machine.
+
+    It does not where a kernel asks for more shared memory than a multiprocessor has, which less work would not mend.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return not isinstance(error, EvalkitError) and any(word in said for word in OUT_OF_MEMORY)
+
+
 def reason(error: Exception) -> str:
     """What another package's error says, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
@@ -43,6 +67,6 @@ def loading(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, (EvalkitError, MemoryError)) or "out of memory" in str(error).lower():
+        if isinstance(error, EvalkitError) or out_of_memory(error):
             raise
         raise EvalkitError(f"{what} cannot be loaded: delete it and get it again ({reason(error)})") from error

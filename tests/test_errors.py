@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.errors import EvalkitError, loading, reason
+from evalkit.errors import EvalkitError, loading, out_of_memory, reason
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,45 @@ def test_files_are_not_blamed_for_what_is_not_their_fault(error: Exception) -> N
     with pytest.raises(type(error)) as caught, loading("'here'"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"),
+        RuntimeError("HIP out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("cudaErrorMemoryAllocation: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 137438953472 bytes."),
+        RuntimeError("unable to mmap 8 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_too_little_memory_is_known_in_all_words(error: Exception) -> None:
+    assert out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"),
+        RuntimeError("CUDA error: too many resources requested for launch"),
+        RuntimeError("out of resource: shared memory, Required: 294912, Hardware limit: 232448. Reducing block sizes"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError("Tensor on device meta is not on the expected device"),
+        IndexError("index out of range in self"),
+        EvalkitError("out of memory with 2 clips at once"),
+    ],
+)
+def test_other_failures_are_not_taken_for_too_little_memory(error: Exception) -> None:
+    assert not out_of_memory(error)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from evalkit import audio
+from evalkit import audio, compat
 from evalkit.audio import Audio
 from evalkit.batching import on_threads
+from evalkit.errors import out_of_memory
 
 BYTES = 27 << 20  # that decoding one second of one channel takes, measured in float32
+LOWEST = 0  # of the priorities of streams
 BUDGET = 4 << 30  # bytes for what is decoded at once on a GPU
+
+
+@functools.cache
+def stream_of(device: torch.device) -> torch.cuda.Stream:
+    """The stream that all codecs of this process decode on; its work gives way to that of other streams.
+
+    There is one of a device, because torch hands out 32 and then begins again with those in use.
+    """
+    return torch.cuda.Stream(device, priority=LOWEST)
 
 
 class Codec:
@@ -26,11 +38,12 @@ class Codec:
     """
 
     def __init__(self, network: Any, channels: int):
+        compat.whole_paddings(network)
         self.network, self.channels = network, channels
         self.rate, self.hop = network.config.sampling_rate, network.config.hop_length
         self.alone = network.device.type == "cpu"
         # of its own, so that codes are decoded while the next ones are made
-        self.stream = torch.cuda.Stream(network.device) if network.device.type == "cuda" else None
+        self.stream = stream_of(network.device) if network.device.type == "cuda" else None
 
     def decode(self, codes: Sequence[np.ndarray]) -> list[Audio]:
         """Decode codes (codebooks, frames) of equal length to clips (channels, samples), in order."""
@@ -43,10 +56,10 @@ class Codec:
             part = codes[len(waves) : len(waves) + together]
             try:
                 waves.extend(on_threads(lambda one: self._decode([one])[0], part) if self.alone else self._decode(part))
-            except torch.OutOfMemoryError:
-                if together == 1:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or len(part) == 1 or self.alone:
                     raise
-                together //= 2
+                together = len(part) // 2  # what the failed part holds is freed with the error, before the next one
         return [Audio(wave, self.rate) for wave in waves]
 
     def _decode(self, codes: Sequence[np.ndarray]) -> np.ndarray:

@@ -64,7 +64,9 @@ class EnCodec:
         """Load the network; its function gives latents (frames, 128)."""
         import torch
 
-        encoder = network_of(self.weights, cache, self.sample_rate).encoder.to(device).eval()
+        network = network_of(self.weights, cache, self.sample_rate)
+        compat.whole_paddings(network)
+        encoder = network.encoder.to(device).eval()
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from evalkit.audio import Audio, encode_flac
-from evalkit.errors import EvalkitError
-from evalkit.generation.memory import explained, out_of_memory
+from evalkit.errors import EvalkitError, out_of_memory
+from evalkit.generation.memory import explained, release
 from evalkit.models import Coded, Existing, Generate, Generator
 from evalkit.progress import progress
 from evalkit.settings import Engine, Sampling
@@ -194,6 +194,9 @@ def _from_codes(
                     raise
                 rows //= 2
                 log.warning("out of memory: going on with %d clips at once", rows)
+                codes = None
+            if codes is None:  # here the error is gone, and with it what its frames held
+                release()
                 continue
             store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, rows=rows)
             del waiting[: len(batch)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from evalkit.errors import EvalkitError
+import contextlib
+import gc
 
+from evalkit.errors import EvalkitError, out_of_memory
 
-def out_of_memory(error: Exception) -> bool:
-    words = ("out of memory", "can't allocate memory", "alloc_failed")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+# after these no more calls to the GPU may succeed in this process
+GPU_FAILURES = ("cuda error", "triton error [cuda]", "cudnn_status_execution_failed")
 
 
 def explained(error: Exception, clips: int) -> Exception:
@@ -17,7 +18,17 @@ def explained(error: Exception, clips: int) -> Exception:
             f"out of memory with {clips} clips at once: lower engine.batch_size, or, if it is 1 already, use a larger "
             "device or a shorter sampling.duration; finished clips are kept"
         )
-    if "cuda error" in str(error).lower():
+    if any(word in str(error).lower() for word in GPU_FAILURES):
         reason = str(error).splitlines()[0]
         return EvalkitError(f"the GPU failed ({reason}): finished clips are kept, run the same command again")
     return error
+
+
+def release() -> None:
+    """Give back the memory that nothing holds any more, so that libraries which do not ask torch can have it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        with contextlib.suppress(RuntimeError):  # torch refuses while it believes that a graph is being recorded
+            torch.cuda.empty_cache()

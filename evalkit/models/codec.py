@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit import audio
+from evalkit import audio, compat
 from evalkit.audio import Audio
 from evalkit.checkpoints.transformers import load_pretrained, quiet_transformers
 from evalkit.errors import loading
@@ -22,8 +22,6 @@ def load_codec(name: str, folder: Path, device: str) -> Code:
     each channel by itself for a stereo model, the mean of channels for a mono one. A mono clip stays
     mono. Raises EvalkitError for a checkpoint whose codec is missing or damaged.
     """
-    from evalkit import compat
-
     compat.prepare()
     import transformers
 
@@ -39,6 +37,7 @@ def coder(network: Any, channels: int, device: str) -> Code:
     """Make the function that `load_codec` gives of an EncodecModel and the channels of the model it is a part of."""
     import torch
 
+    compat.whole_paddings(network)
     network.to(device).eval()
     rate = network.config.sampling_rate
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
+import re
 import signal
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,6 +242,9 @@ class LoadedTokens:
     memory: int
     engine: Engine
 
+    def facts(self) -> dict[str, Any]:
+        return {"attention": "made up"}
+
     def batch_size(self, sampling: Sampling, prompts: int) -> int:
         assert self.engine.batch_size
         return self.engine.batch_size
@@ -334,17 +340,50 @@ def test_out_of_memory_lowers_the_batch_size_and_loses_nothing(
         make(Tokens(memory=0), Cache(tmp_path), batch_size=4)
 
 
-def test_a_lost_gpu_keeps_the_finished_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_did_not_fit_is_freed_before_less_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[Any]] = []
+    original = LoadedTokens.codes
+
+    def codes(self: LoadedTokens, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> Any:
+        assert all(one() is None for one in held)
+        if rows > self.memory:
+            tensor = np.zeros(3).view(type("Tensor", (np.ndarray,), {}))
+            circle: list[Any] = [tensor]
+            circle.append(circle)  # which is not freed when nothing else holds it
+            held.append(weakref.ref(tensor))
+        return original(self, prompts, sampling, rows)
+
+    monkeypatch.setattr(LoadedTokens, "codes", codes)
+    gc.disable()
+    try:
+        make(Tokens(memory=1), Cache(tmp_path), batch_size=4)
+    finally:
+        gc.enable()
+    assert len(held) > 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA",
+        "CUDA error: an illegal memory access was encountered",
+        "Triton Error [CUDA]: an illegal memory access was encountered",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    ],
+)
+def test_a_lost_gpu_keeps_the_finished_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     original, calls = LoadedTokens.codes, iter(range(100))
 
     def lost(self: LoadedTokens, *arguments: Any) -> Any:
         if next(calls) == 2:
-            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+            raise RuntimeError(words)
         return original(self, *arguments)
 
     monkeypatch.setattr(LoadedTokens, "codes", lost)
-    with pytest.raises(EvalkitError, match=r"the GPU failed \(CUDA error: unspecified.*run the same command again"):
+    said = rf"the GPU failed \({re.escape(words.splitlines()[0])}\): .*run the same command again"
+    with pytest.raises(EvalkitError, match=said):
         make(Tokens(), Cache(tmp_path))
+    assert next(calls) == 3  # it was not tried again
     assert all(clip.ok for clip in make(Tokens(), Cache(tmp_path)))
     assert CALLS == [["id1", "id3", "id5"]]
 
