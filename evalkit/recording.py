@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -26,6 +26,7 @@ from evalkit.results.record import (
     count,
 )
 from evalkit.results.result import Result
+from evalkit.results.ways import ways
 from evalkit.scoring.scores import Measurement, score_row
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
@@ -38,7 +39,7 @@ from evalkit.types import Clip, PromptSet
 
 def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measurement) -> Result:
     """Make the record of a run, and write it into the run's folder."""
-    metrics, rows = measured.metrics, row_infos(plan, prompts, measured.paired)
+    metrics, rows = measured.metrics, row_infos(plan, prompts, measured)
     result = Result(
         prompts_info=PromptsInfo(
             dataset=prompts.dataset,
@@ -136,12 +137,9 @@ def weights_info(asset: Asset, cache: Cache) -> WeightsInfo:
     return WeightsInfo(asset.name, asset.source, repo, found.get("sha256") or found["commit"], expected, published)
 
 
-def row_infos(plan: Plan, prompts: PromptSet, paired: Mapping[str, bool]) -> dict[str, RowInfo]:
-    """Describe the rows of the table: the models, then the calibration rows.
-
-    Args:
-        paired: whether each clip of a row has a reference of its own.
-    """
+def row_infos(plan: Plan, prompts: PromptSet, measured: Measurement) -> dict[str, RowInfo]:
+    """Describe the rows of the table: the models, then the calibration rows."""
+    paired = measured.paired
     models = {
         name: RowInfo(
             calibration=False,
@@ -154,6 +152,9 @@ def row_infos(plan: Plan, prompts: PromptSet, paired: Mapping[str, bool]) -> dic
             checkpoint=checkpoint_info(model, plan.cache) if isinstance(model, Generator) else None,
             given=given_of(model, prompts, plan.cache) if isinstance(model, Generator) else {},
             sets=prompts.form == "sets",
+            made=ways(clip.made for clip in measured.generated[name] if clip.sha256)
+            if isinstance(model, Generator)
+            else [],
         )
         for name, model in plan.models.items()
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -78,6 +78,8 @@ class Clip:
         start, seconds: the part used, in seconds; `seconds` None means to the end.
         gain: what the samples were multiplied by when stored, undone on reading.
         note: what was done to a usable clip, such as a cut.
+        made: how evalkit computed it: what may change the last bits, but nothing that it is looked up by. Empty where
+            it did not, or where that was not recorded.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Clip:
     seconds: float | None = None
     gain: float = 1.0
     note: str = ""
+    made: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def ok(self) -> bool:

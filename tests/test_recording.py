@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
+import evalkit
+from evalkit.generation.clips import computing
 from evalkit.models.synth.synth import Synth
 from evalkit.recording import remarks
 from evalkit.results.evidence import Writer
 from evalkit.scoring.scores import Measurement
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt, PromptSet
+from tests.engines import cpu
 from tests.scoring.made import plan
 
 
@@ -43,3 +46,13 @@ def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:
     captions = replace(prompts, prompts=given[2:])
     one = replace(plan(tmp_path), models={"m": Melodic()})
     assert not list(remarks(one, captions, without_clips(tmp_path, "m")))
+
+
+def test_a_record_says_how_clips_were_made_also_those_that_it_found(tmp_path: Path) -> None:
+    folders = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
+    options = [*folders, "model=synth", "prompts=demo", "prompts.references=null", "metric=[silence]", "calibration={}"]
+    options.append("sampling.duration=1.5")
+    made = [evalkit.evaluate(*options, f"prompts.first={n}", quiet=True) for n in (2, 3, 3)]
+    assert [one.rows["synth"].made for one in made] == [[{"clips": n, **computing(cpu())}] for n in (2, 3, 3)]
+    assert evalkit.load(made[1].path).rows["synth"].made == made[1].rows["synth"].made
+    assert "- generated: 3 clips: " in (made[1].path / "table.md").read_text("utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entries import counted, read_manifests, write_manifest
 from evalkit.store.files import write_bytes, write_json
 from evalkit.store.identity import identity
+from evalkit.store.provenance import machine, versions
 from evalkit.types import Clip, Prompt
 
 log = logging.getLogger(__name__)
@@ -79,15 +80,16 @@ def clips_of(
                 made = _from_codes(run, todo, sampling, store, engine, size, refused)
             else:
                 batches = [todo[start : start + size] for start in range(0, len(todo), size)]
-                made = ((batch, _run(run, batch, sampling)) for batch in batches)
+                here = computing(engine)
+                made = (Batch(batch, _run(run, batch, sampling), here) for batch in batches)
             # writing goes on beside the next batch, and on a GPU so does decoding its codes
             with progress(f"generating {title}", len(todo), "clips") as advance, ThreadPoolExecutor(1) as writer:
                 waiting: list[Future[dict[str, dict[str, Any]]]] = []
-                for batch, clips in made:
-                    waiting.append(writer.submit(_write_batch, batch, clips, folder))
+                for batch in made:
+                    waiting.append(writer.submit(_write_batch, batch, folder))
                     if len(waiting) > 1:
                         stored |= waiting.pop(0).result()
-                    advance(len(batch))
+                    advance(len(batch.prompts))
                 for last in waiting:
                     stored |= last.result()
         except (RuntimeError, MemoryError) as error:
@@ -148,6 +150,19 @@ def too_long(prompt: Prompt) -> str:
 Clips = Callable[[], list[Audio]]
 
 
+class Batch(NamedTuple):
+    """Prompts, what gives their clips, and how these are computed, as a clip's `made` has it."""
+
+    prompts: Sequence[Prompt]
+    clips: Clips
+    made: Mapping[str, Any]
+
+
+def computing(engine: Engine) -> dict[str, Any]:
+    """Describe what clips are computed with on this machine, beside what a loaded model says of itself."""
+    return {**machine(engine.device), "torch": versions()["torch"], "dtype": engine.dtype.value}
+
+
 def _from_codes(
     run: Coded,
     prompts: Sequence[Prompt],
@@ -156,8 +171,8 @@ def _from_codes(
     engine: Engine,
     size: int,
     refused: dict[str, str],
-) -> Iterator[tuple[Sequence[Prompt], Clips]]:
-    """Yield batches of prompts with what makes their clips, after their codes were stored.
+) -> Iterator[Batch]:
+    """Yield batches, after their codes were stored.
 
     Where the engine is to keep going, prompts that nothing can be made for are noted in `refused`.
     """
@@ -170,10 +185,17 @@ def _from_codes(
         return lambda: made
 
     known = store.read()
-    old = [p for p in prompts if prompt_key(p) in known]
-    for start in range(0, len(old), size):
-        batch = old[start : start + size]
-        yield batch, clips([known[prompt_key(p)] for p in batch])
+    # those that were computed alike are kept together: how is said of a batch
+    alike: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        if (one := known.get(prompt_key(prompt))) is not None:
+            alike.setdefault(digest(one.made), []).append(prompt)
+    for old in alike.values():
+        for start in range(0, len(old), size):
+            batch = old[start : start + size]
+            found = [known[prompt_key(p)] for p in batch]
+            yield Batch(batch, clips([one.values for one in found]), found[0].made)
+    here = computing(engine) | run.facts()
     groups: dict[Hashable, list[Prompt]] = {}
     for prompt in prompts:
         if prompt_key(prompt) not in known:
@@ -198,9 +220,10 @@ def _from_codes(
             if codes is None:  # here the error is gone, and with it what its frames held
                 release()
                 continue
-            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, rows=rows)
+            made = {**here, "batch_size": rows}
+            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, made)
             del waiting[: len(batch)]
-            yield batch, clips(codes)
+            yield Batch(batch, clips(codes), made)
 
 
 def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:
@@ -208,10 +231,10 @@ def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:
     return lambda: made
 
 
-def _write_batch(batch: Sequence[Prompt], clips: Clips, folder: Path) -> dict[str, dict[str, Any]]:
-    outputs = clips()
+def _write_batch(batch: Batch, folder: Path) -> dict[str, dict[str, Any]]:
+    outputs = batch.clips()
     entries = {}
-    for prompt, audio in zip(batch, outputs, strict=True):
+    for prompt, audio in zip(batch.prompts, outputs, strict=True):
         key = prompt_key(prompt)
         entry: dict[str, Any] = {"id": prompt.id, "status": "ok", "reason": ""}
         if not audio.samples.size:
@@ -232,14 +255,21 @@ def _write_batch(batch: Sequence[Prompt], clips: Clips, folder: Path) -> dict[st
                 "gain": gain,
             }
         entries[key] = entry
-    write_manifest(folder / f"batch-{digest(sorted(entries))[:16]}.json", {"clips": entries})
-    return entries
+    manifest = {"clips": entries, "made": batch.made}
+    write_manifest(folder / f"batch-{digest(sorted(entries))[:16]}.json", manifest)
+    return _entries(manifest)
+
+
+def _entries(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The clips of a manifest by their keys, each with how it was made, which earlier versions did not record."""
+    made = manifest.get("made", {})
+    return {key: {**entry, "made": made} for key, entry in manifest["clips"].items()}
 
 
 def _stored(folder: Path) -> dict[str, dict[str, Any]]:
     """The entries of all manifests whose clip is the one that they describe."""
-    manifests = read_manifests(folder, "batch-*.json", lambda _, manifest: manifest["clips"].items())
-    entries: list[tuple[str, dict[str, Any]]] = [item for clips in manifests for item in clips]
+    manifests = read_manifests(folder, "batch-*.json", lambda _, manifest: _entries(manifest))
+    entries = [item for clips in manifests for item in clips.items()]
 
     def intact(item: tuple[str, dict[str, Any]]) -> bool:
         key, entry = item

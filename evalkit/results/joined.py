@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Document, Row, Table
 from evalkit.report.numbers import ARROWS
+from evalkit.results import ways
 from evalkit.results.alike import NAMED, differences, prompts_differ, references_differ
 from evalkit.results.comparable import SECONDS
 from evalkit.results.options import Options
@@ -70,9 +71,13 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
             *_durations(results, runs),
             *_notes(results, runs),
             *_same_clips(results),
+            *_ways(results, runs),
         ],
         intervals=next(filter(None, map(intervals, results)), ""),
-        plain={"results": [str(result.path) for result in results]},
+        plain={
+            "results": [str(result.path) for result in results],
+            "made": [{name: row.made for name, row in result.rows.items() if row.made} for result in results],
+        },
     )
 
 
@@ -220,6 +225,17 @@ def _notes(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
     return lines + [
         note if len(where) == len(results) else f"{'; '.join(where)}: {note}" for note, where in said.items()
     ]
+
+
+def _ways(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
+    """Say in which ways clips were made where these are not the same in all results; nothing of older results."""
+    made = [(result, run) for result, run in zip(results, runs, strict=True) if ways.said(result)]
+    if all(ways.kinds(result) == ways.kinds(made[0][0]) for result, _ in made):
+        return []
+    found: dict[str, list[str]] = {}
+    for result, run in made:
+        found.setdefault(ways.said(result), []).append(run)
+    return [f"{'; '.join(where)}: generated {text}" for text, where in found.items()]
 
 
 def _same_clips(results: Sequence[Record]) -> list[str]:

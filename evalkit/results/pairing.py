@@ -19,6 +19,7 @@ from evalkit.results.comparison_record import SideInfo
 from evalkit.results.folders import MANIFEST
 from evalkit.results.gate import Condition
 from evalkit.results.record import MetricInfo, Record, RowInfo
+from evalkit.results.ways import differing as differing_ways
 from evalkit.store.digests import sha256_file
 
 FREE = ("seed", "samples_per_prompt", "duration")  # sampling that may differ, or is a condition of its own
@@ -372,6 +373,8 @@ def remarks(baseline: Sequence[Side], candidate: Sequence[Side]) -> list[str]:
         settings = [own_settings(side.definition) for side in made]
         said = dict.fromkeys(f"{k} {text}" for own in settings[1:] for k, text in differences(own, settings[0]))
         found += [f"the settings of the models differ: {_listed([*said])}"] if said else []
+    ways = dict.fromkeys(text for side in made[1:] for text in differing_ways(made[0].info, side.info))
+    found += [f"clips were computed otherwise, which may change their last bits: {_listed([*ways])}"] if ways else []
     packages = [side.record.provenance["packages"] for side in sides]
     said = dict.fromkeys(f"{k} {text}" for own in packages[1:] for k, text in differences(own, packages[0]))
     return [*found, *([f"other versions of packages: {_listed([*said])}"] if said else [])]

@@ -176,6 +176,9 @@ class RowInfo:
         definition: what the clips were made by: kind, version, parameters, digests of weights; or words.
         checkpoint: what its weights were read from, where they were.
         given: how many prompts gave it something beside the caption, by what that was, such as "melody".
+        made: in which ways the clips were computed, by this run or by earlier ones that stored them: for each way the
+            number of `clips` and what may change their last bits, such as device_name, dtype and batch_size. Empty for
+            clips that evalkit did not make, and in older records.
     """
 
     calibration: bool
@@ -188,6 +191,7 @@ class RowInfo:
     checkpoint: WeightsInfo | None = None
     given: Mapping[str, int] = field(default_factory=dict)
     sets: bool = False
+    made: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)  # frames have no truth value: records are compared field by field

@@ -10,6 +10,7 @@ import pandas as pd
 
 from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
 from evalkit.report.numbers import ARROWS, absent, published_number
+from evalkit.results import ways
 from evalkit.results.comparable import prompt_digests, unverified, unverified_weights
 from evalkit.results.record import Count, MetricInfo, Record, count
 
@@ -279,6 +280,8 @@ def _provenance(record: Record) -> dict[str, str]:
     }
     if any(row.generated and not row.calibration for row in record.rows.values()):
         facts["sampling"] = ", ".join(f"{k} {v}" for k, v in record.sampling.items() if k != "samples_per_prompt")
+    if made_in := ways.said(record):
+        facts["generated"] = made_in
     return facts
 
 
@@ -300,6 +303,7 @@ def _plain(record: Record) -> dict[str, Any]:
             for name, metric in record.metrics.items()
         },
         "generated": {name: dataclasses.asdict(clips) for name, clips in clip_counts(record).items()},
+        "made": {name: row.made for name, row in record.rows.items() if row.made},
         "references": references
         and {
             **dataclasses.asdict(references.usable),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,35 +14,43 @@ from evalkit.store.files import write_atomic
 from evalkit.store.provenance import versions
 
 
+class Codes(NamedTuple):
+    """The codes of one clip, int16 (codebooks, frames), None for one that failed, and how they were computed."""
+
+    values: np.ndarray | None
+    made: Mapping[str, Any]
+
+
 class CodeStore:
     """A folder of shards: `codes-ID.npz` holds the codes of one batch, and `codes-ID.json`, written last, says so."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def write(self, codes: Mapping[str, np.ndarray | None], rows: int) -> None:
+    def write(self, codes: Mapping[str, np.ndarray | None], made: Mapping[str, Any]) -> None:
         """Store the codes of one batch, int16 (codebooks, frames) by the prompt's key, None for a clip that failed.
 
-        `rows` is the number of clips that were computed together; it is recorded.
+        `made` says how they were computed, as JSON-like values; it is recorded.
         """
         path = self.folder / f"codes-{digest(sorted(codes))[:16]}.npz"
         arrays = {key: value for key, value in codes.items() if value is not None}
         write_atomic(path, lambda file: np.savez(file, **arrays))
         failed = sorted(codes.keys() - arrays.keys())
-        about = {"sha256": sha256_file(path), "failed": failed, "batch_size": rows, "versions": versions()}
+        about = {"sha256": sha256_file(path), "failed": failed, "made": made, "versions": versions()}
         write_manifest(path.with_suffix(".json"), about)
 
-    def read(self) -> dict[str, np.ndarray | None]:
+    def read(self) -> dict[str, Codes]:
         """Read all codes that are stored whole; a damaged shard is warned of, and its codes are absent."""
-        found: dict[str, np.ndarray | None] = {}
+        found: dict[str, Codes] = {}
         for shard in read_manifests(self.folder, "codes-*.json", _shard):
             found |= shard
         return found
 
 
-def _shard(manifest: Path, about: dict[str, Any]) -> dict[str, np.ndarray | None]:
+def _shard(manifest: Path, about: dict[str, Any]) -> dict[str, Codes]:
     path = manifest.with_suffix(".npz")
     if sha256_file(path) != about["sha256"]:
         raise ValueError("not the shard that was written")
     with np.load(path, allow_pickle=False) as file:
-        return {**{key: file[key] for key in file.files}, **dict.fromkeys(about["failed"])}
+        made = about["made"] if "made" in about else {"batch_size": about["batch_size"]}  # of an earlier version
+        return {key: Codes(file[key] if key in file.files else None, made) for key in [*file.files, *about["failed"]]}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+DRIVER = Path("/proc/driver/nvidia/version")
 PACKAGES = (
     *("evalkit", "torch", "torchaudio", "transformers", "laion-clap", "frechet-audio-distance", "hear21passt"),
     *("torchvggish", "hydra-core", "pandas", "numpy", "scipy", "soundfile", "julius", "librosa"),
@@ -25,8 +27,32 @@ def provenance(device: str) -> dict[str, Any]:
         "packages": versions(),
         "platform": platform.platform(),
         "device": device,
-        "device_name": device_name(device),
+        **machine(device),
     }
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Describe what computes: the hardware's name, and on a GPU the versions of what lies between it and torch."""
+    if not device.startswith("cuda"):
+        return {"device_name": device_name(device)}
+    import torch
+
+    return {
+        "device_name": device_name(device),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "driver": _driver(),
+    }
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver; None where it cannot be read, as on systems other than Linux."""
+    try:
+        first, _, _ = DRIVER.read_text("utf-8").partition("\n")
+    except OSError:
+        return None
+    found = re.search(r"\b\d+(\.\d+)+\b", first)
+    return found[0] if found else None
 
 
 def versions() -> dict[str, str | None]:

@@ -17,15 +17,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.errors import EvalkitError
 from evalkit.generation import clips as generate
-from evalkit.generation.clips import clips_of
+from evalkit.generation.clips import clips_of, computing, made_before
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
-from evalkit.store.digests import sha256_file
+from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entries import write_manifest
 from evalkit.types import Clip, Prompt
 from tests.engines import CPU, cpu
@@ -243,7 +244,7 @@ class LoadedTokens:
     engine: Engine
 
     def facts(self) -> dict[str, Any]:
-        return {"attention": "made up"}
+        return {"attention": "triton", "graphs": True}
 
     def batch_size(self, sampling: Sampling, prompts: int) -> int:
         assert self.engine.batch_size
@@ -285,7 +286,7 @@ def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog:
     with np.load(shards[0]) as file:
         assert {file[key].dtype for key in file.files} == {np.dtype(np.int16)}
     manifest = json.loads(shards[0].with_suffix(".json").read_text())
-    assert manifest["batch_size"] == 3 and manifest["versions"]["torch"]
+    assert manifest["made"]["batch_size"] == 3 and manifest["versions"]["torch"]
     for folder in cache.clips.iterdir():
         for path in folder.iterdir():
             path.unlink()
@@ -298,6 +299,43 @@ def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog:
     whole = {key for shard in shards[1:] for key in np.load(shard).files}
     assert make(Tokens(), cache) == clips
     assert ([] if third.stem in whole else [["id2"]]) == CALLS
+
+
+def test_clips_know_how_they_were_made_also_by_an_earlier_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path)
+    here = {"device_name": "elsewhere", "torch": "2.10", "dtype": "float32", "attention": "triton", "graphs": True}
+    monkeypatch.setattr(generate, "machine", lambda device: {"device_name": "elsewhere"})
+    monkeypatch.setattr(generate, "versions", lambda: {"torch": "2.10"})
+    first = make(Tokens(), cache, PROMPTS[:3], batch_size=2)
+    assert [clip.made for clip in first] == [{**here, "batch_size": 2}] * 3
+    monkeypatch.undo()
+    both = make(Tokens(), cache, batch_size=3)
+    now = {**computing(cpu()), "attention": "triton", "graphs": True, "batch_size": 3}
+    assert [clip.made for clip in both] == [{**here, "batch_size": 2}] * 3 + [now] * 4
+    assert now["device_name"] != "elsewhere" and now["torch"] == torch.__version__
+    assert made_before(Tokens(), PROMPTS, Sampling(), cache, cpu(batch_size=3))[0].made == first[0].made
+    for path in cache.clips.glob("*/*"):  # clips that are made again of stored codes are as the codes were made
+        path.unlink()
+    assert [clip.made for clip in make(Tokens(), cache, batch_size=4)] == [clip.made for clip in both]
+    assert CALLS == []
+
+
+def test_of_clips_of_an_earlier_version_it_is_not_known_how_they_were_made(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    make(Tokens(), cache)
+    for path in [*cache.clips.glob("*/batch-*.json"), *cache.codes.glob("*/codes-*.json")]:
+        manifest = json.loads(path.read_text())
+        made = {key: manifest.pop(key) for key in ("digest", "made")}["made"]
+        write_manifest(path, manifest | ({"batch_size": made["batch_size"]} if "codes" in path.name else {}))
+    assert [clip.made for clip in make(Tokens(), cache)] == [{}] * len(PROMPTS)
+    for path in cache.clips.glob("*/*"):
+        path.unlink()
+    assert [clip.made for clip in make(Tokens(), cache)] == [{"batch_size": 3}] * len(PROMPTS)
+    assert CALLS == []
+
+
+def test_a_model_without_codes_says_device_and_dtype(tmp_path: Path) -> None:
+    assert {digest(clip.made) for clip in make(Noise(), Cache(tmp_path))} == {digest(computing(cpu()))}
 
 
 def test_a_damaged_shard_is_generated_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

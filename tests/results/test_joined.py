@@ -147,6 +147,20 @@ def test_the_same_clips_are_said_to_be_the_same() -> None:
     assert "each model's clips are the same in all results" in document.notes
 
 
+def test_ways_in_which_clips_were_made_are_said_where_they_differ() -> None:
+    def generated(name: str, clips: int, **way: Any) -> Record:
+        return made(name, rows={"musicgen_small": row(made=[{"clips": clips, "dtype": "float16", **way}])})
+
+    one, more, other = generated("a", 12), generated("b", 40), generated("c", 40, attention="triton")
+    assert not any("generated" in note for note in join([one, more, made("old")], False).notes)
+    document = join([one, made("old"), other, generated("d", 12)], across_protocols=False)
+    assert [note for note in document.notes if "generated" in note] == [
+        "a; d: generated 12 clips: float16",
+        "c: generated 40 clips: float16, triton attention",
+    ]
+    assert document.plain["made"][:2] == [{"musicgen_small": one.rows["musicgen_small"].made}, {}]
+
+
 def test_runs_of_one_name_are_told_apart_by_their_paths() -> None:
     results = [replace(made(), path=Path(f"{folder}/run")) for folder in "ab"]
     rows = join(results, across_protocols=False).table.rows

@@ -186,6 +186,17 @@ class TestDiffering:
     def test_what_is_free(self, change: Callable[[], Record]) -> None:
         assert pairing.differing([one()], [one(change())], ()) == []
 
+    def test_how_clips_were_computed_is_a_remark_and_no_reason(self) -> None:
+        way = {"clips": 12, "dtype": "float16", "torch": "2.11.0", "attention": "triton", "batch_size": 64}
+        ours, theirs = with_row(made=[way]), with_row(made=[{**way, "batch_size": 8, "torch": "2.10.0"}])
+        several = with_row(made=[way, {**way, "attention": "efficient"}])
+        assert pairing.differing([one(ours)], [one(theirs)], ()) == []
+        said = "clips were computed otherwise, which may change their last bits"
+        assert pairing.remarks([one(ours)], [one(theirs)]) == [f"{said}: batch_size 8, not 64"]
+        assert pairing.remarks([one(ours)], [one(several)]) == [f"{said}: attention triton and efficient, not triton"]
+        for same in (with_row(made=[{**way, "clips": 3}]), with_row(made=[])):  # older records have nothing
+            assert pairing.remarks([one(ours)], [one(same)]) == []
+
     def test_shorter_clips_than_were_asked_for_are_the_models_own(self) -> None:
         assert pairing.differing([one()], [one(with_clips(made(), range(12), length=3.0))], ()) == []
 
