@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evalkit import cli, progress
+
+# Triton reads it when it is imported; without a GPU its kernels are tested in its interpreter
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # two threads on two busy cores can be 50 times slower than one
 os.environ.setdefault("OMP_NUM_THREADS", "1")

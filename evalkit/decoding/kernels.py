@@ -1,0 +1,242 @@
+"""Triton kernels for the steps of generation: attention of single queries, and residual sums with their LayerNorm.
+
+Both are bound by memory bandwidth: each key and value is read once, for one query, so what counts is that every
+program keeps enough bytes under way, not how it multiplies them. Only whole programs share nothing: a row's bits
+depend on its own numbers alone, not on which rows are beside it, how many, or how far they are filled.
+
+This module needs `triton`, which PyTorch for CUDA brings, and is imported only where its kernels are used.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+SIZES = (16, 32, 64, 128)
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+LOWEST = tl.constexpr(-3.0e38)  # stands for -inf where a difference of two must not be NaN
+LOG2_E = 1.4426950408889634
+
+# Each thread has four loads of 16 bytes of the keys under way, and as many of the values: 64 positions of 64
+# float16 for a program of 4 warps. Its registers (about 100 a thread) leave room for 4 to 5 such programs on each
+# multiprocessor of an A100 or H100, hence 64 to 80 KiB under way there, where 3 TB/s times a latency of some 700 ns
+# need about 16. That is why the loop is not pipelined (num_stages): programs overlap each other's arithmetic, which
+# takes about a sixth of the time of the loads. A caption is shorter than the music, so its programs are half as
+# large; a larger one would spend its time on places that are not there.
+BYTES_PER_WARP = 2048  # of keys, and as many of values, in one pass of the loop
+MUSIC_WARPS, TEXT_WARPS = 4, 2
+NORM_WARPS = 4  # 2,048 float16 are two loads of 16 bytes for each thread
+
+
+def unsupported(size: int, dtype: torch.dtype) -> str:
+    """Say why heads of this size and type cannot be attended to here; empty where they can."""
+    if size not in SIZES:
+        return f"heads of {size} dimensions have no kernel, only those of {', '.join(map(str, SIZES))}"
+    if dtype not in DTYPES:
+        names = [str(known).removeprefix("torch.") for known in DTYPES]
+        return f"{str(dtype).removeprefix('torch.')} has no kernel, only {', '.join(names)}"
+    return ""
+
+
+def attend(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    first: torch.Tensor,
+    last: torch.Tensor,
+    *,
+    append: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Attend from each query to a range of its row's keys, with a running softmax in float32.
+
+    Where the range begins and ends is read from the device's memory, so that a recorded step serves all lengths.
+    What lies outside the range is not read. An empty range gives zeros.
+
+    Args:
+        query: (rows * new, heads, size), where each row has `new` queries, one position after the other; a view of
+            any stride between queries, such as a part of a fused product.
+        keys, values: (rows, heads, capacity, size) of the music, where query j of a row reads up to `last + j`; or
+            (heads, tokens, size) of all rows' captions one after the other, where all of a row read up to `last`.
+        first: (rows,) int64, the first place that a row's queries read.
+        last: the last place, (rows,) int64, or one for all rows, which has one element.
+        append: the keys and values of the queries themselves, laid out as `query`, of which each row has one: they
+            are stored at `last` and attended to, and nothing has to be there before.
+
+    Returns:
+        (rows * new, heads * size), in the type of `query`.
+    """
+    queries, heads, size = query.shape
+    rows, music = len(first), keys.dim() == 4
+    assert queries % rows == 0 and len(last.view(-1)) in (1, rows) and first.dtype == last.dtype == torch.long
+    assert first.is_contiguous() and last.is_contiguous()
+    assert append is None or (music and queries == rows), "one new position of the music can be appended"
+    for one in (query, *(append or ())):
+        assert one.stride()[1:] == (size, 1) and one.shape == query.shape and one.stride(0) % size == 0
+    assert append is None or append[0].stride(0) == append[1].stride(0)
+    assert keys.is_contiguous() and values.is_contiguous() and keys.shape == values.shape
+    assert keys.shape[:-2] == ((rows, heads) if music else (heads,)) and keys.shape[-1] == size
+    out = torch.empty(queries, heads * size, dtype=query.dtype, device=query.device)
+    if not out.numel():
+        return out
+    key, value = append or (None, None)
+    warps = MUSIC_WARPS if music else TEXT_WARPS
+    _attend[queries // rows, heads, rows](
+        query,
+        keys,
+        values,
+        first,
+        last,
+        key,
+        value,
+        out,
+        query.stride(0),
+        0 if key is None else key.stride(0),
+        keys.stride(0) if music else 0,
+        keys.stride(-3),
+        0 if last.numel() == 1 else 1,
+        SIZE=size,
+        BLOCK=BYTES_PER_WARP * warps // (size * query.element_size()),
+        SCALE=LOG2_E * size**-0.5,
+        CAUSAL=music,
+        num_warps=warps,
+    )
+    return out
+
+
+def add_norm(
+    x: torch.Tensor,
+    added: torch.Tensor,
+    norm_weight: torch.Tensor,
+    norm_bias: torch.Tensor,
+    eps: float,
+    rows: int | None = None,
+) -> torch.Tensor:
+    """Add to the first rows of a tensor, in place, and return the LayerNorm of its first rows.
+
+    Sums are rounded as torch rounds them, and the norm is computed of the rounded sums, in float32.
+
+    Args:
+        x: (all rows, hidden).
+        added: (some rows, hidden); as many rows of `x` change.
+        rows: of how many rows the norm is computed; None for all.
+
+    Returns:
+        (rows, hidden), in the type of `x`.
+    """
+    hidden = x.shape[1]
+    rows = len(x) if rows is None else rows
+    assert rows <= len(x) and len(added) <= len(x) and added.shape[1] == hidden and added.dtype == x.dtype
+    assert x.is_contiguous() and added.is_contiguous()
+    out = torch.empty(rows, hidden, dtype=x.dtype, device=x.device)
+    if programs := max(rows, len(added)):
+        _add_norm[(programs,)](
+            x,
+            added,
+            norm_weight,
+            norm_bias,
+            out,
+            len(added),
+            rows,
+            eps,
+            HIDDEN=hidden,
+            BLOCK=triton.next_power_of_2(hidden),
+            num_warps=NORM_WARPS,
+        )
+    return out
+
+
+# Strides of memory are multiples of the size of a head, which the compiler needs to know for loads of 16 bytes; what
+# is not is kept from having a kernel for each kind of number.
+@triton.jit(do_not_specialize=["last_stride"])
+def _attend(
+    query,
+    keys,
+    values,
+    first,
+    last,
+    key,
+    value,
+    out,
+    query_stride,
+    new_stride,
+    row_stride,
+    head_stride,
+    last_stride,
+    SIZE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    SCALE: tl.constexpr,
+    CAUSAL: tl.constexpr,
+):
+    number, head, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    at = row.to(tl.int64) * tl.num_programs(0) + number
+    dims, slots = tl.arange(0, SIZE), tl.arange(0, BLOCK)
+    scaled = tl.load(query + at * query_stride + head * SIZE + dims).to(tl.float32) * SCALE
+    begin = tl.load(first + row).to(tl.int32)
+    end = tl.load(last + row * last_stride).to(tl.int32) + 1
+    if CAUSAL:
+        end += number
+    # beyond 2**31 numbers where there are many rows
+    memory = row.to(tl.int64) * row_stride + head.to(tl.int64) * head_stride
+    keys += memory
+    values += memory
+
+    # Each slot has a softmax of its own, of every BLOCK-th place, so that within the loop threads exchange nothing but
+    # the sums of products of keys.
+    highest = tl.full((BLOCK,), LOWEST, tl.float32)
+    total = tl.zeros((BLOCK,), tl.float32)
+    seen = tl.zeros((BLOCK, SIZE), tl.float32)
+    stored = end
+    if key is not None:
+        stored = end - 1
+    for start in range(begin, stored, BLOCK):
+        inside = start + slots < stored
+        # beyond the end the last place once more: the compiler puts loads under a condition one after the other
+        places = tl.minimum(start + slots, stored - 1)[:, None] * SIZE + dims[None, :]
+        some_keys, some_values = tl.load(keys + places), tl.load(values + places)
+        score = tl.where(inside, tl.sum(some_keys.to(tl.float32) * scaled[None, :], axis=1), LOWEST)
+        higher = tl.maximum(highest, score)
+        weight = tl.where(inside, tl.exp2(score - higher), 0.0)
+        kept = tl.exp2(highest - higher)
+        total = total * kept + weight
+        seen = seen * kept[:, None] + some_values.to(tl.float32) * weight[:, None]
+        highest = higher
+
+    top = tl.max(highest, axis=0)
+    if key is not None:
+        own = at * new_stride + head * SIZE + dims
+        own_key, own_value = tl.load(key + own), tl.load(value + own)
+        tl.store(keys + stored * SIZE + dims, own_key)
+        tl.store(values + stored * SIZE + dims, own_value)
+        own_score = tl.where(begin < end, tl.sum(own_key.to(tl.float32) * scaled, axis=0), LOWEST)
+        top = tl.maximum(top, own_score)
+    share = tl.exp2(highest - top)
+    sum_of_all = tl.sum(total * share, axis=0)
+    result = tl.sum(seen * share[:, None], axis=0)
+    if key is not None:
+        own_weight = tl.where(begin < end, tl.exp2(own_score - top), 0.0)
+        sum_of_all += own_weight
+        result += tl.where(begin < end, own_value.to(tl.float32), 0.0) * own_weight
+    result /= tl.where(sum_of_all == 0.0, 1.0, sum_of_all)
+    heads = tl.num_programs(1)
+    tl.store(out + (at * heads + head) * SIZE + dims, result.to(out.dtype.element_ty))
+
+
+@triton.jit(do_not_specialize=["added_rows", "rows"])
+def _add_norm(x, added, norm_weight, norm_bias, out, added_rows, rows, eps, HIDDEN: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    dims = tl.arange(0, BLOCK)
+    inside = dims < HIDDEN
+    at = row.to(tl.int64) * HIDDEN + dims
+    kept = tl.load(x + at, mask=inside, other=0.0)
+    if row < added_rows:
+        kept = (kept.to(tl.float32) + tl.load(added + at, mask=inside, other=0.0).to(tl.float32)).to(kept.dtype)
+        tl.store(x + at, kept, mask=inside)
+    if row < rows:
+        exact = kept.to(tl.float32)
+        centred = tl.where(inside, exact - tl.sum(exact, axis=0) / HIDDEN, 0.0)
+        variance = tl.sum(centred * centred, axis=0) / HIDDEN
+        weight = tl.load(norm_weight + dims, mask=inside, other=0.0).to(tl.float32)
+        bias = tl.load(norm_bias + dims, mask=inside, other=0.0).to(tl.float32)
+        normed = centred * tl.rsqrt(variance + eps) * weight + bias
+        tl.store(out + at, normed.to(out.dtype.element_ty), mask=inside)
