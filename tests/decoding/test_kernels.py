@@ -166,7 +166,8 @@ def test_what_is_no_number_within_the_range_is_no_number_in_the_result() -> None
     for which in range(2):
         both = normal(2, 2, 1, 70, 16, seed=1)
         both[which, 0, 0, 66, 3] = torch.nan
-        found = kernels.attend(normal(2, 1, 16), *both.unbind(0), places([0, 0]), places([69]))
+        keys, values = both.unbind(0)
+        found = kernels.attend(normal(2, 1, 16), keys, values, places([0, 0]), places([69]))
         assert found[0].isnan().any() and not found[1].isnan().any()
 
 
@@ -186,7 +187,7 @@ def test_a_row_does_not_depend_on_those_beside_it() -> None:
 
 
 def test_rows_beyond_two_to_the_31_numbers_are_found() -> None:
-    """600 rows of the largest checkpoint are; memory that is only one row's is laid out as if it were theirs."""
+    """A layer of the largest checkpoint has as many with 700 rows."""
     rows, heads, capacity = 3, 2, 1 << 24
     try:
         keys = torch.empty(rows, heads, capacity, 32, dtype=torch.float16, device=DEVICE)  # touched at its ends only
