@@ -15,7 +15,7 @@ import torch
 from evalkit.decoding.conditions import Text
 from evalkit.decoding.memory import Memory, Ranged, Shape, Sliced
 from evalkit.decoding.network import added, added_in_one
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, out_of_memory, reason
 from evalkit.settings import Attention
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def refuse(attention: str, device: torch.device, dtype: torch.dtype, heads: int,
     """Say why an attention cannot be used on a device; empty where it gives the right numbers there.
 
     A batch with padding, captions of different lengths, a prefix and single steps is computed with it and in float64.
-    Raises torch.OutOfMemoryError.
+    Raises an error that says so where there is too little memory.
     """
     try:
         backend = Backend(attention, bucket=1 if attention == "triton" else CUDA_BUCKET)
@@ -108,10 +108,10 @@ def refuse(attention: str, device: torch.device, dtype: torch.dtype, heads: int,
                 return unsupported
         with torch.inference_mode(), backend.used_on(device):
             error = _error(backend, device, dtype, heads, size)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error_:  # a compiler, a driver or a kernel may raise anything
-        return (str(error_) or type(error_).__name__).strip().partition("\n")[0]
+    except Exception as failure:  # a compiler, a driver or a kernel may raise anything
+        if out_of_memory(failure):
+            raise
+        return reason(failure)
     if not error <= ERROR[dtype]:
         return f"its numbers are wrong by {error:.1e} of their size, more than {ERROR[dtype]:.1e}"
     return ""

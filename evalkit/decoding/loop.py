@@ -16,6 +16,7 @@ from evalkit.decoding.memory import Shape
 from evalkit.decoding.network import Decoder
 from evalkit.decoding.pattern import first_unknown
 from evalkit.decoding.sampler import Sampler
+from evalkit.errors import out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +123,9 @@ class _Batch:
         try:
             self.pool = self.pool or graphs.new_pool()
             self.recorded[kind] = graphs.record(lambda: self.step(end), self.pool, self.decoder.device)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if out_of_memory(error):
+                raise
             log.warning("steps are not recorded as CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
             self.loop.backend = dataclasses.replace(self.loop.backend, graphs=False)
             self.recorded.clear()
