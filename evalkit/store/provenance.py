@@ -57,10 +57,11 @@ def _driver() -> str | None:
 
 def versions() -> dict[str, str | None]:
     """List the installed versions of the packages that a result depends on."""
-    return {name: _version(name) for name in PACKAGES}
+    return {name: installed(name) for name in PACKAGES}
 
 
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """The installed version of a package; None where it is not there."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
