@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from evalkit.store.digests import canonical
-
-log = logging.getLogger(__name__)
 
 WORD = 0xFFFFFFFF
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
@@ -58,13 +55,13 @@ def gumbel(keys: torch.Tensor, step: torch.Tensor, codebooks: int, vocabulary: i
         step: int64 tensor without dimensions, not negative; it is not read back from a GPU.
     """
     if keys.device.type != "cpu":
-        return _gumbel(_fused(keys, step, codebooks, vocabulary))
+        return to_gumbel(uniform(keys, step, codebooks, vocabulary))
     blocks, books = np.arange(-(-vocabulary // 4), dtype=np.uint64), _books(codebooks)
     out = np.empty((len(keys), codebooks, len(blocks), 4), np.float32)
     for clips in _parts(len(keys)):
         for i, word in enumerate(_philox_numpy(blocks, books, step, keys[clips])):
             out[clips, ..., i] = word.view(np.int64)
-    return _gumbel(to_uniform(torch.from_numpy(out).flatten(2)))[..., :vocabulary]
+    return to_gumbel(to_uniform(torch.from_numpy(out).flatten(2)))[..., :vocabulary]
 
 
 def gumbel_of(keys: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -76,7 +73,7 @@ def gumbel_of(keys: torch.Tensor, step: torch.Tensor, tokens: torch.Tensor) -> t
         words = _philox_numpy(blocks[clips], books, step, keys[clips])
         lower, upper = np.where(odd[clips], words[1], words[0]), np.where(odd[clips], words[3], words[2])
         out[clips] = np.where(high[clips], upper, lower).view(np.int64)  # several times as fast as np.choose
-    return _gumbel(to_uniform(torch.from_numpy(out)))
+    return to_gumbel(to_uniform(torch.from_numpy(out)))
 
 
 def _books(codebooks: int) -> np.ndarray:
@@ -104,7 +101,11 @@ def to_uniform(words: torch.Tensor) -> torch.Tensor:
     return words.add_(0.5).mul_(2.0**-32).clamp_(max=1 - 2.0**-24)
 
 
-def _gumbel(uniform: torch.Tensor) -> torch.Tensor:
+def to_gumbel(uniform: torch.Tensor) -> torch.Tensor:
+    """Map numbers in (0, 1) to standard Gumbel noise, in place.
+
+    The logarithms are those of the device: between two devices, or compiled and not, last bits can differ.
+    """
     # Small numbers keep all their bits in float32, and log1p makes of them the right tail, which is what wins:
     # it is exact down to the last word, 2^-33. The left tail is coarse at its end, and ends at -2.8, below
     # which there is one draw in 10^7.
@@ -136,23 +137,3 @@ def _philox_numpy(x0: np.ndarray, x2: np.ndarray, step: torch.Tensor, keys: torc
 _M = np.array(MULTIPLIERS[::-1], np.uint64).reshape(2, 1, 1, 1)
 _WEYL = np.array([[w * turn for w in WEYL] for turn in range(10)], np.uint64).reshape(10, 2, 1, 1, 1)
 _HALF, _LOW = np.array(32, np.uint64), np.array(WORD, np.uint64)
-
-
-def _fused(*args: Any) -> torch.Tensor:
-    """`uniform` as one kernel on a GPU; where that cannot be compiled, as many small ones, and said once."""
-    global _compiled
-    if _compiled is None:
-        _compiled = torch.compile(uniform, dynamic=False)
-    try:
-        return _compiled(*args)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:
-        if _compiled is uniform:
-            raise
-        log.warning("the noise is made without torch.compile, which is slower: %s", str(error).partition("\n")[0])
-        _compiled = uniform
-        return uniform(*args)
-
-
-_compiled: Callable[..., torch.Tensor] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import scipy.stats
 import torch
 
 from evalkit import compat
-from evalkit.decoding import noise
-from evalkit.decoding.sampler import Sampler, guide, keep
+from evalkit.decoding.sampler import Sampler, choose, guide, keep, score
 from evalkit.settings import Sampling
 
 compat.prepare()
 
 STEP = torch.tensor(0)
 MANY = [f"clip {i}" for i in range(2000)]
+
+
+WAYS = ["_on_cpu", "_on_device"]  # the second as on a GPU, though not compiled
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -69,13 +72,14 @@ def assert_independent(first: np.ndarray, second: np.ndarray) -> None:
         Sampling(top_k=3, top_p=1.0, guidance_scale=3.0),
     ],
 )
-def test_tokens_have_the_distribution_of_transformers(sampling: Sampling) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_tokens_have_the_distribution_of_transformers(sampling: Sampling, way: str) -> None:
     vocabulary, codebooks, steps = 16, 2, 3
     halves = 2 if sampling.guidance_scale > 1 else 1
     row = normal(halves, vocabulary, seed=3)
     logits = row[:, None, None].expand(halves, len(MANY), codebooks, vocabulary)
     sampler = Sampler(MANY, codebooks, sampling, "cpu")
-    draws = np.stack([sampler(logits, torch.tensor(step)).numpy() for step in range(steps)])
+    draws = np.stack([getattr(sampler, way)(logits, torch.tensor(step)).numpy() for step in range(steps)])
     assert sampler.finite.all()
     expected = expected_distribution(row, sampling)
     inside = expected > 0
@@ -198,15 +202,17 @@ def test_noise_is_shared_between_settings() -> None:
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_marks_its_own_clip_for_good(sampling: Sampling, bad: float) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_not_finite_marks_its_own_clip_for_good(sampling: Sampling, bad: float, way: str) -> None:
     sampler = Sampler(["a", "b", "c"], 2, sampling, "cpu")
+    call = getattr(sampler, way)
     logits = normal(2, 3, 2, 2048)
-    assert sampler(logits, STEP).shape == (3, 2) and sampler.finite.tolist() == [True] * 3
+    assert call(logits, STEP).shape == (3, 2) and sampler.finite.tolist() == [True] * 3
     logits[1, 1, 0, 5] = bad
-    tokens = sampler(logits, STEP)
+    tokens = call(logits, STEP)
     assert sampler.finite.tolist() == [True, False, True]
     assert tokens.min() >= 0 and tokens.max() < 2048
-    sampler(normal(2, 3, 2, 2048), STEP)
+    call(normal(2, 3, 2, 2048), STEP)
     assert sampler.finite.tolist() == [True, False, True]
     sampler.reset(["a", "b", "c"])
     assert sampler.finite.all()
@@ -221,34 +227,84 @@ def test_large_logits_are_finite() -> None:
 def test_reset_stays_in_place() -> None:
     logits = normal(2, 2, 4, 2048)
     sampler = Sampler(["a", "b"], 4, Sampling(seed=5), "cpu")
-    places = sampler.keys.data_ptr(), sampler.finite.data_ptr()
+    places = sampler.keys.data_ptr(), sampler.finite_books.data_ptr()
     sampler(logits, STEP)
     sampler.reset(["c", "d"])
     assert torch.equal(sampler(logits, STEP), Sampler(["c", "d"], 4, Sampling(seed=5), "cpu")(logits, STEP))
-    assert (sampler.keys.data_ptr(), sampler.finite.data_ptr()) == places
+    assert (sampler.keys.data_ptr(), sampler.finite_books.data_ptr()) == places
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_nothing_is_read_back_from_a_device(sampling: Sampling, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_back_from_a_device(sampling: Sampling) -> None:
     # a meta tensor has no values: reading one would raise
-    monkeypatch.setattr(noise, "_compiled", noise.uniform)
-    sampler = Sampler(["a", "b"], 4, sampling, "cpu")
-    sampler.keys, sampler.finite = sampler.keys.to("meta"), sampler.finite.to("meta")
+    sampler = Sampler(["a", "b"], 4, sampling, "meta")
     tokens = sampler(torch.empty(2, 2, 4, 2048, device="meta"), torch.tensor(0, device="meta"))
     assert tokens.shape == (2, 4) and tokens.dtype == torch.int64
 
 
+# -- the way of a GPU -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", [*SAMPLINGS, Sampling(guidance_scale=1.0, temperature=1.3)])
+def test_a_device_chooses_what_the_cpu_does(sampling: Sampling) -> None:
+    ids = MANY[:20]
+    logits = normal(1 + (sampling.guidance_scale > 1), 20, 4, 2048)
+    for given in (logits, logits.round(), logits.half(), torch.full_like(logits, math.nan)):
+        here, there = Sampler(ids, 4, sampling, "cpu"), Sampler(ids, 4, sampling, "cpu")
+        same = 0.0
+        for step in range(4):
+            chosen = here._on_cpu(given, torch.tensor(step)) == there._on_device(given, torch.tensor(step))
+            same += chosen.float().mean().item() / 4
+        # guidance and temperature are rounded in another way, where a tie then is none
+        assert same > 0.98
+        assert torch.equal(here.finite, there.finite)
+
+
+def test_scores_do_not_depend_on_whether_products_and_sums_are_fused() -> None:
+    logits, scale = normal(2, 4, 2, 512) * 10, torch.tensor(3.1)
+    finite = torch.ones(4, 2, dtype=torch.bool)
+    made = score(logits, scale, torch.tensor(1.0), finite).flatten()
+    difference = (logits[0] - logits[1]).flatten()
+    for i, other in enumerate(logits[1].flatten()[:500]):
+        exact = Fraction(difference[i].item()) * Fraction(scale.item()) + Fraction(other.item())
+        assert made[i].item() == np.float32(float(exact))  # rounded once to float64, as a fused operation rounds
+    assert (made.view(4, 2, 512) - guide(logits, scale.item())).abs().max() < 1e-5
+
+
+def test_facts_name_plain_operations_on_a_cpu() -> None:
+    sampler = Sampler(["a"], 2, Sampling(), "cpu")
+    sampler(normal(2, 1, 2, 2048), STEP)
+    assert sampler.facts() == {"sampler": "plain"}
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_recorded_graph_chooses_what_the_cpu_does() -> None:
-    ids = ["a", "b", "c"]
-    sampler, step = Sampler(ids, 8, Sampling(), "cuda"), torch.zeros((), dtype=torch.long, device="cuda")
-    logits = normal(2, 3, 8, 2048).cuda()
-    sampler(logits, step)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        chosen = sampler(logits, step)
-    sampler.reset(["d", "e", "f"])
-    step.fill_(9)
-    graph.replay()
-    expected = Sampler(["d", "e", "f"], 8, Sampling(), "cpu")(logits.cpu(), torch.tensor(9))
-    assert (chosen.cpu() == expected).float().mean() > 0.99
+@pytest.mark.parametrize("sampling", [*SAMPLINGS, Sampling(guidance_scale=1.0, temperature=1.3)])
+def test_a_recorded_graph_chooses_what_plain_operations_do(sampling: Sampling) -> None:
+    clips, books = 128, 8
+    ids = MANY[:clips]
+    sampler, step = Sampler(ids, books, sampling, "cuda"), torch.zeros((), dtype=torch.long, device="cuda")
+    logits = normal(1 + (sampling.guidance_scale > 1), clips, books, 2048).half().cuda()
+    assert logits[0, 0, 0].unique().numel() < 2048  # in float16 many are equal
+    with torch.inference_mode():
+        sampler(logits, step)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            chosen = sampler(logits, step)
+        assert sampler.facts() == {"sampler": "compiled"}
+        sampler.reset(MANY[clips : 2 * clips])
+        step.fill_(9)
+        logits[0, 1, 2, 3] = math.inf
+        graph.replay()
+        assert (~sampler.finite).nonzero().flatten().tolist() == [1]
+        finite = torch.ones_like(sampler.finite_books)
+        scores = score.function(logits, sampler._scale, sampler._inverse, finite)
+        assert torch.equal(finite, sampler.finite_books)
+        compiled = score(logits, sampler._scale, sampler._inverse, torch.ones_like(finite))
+        assert torch.equal(compiled.nan_to_num(), scores.nan_to_num())
+        scores = keep(scores, sampling.top_k, sampling.top_p)
+        lowest = torch.full((clips, books, 1), -math.inf, device="cuda")
+        expected = choose.function(scores, lowest, sampler.keys, step)
+        # a logarithm may differ in its last bit, which decides between the two best scores once in a million
+        assert (chosen != expected).sum() <= 1
+        there = Sampler(MANY[clips : 2 * clips], books, sampling, "cpu")(logits.cpu(), torch.tensor(9))
+        assert (chosen.cpu() == there).float().mean() > 0.99
