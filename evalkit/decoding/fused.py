@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from evalkit.errors import out_of_memory, reason
+
 log = logging.getLogger(__name__)
 
 # in this process, one after the other: a pool of compilers outlives what it was for, and breaks in a fork
@@ -35,7 +37,7 @@ class Fused:
         """Call the function.
 
         Raises:
-            torch.OutOfMemoryError: as without compilation, and from within it.
+            Exception: what the function itself raises, and whatever the compiler raises for lack of memory.
         """
         global _failed
         if _failed or not compiles_on(args[0].device):
@@ -50,12 +52,10 @@ class Fused:
             with torch.compiler.set_stance("fail_on_recompile") if records(device) else contextlib.nullcontext():
                 return self._compiled[shapes](*args)
         except Exception as error:
-            if _out_of_memory(error):
+            if _for_memory(error):
                 raise
             _failed = True
-            log.warning(
-                "tokens are chosen without torch.compile, which is slower: %s", str(error).strip().partition("\n")[0]
-            )
+            log.warning("tokens are chosen without torch.compile, which is slower: %s", reason(error))
         return self.function(*args)
 
 
@@ -77,7 +77,7 @@ def failed() -> bool:
 def _copy(function: Any) -> Callable[..., Any]:
     """The same function with a code object of its own.
 
-    torch counts recompilations by code object, and after eight it compiles no more and says so to nobody.
+    torch counts recompilations by code object, and after eight it compiles no more.
     """
     made = types.FunctionType(
         function.__code__.replace(),
@@ -90,10 +90,10 @@ def _copy(function: Any) -> Callable[..., Any]:
     return made
 
 
-def _out_of_memory(error: BaseException | None) -> bool:
-    """Whether the error is one of memory, or was raised for one, as torch wraps errors of its compiler."""
+def _for_memory(error: BaseException | None) -> bool:
+    """Whether an error is one for lack of memory, or was raised for one, as torch wraps errors of its compiler."""
     while error is not None:
-        if isinstance(error, torch.OutOfMemoryError):
+        if out_of_memory(error):
             return True
         error = error.__cause__ or error.__context__
     return False
