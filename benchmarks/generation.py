@@ -274,7 +274,7 @@ class Loaded:
 def everything(model: Model, prompts: Sequence[Prompt], seconds: float) -> dict[str, float]:
     """Seconds from prompts to stored clips, with all that overlaps, in batches as large as evalkit chooses."""
     sampling = Sampling(duration=seconds)
-    size = model.batch_size(sampling, len(prompts))
+    size = model.batch_size(sampling, prompts).rows
     if model.engine.device != "cpu":
         model.codes(prompts[:size], sampling, size)  # records the graphs, of which many batches share one
     with tempfile.TemporaryDirectory() as folder, patch.object(model.engine, "batch_size", size):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -158,3 +158,10 @@ class Measured:
     subsets: bool = False
     influence: Callable[[], np.ndarray] | None = None
     note: str = ""
+
+
+class BatchSize(NamedTuple):
+    """How many clips are generated at once: `rows`, and the `most` that would be if there were more prompts."""
+
+    rows: int
+    most: int

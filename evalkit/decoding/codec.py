@@ -34,6 +34,7 @@ class Codec:
     Attributes:
         network: transformers' EncodecModel, in float32.
         channels: of the clips.
+        turns: how often decoding began or ended, which takes memory beside whatever else goes on.
         alone: whether each clip is decoded by itself, so that no other one changes its bits: on a CPU.
     """
 
@@ -42,6 +43,7 @@ class Codec:
         self.network, self.channels = network, channels
         self.rate, self.hop = network.config.sampling_rate, network.config.hop_length
         self.alone = network.device.type == "cpu"
+        self.turns = 0
         # of its own, so that codes are decoded while the next ones are made
         self.stream = stream_of(network.device) if network.device.type == "cuda" else None
 
@@ -49,18 +51,27 @@ class Codec:
         """Decode codes (codebooks, frames) of equal length to clips (channels, samples), in order."""
         if not codes:
             return []
-        seconds = codes[0].shape[1] * self.hop / self.rate
-        together = max(1, int(BUDGET / (BYTES * seconds * self.channels)))
+        together = max(1, int(BUDGET / self._bytes(codes[0].shape[1])))
         waves: list[np.ndarray] = []
         while len(waves) < len(codes):
             part = codes[len(waves) : len(waves) + together]
+            self.turns += 1
             try:
                 waves.extend(on_threads(lambda one: self._decode([one])[0], part) if self.alone else self._decode(part))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or len(part) == 1 or self.alone:
                     raise
                 together = len(part) // 2  # what the failed part holds is freed with the error, before the next one
+            finally:
+                self.turns += 1
         return [Audio(wave, self.rate) for wave in waves]
+
+    def memory(self, frames: int) -> int:
+        """Bytes that decoding any number of clips of so many frames takes at most on a GPU."""
+        return max(BUDGET, self._bytes(frames))
+
+    def _bytes(self, frames: int) -> int:
+        return max(1, int(BYTES * frames * self.hop / self.rate * self.channels))
 
     def _decode(self, codes: Sequence[np.ndarray]) -> np.ndarray:
         with torch.inference_mode(), torch.cuda.stream(self.stream):  # both hold for one thread only

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import torch
 
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
-from evalkit.decoding.backend import CUDA_BUCKET, choose
-from evalkit.decoding.codec import BUDGET, Codec
-from evalkit.decoding.conditions import SHORTEST_TEXT, Conditioner, Text, padded_length
+from evalkit.decoding import plan
+from evalkit.decoding.backend import choose
+from evalkit.decoding.codec import Codec
+from evalkit.decoding.conditions import Conditioner, Text, padded_length
 from evalkit.decoding.loop import Loop
 from evalkit.decoding.melody import Features
 from evalkit.decoding.pattern import UNKNOWN, codes_of, delays_of, sequence
@@ -24,12 +26,13 @@ from evalkit.decoding.sampler import Sampler
 from evalkit.errors import EvalkitError
 from evalkit.precision import fixed_precision
 from evalkit.settings import WINDOW, Engine, Sampling
-from evalkit.types import Prompt
+from evalkit.types import BatchSize, Prompt
 
 log = logging.getLogger(__name__)
 
 CPU_BATCH = 8
 SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)  # beyond the last a GPU makes hardly more clips a second
+PART = 0.9  # of the free memory that is planned with: some is lost between blocks
 LONGEST_TEXT = 4096  # tokens of a caption: the attention of T5 base's 12 heads to as many is an array of 0.8 GB
 TEXTS = 16  # captions that are encoded at once where those of all lengths go together
 
@@ -68,6 +71,10 @@ class Model:
         self.conditioner = Conditioner(network, TEXTS if self.mixed else None)
         self._sampler: tuple[Any, Sampler] | None = None
         self._given_codes: dict[Path, np.ndarray] = {}
+        self._captions: dict[str, list[int]] = {}
+        # of memory plans: bytes of weights, whether a batch was compared with its plan, and what it took of that
+        self._weights = torch.cuda.memory_allocated(weight.device) if weight.device.type == "cuda" else 0
+        self._compared, self._excess = False, 1.0
 
     @fixed_precision()
     def __call__(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Audio]:
@@ -75,9 +82,9 @@ class Model:
         groups: dict[Hashable, list[int]] = {}
         for i, prompt in enumerate(prompts):
             groups.setdefault(self.group(prompt, sampling), []).append(i)
-        size = self.batch_size(sampling, len(prompts))
         clips: dict[int, Audio] = {}
         for group in groups.values():
+            size = self.batch_size(sampling, [prompts[i] for i in group]).rows
             for start in range(0, len(group), size):
                 batch = group[start : start + size]
                 codes = self.codes([prompts[i] for i in batch], sampling, size)
@@ -89,16 +96,41 @@ class Model:
         backend = self.loop.backend
         return {"attention": backend.attention, "graphs": backend.graphs, "dtype": self.engine.dtype.value}
 
-    def batch_size(self, sampling: Sampling, prompts: int) -> int:
-        """How many clips to make at once: what the engine says, or as many as the memory that is free holds."""
-        if self.engine.batch_size is not None:
-            return self.engine.batch_size
+    def batch_size(self, sampling: Sampling, prompts: Sequence[Prompt], before: BatchSize | None = None) -> BatchSize:
+        """How many clips of one group to make at once: what the engine says, or as many as the free memory holds.
+
+        What it was `before` in the same run is kept, so that clips do not differ by it; on a GPU only where memory
+        holds it, else one warning says that it does not.
+        """
+        given = self.engine.batch_size
+        if given is not None:
+            return BatchSize(given, given)
         if torch.device(self.engine.device).type == "cpu":
-            return CPU_BATCH
-        torch.cuda.empty_cache()  # what other models left there counts as free only then
+            most = before.most if before else CPU_BATCH
+            return BatchSize(most, most)
+        if before is not None:
+            size = BatchSize(max(before.rows, few(before.most, len(prompts))), before.most)
+            if self._needed(sampling, prompts, size.rows) <= self._free():
+                return size
+        room = PART * self._free()
+        most = max([size for size in SIZES if self._needed(sampling, prompts, size) <= room], default=1)
+        if before is not None and most < size.rows:
+            log.warning(
+                "%s: clips were made %d at once before, which the free memory does not hold now: going on with %d",
+                *(self.name, size.rows, most),
+            )
+        return BatchSize(few(most, len(prompts)), most)
+
+    def _free(self) -> int:
+        """Bytes that a batch can have on the GPU: what is free, and what torch holds besides the weights."""
         free, _ = torch.cuda.mem_get_info(self.engine.device)
-        fit = fitting(free, self._bytes_per_clip(sampling))
-        return next(size for size in SIZES if size >= min(fit, prompts))
+        return int(free + torch.cuda.memory_reserved(self.engine.device) - self._weights)
+
+    def _needed(self, sampling: Sampling, prompts: Sequence[Prompt], rows: int) -> int:
+        """Bytes that any batch of so many of these prompts takes on the GPU, and decoding beside it."""
+        longest = sorted(prompts, key=lambda prompt: len(self._tokens(prompt)), reverse=True)[:rows]
+        batch = [*longest, *[longest[0]] * (rows - len(longest))]
+        return int(self._excess * (self.planned(batch, sampling) + plan.OUTSIDE)) + self._decoding(sampling)
 
     @fixed_precision()
     def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
@@ -136,7 +168,7 @@ class Model:
         """
         batch = [*prompts, *[dataclasses.replace(prompts[0], id="")] * (rows - len(prompts))]
         sampler = self._sampler_of(batch, sampling)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._measured(batch, sampling):
             made = self._windows(batch, sampling, sampler).to(torch.int16).cpu().numpy()
         assert made.min() >= 0, "the loop left tokens open"
         finite = sampler.finite.cpu().numpy()
@@ -150,6 +182,29 @@ class Model:
         failed = Audio(np.full((self.codec.channels, samples), math.nan, np.float32), self.codec.rate)
         clips = [failed if one is None else next(decoded) for one in codes]
         return [Audio(clip.samples[:, :samples], clip.rate) for clip in clips]
+
+    def _decoding(self, sampling: Sampling) -> int:
+        return self.codec.memory(self._frames(sampling.duration))
+
+    @contextlib.contextmanager
+    def _measured(self, batch: Sequence[Prompt], sampling: Sampling) -> Iterator[None]:
+        """Compare what the first batch takes on a GPU with its plan; where that is too low, later plans are raised."""
+        if self._compared or torch.device(self.engine.device).type == "cpu":
+            yield
+            return
+        torch.cuda.reset_peak_memory_stats(self.engine.device)
+        turns = self.codec.turns
+        yield
+        self._compared = True
+        beside = self._decoding(sampling) if self.codec.turns != turns else 0
+        planned = self.planned(batch, sampling) + plan.OUTSIDE + beside
+        taken = torch.cuda.max_memory_allocated(self.engine.device) - self._weights
+        if taken > planned:
+            self._excess = taken / planned
+            log.warning(
+                "%s: %d clips took %.2f GiB where %.2f GiB were planned: later plans are raised by %.0f %%",
+                *(self.name, len(batch), taken / 2**30, planned / 2**30, 100 * (self._excess - 1)),
+            )
 
     def _windows(self, prompts: Sequence[Prompt], sampling: Sampling, sampler: Sampler) -> torch.Tensor:
         """Fill window after window, each starting with the end of the one before, as audiocraft extends clips."""
@@ -230,8 +285,10 @@ class Model:
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         """The caption's tokens. T5 has no limit, and neither audiocraft nor transformers cut a caption."""
-        tokens: list[int] = self.tokenizer(prompt.text, verbose=False).input_ids  # it would warn of 512 tokens
-        return tokens
+        if prompt.text not in self._captions:
+            # it would warn of 512 tokens
+            self._captions[prompt.text] = self.tokenizer(prompt.text, verbose=False).input_ids
+        return self._captions[prompt.text]
 
     def _given(self, prompt: Prompt) -> np.ndarray | None:
         """The codes of what the clip continues."""
@@ -246,20 +303,23 @@ class Model:
                 ) from error
         return self._given_codes[prompt.continuation]
 
-    def _bytes_per_clip(self, sampling: Sampling) -> int:
-        """What one clip needs on the device, by and large."""
-        decoder = self.network.config.decoder
-        size = self.network.decoder.lm_heads[0].weight.element_size()
-        rows = 2 if sampling.guidance_scale > 1 else 1
-        positions = self._frames(min(sampling.duration, self.window)) + CUDA_BUCKET
-        if self.network.config.model_type == "musicgen_melody":
-            positions += self.network.config.chroma_length
-        vectors = 2 * decoder.num_hidden_layers * (rows * positions + 4 * SHORTEST_TEXT)
-        logits = rows * decoder.num_codebooks * decoder.vocab_size * 32  # in float32, with noise and sorting
-        return int(vectors * decoder.hidden_size * size + logits)
+    def planned(self, prompts: Sequence[Prompt], sampling: Sampling) -> int:
+        """Bytes that a batch of these prompts takes on the device, see `evalkit.decoding.plan`."""
+        total, window = self._frames(sampling.duration), self._frames(min(sampling.duration, self.window))
+        given = [codes.shape[1] for codes in map(self._given, prompts) if codes is not None]
+        stride = int(sampling.extend_stride * self.codec.rate / self.codec.hop)
+        batch = plan.Batch(
+            captions=[len(self._tokens(prompt)) for prompt in prompts],
+            guided=sampling.guidance_scale > 1,
+            frames=total,
+            window=window,
+            # a later window begins with the end of the one before
+            known=max([window - stride if total > window else 0, *(min(one, window) for one in given)]),
+            delay=max(self.delays) + 1,
+        )
+        return plan.bytes_of(batch, self.network, self.loop, self.conditioner)
 
 
-def fitting(free: int, per_clip: int) -> int:
-    """The number of clips, of a few round ones, that fit into `free` bytes with room for the codec and the kernels."""
-    most = (0.9 * free - BUDGET) / per_clip
-    return max([size for size in SIZES if size <= most], default=1)
+def few(most: int, prompts: int) -> int:
+    """The number of clips to make at once of a number of prompts: a round one that holds them, or the most there is."""
+    return min(most, next((size for size in SIZES if size >= prompts), most))

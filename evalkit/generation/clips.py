@@ -74,7 +74,6 @@ def clips_of(
         try:
             run = model.load(cache, engine)
             if isinstance(run, Coded):
-                size = run.batch_size(sampling, len(prompts))
                 store = CodeStore(cache.codes / digest(key)[:32])
                 write_json(store.folder / "key.json", key)
                 made = _from_codes(run, todo, sampling, store, engine, size, refused)
@@ -172,7 +171,7 @@ def _from_codes(
     size: int,
     refused: dict[str, str],
 ) -> Iterator[Batch]:
-    """Yield batches, after their codes were stored.
+    """Yield batches, after their codes were stored; `size` is that of those whose codes were stored before.
 
     Where the engine is to keep going, prompts that nothing can be made for are noted in `refused`.
     """
@@ -195,7 +194,6 @@ def _from_codes(
             batch = old[start : start + size]
             found = [known[prompt_key(p)] for p in batch]
             yield Batch(batch, clips([one.values for one in found]), found[0].made)
-    here = computing(engine) | run.facts()
     groups: dict[Hashable, list[Prompt]] = {}
     for prompt in prompts:
         if prompt_key(prompt) not in known:
@@ -205,25 +203,50 @@ def _from_codes(
                 if not engine.keep_going:
                     raise
                 refused[prompt_key(prompt)] = str(error)
-    for waiting in groups.values():
-        rows = size  # one group of long captions may need less
-        while waiting:
-            batch = waiting[:rows]
+    before = store.batch_sizes()
+    for group, waiting in groups.items():
+        sizes = run.batch_size(sampling, waiting, before.get(str(group)))
+        for some, codes, rows in _codes(run, waiting, sampling, sizes.rows):
+            made = {**computing(engine), **run.facts(), "batch_size": rows}
+            keyed = {prompt_key(p): one for p, one in zip(some, codes, strict=True)}
+            store.write(keyed, made, str(group), sizes)
+            yield Batch(some, clips(codes), made)
+
+
+Made = tuple[Sequence[Prompt], list[np.ndarray | None], int]
+
+
+def _codes(run: Coded, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> Iterator[Made]:
+    """Yield batches of one group of prompts with their codes, and with how many rows each was computed.
+
+    All have the same number, so that no batch but the last is filled up. Where one does not fit into memory, it is
+    made in halves, and the next has its full size again, as one caption may have been long; where two in a row do
+    not fit, those that follow are no larger than what did.
+    """
+    waiting, failed = list(prompts), 0
+    while waiting:
+        whole, fit = waiting[:rows], rows
+        del waiting[:rows]
+        while whole:
+            batch = whole[:fit]
             try:
-                codes = run.codes(batch, sampling, rows)
+                codes = run.codes(batch, sampling, fit)
             except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or rows == 1:
+                if not out_of_memory(error):
                     raise
-                rows //= 2
-                log.warning("out of memory: going on with %d clips at once", rows)
+                if fit == 1:
+                    raise explained(error, fit) from error
+                fit //= 2
+                log.warning("out of memory: going on with %d clips at once", fit)
                 codes = None
             if codes is None:  # here the error is gone, and with it what its frames held
                 release()
                 continue
-            made = {**here, "batch_size": rows}
-            store.write({prompt_key(p): one for p, one in zip(batch, codes, strict=True)}, made)
-            del waiting[: len(batch)]
-            yield Batch(batch, clips(codes), made)
+            yield batch, codes, fit
+            del whole[: len(batch)]
+        failed = failed + 1 if fit < rows else 0
+        if failed > 1:
+            rows, failed = fit, 0
 
 
 def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:

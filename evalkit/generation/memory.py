@@ -14,10 +14,10 @@ GPU_FAILURES = ("cuda error", "triton error [cuda]", "cudnn_status_execution_fai
 def explained(error: Exception, clips: int) -> Exception:
     """An EvalkitError for a failure of memory or of the GPU, which are not bugs; others as they are."""
     if out_of_memory(error):
-        return EvalkitError(
-            f"out of memory with {clips} clips at once: lower engine.batch_size, or, if it is 1 already, use a larger "
-            "device or a shorter sampling.duration; finished clips are kept"
-        )
+        what = f"out of memory with {clips} clips at once: lower engine.batch_size, or"
+        if clips == 1:
+            what = "out of memory with one clip at once:"
+        return EvalkitError(f"{what} use a larger device or a shorter sampling.duration; finished clips are kept")
     if any(word in str(error).lower() for word in GPU_FAILURES):
         reason = str(error).splitlines()[0]
         return EvalkitError(f"the GPU failed ({reason}): finished clips are kept, run the same command again")

@@ -11,7 +11,7 @@ from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
-from evalkit.types import Clip, Prompt
+from evalkit.types import BatchSize, Clip, Prompt
 
 Generate = Callable[[Sequence[Prompt], Sampling], list[Audio]]
 Code = Callable[[Audio], Audio]
@@ -24,8 +24,11 @@ class Coded(Protocol):
     def facts(self) -> dict[str, Any]:
         """How clips are computed on the device, as JSON-like values: what may change their last bits."""
 
-    def batch_size(self, sampling: Sampling, prompts: int) -> int:
-        """How many clips of so many prompts to generate at once."""
+    def batch_size(self, sampling: Sampling, prompts: Sequence[Prompt], before: BatchSize | None = None) -> BatchSize:
+        """How many clips of one group of prompts to generate at once.
+
+        `before` is what it was for others of the same run, which is kept where memory holds it.
+        """
 
     def group(self, prompt: Prompt, sampling: Sampling) -> Hashable:
         """What prompts must have in common to be generated at once."""

@@ -12,6 +12,7 @@ from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entries import read_manifests, write_manifest
 from evalkit.store.files import write_atomic
 from evalkit.store.provenance import versions
+from evalkit.types import BatchSize
 
 
 class Codes(NamedTuple):
@@ -27,16 +28,20 @@ class CodeStore:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def write(self, codes: Mapping[str, np.ndarray | None], made: Mapping[str, Any]) -> None:
+    def write(
+        self, codes: Mapping[str, np.ndarray | None], made: Mapping[str, Any], group: str, size: BatchSize
+    ) -> None:
         """Store the codes of one batch, int16 (codebooks, frames) by the prompt's key, None for a clip that failed.
 
-        `made` says how they were computed, as JSON-like values; it is recorded.
+        `made` says how they were computed, as JSON-like values, and `size` how large batches of the `group` were to be;
+        all are recorded.
         """
         path = self.folder / f"codes-{digest(sorted(codes))[:16]}.npz"
         arrays = {key: value for key, value in codes.items() if value is not None}
         write_atomic(path, lambda file: np.savez(file, **arrays))
         failed = sorted(codes.keys() - arrays.keys())
         about = {"sha256": sha256_file(path), "failed": failed, "made": made, "versions": versions()}
+        about |= {"group": group, **size._asdict()}
         write_manifest(path.with_suffix(".json"), about)
 
     def read(self) -> dict[str, Codes]:
@@ -44,6 +49,15 @@ class CodeStore:
         found: dict[str, Codes] = {}
         for shard in read_manifests(self.folder, "codes-*.json", _shard):
             found |= shard
+        return found
+
+    def batch_sizes(self) -> dict[str, BatchSize]:
+        """How large the batches of each group were to be, at most; shards of earlier versions do not say it."""
+        found: dict[str, BatchSize] = {}
+        for about in read_manifests(self.folder, "codes-*.json", lambda _, about: about):
+            if "group" in about:
+                before = found.get(about["group"], BatchSize(0, 0))
+                found[about["group"]] = BatchSize(*map(max, before, (about["rows"], about["most"])))
         return found
 
 

@@ -28,7 +28,7 @@ from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entries import write_manifest
-from evalkit.types import Clip, Prompt
+from evalkit.types import BatchSize, Clip, Prompt
 from tests.engines import CPU, cpu
 
 PROMPTS = [Prompt(f"id{i}", f"caption {i}") for i in range(7)]
@@ -59,7 +59,7 @@ class Noise:
 
 
 def make(
-    model: Any, cache: Cache, prompts: Sequence[Prompt] = PROMPTS, batch_size: int = 3, **sampling: Any
+    model: Any, cache: Cache, prompts: Sequence[Prompt] = PROMPTS, batch_size: int | None = 3, **sampling: Any
 ) -> list[Clip]:
     CALLS.clear()
     return clips_of(model, prompts, Sampling(**sampling), cache, cpu(batch_size=batch_size), "x")
@@ -246,9 +246,9 @@ class LoadedTokens:
     def facts(self) -> dict[str, Any]:
         return {"attention": "triton", "graphs": True}
 
-    def batch_size(self, sampling: Sampling, prompts: int) -> int:
-        assert self.engine.batch_size
-        return self.engine.batch_size
+    def batch_size(self, sampling: Sampling, prompts: Sequence[Prompt], before: BatchSize | None = None) -> BatchSize:
+        rows = self.engine.batch_size
+        return BatchSize(rows, rows) if rows else before or BatchSize(4, 5)
 
     def group(self, prompt: Prompt, sampling: Sampling) -> int:
         return int(prompt.id[-1]) % 2
@@ -374,8 +374,94 @@ def test_out_of_memory_lowers_the_batch_size_and_loses_nothing(
     assert [len(call) for call in CALLS] == [1] * 7
     assert all(clip.ok for clip in clips)
     assert "going on with 2 clips" in caplog.text and "going on with 1 clips" in caplog.text
-    with pytest.raises(EvalkitError, match=r"out of memory with 4 clips at once: lower .*use a larger device"):
+    with pytest.raises(EvalkitError, match=r"out of memory with one clip at once: use a larger device"):
         make(Tokens(memory=0), Cache(tmp_path), batch_size=4)
+
+
+MANY = [Prompt(f"{i:02}", "x" * i) for i in range(1, 30)]
+
+
+def sizes(cache: Cache) -> list[tuple[int, int]]:
+    """The clips, and the rows, of each batch in the order in which they were stored."""
+    paths = sorted(cache.codes.glob("*/codes-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    shards = [(len(np.load(path.with_suffix(".npz")).files), json.loads(path.read_text())) for path in paths]
+    return [(clips, about["made"]["batch_size"]) for clips, about in shards]
+
+
+def test_no_batch_but_the_last_of_a_group_is_part_empty(tmp_path: Path) -> None:
+    make(Tokens(), Cache(tmp_path), MANY, batch_size=None)
+    expected = [[p.id for p in MANY if int(p.id) % 2 == group] for group in (1, 0)]
+    assert [ids[i : i + 4] for ids in expected for i in range(0, len(ids), 4)] == CALLS  # in the order given
+    assert sizes(Cache(tmp_path)) == [(4, 4), (4, 4), (4, 4), (3, 4), (4, 4), (4, 4), (4, 4), (2, 4)]
+
+
+@pytest.mark.parametrize("finished", range(1, 8))
+def test_nor_is_it_in_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int) -> None:
+    class Killed(Exception): ...
+
+    original, calls = LoadedTokens.codes, []
+
+    def dying(self: LoadedTokens, *arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == finished + 1:
+            raise Killed
+        return original(self, *arguments)
+
+    whole = make(Tokens(), Cache(tmp_path / "whole"), MANY, batch_size=None)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(LoadedTokens, "codes", dying)
+        make(Tokens(), Cache(tmp_path / "killed"), MANY, batch_size=None)
+    resumed = make(Tokens(), Cache(tmp_path / "killed"), MANY, batch_size=None)
+    assert sorted(sizes(Cache(tmp_path / "killed"))) == sorted(sizes(Cache(tmp_path / "whole")))
+    assert [(clip.sha256, clip.made) for clip in resumed] == [(clip.sha256, clip.made) for clip in whole]
+
+
+def test_a_run_that_goes_on_keeps_its_batch_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    original = LoadedTokens.batch_size
+
+    def spy(self: LoadedTokens, sampling: Sampling, prompts: Sequence[Prompt], before: Any = None) -> Any:
+        asked.append((len(prompts), before))
+        return original(self, sampling, prompts, before)
+
+    monkeypatch.setattr(LoadedTokens, "batch_size", spy)
+    cache = Cache(tmp_path)
+    make(Tokens(), cache, MANY[:10], batch_size=3)
+    make(Tokens(), cache, MANY[:20], batch_size=None)
+    make(Tokens(), cache, MANY, batch_size=2)
+    assert asked == [
+        *[(5, None)] * 2,
+        *[(5, BatchSize(3, 3))] * 2,
+        *[(5, BatchSize(3, 3)), (4, BatchSize(3, 3))],
+    ]
+    assert [rows for _, rows in sizes(cache)] == [3] * 8 + [2] * 5
+    # what memory held is known apart from what there were prompts for
+    make(Tokens(), Cache(tmp_path / "few"), MANY[:4], batch_size=None)
+    make(Tokens(), Cache(tmp_path / "few"), MANY[:6], batch_size=None)
+    assert asked[-1] == (1, BatchSize(4, 5))
+
+
+def test_one_batch_that_does_not_fit_is_halved_and_the_next_is_whole_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = LoadedTokens.codes
+
+    def codes(self: LoadedTokens, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> Any:
+        if rows > 1 and any(prompt.id in long for prompt in prompts):
+            raise RuntimeError("CUDA out of memory")
+        return original(self, prompts, sampling, rows)
+
+    monkeypatch.setattr(LoadedTokens, "codes", codes)
+    monkeypatch.setattr(LoadedTokens, "group", lambda *_: 0)
+    long = ["06"]
+    make(Tokens(), Cache(tmp_path / "one"), MANY[:16], batch_size=4)
+    assert sizes(Cache(tmp_path / "one")) == [(4, 4), *[(1, 1)] * 4, (4, 4), (4, 4)]
+    long = ["06", "09"]
+    make(Tokens(), Cache(tmp_path / "row"), MANY[:16], batch_size=4)
+    assert sizes(Cache(tmp_path / "row")) == [(4, 4), *[(1, 1)] * 8, *[(1, 1)] * 4]
+    long = ["06", "14"]
+    make(Tokens(), Cache(tmp_path / "apart"), MANY[:16], batch_size=4)
+    assert sizes(Cache(tmp_path / "apart")) == [(4, 4), *[(1, 1)] * 4, (4, 4), *[(1, 1)] * 4]
 
 
 def test_what_did_not_fit_is_freed_before_less_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
