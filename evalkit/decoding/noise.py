@@ -55,7 +55,7 @@ def gumbel(keys: torch.Tensor, step: torch.Tensor, codebooks: int, vocabulary: i
         step: int64 tensor without dimensions, not negative; it is not read back from a GPU.
     """
     if keys.device.type != "cpu":
-        return to_gumbel(uniform(keys, step, codebooks, vocabulary))
+        return to_gumbel(uniform(keys, step, *counters(codebooks, vocabulary, keys.device)))[..., :vocabulary]
     blocks, books = np.arange(-(-vocabulary // 4), dtype=np.uint64), _books(codebooks)
     out = np.empty((len(keys), codebooks, len(blocks), 4), np.float32)
     for clips in _parts(len(keys)):
@@ -85,15 +85,21 @@ def _parts(clips: int) -> list[slice]:
     return [slice(start, start + 4) for start in range(0, clips, 4)]
 
 
-def uniform(keys: torch.Tensor, step: torch.Tensor, codebooks: int, vocabulary: int) -> torch.Tensor:
-    """What `gumbel` makes its noise from, (clips, codebooks, vocabulary) float32 in (0, 1), in tensor operations.
+def counters(codebooks: int, vocabulary: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The words of counters that number codebooks, (codebooks, 1), and blocks of four tokens, (blocks,)."""
+    blocks = torch.arange(-(-vocabulary // 4), device=device)
+    return torch.arange(codebooks, device=device)[:, None], blocks
 
-    It is exact: integers, one rounding, and a clamp. So it is the same on every device, compiled or not.
+
+def uniform(keys: torch.Tensor, step: torch.Tensor, books: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
+    """What `gumbel` makes its noise from, (clips, codebooks, 4 blocks) float32 in (0, 1), in tensor operations.
+
+    It is exact: integers, one rounding, and a clamp. So it is the same on every device, compiled or not, as long
+    as `books` and `blocks`, from `counters`, come from memory: numbers that torch's compiler counts by itself it
+    also multiplies by itself, in 32 bits.
     """
-    blocks = torch.arange(-(-vocabulary // 4), device=keys.device)
-    books = torch.arange(codebooks, device=keys.device)[:, None]
     words = philox((blocks, step, books, torch.full_like(step, TOKENS)), keys[:, :, None, None].unbind(1))
-    return to_uniform(torch.stack(words, dim=-1).to(torch.float32)).flatten(2)[..., :vocabulary].contiguous()
+    return to_uniform(torch.stack(words, dim=-1).to(torch.float32)).flatten(2)
 
 
 def to_uniform(words: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from evalkit.decoding import fused
 from evalkit.decoding.fused import Fused
-from evalkit.decoding.noise import clip_keys, gumbel, gumbel_of, to_gumbel, uniform
+from evalkit.decoding.noise import clip_keys, counters, gumbel, gumbel_of, to_gumbel, uniform
 from evalkit.settings import Sampling
 
 
@@ -37,6 +37,7 @@ class Sampler:
         # numbers that a GPU reads from its memory, as other ones then need no other kernels
         self._scale = torch.tensor(sampling.guidance_scale, dtype=torch.float32, device=device)
         self._inverse = torch.tensor(1 / sampling.temperature, dtype=torch.float32, device=device)
+        self._known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._lowest = torch.full((len(ids), codebooks, 1), -math.inf, device=device)
 
     @property
@@ -71,7 +72,13 @@ class Sampler:
             scores = keep(scores, top_k, top_p)
         elif top_k > 0:
             smallest = smallest_kept(scores, top_k)
-        return choose(scores, smallest, self.keys, step)
+        return choose(scores, smallest, self.keys, step, *self._counters(scores.shape[2]))
+
+    def _counters(self, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of the noise, made at the first call, which is never recorded."""
+        if vocabulary not in self._known:
+            self._known[vocabulary] = counters(self.codebooks, vocabulary, self.keys.device)
+        return self._known[vocabulary]
 
     def _on_cpu(self, logits: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         scores = guide(logits, self.guidance_scale)
@@ -129,10 +136,17 @@ def score(logits: torch.Tensor, scale: torch.Tensor, inverse: torch.Tensor, fini
 
 
 @Fused
-def choose(scores: torch.Tensor, smallest: torch.Tensor, keys: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+def choose(
+    scores: torch.Tensor,
+    smallest: torch.Tensor,
+    keys: torch.Tensor,
+    step: torch.Tensor,
+    books: torch.Tensor,
+    blocks: torch.Tensor,
+) -> torch.Tensor:
     """Choose the token of the largest score + noise among scores that reach `smallest`, (clips, codebooks, 1)."""
-    noise = to_gumbel(uniform(keys, step, *scores.shape[1:]))
-    return noise.add_(scores.masked_fill(scores < smallest, -math.inf)).argmax(dim=2)
+    noise = to_gumbel(uniform(keys, step, books, blocks))[..., : scores.shape[2]]
+    return (noise + scores.masked_fill(scores < smallest, -math.inf)).argmax(dim=2)
 
 
 def keep(logits: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:

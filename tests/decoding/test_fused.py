@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
+from torch._dynamo.utils import counters as counts
 
 from evalkit.decoding import fused
 from evalkit.decoding.fused import Fused
-from evalkit.decoding.noise import clip_keys, uniform
+from evalkit.decoding.noise import clip_keys, counters, uniform
 from evalkit.decoding.sampler import Sampler, choose, keep, score
 from evalkit.settings import Sampling
 
@@ -30,7 +30,7 @@ def compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda f, *, options, **rest: COMPILE(f, backend="eager", **rest))
     for function in (score, choose):
         monkeypatch.setattr(function, "_compiled", {})
-    counters.clear()
+    counts.clear()
 
 
 def double_and_add(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,8 @@ def chosen(sampling: Sampling, clips: int, step: int) -> tuple[torch.Tensor, tor
     sampler = Sampler(ids, 2, sampling, "cpu")
     scores = score.function(logits, sampler._scale, sampler._inverse, sampler.finite_books)
     lowest = torch.full((clips, 2, 1), -math.inf)
-    plain = choose.function(keep(scores, sampling.top_k, sampling.top_p), lowest, sampler.keys, torch.tensor(step))
+    scores = keep(scores, sampling.top_k, sampling.top_p)
+    plain = choose.function(scores, lowest, sampler.keys, torch.tensor(step), *counters(2, 64, "cpu"))
     return sampler._on_device(logits, torch.tensor(step)), plain
 
 
@@ -75,7 +76,7 @@ def test_a_sweep_of_settings_and_batch_sizes_compiles_once_for_each_size(caplog:
         )
         made, plain = chosen(sampling, 1 + i % 3, i)
         assert torch.equal(made, plain)
-    assert counters["stats"]["unique_graphs"] == 2 * len(sizes)
+    assert counts["stats"]["unique_graphs"] == 2 * len(sizes)
     assert not fused.failed() and not warnings(caplog)
 
 
@@ -124,7 +125,7 @@ def test_nothing_is_compiled_while_a_graph_is_recorded(
     assert not fused.failed()
     assert torch.equal(function(x[1:], x[1:]), 3 * x[1:])
     assert fused.failed() and len(warnings(caplog)) == 1
-    assert counters["stats"]["unique_graphs"] == 1
+    assert counts["stats"]["unique_graphs"] == 1
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(top_k=0), Sampling(top_p=0.9), Sampling(top_k=2048)])
@@ -149,13 +150,13 @@ def test_compiled_functions_give_what_they_give_as_they_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch, "compile", COMPILE)
-    compiled_uniform = Fused(lambda keys, step: uniform(keys, step, 8, 2048))
+    compiled_uniform, numbers = Fused(uniform), counters(8, 2048, "cpu")
     for clips in (1, 3):
         keys = clip_keys(0, [str(i) for i in range(clips)], "cpu")
         logits = torch.randn(2, clips, 8, 2048, generator=torch.Generator().manual_seed(0)).half()
         logits[1, 0, 2, 3] = math.nan
         for step in map(torch.tensor, (0, 1, 1500)):
-            assert torch.equal(compiled_uniform(keys, step), uniform(keys, step, 8, 2048))
+            assert torch.equal(compiled_uniform(keys, step, *numbers), uniform(keys, step, *numbers))
             scale, inverse = torch.tensor(3.1), torch.tensor(1 / 0.7)
             finite, also_finite = torch.ones(2, clips, 8, dtype=torch.bool).unbind()
             scores = score(logits, scale, inverse, finite)
@@ -163,7 +164,8 @@ def test_compiled_functions_give_what_they_give_as_they_are(
             assert torch.equal(scores.nan_to_num(), expected.nan_to_num()) and torch.equal(finite, also_finite)
             assert not finite[0, 2] and finite.sum() == finite.numel() - 1
             smallest = scores.topk(250).values.amin(dim=2, keepdim=True)
-            assert torch.equal(choose(scores, smallest, keys, step), choose.function(scores, smallest, keys, step))
+            arguments = scores, smallest, keys, step, *numbers
+            assert torch.equal(choose(*arguments), choose.function(*arguments))
     assert not fused.failed() and not warnings(caplog)
 
 

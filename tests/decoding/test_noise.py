@@ -10,7 +10,8 @@ import pytest
 import scipy.stats
 import torch
 
-from evalkit.decoding.noise import clip_keys, gumbel, gumbel_of, philox, to_gumbel, to_uniform, uniform
+from evalkit.decoding.fused import Fused
+from evalkit.decoding.noise import clip_keys, counters, gumbel, gumbel_of, philox, to_gumbel, to_uniform, uniform
 
 STEP = torch.tensor(7)
 
@@ -79,7 +80,7 @@ def test_both_implementations_agree_to_the_bit(codebooks: int, vocabulary: int) 
     keys = clip_keys(1, ["a", "b", "c"], "cpu")
     made = gumbel(keys, STEP, codebooks, vocabulary)
     assert made.shape == (3, codebooks, vocabulary) and made.dtype == torch.float32
-    exact = uniform(keys, STEP, codebooks, vocabulary)
+    exact = uniform(keys, STEP, *counters(codebooks, vocabulary, "cpu"))[..., :vocabulary]
     assert torch.equal(made, -torch.log(-torch.log1p(-exact)))
     tokens = torch.randint(vocabulary, (3, codebooks, 251), generator=torch.Generator().manual_seed(0))
     assert torch.equal(gumbel_of(keys, STEP, tokens), made.gather(2, tokens))
@@ -153,5 +154,7 @@ def test_noise_is_independent_between_clips_codebooks_steps_and_tokens() -> None
 def test_noise_on_a_gpu_is_that_of_the_cpu() -> None:
     keys = clip_keys(0, [str(i) for i in range(3)], "cpu")
     made = gumbel(keys.cuda(), STEP.cuda(), 8, 2048)
-    assert torch.equal(uniform(keys.cuda(), STEP.cuda(), 8, 2048).cpu(), uniform(keys, STEP, 8, 2048))
+    exact = uniform(keys, STEP, *counters(8, 2048, "cpu"))
+    for way in (uniform, Fused(uniform)):
+        assert torch.equal(way(keys.cuda(), STEP.cuda(), *counters(8, 2048, "cuda")).cpu(), exact)
     torch.testing.assert_close(made.cpu(), gumbel(keys, STEP, 8, 2048), atol=4e-6, rtol=0)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from evalkit import compat
+from evalkit.decoding.noise import counters
 from evalkit.decoding.sampler import Sampler, choose, guide, keep, score
 from evalkit.settings import Sampling
 
@@ -271,6 +273,14 @@ def test_scores_do_not_depend_on_whether_products_and_sums_are_fused() -> None:
     assert (made.view(4, 2, 512) - guide(logits, scale.item())).abs().max() < 1e-5
 
 
+def test_the_compiler_is_given_no_numbers_to_count_by_itself() -> None:
+    # torch's compiler multiplies these itself, for a GPU in 32 bits
+    sampler = Sampler(["a", "b"], 2, Sampling(), "cpu")
+    arguments = torch.zeros(2, 2, 64), sampler._lowest, sampler.keys, STEP, *counters(2, 64, "cpu")
+    operations = {str(node.target) for node in make_fx(choose.function)(*arguments).graph.nodes}
+    assert "aten.argmax.default" in operations and not [name for name in operations if "arange" in name]
+
+
 def test_facts_name_plain_operations_on_a_cpu() -> None:
     sampler = Sampler(["a"], 2, Sampling(), "cpu")
     sampler(normal(2, 1, 2, 2048), STEP)
@@ -303,7 +313,7 @@ def test_a_recorded_graph_chooses_what_plain_operations_do(sampling: Sampling) -
         assert torch.equal(compiled.nan_to_num(), scores.nan_to_num())
         scores = keep(scores, sampling.top_k, sampling.top_p)
         lowest = torch.full((clips, books, 1), -math.inf, device="cuda")
-        expected = choose.function(scores, lowest, sampler.keys, step)
+        expected = choose.function(scores, lowest, sampler.keys, step, *counters(books, 2048, "cuda"))
         # a logarithm may differ in its last bit, which decides between the two best scores once in a million
         assert (chosen != expected).sum() <= 1
         there = Sampler(MANY[clips : 2 * clips], books, sampling, "cpu")(logits.cpu(), torch.tensor(9))
