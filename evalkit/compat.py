@@ -15,7 +15,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,12 +25,47 @@ from evalkit.errors import EvalkitError, loading
 ROBERTA_VOCABULARY = 50265
 
 
+class _Shared:
+    """A context that several threads may be in at once: the first to come enters it, the last to go leaves it.
+
+    What it replaces is replaced for the whole process. Were each thread to put back what it had found, the last
+    one would put back what another had replaced.
+    """
+
+    def __init__(self, context: Callable[[], contextlib.AbstractContextManager[None]]):
+        self._context = context
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._entered = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                self._entered.enter_context(self._context())
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._entered.close()
+
+
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep packages from printing to stdout and from warning about their own use of old interfaces."""
+def _quiet() -> Iterator[None]:
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+_quiet_together = _Shared(_quiet)
+
+
+def quiet() -> contextlib.AbstractContextManager[None]:
+    """Keep packages from printing to stdout and from warning about their own use of old interfaces."""
+    return _quiet_together()
 
 
 def prepare() -> None:
@@ -163,18 +198,27 @@ def clap_module(amodel: str, fusion: bool) -> Any:
 
 
 @contextlib.contextmanager
-def clap_takes_first_parts() -> Iterator[None]:
+def _first_parts() -> Iterator[None]:
+    laion_clap()
+    import numpy as np
+
+    first = types.ModuleType("numpy")
+    choice = types.SimpleNamespace(choice=lambda starts: starts[0], randint=lambda low, high: low)
+    first.__dict__.update(np.__dict__, random=choice)
+    # in its own module alone: encoders on other threads may well draw random numbers
+    with patch.object(importlib.import_module("laion_clap.training.data"), "np", first):
+        yield
+
+
+_first_parts_together = _Shared(_first_parts)
+
+
+def clap_takes_first_parts() -> contextlib.AbstractContextManager[None]:
     """Have laion_clap take the first of all parts of a clip over 10 s that it chooses from.
 
     Defect of 1.1.7: it draws them from numpy's global generator, so no two calls give the same.
     """
-    import numpy as np
-
-    with (
-        patch.object(np.random, "choice", lambda starts: starts[0]),
-        patch.object(np.random, "randint", lambda low, high: low),
-    ):
-        yield
+    return _first_parts_together()
 
 
 def roberta_tokenizer(folder: Path) -> Any:
@@ -217,8 +261,8 @@ def passt_model(seconds: int) -> Any:
 def fad_vggish(network: Any) -> Any:
     """Hand a VGGish to frechet-audio-distance, and return what it computes embeddings with.
 
-    Defect of 0.3.4: it gets VGGish through torch.hub, which asks GitHub even where the weights are
-    cached, and runs what it finds there.
+    Defects of 0.3.4: it gets VGGish through torch.hub, which asks GitHub even where the weights are
+    cached, and runs what it finds there; and it moves it to the first GPU, whichever is to be used.
     """
     laion_clap()  # it imports laion_clap, unprepared
     import torch
@@ -226,7 +270,10 @@ def fad_vggish(network: Any) -> Any:
     with quiet():
         from frechet_audio_distance import FrechetAudioDistance
 
-        with patch.object(torch.hub, "load", lambda *_, **__: network):
+        with (
+            patch.object(torch.hub, "load", lambda *_, **__: network),
+            patch.object(torch.cuda, "is_available", lambda: False),
+        ):
             return FrechetAudioDistance(model_name="vggish", use_pca=False, use_activation=False).model
 
 

@@ -4,6 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,47 @@ print("done", file=sys.stderr)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert done.stderr == "done\n"
+
+
+def test_what_several_threads_replace_at_once_is_put_back_when_the_last_of_them_is_done():
+    stdout, filters, entered, leave = sys.stdout, list(warnings.filters), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with compat.quiet():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with compat.quiet():
+        thread.start()
+        entered.wait(10)
+    assert sys.stdout is not stdout  # it is still quiet for the other, who came later and leaves later
+    print("not seen")
+    leave.set()
+    thread.join()
+    assert sys.stdout is stdout and warnings.filters == filters
+
+
+def test_clap_takes_first_parts_and_others_draw_as_ever():
+    compat.laion_clap()
+    from laion_clap.training import data
+
+    choice, randint = np.random.choice, np.random.randint
+    with compat.clap_takes_first_parts():
+        assert [data.np.random.choice([3, 4]), data.np.random.randint(2, 100)] == [3, 2]
+        assert data.np.array_split is np.array_split
+        assert np.random.choice is choice and np.random.randint is randint
+    assert data.np is np
+
+
+def test_vggish_is_not_moved_to_the_first_gpu(monkeypatch):
+    moved = []
+    network = torch.nn.Module()
+    network.embeddings = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(network, "to", lambda device: moved.append(str(device)))
+    compat.fad_vggish(network)
+    assert moved == ["cpu"] and torch.cuda.is_available()
 
 
 @pytest.mark.parametrize("names", [("nms",), ("qnms",), ("nms", "qnms")])

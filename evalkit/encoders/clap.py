@@ -14,7 +14,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import of_parts, on_threads
+from evalkit.batching import Room, of_parts, on_threads
 from evalkit.encoders import Input, Reads, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
@@ -26,6 +26,7 @@ from evalkit.weights import fill, load_tensors, randomize, seeded
 RATE = 48000  # Hz
 SECONDS = 10.0  # that the network reads at once
 TOGETHER = round(160 * RATE)  # samples in one forward
+TOKENS = 256 * 77  # of captions in one forward
 DIMENSIONS = 512
 Architecture = Literal["HTSAT-tiny", "HTSAT-base"]
 
@@ -87,15 +88,16 @@ class CLAPAudio:
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network; its function gives unit vectors (1, 512), with `hop` (windows, 512)."""
         network = network_of(self.weights, cache, device, self.architecture, self.fusion)
+        together = Room(TOGETHER)
 
         def forward(waves: Any) -> Any:
             return network.get_audio_embedding_from_data(waves, use_tensor=True)
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
-            cut = [self.windows(clip) for clip in clips]
+            cut = on_threads(self.windows, clips, device)
             with compat.quiet(), compat.clap_takes_first_parts():
-                return of_parts(forward, cut, device, TOGETHER, DIMENSIONS)
+                return of_parts(forward, cut, device, together, DIMENSIONS)
 
         return encode
 
@@ -148,6 +150,7 @@ class CLAPText:
         folder = made_up_tokenizer(cache) if self.tokenizer.random else self.tokenizer.locate(cache)
         tokenizer = compat.roberta_tokenizer(folder)
         network = network_of(self.weights, cache, device, self.architecture, self.fusion)
+        together = Room(TOKENS)
 
         def tokenize(texts: list[str]) -> Any:
             return tokenizer(
@@ -158,14 +161,17 @@ class CLAPText:
             with torch.inference_mode():
                 return network.get_text_embedding(tokens, tokenizer=lambda given: given, use_tensor=True).cpu().numpy()
 
+        def of_several(each: list[dict[str, Any]]) -> Any:
+            return forward({name: torch.cat([tokens[name] for tokens in each]) for name in each[0]})[:, None]
+
         @fixed_precision()
         def encode(captions: list[str]) -> list[np.ndarray]:
             tokens = dict(tokenize(captions))
             with compat.quiet():
-                if torch.device(device).type != "cpu":
-                    return list(forward(tokens)[:, None])
                 each = [{name: rows[i : i + 1] for name, rows in tokens.items()} for i in range(len(captions))]
-                return on_threads(forward, each)
+                if torch.device(device).type == "cpu":
+                    return on_threads(forward, each)
+                return together.run(of_several, each, self.max_tokens)
 
         return encode
 

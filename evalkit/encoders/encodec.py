@@ -11,7 +11,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import by_length
+from evalkit.batching import Room, by_length
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError, loading
 from evalkit.precision import fixed_precision
@@ -19,7 +19,7 @@ from evalkit.store.cache import Cache
 from evalkit.weights import seeded
 
 DIMENSIONS = 128
-TOGETHER = 60 * 24000  # samples in one forward
+ON_CPU, ON_GPU = 60 * 24000, 160 * 24000  # samples in one forward
 GAIN = 1.2  # of random weights: latents of about 1
 
 
@@ -67,18 +67,23 @@ class EnCodec:
         network = network_of(self.weights, cache, self.sample_rate)
         compat.whole_paddings(network)
         encoder = network.encoder.to(device).eval()
+        together = Room(ON_CPU if torch.device(device).type == "cpu" else ON_GPU)
+
+        def forward(pieces: list[np.ndarray]) -> np.ndarray:
+            with torch.inference_mode():
+                latents: np.ndarray = (
+                    encoder(torch.from_numpy(np.stack(pieces)).to(device)).transpose(1, 2).cpu().numpy()
+                )
+                return latents
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.pieces(clip) for clip in clips]
             flat = [piece for pieces in cut for piece in pieces]
-            result: list[np.ndarray] = [np.empty((0, DIMENSIONS), np.float32)] * len(flat)
-            with torch.inference_mode():
-                for indices in by_length([piece[0] for piece in flat], TOGETHER):
-                    batch = torch.from_numpy(np.stack([flat[i] for i in indices])).to(device)
-                    for i, latents in zip(indices, encoder(batch).transpose(1, 2).cpu().numpy(), strict=True):
-                        result[i] = latents
-            parts = iter(result)
+            found: dict[int, np.ndarray] = {}
+            for length, group in by_length([piece[0] for piece in flat]).items():
+                found |= zip(group, together.run(forward, [flat[i] for i in group], length), strict=True)
+            parts = iter(found[i] for i in range(len(flat)))
             return [np.concatenate([next(parts) for _ in pieces]) for pieces in cut]
 
         return encode

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from evalkit.audio import Audio
+from evalkit.batching import on_threads
 from evalkit.encoders import Input, Reads
 from evalkit.errors import EvalkitError
 from evalkit.store.cache import Cache
@@ -75,7 +76,7 @@ class Levels:
 
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """No weights; the function gives (frames, 9), which `Frames` names, for Audio (2, samples)."""
-        return lambda clips: [self.levels(clip) for clip in clips]
+        return lambda clips: on_threads(self.levels, clips, device)
 
     def levels(self, clip: Audio) -> np.ndarray:
         """Levels of a clip (2, samples), computed in float64: (frames, 9) float32."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import in_batches
+from evalkit.batching import Room, in_batches
 from evalkit.encoders import Encoder, Input, Reads, load_headed, mono_input
 from evalkit.errors import EvalkitError, unknown
 from evalkit.precision import fixed_precision
@@ -20,7 +20,7 @@ from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 16000  # Hz
 CLASSES = 527
-TOGETHER = round(80 * RATE)  # samples in one forward
+TOGETHER = round(320 * RATE)  # samples in one forward
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class PANNsOutput:
 
         network = network_of(self.classifier.weights, cache).to(device).eval()
         shortest = round(self.classifier.pad_to * RATE)
+        together = Room(TOGETHER)
 
         def forward(batch: Any) -> Any:
             # the network itself gives only sigmoids, which softmax cannot be had from exactly
@@ -107,7 +108,7 @@ class PANNsOutput:
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             padded = [np.pad(np.asarray(c, np.float32), (0, max(0, shortest - len(c)))) for c in clips]
-            return in_batches(forward, padded, device, TOGETHER)
+            return in_batches(forward, padded, device, together)
 
         return encode
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import of_parts
+from evalkit.batching import Room, of_parts
 from evalkit.encoders import Encoder, Input, Reads, load_headed, mono_input, to_peak
 from evalkit.encoders.attention import speed_up_passt
 from evalkit.errors import EvalkitError, unknown
@@ -152,12 +152,13 @@ class PaSSTOutput:
         """Load the network; its function gives (segments, 527 + 768)."""
         network = network_of(self.classifier.weights, cache, self.classifier.network).to(device).eval()
         network.mode = "all"
+        together = Room(TOGETHER)
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
             cut = [self.classifier.segments(clip) for clip in clips]
             with compat.quiet():
-                return of_parts(network, cut, device, TOGETHER, CLASSES + DIMENSIONS)
+                return of_parts(network, cut, device, together, CLASSES + DIMENSIONS)
 
         return encode
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import in_batches, on_threads
+from evalkit.batching import Room, in_batches, on_threads
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.errors import EvalkitError
 from evalkit.precision import fixed_precision
@@ -98,6 +98,7 @@ class VGGish:
         import torch
 
         network = network_of(self.weights, cache).to(device, memory_format=torch.channels_last).eval()
+        together = Room(CHUNK)
 
         def forward(patches: Any) -> Any:
             """Embeddings (clips, windows, 128) of patches (clips, windows, 96, 64)."""
@@ -106,8 +107,8 @@ class VGGish:
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
-            patches = on_threads(self.patches, clips)
-            embeddings = iter(in_batches(forward, [p for p in patches if len(p)], device, CHUNK))
+            patches = on_threads(self.patches, clips, device)
+            embeddings = iter(in_batches(forward, [p for p in patches if len(p)], device, together))
             return [self.stored(next(embeddings)) if len(p) else np.empty((0, 128), np.float32) for p in patches]
 
         return encode

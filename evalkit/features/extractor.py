@@ -2,27 +2,29 @@
 
 Each content is decoded once, for all clips that have it and all encoders that still miss it, and brought to what
 the protocol prescribes: its rate, the loudness of generated clips, the part that counts, mono. Each network
-runs once for all encoders that read its output. An encoder that fails is named in `Extractor.broken`, and
-the others go on.
+runs once for all encoders that read its output; on a GPU they run side by side. An encoder that fails is named
+in `Extractor.broken`, and the others go on.
 """
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from evalkit.audio import AudioError
+from evalkit.batching import SECONDS_ON_GPU, items_at_once, threads_beside
 from evalkit.encoders import Encoder, Headed, Input
 from evalkit.errors import EvalkitError
 from evalkit.features import encoding
-from evalkit.features.conditioning import condition, heard, usable_samples
+from evalkit.features.conditioning import condition, heard, usable_samples, usable_seconds
+from evalkit.features.side_by_side import made_ahead, on_gpu, one_by_one, side_by_side
 from evalkit.progress import progress
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
@@ -44,17 +46,6 @@ PACK_BYTES = 2**29  # above which a second copy is not worth its place
 PEAK = "peak"  # the cache's folder for the peaks of clips, which tell silence without decoding
 
 
-def give_back_memory() -> None:
-    """Return to the system what has been freed.
-
-    glibc keeps the holes that sounds of many lengths leave in its threads' heaps: without this the
-    process grows by about a megabyte per clip at first, and never shrinks.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
-    if trim is not None:
-        trim(0)
-
-
 def input_of(encoder: Encoder) -> Input:
     """What an encoder of audio is given of a clip."""
     assert encoder.hears is not None, f"{encoder.kind} reads {encoder.reads}, and hears no clips"
@@ -69,6 +60,12 @@ class Heard(NamedTuple):
 
 
 Missing = tuple[Clip, str, list[str]]  # a clip, its key, and the encoders whose features are not cached
+
+
+Conditioned = tuple[Missing, Heard | str]  # what encoders get of it, or why that cannot be had
+
+
+Found = dict[str, dict[str, np.ndarray]]  # features, by the encoder's key and the clip's
 
 
 def _absent(
@@ -88,6 +85,12 @@ def _absent(
     ]
 
 
+def _network_of(encoders: Mapping[str, Encoder]) -> Encoder:
+    """What runs the network of encoders that share one, or of one by itself."""
+    first = next(iter(encoders.values()))
+    return first.trunk if isinstance(first, Headed) else first
+
+
 def _caption_keys(prompts: Sequence[Prompt], encoder: Encoder) -> dict[str, str]:
     """What the features of prompts are cached by, by their ids."""
     whole = encoder.reads == "prompt"
@@ -99,6 +102,7 @@ class Extractor:
     """The feature stage of one run: one protocol, one device, networks loaded when first needed.
 
     Attributes:
+        batch_size: clips and captions that are encoded at once; None for `items_at_once`.
         rate: of the protocol in Hz, None for each file's own.
         networks: those that are loaded, by the encoder's key.
         broken: why an encoder cannot be used, by its key; it gives no features from then on.
@@ -106,7 +110,7 @@ class Extractor:
 
     cache: Cache
     device: str
-    batch_size: int
+    batch_size: int | None
     rate: int | None
     resampler: str = "julius"
     networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
@@ -135,7 +139,7 @@ class Extractor:
         not (a model may well collapse to silence).
         """
         clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
-        found: dict[str, dict[str, np.ndarray]] = {}
+        found: Found = {}
         unpacked = []
         for key in [PEAK, *(key for key in encoders if key not in self.broken)]:
             found[key], packed = self._stored(key, list(clip_keys.values()))
@@ -144,9 +148,8 @@ class Extractor:
         failed: dict[str, str] = {}
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
-                for batch in self._conditioned(missing, encoders, loudness):
-                    self._encode(batch, encoders, found, failed)
-                    advance(len(batch))
+                for count in self._encoded(missing, encoders, loudness, found, failed):
+                    advance(count)
         if not failed:
             for key in unpacked:
                 if key not in self.broken:
@@ -182,8 +185,9 @@ class Extractor:
         todo = [(k, p) for k, p in {keys[p.id]: p for p in prompts}.items() if k not in found]
         if todo:
             with progress("features of captions", len(todo), "captions") as advance:
-                for start in range(0, len(todo), self.batch_size):
-                    batch = todo[start : start + self.batch_size]
+                size = items_at_once(self.device, self.batch_size)
+                for start in range(0, len(todo), size):
+                    batch = todo[start : start + size]
                     items = [p if whole else p.text for _, p in batch]
                     made = self._made({key: encoder}, items, [p.id for _, p in batch])
                     if key not in made:
@@ -226,11 +230,9 @@ class Extractor:
         Args:
             ids: of the items, for messages.
         """
-        first = next(iter(encoders.values()))
-        trunk = first.trunk if isinstance(first, Headed) else first
         made = {}
         try:
-            values = self._features(trunk, items, ids)
+            values = self._features(_network_of(encoders), items, ids)
         except EvalkitError as error:
             self.broken.update(dict.fromkeys(encoders, str(error)))
             return {}
@@ -248,19 +250,21 @@ class Extractor:
         return made
 
     def _features(self, encoder: Encoder, items: list[Any], ids: Sequence[str]) -> list[np.ndarray]:
+        run, dimensions = self._network(encoder), self._dimensions.get(self.key(encoder))
+        return encoding.checked(encoder, encoding.attempt(encoder, lambda: run(items)), ids, dimensions)
+
+    def _network(self, encoder: Encoder) -> encoding.Run:
         key = self.key(encoder)
         if key not in self.networks:
             self.networks[key] = encoding.load(encoder, lambda: encoder.load(self.cache, self.device))
-        run = self.networks[key]
-        return encoding.checked(encoder, encoding.attempt(encoder, lambda: run(items)), ids, self._dimensions.get(key))
+        return self.networks[key]
 
     def _conditioned(
         self, missing: Sequence[Missing], encoders: Mapping[str, Encoder], loudness: float | None
-    ) -> Iterator[list[tuple[Missing, Heard | str]]]:
+    ) -> Iterator[list[Conditioned]]:
         """Decode and convert batch by batch, one batch ahead of the networks."""
-        import torch
 
-        def one(item: Missing) -> tuple[Missing, Heard | str]:
+        def one(item: Missing) -> Conditioned:
             clip, _, absent = item
             try:
                 sound = condition(clip, self.rate, loudness, self.resampler)
@@ -270,51 +274,84 @@ class Extractor:
             except AudioError as error:
                 return item, str(error)
 
-        chunks = [missing[i : i + self.batch_size] for i in range(0, len(missing), self.batch_size)]
-        threads = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(max(2, threads), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                ahead = [pool.submit(one, item) for item in chunks[0]]
-                for chunk in [*chunks[1:], []]:
-                    current, ahead = ahead, [pool.submit(one, item) for item in chunk]
-                    yield [future.result() for future in current]
-                    give_back_memory()
-        finally:
-            torch.set_num_threads(threads)  # what a worker sets for itself is also inherited by later threads
+        return made_ahead(one, self._chunks(missing), max(2, threads_beside(self.device)))
 
-    def _encode(
+    def _chunks(self, missing: Sequence[Missing]) -> list[list[Missing]]:
+        """What goes through the encoders at once: so many, and on a GPU, unless that is given, so many seconds."""
+        size = items_at_once(self.device, self.batch_size)
+        most = SECONDS_ON_GPU if self.batch_size is None and on_gpu(self.device) else math.inf
+        chunks: list[list[Missing]] = []
+        seconds = 0.0
+        for item in missing:
+            length = usable_seconds(item[0], self.rate)
+            seconds += length
+            if not chunks or seconds > most or len(chunks[-1]) == size:
+                chunks.append([])
+                seconds = length
+            chunks[-1].append(item)
+        return chunks
+
+    def _encoded(
         self,
-        batch: Sequence[tuple[Missing, Heard | str]],
+        missing: Sequence[Missing],
         encoders: Mapping[str, Encoder],
-        found: dict[str, dict[str, np.ndarray]],
+        loudness: float | None,
+        found: Found,
         failed: dict[str, str],
-    ) -> None:
-        def keep(key: str, clip_key: str, value: np.ndarray) -> None:
-            self.cache.write_feature(key, clip_key, value)
-            found[key][clip_key] = value
+    ) -> Iterator[int]:
+        """Put features into `found`, and why clips have none into `failed`: the number of clips, batch by batch."""
+        batches, groups = self._conditioned(missing, encoders, loudness), self._sharing(encoders)
 
-        for (_, clip_key, absent), sound in batch:
-            if isinstance(sound, str):
-                failed[clip_key] = sound
-            elif PEAK in absent:
-                keep(PEAK, clip_key, np.array([sound.peak]))
-        for group in self._sharing(encoders):
-            usable = {key: encoder for key, encoder in group.items() if key not in self.broken}
-            if not usable:
-                continue
-            hears = input_of(next(iter(usable.values())))
-            todo = [
-                (clip, clip_key, absent, sound.inputs[hears])
-                for (clip, clip_key, absent), sound in batch
-                if isinstance(sound, Heard) and not usable.keys().isdisjoint(absent)
-            ]
-            if not todo:
-                continue
-            made = self._made(usable, [samples for *_, samples in todo], [clip.id for clip, *_ in todo])
-            for key, values in made.items():
-                for (_, clip_key, absent, _), value in zip(todo, values, strict=True):
-                    if key in absent:
-                        keep(key, clip_key, value)
+        def jobs_of(batch: list[Conditioned], ahead: bool = False) -> list[Callable[[], None]]:
+            for (_, clip_key, absent), sound in batch:
+                if isinstance(sound, str):
+                    failed[clip_key] = sound
+                elif PEAK in absent:
+                    self._keep(PEAK, clip_key, np.array([sound.peak]), found)
+            for group in groups if ahead else []:
+                self._load_for(group, batch)
+            return [partial(self._encode, group, batch, found) for group in groups]
+
+        if on_gpu(self.device):
+            # packages are not made to be loaded on several threads
+            return side_by_side(batches, partial(jobs_of, ahead=True), self.device)
+        return one_by_one(batches, jobs_of)
+
+    def _load_for(self, group: Mapping[str, Encoder], batch: Sequence[Conditioned]) -> None:
+        """Load the network of some encoders if they have anything to encode."""
+        usable, todo = self._todo(group, batch)
+        if todo:
+            try:
+                self._network(_network_of(usable))
+            except EvalkitError as error:
+                self.broken.update(dict.fromkeys(usable, str(error)))
+
+    def _encode(self, group: Mapping[str, Encoder], batch: Sequence[Conditioned], found: Found) -> None:
+        """Encode with encoders that share a network, or with one by itself. Nothing else may change what is theirs."""
+        usable, todo = self._todo(group, batch)
+        if not todo:
+            return
+        made = self._made(usable, [samples for *_, samples in todo], [clip.id for clip, *_ in todo])
+        for key, values in made.items():
+            for (_, clip_key, absent, _), value in zip(todo, values, strict=True):
+                if key in absent:
+                    self._keep(key, clip_key, value, found)
+
+    def _todo(
+        self, group: Mapping[str, Encoder], batch: Sequence[Conditioned]
+    ) -> tuple[dict[str, Encoder], list[tuple[Clip, str, list[str], Any]]]:
+        """Which encoders of a group are not broken, and which clips they miss, with what they get of them."""
+        usable = {key: encoder for key, encoder in group.items() if key not in self.broken}
+        todo = [
+            (clip, clip_key, absent, sound.inputs[input_of(next(iter(usable.values())))])
+            for (clip, clip_key, absent), sound in batch
+            if isinstance(sound, Heard) and not usable.keys().isdisjoint(absent)
+        ]
+        return usable, todo
+
+    def _keep(self, key: str, clip_key: str, value: np.ndarray, found: Found) -> None:
+        self.cache.write_feature(key, clip_key, value)
+        found[key][clip_key] = value
 
     def _sharing(self, encoders: Mapping[str, Encoder]) -> list[dict[str, Encoder]]:
         """Encoders by key, in groups of those that have the same trunk; others are alone."""

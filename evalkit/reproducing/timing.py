@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from evalkit.batching import items_at_once
 from evalkit.calibration import Row
 from evalkit.decoding.model import CPU_BATCH
 from evalkit.encoders import Encoder
@@ -225,7 +226,8 @@ def _make(
     clips = clips_of(plan.models[name], asked_here, plan.sampling, plan.cache, plan.engine, name)
     here = [place % len(prompts) for place in places]
     # in steps, the first of which loads the networks
-    size = max(1, min(plan.engine.feature_batch_size, len(places) // STEPS))
+    most = items_at_once(plan.engine.device, plan.engine.feature_batch_size)
+    size = max(1, min(most, len(places) // STEPS))
     small = dataclasses.replace(
         plan, engine=dataclasses.replace(plan.engine, feature_batch_size=size), min_references=0.0
     )

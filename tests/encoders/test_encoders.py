@@ -9,7 +9,6 @@ import torch
 from omegaconf import OmegaConf
 
 from evalkit.assets import Asset, assets_of
-from evalkit.batching import by_length
 from evalkit.config import build, compose
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText, made_up_tokenizer, state_dict
@@ -158,14 +157,6 @@ def test_one_channel_is_heard_by_a_network_that_reads_one(kind):
     with pytest.raises(EvalkitError, match="unknown resampler 'sinc'"):
         kind(parity.random_asset(""), resampler="sinc")
     assert kind(parity.random_asset(""), channels="side", remove_dc=True).hears.channels == "side"
-
-
-def test_by_length_keeps_all_and_mixes_no_lengths():
-    clips = [np.zeros(n) for n in (5, 3, 5, 5, 0, 3, 5)]
-    groups = list(by_length(clips, samples=10))
-    assert sorted(i for group in groups for i in group) == list(range(7))
-    assert all(len({len(clips[i]) for i in group}) == 1 for group in groups)
-    assert max(len(group) * len(clips[group[0]]) for group in groups) <= 10
 
 
 def error_of(path: Path) -> str:

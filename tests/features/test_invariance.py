@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from evalkit.batching import in_batches, on_threads
+from evalkit.batching import Room, in_batches, on_threads
 from evalkit.encoders import Encoder
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText
@@ -82,13 +82,17 @@ def assert_equal(first: dict[str, Features], second: dict[str, Features]) -> Non
             np.testing.assert_array_equal(a, b, err_msg=f"{name}, clip {i}")
 
 
-def test_batches_order_threads_and_cache_change_no_bit(tmp_path, clips, loaded, threads) -> None:
+def test_batches_order_threads_neighbours_and_cache_change_no_bit(
+    tmp_path, clips, loaded, threads, monkeypatch
+) -> None:
     torch.set_num_threads(1)
     first = extract(tmp_path / "first", clips, loaded, batch_size=1)
     assert_equal(first, extract(tmp_path / "first", clips, loaded, batch_size=1))  # all of it cached
     extract(tmp_path / "second", clips[1:2], loaded, batch_size=1)  # a run that did not get far
     torch.set_num_threads(3)
     assert_equal(first, extract(tmp_path / "second", clips[::-1], loaded, batch_size=3))
+    monkeypatch.setattr("evalkit.features.extractor.on_gpu", lambda device: True)  # encoders run side by side
+    assert_equal(first, extract(tmp_path / "third", clips, loaded, batch_size=1))
     for features in first.values():  # and no two clips are the same, which all of this would hide
         for a, b in itertools.combinations(features.values, 2):
             assert a.shape != b.shape or not np.array_equal(a, b)
@@ -121,6 +125,6 @@ def test_in_batches_puts_only_equal_lengths_together_and_on_a_cpu_none() -> None
         return batch.sum(1, keepdim=True)
 
     clips = [np.full(n, n, np.float32) for n in (3, 2, 3, 3)]
-    assert [row.item() for row in in_batches(sums, clips, "cpu", together=6)] == [9, 4, 9, 9]
+    assert [row.item() for row in in_batches(sums, clips, "cpu", Room(6))] == [9, 4, 9, 9]
     assert sorted(sizes) == [(1, 2), (1, 3), (1, 3), (1, 3)]
-    assert in_batches(sums, [], "cpu", together=6) == []
+    assert in_batches(sums, [], "cpu", Room(6)) == []
