@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,34 @@ def test_what_a_job_raises_stops_all(error: type[BaseException]) -> None:
     assert threading.active_count() == before and len(begun) <= 2 + HELD
 
 
+def test_no_job_begins_once_another_has_been_interrupted() -> None:
+    begun: list[int] = []
+
+    def jobs_of(batch: list[int]) -> list[Any]:
+        def interrupted() -> None:
+            time.sleep(0.1)  # until the next batch waits as well
+            raise KeyboardInterrupt
+
+        def slow() -> None:
+            begun.append(batch[0])
+            time.sleep(0.7)
+
+        return [interrupted, slow]
+
+    with pytest.raises(KeyboardInterrupt):
+        list(side_by_side([[0], [1], [2]], jobs_of, "cpu"))
+    assert begun == [0]
+
+
 def test_threads_of_torch_are_as_they_were() -> None:
     before = torch.get_num_threads()
     inside: list[int] = []
-    list(side_by_side([[0]], lambda batch: [lambda: inside.append(torch.get_num_threads())], "cpu"))
-    assert inside == [1] and torch.get_num_threads() == before
+    torch.set_num_threads(3)
+    try:
+        list(side_by_side([[0]], lambda batch: [lambda: inside.append(torch.get_num_threads())], "cpu"))
+        assert inside == [1] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
     assert list(one_by_one([[0, 0]], lambda batch: [])) == [2]
 
 
@@ -166,13 +190,13 @@ def test_networks_are_loaded_one_by_one_and_before_they_run(
 
     def load(self: Faulty, cache: Cache, device: str) -> Any:
         loads.append(threading.current_thread().name)
-        return ANSWERS["one"]
+        return ANSWERS["one"] if self.answer != "c" else 1 / 0
 
     monkeypatch.setitem(ANSWERS, "one", lambda clips: [row() for _ in clips])
     monkeypatch.setattr(Faulty, "load", load)
     clips = [write(tmp_path / f"{i}.wav", tone(1 + i / 10)) for i in range(4)]
-    extract(Extractor(Cache(tmp_path / "cache"), "cpu", 1, RATE), clips, Faulty("a"), Faulty("b"))
-    assert loads == [threading.current_thread().name] * 2
+    extract(Extractor(Cache(tmp_path / "cache"), "cpu", 1, RATE), clips, Faulty("a"), Faulty("b"), Faulty("c"))
+    assert loads == [threading.current_thread().name] * 3
 
 
 def test_an_interrupt_within_an_encoder_stops_the_run(
