@@ -92,9 +92,9 @@ class Model:
         return [clips[i] for i in range(len(prompts))]
 
     def facts(self) -> dict[str, Any]:
-        """How clips are computed here, as JSON-like values."""
-        backend = self.loop.backend
-        return {"attention": backend.attention, "graphs": backend.graphs, "dtype": self.engine.dtype.value}
+        """How clips are computed here, as JSON-like values: that of the last batch, as a batch may find what fails."""
+        backend, sampler = self.loop.backend, self._sampler[1].facts() if self._sampler else {}
+        return {"attention": backend.attention, "graphs": backend.graphs, "dtype": self.engine.dtype.value, **sampler}
 
     def batch_size(self, sampling: Sampling, prompts: Sequence[Prompt], before: BatchSize | None = None) -> BatchSize:
         """How many clips of one group to make at once: what the engine says, or as many as the free memory holds.
