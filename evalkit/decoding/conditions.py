@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 SHORTEST_TEXT = 32  # tokens to which captions are padded at least
+LONG_TEXT = 128  # tokens of captions beyond which fewer are encoded at once
 
 
 def padded_length(tokens: int) -> int:
@@ -55,13 +56,17 @@ class Conditioner:
 
     Attributes:
         together: captions of one padded length that are encoded at once, filled up to that number, so that no
-            caption's states depend on the others'; None for all at once, padded to the longest.
+            caption's states depend on the others', and fewer of long ones; None for all at once, padded to the longest.
     """
 
     def __init__(self, network: Any, together: int | None = None):
         self.network, self.together = network, together
         self.dtype = network.decoder.lm_heads[0].weight.dtype
         self.melody = network.config.model_type == "musicgen_melody"
+
+    def at_once(self, padded: int) -> int | None:
+        """How many captions of a padded length are encoded at once: attention takes the square of it in memory."""
+        return self.together and max(1, self.together * LONG_TEXT // max(padded, LONG_TEXT))
 
     def encode(self, captions: Sequence[Sequence[int]], padded: int | None = None) -> list[Text]:
         """Encode captions, given as tokens, into the decoder's dimensions.
@@ -76,12 +81,13 @@ class Conditioner:
         for row, caption in enumerate(captions):
             parts.setdefault(padded_length(len(caption)) if self.together else 0, []).append(row)
         texts = []
-        for of_length in parts.values():
-            for start in range(0, len(of_length), self.together or len(of_length)):
-                rows = of_length[start : start + (self.together or len(of_length))]
+        for length, of_length in parts.items():
+            together = self.at_once(length) or len(of_length)
+            for start in range(0, len(of_length), together):
+                rows = of_length[start : start + together]
                 lengths = [len(captions[row]) for row in rows]
                 some = [captions[row] for row in rows]
-                some += [some[0]] * ((self.together or len(rows)) - len(rows))
+                some += [some[0]] * (together - len(rows))
                 texts.append(Text(rows, self._states(some, padded or padded_length(max(lengths))), lengths))
         return texts
 

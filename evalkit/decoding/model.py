@@ -113,7 +113,7 @@ class Model:
             if self._needed(sampling, prompts, size.rows) <= self._free():
                 return size
         room = PART * self._free()
-        most = max([size for size in SIZES if self._needed(sampling, prompts, size) <= room], default=1)
+        most = next((size for size in reversed(SIZES) if self._needed(sampling, prompts, size) <= room), 1)
         if before is not None and most < size.rows:
             log.warning(
                 "%s: clips were made %d at once before, which the free memory does not hold now: going on with %d",

@@ -60,7 +60,7 @@ def bytes_of(batch: Batch, network: Any, loop: Loop, conditioner: Conditioner) -
     """
     decoder, config = loop.decoder, network.config.decoder
     hidden, size = config.hidden_size, decoder.dtype.itemsize
-    encoded = list(_encoded(batch.captions, conditioner.together))
+    encoded = list(_encoded(batch.captions, conditioner))
     frames = network.config.chroma_length if conditioner.melody else 0
     prefix = frames + encoded[0][1] if conditioner.melody else 0
     positions = prefix + batch.positions
@@ -88,13 +88,14 @@ def bytes_of(batch: Batch, network: Any, loop: Loop, conditioner: Conditioner) -
     return kept + states + max(working)
 
 
-def _encoded(captions: Sequence[int], together: int | None) -> Iterator[tuple[int, int]]:
+def _encoded(captions: Sequence[int], conditioner: Conditioner) -> Iterator[tuple[int, int]]:
     """Captions and padded tokens of each call of the text encoder, see `Conditioner.encode`."""
-    if together is None:
-        yield len(captions), padded_length(max(captions))
-        return
     lengths = [padded_length(tokens) for tokens in captions]
     for length in sorted(set(lengths)):
+        together = conditioner.at_once(length)
+        if together is None:
+            yield len(captions), max(lengths)
+            return
         for _ in range(0, lengths.count(length), together):
             yield together, length
 
@@ -111,7 +112,7 @@ def _encoding(network: Any, captions: int, tokens: int) -> int:
     """A layer of the text encoder, in float32: its states, and masks and biases of its attention or its MLP."""
     text = network.config.text_encoder
     states = captions * tokens * max(text.d_model, text.num_heads * text.d_kv)
-    biases = tokens * tokens * ((2 * captions + 1) * text.num_heads + 2)
+    biases = tokens * tokens * ((2 * captions + 1) * text.num_heads + 4)
     return 4 * (5 * states + max(biases + 2 * states, 2 * captions * tokens * text.d_ff))
 
 

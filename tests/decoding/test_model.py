@@ -255,6 +255,10 @@ def test_no_bit_of_a_caption_depends_on_the_others(monkeypatch: pytest.MonkeyPat
                     assert length == len(captions[place]) and not states[length:].any()
                     assert torch.equal(first.setdefault(chosen[place], states), states)
     assert shapes == {(16, 32), (16, 64), (16, 128)}
+    assert [run.conditioner.at_once(tokens) for tokens in (32, 256, 1024, 4096)] == [16, 8, 2, 1]
+    with torch.inference_mode():
+        (text,) = run.conditioner.encode([[3] * 200])
+    assert text.states.shape[:2] == (8, 256)
 
 
 @pytest.mark.usefixtures("kernels")
