@@ -169,6 +169,11 @@ def test_what_is_no_number_within_the_range_is_no_number_in_the_result() -> None
         keys, values = both.unbind(0)
         found = kernels.attend(normal(2, 1, 16), keys, values, places([0, 0]), places([69]))
         assert found[0].isnan().any() and not found[1].isnan().any()
+    query, keys = torch.full((1, 1, 16), torch.inf, device=DEVICE), -torch.ones(1, 1, 70, 16, device=DEVICE)
+    for begin in (0, 69):
+        assert kernels.attend(query, keys, keys, places([begin]), places([69])).isnan().all()
+        own = (keys[:, :, 0], keys[:, :, 0])
+        assert kernels.attend(query, keys, keys, places([begin]), places([69]), append=own).isnan().all()
 
 
 def test_a_row_does_not_depend_on_those_beside_it() -> None:
@@ -206,10 +211,10 @@ def test_rows_beyond_two_to_the_31_numbers_are_found() -> None:
 @pytest.mark.parametrize("filled", [1, 63, 64, 65, 127, 503, 1503])
 @pytest.mark.parametrize("hidden", HEADS)
 def test_shapes_of_the_ten_checkpoints(memory: Any, hidden: int, filled: int, dtype: torch.dtype) -> None:
-    first, last = [0, filled // 2, filled - 1, 5], filled - 1
+    first, last = [0, filled // 2, filled - 1], filled - 1
     heads = HEADS[hidden]
-    keys, values = memory(first, [last - 1] * 4, heads, 1504, 64, dtype)
-    query, key, value = normal(4, 3, heads, 64, dtype=dtype).unbind(1)
+    keys, values = memory(first, [last - 1] * 3, heads, 1504, 64, dtype)
+    query, key, value = normal(3, 3, heads, 64, dtype=dtype).unbind(1)
     found = kernels.attend(query, keys, values, places(first), places([last]), append=(key, value))
     assert_close(found, exact(query, keys, values, places(first), places([last])))
 
@@ -328,10 +333,12 @@ def test_kernels_compile_for_gpus_with_wide_loads_and_without_spills(dtype: str,
     made = json.loads(done.stdout)
     assert len(made) == 12 * len(capabilities)
     for kernel in made:
-        loads = re.findall(r"ld\.global[^ ]*", kernel["ptx"])
-        wide = [load for load in loads if re.search(r"v4\.b32|v2\.b64", load)]
-        # four of keys and four of values in the loop; a norm reads all in such, at least two of each row
-        assert len(wide) >= (8 if kernel["kind"] != "norm" else len(loads)), (kernel["kind"], loads)
+        loads = re.findall(r"ld\.global\S*", kernel["ptx"])
+        copies = re.findall(r"cp\.async\.c.\.shared\.global[^;]*?(0x\w+)", kernel["ptx"])  # their bytes
+        if kernel["kind"] == "norm":
+            assert loads and all("v4.b32" in load or "v2.b64" in load for load in loads)
+        else:  # four of keys and four of values in each pass of the loop, and in the two passes before it
+            assert copies == ["0x10"] * 24
         assert not re.search(r"(ld|st)\.local", kernel["ptx"]), kernel["kind"]
         assert ".extern .func" not in kernel["ptx"]
-        assert kernel["shared"] <= 8192  # for the sums of a program's warps; more would leave fewer programs room
+        assert kernel["shared"] <= 32768  # more would leave room for fewer programs
