@@ -187,7 +187,7 @@ def _attend(
     values += memory
 
     # Each slot has a softmax of its own, of every BLOCK-th place, so that within the loop threads exchange nothing but
-    # the sums of products of keys. What a slot without any place adds up has no share in the end.
+    # the sums of products of keys.
     highest = tl.full((BLOCK,), LOWEST, tl.float32)
     total = tl.zeros((BLOCK,), tl.float32)
     seen = tl.zeros((BLOCK, SIZE), tl.float32)
@@ -201,7 +201,7 @@ def _attend(
         some_keys, some_values = tl.load(keys + places), tl.load(values + places)
         score = tl.where(inside, tl.sum(some_keys.to(tl.float32) * scaled[None, :], axis=1), LOWEST)
         higher = tl.maximum(highest, score)
-        weight = tl.exp2(score - higher)
+        weight = tl.where(inside, tl.exp2(score - higher), 0.0)
         kept = tl.exp2(highest - higher)
         total = total * kept + weight
         seen = seen * kept[:, None] + some_values.to(tl.float32) * weight[:, None]
