@@ -39,6 +39,7 @@ ROUNDING = 0.03  # of float16, in logits whose spread is 1
 # what NumPy says of an interpreted kernel's empty range
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 needs_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU")
+interpreted_long = [] if GPU else [pytest.mark.slow]
 kinds = pytest.mark.parametrize("kind", ["stereo", "stereo melody"])
 attentions = pytest.mark.parametrize("attention", ["triton", OTHER])
 
@@ -131,7 +132,7 @@ def test_logits_with_kernels_are_those_of_torchs_attention(kind: str, known: int
     assert float((ours[:, 0] - ours[:, 1]).std()) > ROUNDING * spread  # the conditions are heard
 
 
-@kinds
+@pytest.mark.parametrize("kind", ["stereo", pytest.param("stereo melody", marks=interpreted_long)])
 def test_greedy_tokens_with_kernels_are_torchs_but_for_ties(kind: str, nets: dict[str, Any]) -> None:
     net, texts = nets[kind], of_lengths(CLIPS)
     greedy, other = Greedy(GUIDANCE), Greedy(GUIDANCE)
@@ -149,8 +150,8 @@ def test_greedy_tokens_with_kernels_are_torchs_but_for_ties(kind: str, nets: dic
 @pytest.mark.parametrize(
     ("attention", "kind"),
     [
-        ("triton", "stereo"),
-        pytest.param("triton", "stereo melody", marks=() if GPU else pytest.mark.slow),
+        pytest.param("triton", "stereo", marks=interpreted_long),
+        pytest.param("triton", "stereo melody", marks=interpreted_long),
         (OTHER, "stereo"),
         (OTHER, "stereo melody"),
     ],
@@ -166,7 +167,8 @@ def test_a_loop_that_is_used_again_makes_what_a_new_one_makes(attention: str, ki
         (of_lengths(CLIPS, long), FRAMES - 3, 0),
         (of_lengths(CLIPS), FRAMES, 0),
     ]
-    loop, samplers = Loop(net.decoder, backend(attention, graphs=True)), {}
+    loop = Loop(net.decoder, backend(attention, graphs=True))
+    samplers: dict[int, Sampler] = {}
     results = []
     for texts, frames, known in batches:
         sampler = samplers.setdefault(len(texts), sampler_of(texts))
