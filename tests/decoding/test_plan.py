@@ -64,7 +64,8 @@ def measured(
     """Bytes that are planned for making the codes of a batch, perhaps a second time, as a multiple of what it takes."""
     backend = KINDS[how][0]
     engine = cpu(dtype, attention=Attention.triton if backend.kernels else Attention.auto)
-    run = runner("test", network(kind, dtype, **LARGE), Words(), engine)
+    sizes = LARGE | ({"num_hidden_layers": 4} if kind == "melody" else {})  # whose prefix is long
+    run = runner("test", network(kind, dtype, **sizes), Words(), engine)
     run.loop.backend = backend
     asked = Sampling(**sampling, top_p=0.9)
     run.group(prompts[0], asked)
@@ -82,11 +83,11 @@ def test_what_is_planned_holds_what_is_taken_and_hardly_more(kind: str, how: str
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
-@pytest.mark.parametrize(("kind", "how"), [("stereo", "kernels"), ("mono", "masks"), ("melody", "plain")])
+@pytest.mark.parametrize(("kind", "how"), [("stereo", "kernels"), ("melody", "masks"), ("mono", "plain")])
 def test_what_is_given_is_planned_for(kind: str, how: str, tmp_path: Path) -> None:
-    given = write(tmp_path / "a.wav", 2.0)
+    given = write(tmp_path / "a.wav", 1.2)
     prompts = [dataclasses.replace(prompt, continuation=given) for prompt in CAPTIONS[2:4]]
-    assert 1 <= measured(kind, how, prompts, duration=2.4) <= KINDS[how][1]
+    assert 1 <= measured(kind, how, prompts, duration=1.6) <= KINDS[how][1]
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
