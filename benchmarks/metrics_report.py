@@ -85,19 +85,28 @@ def speed(found: dict[str, Any]) -> list[str]:
     statistic = found["stages"]["statistic of FAD"]
     page += [
         f"FAD's statistic takes {statistic['package']:.3f} s in the package and {statistic['evalkit']:.3f} s here. "
-        f"Of the time for all three metrics evalkit waits {100 * found['share_waiting_for_audio']:.1f} % for audio. "
-        f"At this speed the metric stage takes {found['seconds_for_musiccaps'] / 60:.0f} minutes for MusicCaps' 5,521 "
-        "pairs (extrapolated).",
+    ]
+    if "share_waiting_for_audio" in found:
+        waited = 100 * found["share_waiting_for_audio"]
+        page[-1] += f"Of the time for all three metrics evalkit waits {waited:.1f} % for audio. "
+    page[-1] += (
+        f"At this speed the metric stage takes {found['seconds_for_musiccaps'] / 60:.1f} minutes for MusicCaps' 5,521 "
+        f"pairs (extrapolated{' from the figures below' if 'many' in found else ''})."
+    )
+    return [*page, "", *many(found["many"])] if "many" in found else [*page, ""]
+
+
+def many(found: dict[str, Any]) -> list[str]:
+    page = [
+        f"The feature stage by itself over {found['clips']} clips, with all three encoders, from files to the cache; "
+        "and each encoder alone, on clips that are decoded and resampled:",
         "",
     ]
-    if "embeddings_per_second" in found:
-        speeds = [[TITLES[name], f"{value:.1f}"] for name, value in found["embeddings_per_second"].items()]
-        page += [
-            "Clips per second through each encoder, decoded:",
-            "",
-            *table(["encoder of", "clips per second"], speeds),
-        ]
-    return page
+    each = [*found["encoders"].items(), ("together", found)]
+    keys = [key for key in ("clips_per_second", "peak_mb", "peak_reserved_mb") if key in found]
+    rows = [[TITLES[name], *(f"{speed[key]:.1f}" for key in keys)] for name, speed in each]
+    header = {"clips_per_second": "clips per second", "peak_mb": "peak of the GPU's memory, MB"}
+    return page + table(["encoder of", *(header.get(key, "peak that torch reserved, MB") for key in keys)], rows)
 
 
 def memory(rows: list[dict[str, float]]) -> list[str]:

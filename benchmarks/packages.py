@@ -165,4 +165,11 @@ class CLAP:
 
 def clock_of(device: str) -> Callable[[], float]:
     """Seconds of work: of all threads of this process on a CPU, of the wall clock on a GPU."""
-    return time.process_time if device == "cpu" else time.perf_counter
+    if device == "cpu":
+        return time.process_time
+
+    def clock() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return clock
