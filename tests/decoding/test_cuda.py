@@ -34,7 +34,7 @@ HEADS, SIZE, CLIPS, FRAMES = (24, 64, 128, 200) if GPU else (1, 16, 2, 6)
 OTHER = "efficient" if GPU else "torch"  # the attention that kernels are compared with
 BUCKET = 64 if GPU else 4
 GUIDANCE = 3.0
-ROUNDING = 0.03  # of float16, in logits whose spread is 1
+ROUNDING = 0.015  # of float16, in logits, of their spread; the largest difference is about a third of it
 
 # what NumPy says of an interpreted kernel's empty range
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
@@ -129,7 +129,7 @@ def test_logits_with_kernels_are_those_of_torchs_attention(kind: str, known: int
     spread = others.std()
     assert float((ours - others).abs().max()) < ROUNDING * spread
     assert float((ours - others).square().mean().sqrt()) < ROUNDING / 10 * spread
-    assert float((ours[:, 0] - ours[:, 1]).std()) > ROUNDING * spread  # the conditions are heard
+    assert float((ours[:, 0] - ours[:, 1]).std()) > ROUNDING * spread  # conditions are heard
 
 
 @pytest.mark.parametrize("kind", ["stereo", pytest.param("stereo melody", marks=interpreted_long)])
