@@ -22,20 +22,26 @@ from evalkit import compat
 from evalkit.checkpoints.transformers import quiet_transformers
 from evalkit.decoding.model import Model
 from evalkit.decoding.pattern import UNKNOWN, codes_of, sequence
-from evalkit.models.tiny import make_audible
+from evalkit.models.tiny import TinyStereo, make_audible
 from evalkit.prompts.demo import Demo
+from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
 from evalkit.weights import seeded
 
+RESULTS = Path(__file__).parent.parent / "results" / "benchmarks"
 # Copet et al. 2023, section 4.1, and the configurations on the hub: layers, dimensions, heads
 SIZES = {"small": (24, 1024, 16), "medium": (48, 1536, 24), "large": (48, 2048, 32)}
+TRIED = 8  # steps that warm a side up, or try one of its attentions
 TOKENS = (75, 100)  # of a caption: MusicCaps' have about 50 words, and 70 tokens of T5, on average
-TIE = {torch.float32: 1e-5, torch.float16: 5e-2, torch.bfloat16: 4e-1}  # of guided logits, whose spread is about 3
+TIE = {torch.float32: 1e-5, torch.float16: 1e-1, torch.bfloat16: 4e-1}  # of guided logits, whose spread is about 3
 
 
-def network_of(size: str, seed: int = 0) -> Any:
-    """A MusicGen of seeded random weights at the size of a published one, such as "stereo-small" or "medium"."""
+def network_of(size: str, device: str = "cpu", seed: int = 0) -> Any:
+    """A MusicGen of seeded random weights at the size of a published one, such as "stereo-small" or "medium".
+
+    They are drawn on the device, where billions of numbers take seconds, and in float32.
+    """
     compat.prepare()
     import transformers
 
@@ -65,11 +71,19 @@ def network_of(size: str, seed: int = 0) -> Any:
             audio_channels=2 if stereo else 1,
         ),
     )
-    with seeded(seed), quiet_transformers():
+    with seeded(seed), quiet_transformers(), torch.device(device):
+        if torch.device(device).type == "cuda":
+            torch.cuda.manual_seed(seed)
         network = transformers.MusicgenForConditionalGeneration(config)
         with torch.inference_mode():
             make_audible(network.audio_encoder)
     return network
+
+
+def tiny_model() -> Model:
+    """evalkit's tiny MusicGen on the CPU, whose tokenizer serves all sizes."""
+    with tempfile.TemporaryDirectory(prefix="evalkit-benchmark-") as folder:
+        return TinyStereo().load(Cache(Path(folder)), Engine(device="cpu", dtype=Dtype.float32))
 
 
 def prompts_of(tokenizer: Any, count: int) -> list[Prompt]:
@@ -137,20 +151,32 @@ class Greedy:
         return largest.indices[..., 0]
 
 
-def check(model: Model, prompts: Sequence[Prompt], steps: int) -> dict[str, Any]:
-    """Compare greedy tokens; raises SystemExit where they differ and no tie excuses it."""
-    expected = generated(model, prompts, steps, do_sample=False, top_k=None)
-    greedy = Greedy()
+def greedy(model: Model, prompts: Sequence[Prompt], steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """evalkit's greedy tokens (clips, codebooks, frames), and by how much each one led (clips, codebooks, steps)."""
+    chosen = Greedy()
     texts = [model.tokenizer(prompt.text).input_ids for prompt in prompts]
     eager = dataclasses.replace(model.loop.backend, graphs=False)
+    frames = steps - max(model.delays)
     with torch.inference_mode(), patch.object(model.loop, "backend", eager):
         forget(model)
         conditions = model.conditioner(model.conditioner.encode(texts), [None] * len(texts), True)
-        laid = sequence(torch.full_like(expected, UNKNOWN), model.delays, model.special)
-        found = codes_of(model.loop(laid, conditions, greedy), model.delays)  # type: ignore[arg-type]
+        open_ = torch.full((len(prompts), len(model.delays), frames), UNKNOWN, device=model.network.device)
+        laid = sequence(open_, model.delays, model.special)
+        found = codes_of(model.loop(laid, conditions, chosen), model.delays)  # type: ignore[arg-type]
         forget(model)
-    lead = torch.stack(greedy.lead, dim=-1)  # (clips, codebooks, steps)
-    ties = 0
+    return found, torch.stack(chosen.lead, dim=-1)
+
+
+def check(model: Model, prompts: Sequence[Prompt], steps: int) -> dict[str, Any]:
+    """Compare greedy tokens with generate()'s; raises SystemExit where they differ and no tie excuses it."""
+    expected = generated(model, prompts, steps, do_sample=False, top_k=None)
+    return {"steps": steps, "clips": len(prompts), "clips_with_a_tie": ties(model, expected, prompts, steps)}
+
+
+def ties(model: Model, expected: torch.Tensor, prompts: Sequence[Prompt], steps: int) -> int:
+    """In how many clips greedy tokens differ from expected ones, each after a tie; raises SystemExit for any other."""
+    found, lead = greedy(model, prompts, steps)
+    different = 0
     for clip in range(len(prompts)):
         book, frame = (found[clip] != expected[clip]).nonzero(as_tuple=True)
         if not len(book):
@@ -160,17 +186,44 @@ def check(model: Model, prompts: Sequence[Prompt], steps: int) -> dict[str, Any]
         leads = lead[clip, book[first], step[first]]
         if leads.max() >= TIE[model.loop.decoder.dtype]:
             raise SystemExit(f"greedy tokens differ at step {int(step.min())}, where one leads by {leads.max():.1e}")
-        ties += 1
-    return {"steps": steps, "clips": len(prompts), "clips_with_a_tie": ties}
+        different += 1
+    return different
 
 
 def forget(model: Model) -> None:
     """Free what the loop keeps for the next batch of the same shape."""
     model.loop._kept = model._sampler = None
+    if model.network.device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def sampling_of(model: Model, steps: int) -> Sampling:
+    """Clips that take so many steps."""
+    return Sampling(duration=(steps - max(model.delays)) * model.codec.hop / model.codec.rate)
+
+
+def turns(sides: Sequence[str], repeats: int, device: str) -> list[tuple[int, str]]:
+    """In which order sides run, each so many times.
+
+    On a CPU in turns, because the machine may be busy with something else for a while. On a GPU, whose memory does not
+    hold the batches of both, one side after the other.
+    """
+    if device == "cpu":
+        return [(i, side) for i in range(repeats) for side in (sides if i % 2 == 0 else reversed(sides))]
+    return [(i, side) for side in sides for i in range(repeats)]
+
+
+def planned(model: Model, sampling: Sampling, prompts: Sequence[Prompt]) -> int | None:
+    """The bytes that evalkit reckons a batch to take before it is made; None on a CPU, where nothing is planned."""
+    return None if model.engine.device == "cpu" else model.planned(prompts, sampling)
 
 
 def measured(model: Model, run: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-    """The result, seconds, those of them in the text encoder, and bytes by which memory in use grew at its peak."""
+    """The result, seconds, those of them in the text encoder, and bytes by which memory in use grew at its peak.
+
+    On a GPU also the bytes that torch had reserved then, weights counted.
+    """
     device, seconds, started = model.engine.device, 0.0, 0.0
 
     def before(*_: Any) -> None:
@@ -194,7 +247,8 @@ def measured(model: Model, run: Callable[[], Any]) -> tuple[Any, dict[str, Any]]
     finally:
         for hook in hooks:
             hook.remove()
-    return result, {"seconds": total, "text": seconds, "peak": _peak(device) - held}
+    found = {"seconds": total, "text": seconds, "peak": _peak(device) - held}
+    return result, found if device == "cpu" else {**found, "reserved": torch.cuda.max_memory_reserved(device)}
 
 
 def _start_of_peak(device: str) -> int:

@@ -23,6 +23,9 @@ OPERATIONS: list[Precision] = [
     (backend, operation) for backend, _ in BACKENDS for operation in ("matmul", "conv", "rnn")
 ]
 
+# whether cuBLAS may divide a product's long sums among blocks, which it does by the shape of the whole product
+SPLIT_SUMS = True
+
 _lock = threading.Lock()
 _inside = 0  # how many callers, of all threads, are in `fixed_precision` now
 _before = ExitStack()  # what restores the flags that the first of them found
@@ -77,7 +80,7 @@ def _settings() -> list[Setting]:
         def read() -> tuple[bool, bool]:
             return getattr(cuda.matmul, name), getattr(cuda.matmul, split)
 
-        return read, lambda wanted: setattr(cuda.matmul, name, wanted), (False, True)
+        return read, lambda wanted: setattr(cuda.matmul, name, wanted), (False, SPLIT_SUMS)
 
     return [
         reduction("fp16"),

@@ -31,6 +31,15 @@ ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `-m gpu` choose what is skipped where there is no GPU, and the tests of kernels, which are compiled there."""
+    for item in items:
+        reasons = [mark.kwargs.get("reason") for mark in item.iter_markers("skipif")]
+        if "needs a GPU" in reasons or item.path.name == "test_kernels.py":
+            item.add_marker("gpu")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with MusicCaps' CSV and a few music files, which is not part of the repository."""

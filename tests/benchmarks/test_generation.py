@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import ExitStack
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import generation, generation_sides, roofline
+from benchmarks import (
+    generation,
+    generation_backends,
+    generation_report,
+    generation_sides,
+    generation_whole,
+    invariance,
+    roofline,
+)
+from evalkit import precision
+from evalkit.decoding import backend
 from evalkit.decoding.conditions import padded_length
 from evalkit.decoding.model import Model
 from evalkit.models.tiny import TinyStereo
@@ -44,15 +58,117 @@ def test_unequal_tokens_are_noticed(model: Model) -> None:
 
 def test_both_sides_make_codes_of_one_shape(model: Model) -> None:
     prompts = generation_sides.prompts_of(model.tokenizer, 2)
-    codes = np.stack([c for c in model.codes(prompts, generation.sampling_of(model, 12), 2) if c is not None])
+    codes = np.stack([c for c in model.codes(prompts, generation_sides.sampling_of(model, 12), 2) if c is not None])
     expected = generation_sides.generated(model, prompts, 12)
     assert codes.shape == tuple(expected.shape) == (2, 8, 9)
 
 
 def test_all_the_way_to_files(model: Model) -> None:
-    found = generation.everything(model, generation_sides.prompts_of(model.tokenizer, 3), 0.2)
+    found = generation_whole.everything(model, generation_sides.prompts_of(model.tokenizer, 3), 0.2)
     assert found["clips"] == 3 and found["seconds"] > 0
     assert model.engine.batch_size is None
+
+
+def test_attentions_and_graphs_are_compared_on_one_network_and_what_cannot_run_is_a_row(model: Model) -> None:
+    prompts = generation_sides.prompts_of(model.tokenizer, 2)
+    with patch.object(backend, "refuse", lambda name, *_: "no such thing" if name == "triton" else ""):
+        backend._chosen.cache_clear()
+        rows = generation_backends.backends(model, [(2, 8)], prompts)
+    backend._chosen.cache_clear()
+    assert [(row["asked"], row["graphs"]) for row in rows] == [
+        *(("triton", True), ("triton", False), ("sdpa", True), ("sdpa", False))
+    ]
+    assert all("no such thing" in row["failed"] for row in rows[:2])
+    assert rows[2]["first"] and rows[3]["ties"] == 0 and rows[3]["ms_per_step"] > 0
+    page = "\n".join(generation_report.backends({"size": "tiny", "rows": rows}))
+    assert "not measured: " in page and "| 2 | torch's attention | refused |" in page
+
+
+def test_clips_of_batches_of_several_sizes_are_compared(model: Model) -> None:
+    found = invariance.measure(model, [1, 2, 4], 4, 12)
+    assert [row["batches"] for row in found["pairs"]] == [[1, 2], [1, 4], [2, 4]]
+    assert all(row["clips"] == 4 and row["whole_clips"] == row["tokens"] == 1 for row in found["pairs"])
+    assert found["repeated"] == {"1": True, "2": True, "4": True}
+    made = model.codes
+
+    def other_in_pairs(prompts, sampling, rows):
+        codes = made(prompts, sampling, rows)
+        return [one + (rows == 2) for one in codes]
+
+    with patch.object(model, "codes", other_in_pairs):
+        found = invariance.measure(model, [1, 2, 4], 4, 12)
+    assert [row["whole_clips"] for row in found["pairs"]] == [0, 1, 0]
+    page = "\n".join(generation_report.invariance({"usual": found}))
+    assert "| as evalkit sets them | 1 and 2 | 4 | 0.00 % | 0.00 % |" in page
+
+
+def test_a_setting_that_cublas_reads_is_given_to_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def run(command, env, **_):
+        seen[command[-1]] = {name: value for name, value in env.items() if name.startswith("CUBLAS")}
+        return SimpleNamespace(returncode=0, stdout=f'noise\n{{"{command[-1]}": {{}}}}\n', stderr="")
+
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # of whoever calls
+    monkeypatch.setattr("subprocess.run", run)
+    assert invariance.settings_apart("cuda", "float16") == {"usual": {}, "invariant": {}}
+    assert seen == {"usual": {}, "invariant": {"CUBLAS_WORKSPACE_CONFIG": ":16:8", "CUBLASLT_WORKSPACE_SIZE": "1"}}
+
+
+def test_sums_are_not_divided_where_batches_are_to_be_invariant() -> None:
+    with ExitStack() as stack:
+        invariance.prefer_invariance(stack)
+        assert precision._settings()[0][2] in (False, (False, False))
+    assert precision._settings()[0][2] in (False, (False, True))
+
+
+def test_a_side_without_memory_and_a_case_that_fails_leave_the_others(
+    model: Model, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = generation_sides.generated
+
+    def short_of_memory(*arguments, **options):
+        if arguments[2] == 9:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if arguments[2] == 7:
+            raise RuntimeError("a bug")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(generation, "generated", short_of_memory)
+    monkeypatch.setattr(generation, "measure", lambda *_: roofline.Machine(1e10, 1e11))
+    monkeypatch.setattr(generation, "check", lambda *_: sys.exit("greedy tokens differ at step 3"))
+    line = "generation --parts cases --cases tiny:1:12:9 tiny:2:12:7 --repeats 1 --threads 1 --output"
+    monkeypatch.setattr("sys.argv", [*line.split(), str(tmp_path)])
+    threads = torch.get_num_threads()
+    try:
+        with pytest.raises(SystemExit, match="failed:\ntiny:1: greedy tokens differ at step 3\ntiny:2: a bug"):
+            generation.main()
+    finally:
+        torch.set_num_threads(threads)
+    cases = json.loads((tmp_path / "generation_cpu.json").read_text())["cases"]
+    assert cases["tiny:1"]["transformers"] == {"failed": "out of memory"} and cases["tiny:1"]["ratio"] is None
+    assert cases["tiny:1"]["evalkit"]["ms_per_step"] > 0 and cases["tiny:2"] == {"failed": "a bug"}
+    page = (tmp_path / "generation_cpu.md").read_text()
+    assert "| tiny | 1 | 12, `generate()` 9 | out of memory |" in page
+    assert "**tiny:2 was not measured:** a bug" in page
+    assert "| 1 × 12 | **greedy tokens differ at step 3** |" in page
+
+
+def test_the_page_of_a_gpu_has_its_bars_and_its_memory() -> None:
+    side = {"ms_per_step": 10.0, "median": 10.5, "text": 0.1, "clips_per_second": 5.0, "peak": 3 << 30}
+    side |= {"reserved": 5 << 30}
+    case = {"steps": 503, "fewer_steps": 503, "runs": [], "planned": 4 << 30, "ratio": 2.4, "bar": 2.5}
+    case |= {"floor": {"seconds": 0.008, "bytes": 8, "operations": 8}, "greedy": {}, "attention": {}}
+    case |= {"evalkit": side | {"share_of_floor": 0.8}, "transformers": side | {"share_of_floor": 0.3}}
+    found = {"device": "cuda", "bandwidth": 1.0, "rate": 1.0}
+    for attention, bar in (("triton", "1.25 × the least, met"), ("efficient", "–")):
+        facts = {"attention": attention, "graphs": True}
+        page = "\n".join(
+            generation_report.speed(found | {"cases": {"stereo-medium:128": case | {"facts": facts}}})
+            + generation_report.roofline(found | {"cases": {"stereo-medium:128": case | {"facts": facts}}})
+        )
+        assert "2.5: **missed**" in page and "| 4,096 | 5,120 | 5,120 |" in page
+        assert page.rstrip().endswith(f"| 80 % | {bar} |")
 
 
 def test_the_cost_of_a_step() -> None:
