@@ -76,7 +76,7 @@ command_of() {
   esac
   [ -n "$DRY" ] || return 0
   case $1 in
-    tests) COMMAND+=(-k "not test_kernels") ;; # the interpreter needs minutes
+    tests) COMMAND+=(-k "not test_kernels and not test_cuda") ;; # the interpreter needs minutes
     attention) COMMAND+=(--size tiny --rows 4 --lengths 64 --clips 2 --steps 12 --new 8) ;;
     invariance) COMMAND+=(--size tiny --dtype float32 --batches 1 2 --clips 2 --steps 8) ;;
     metrics) COMMAND+=(--clips 1 --repeats 1 --threads 1) ;;

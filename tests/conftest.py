@@ -33,10 +33,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `-m gpu` choose what is skipped where there is no GPU, and the tests of kernels, which are compiled there."""
+    """Let `-m gpu` choose what is skipped where there is no GPU, and the files that do more where there is one."""
     for item in items:
         reasons = [mark.kwargs.get("reason") for mark in item.iter_markers("skipif")]
-        if "needs a GPU" in reasons or item.path.name == "test_kernels.py":
+        if "needs a GPU" in reasons or item.path.name in ("test_kernels.py", "test_cuda.py"):
             item.add_marker("gpu")
 
 
