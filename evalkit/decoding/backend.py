@@ -29,8 +29,8 @@ class Backend:
     """How the steps of generation are computed.
 
     Attributes:
-        attention: "triton" for evalkit's kernels; "efficient" or "math" for one of torch's on a GPU; "torch" for
-            whatever torch takes, on a CPU.
+        attention: "triton" for evalkit's kernels, and "efficient" for what comes before the first step; "efficient" or
+            "math" for one of torch's on a GPU; "torch" for whatever torch takes, on a CPU.
         graphs: whether steps are recorded and replayed as CUDA graphs.
         bucket: torch's attention reads memory up to the next multiple of it, where 1 is exactly as far as it is filled.
         refused: why a faster attention is not used; empty where there is none.
@@ -51,10 +51,11 @@ class Backend:
         with contextlib.ExitStack() as stack:
             if device.type == "cuda":
                 stack.enter_context(torch.cuda.device(device))  # what is recorded goes to the current one
-            if self.attention in ("efficient", "math"):
+            torchs = "efficient" if self.kernels and device.type == "cuda" else self.attention
+            if torchs in NAMES:
                 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-                stack.enter_context(sdpa_kernel(getattr(SDPBackend, NAMES[self.attention])))
+                stack.enter_context(sdpa_kernel(getattr(SDPBackend, NAMES[torchs])))
             yield
 
 
@@ -164,7 +165,7 @@ def _error_of_norm(add: Callable[..., torch.Tensor], rows: torch.Tensor, more: t
     norm = torch.nn.LayerNorm(x.shape[1], device=device, dtype=x.dtype)
     exact = x.double()
     exact[: len(more)] += more.double()
-    found = add(x, more, norm)
+    found = add(x[: len(more)], more, norm, x)
     return max(_relative(x, exact), _relative(found, torch.nn.functional.layer_norm(exact, exact.shape[1:])))
 
 

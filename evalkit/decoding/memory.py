@@ -83,6 +83,44 @@ class Memory(Protocol):
         """Attend from new positions of the first clips, (clips * new, heads * size), each to its own caption."""
 
 
+def mask_of(padding: torch.Tensor, at: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """What is added to the attention of new positions: -inf for what is padding and for what comes later.
+
+    Args:
+        padding: (rows, 1, 1, places), 0 or -inf.
+        at: where the new positions stand, (new,).
+        places: those that are read, (places,).
+
+    Returns:
+        (rows, 1, new, places).
+    """
+    mask = padding.masked_fill(places > at[:, None], -math.inf)
+    # of several new positions some may be padding, and a row of nothing but -inf would give NaN
+    return mask.masked_fill(places == at[:, None], 0) if len(at) > 1 else mask
+
+
+def attended(
+    qkv: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    at: torch.Tensor,
+    filled: int,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """Remember new positions, see `Memory.music`, and attend to the places that are filled, with torch's attention.
+
+    Args:
+        keys, values: of one layer, (rows, heads, positions, size).
+        mask: (rows, 1, new, filled) from `mask_of`; None to see all.
+    """
+    rows, heads, _, size = keys.shape
+    query, key, value = qkv.view(rows, -1, 3, heads, size).transpose(1, 3).unbind(2)
+    keys.index_copy_(2, at, key)
+    values.index_copy_(2, at, value)
+    seen = functional.scaled_dot_product_attention(query, keys[:, :, :filled], values[:, :, :filled], attn_mask=mask)
+    return seen.transpose(1, 2).reshape(len(qkv), -1)
+
+
 class Sliced:
     """For torch's attention: slices of memory and masks.
 
@@ -132,6 +170,7 @@ class Sliced:
         if self.bucket > 1:  # what is masked is read, and NaN that another batch left would come through
             for remembered in (*self.keys, *self.values):
                 remembered.zero_()
+        self.padded = bool((first > 0).any())
         self.padding.zero_().masked_fill_(self.places < first[:, None, None, None], -math.inf)
 
     def kind(self, end: int) -> Hashable:
@@ -140,24 +179,12 @@ class Sliced:
     def place(self, at: torch.Tensor, end: int) -> None:
         new = len(at)
         self.at, self.filled = at, end if new > 1 else math.ceil(end / self.bucket) * self.bucket
-        self.mask = self.padding[..., : self.filled]
-        if new == 1 and self.bucket == 1:
-            return
-        places = self.places[: self.filled]
-        self.mask = self.mask.masked_fill(places > at[:, None], -math.inf)
-        if new > 1:  # a row of nothing but -inf, which is one of padding, would give NaN
-            self.mask = self.mask.masked_fill(places == at[:, None], 0)
+        self.mask = self.padding[..., : self.filled] if self.padded else None
+        if new > 1 or self.bucket > 1:
+            self.mask = mask_of(self.padding[..., : self.filled], at, self.places[: self.filled])
 
     def music(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
-        keys, values = self.keys[layer], self.values[layer]
-        new = qkv.view(len(keys), -1, 3, self.shape.heads, self.shape.size)
-        query, key, value = new.transpose(1, 3).unbind(2)
-        keys.index_copy_(2, self.at, key)
-        values.index_copy_(2, self.at, value)
-        seen = functional.scaled_dot_product_attention(
-            query, keys[:, :, : self.filled], values[:, :, : self.filled], attn_mask=self.mask
-        )
-        return seen.transpose(1, 2).reshape(len(qkv), -1)
+        return attended(qkv, self.keys[layer], self.values[layer], self.at, self.filled, self.mask)
 
     def text(self, layer: int, query: torch.Tensor) -> torch.Tensor:
         key, value = self.cross[layer]
@@ -167,7 +194,9 @@ class Sliced:
 
 
 class Ranged:
-    """For evalkit's kernels: nothing is masked, and a recorded step serves all lengths.
+    """For evalkit's kernels: steps mask nothing, and a recorded one serves all lengths.
+
+    Kernels attend from one position of a row. From many at once, before the first step, torch's attention is faster.
 
     Attributes:
         keys, values: per layer (rows, heads, positions, size).
@@ -217,19 +246,21 @@ class Ranged:
         return None
 
     def place(self, at: torch.Tensor, end: int) -> None:
-        self.at = at
+        self.at, self.filled, self.mask = at, end, None
+        if len(at) > 1:
+            places = torch.arange(end, device=self.shape.device)
+            padding = torch.zeros(self.shape.rows, 1, 1, end, dtype=self.shape.dtype, device=self.shape.device)
+            padding.masked_fill_(places < self.first[:, None, None, None], -math.inf)
+            self.mask = mask_of(padding, at, places)
 
     def music(self, layer: int, qkv: torch.Tensor) -> torch.Tensor:
         from evalkit.decoding import kernels
 
         keys, values = self.keys[layer], self.values[layer]
+        if self.mask is not None:
+            return attended(qkv, keys, values, self.at, self.filled, self.mask)
         query, key, value = qkv.view(len(qkv), 3, self.shape.heads, self.shape.size).unbind(1)
-        if len(qkv) == len(keys):
-            return kernels.attend(query, keys, values, self.first, self.at, append=(key, value))
-        for remembered, new in ((keys, key), (values, value)):
-            several = new.reshape(len(keys), -1, self.shape.heads, self.shape.size).transpose(1, 2)
-            remembered.index_copy_(2, self.at, several)
-        return kernels.attend(query, keys, values, self.first, self.at[:1])
+        return kernels.attend(query, keys, values, self.first, self.at, append=(key, value))
 
     def text(self, layer: int, query: torch.Tensor) -> torch.Tensor:
         from evalkit.decoding import kernels

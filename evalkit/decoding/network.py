@@ -55,17 +55,18 @@ class Layer:
     down: torch.Tensor
 
 
-def added(x: torch.Tensor, more: torch.Tensor, norm: Any, rows: int | None = None) -> torch.Tensor:
-    """Add to the first rows of x (rows, hidden), in place, and return the LayerNorm of its first `rows`, or all."""
-    x.narrow(0, 0, len(more)).add_(more)
-    return norm(x if rows is None else x.narrow(0, 0, rows))
+def added(x: torch.Tensor, more: torch.Tensor, norm: Any, of: torch.Tensor) -> torch.Tensor:
+    """Add to x (rows, hidden), in place, and return the LayerNorm of `of`; both are the first rows of one tensor."""
+    x.add_(more)
+    return norm(of)
 
 
-def added_in_one(x: torch.Tensor, more: torch.Tensor, norm: Any, rows: int | None = None) -> torch.Tensor:
+def added_in_one(x: torch.Tensor, more: torch.Tensor, norm: Any, of: torch.Tensor) -> torch.Tensor:
     """Do what `added` does in one kernel."""
     from evalkit.decoding import kernels
 
-    return kernels.add_norm(x, more, norm.weight, norm.bias, norm.eps, rows)
+    whole = x if len(x) > len(of) else of
+    return kernels.add_norm(whole, more, norm.weight, norm.bias, norm.eps, len(of))
 
 
 class Decoder:
@@ -140,23 +141,23 @@ class Decoder:
         """
         rows, new, hidden = x.shape
         x = x.view(rows * new, hidden)
-        with_text = memory.shape.clips * new
+        with_text = x[: memory.shape.clips * new]
         normed = self.layers[0].norm(x)
         following = [layer.norm for layer in self.layers[1:]]
         for i, layer in enumerate(self.layers):
             seen = linear(memory.music(i, linear(normed, layer.qkv)), layer.out)
             if layer.cross_q is None:
-                normed = self._added(x, seen, layer.mlp_norm)
+                normed = self._added(x, seen, layer.mlp_norm, x)
             else:
                 normed = self._added(x, seen, layer.cross_norm, with_text)
                 seen = memory.text(i, linear(normed, layer.cross_q))
-                normed = self._added(x, linear(seen, layer.cross_out), layer.mlp_norm)
+                normed = self._added(with_text, linear(seen, layer.cross_out), layer.mlp_norm, x)
             made = linear(self.activation(linear(normed, layer.up)), layer.down)
             if i < len(following):
-                normed = self._added(x, made, following[i])
+                normed = self._added(x, made, following[i], x)
         if new > 1:
             x, made = (t.view(rows, new, hidden)[:, -1].contiguous() for t in (x, made))
-        return self._added(x, made, self.final_norm)
+        return self._added(x, made, self.final_norm, x)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Map states (rows, hidden) to logits (rows, codebooks, tokens)."""

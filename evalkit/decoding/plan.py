@@ -135,7 +135,7 @@ def _reading(loop: Loop, config: Any, rows: int, new: int, filled: int) -> int:
     size = loop.decoder.dtype.itemsize
     states = rows * new * (5 * config.hidden_size + 2 * config.ffn_dim) * size
     attention = rows * new * config.hidden_size * 5 * size
-    masks = 0 if loop.backend.kernels else 3 * rows * new * filled * size
+    masks = 0 if loop.backend.kernels and new == 1 else 3 * rows * new * filled * size
     return max(states, attention) + masks + _scores(loop, config, rows, new, filled)
 
 
