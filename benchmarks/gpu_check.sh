@@ -26,7 +26,7 @@
 #     invariance    110    240  64 clips in batches of 8, 64, 128, two settings: each 31 and a start
 #     whole         130    240  64 clips to samples: pipeline 2 x 18, evalkit 4 x 4; 512 clips to files: 45
 #     backends       90    180  both attentions, with graphs and without: 256 steps at 8, 64, 128
-#     metrics       150    240  the metric stage against the packages, 32 pairs of clips
+#     metrics       150    240  the metric stage against the packages, 32 pairs of clips; 512 clips by evalkit alone
 #     small          75    150  stereo-small at 1, 8, 64, 128: generate() 2 x 15, evalkit 3 x 6
 #     large         140    270  stereo-large at 1, 8, 64, 128: generate() 2 x 23, evalkit 3 x 19, trials 10
 #

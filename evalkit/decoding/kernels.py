@@ -57,10 +57,10 @@ def attend(
     What lies outside the range is not read. An empty range gives zeros.
 
     Args:
-        query: (rows * new, heads, size), where each row has `new` queries, one position after the other; a view of
-            any stride between queries, such as a part of a fused product.
-        keys, values: (rows, heads, capacity, size) of the music, where query j of a row reads up to `last + j`; or
-            (heads, tokens, size) of all rows' captions one after the other, where all of a row read up to `last`.
+        query: (rows * new, heads, size), `new` queries of each row; a view of any stride between queries, such as a
+            part of a fused product.
+        keys, values: (rows, heads, capacity, size) of the music, or (heads, tokens, size) of all rows' captions one
+            after the other.
         first: (rows,) int64, the first place that a row's queries read.
         last: the last place, (rows,) int64, or one for all rows, which has one element.
         append: the keys and values of the queries themselves, laid out as `query`, of which each row has one: they
@@ -102,7 +102,6 @@ def attend(
         SIZE=size,
         BLOCK=BYTES_PER_WARP * warps // (size * query.element_size()),
         SCALE=LOG2_E * size**-0.5,
-        CAUSAL=music,
         STAGES=STAGES,
         num_warps=warps,
     )
@@ -171,17 +170,14 @@ def _attend(
     SIZE: tl.constexpr,
     BLOCK: tl.constexpr,
     SCALE: tl.constexpr,
-    CAUSAL: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    number, head, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    at = row.to(tl.int64) * tl.num_programs(0) + number
+    head, row = tl.program_id(1), tl.program_id(2)
+    at = row.to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
     dims, slots = tl.arange(0, SIZE), tl.arange(0, BLOCK)
     scaled = tl.load(query + at * query_stride + head * SIZE + dims).to(tl.float32) * SCALE
     begin = tl.load(first + row).to(tl.int32)
     end = tl.load(last + row * last_stride).to(tl.int32) + 1
-    if CAUSAL:
-        end += number
     # beyond 2**31 numbers where there are many rows
     memory = row.to(tl.int64) * row_stride + head.to(tl.int64) * head_stride
     keys += memory

@@ -24,8 +24,8 @@ def attend(
     rows, music = len(first), keys.ndim == 4
     made = torch.zeros(len(query), *query.shape[1:], dtype=query.dtype)
     for i, one in enumerate(query):
-        row, j = divmod(i, len(query) // rows)
-        end = int(last.expand(rows)[row]) + 1 + (j if music else 0)
+        row = i // (len(query) // rows)
+        end = int(last.expand(rows)[row]) + 1
         if append is not None:
             keys[row, :, end - 1], values[row, :, end - 1] = append[0][row], append[1][row]
         if end > first[row]:
