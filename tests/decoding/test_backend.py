@@ -15,8 +15,9 @@ from evalkit.decoding.backend import TORCH, Backend, choose, refuse
 from evalkit.errors import EvalkitError
 from evalkit.settings import Attention
 from tests.decoding import plain_kernels
-from tests.decoding.plain_kernels import add_norm, attend
 
+attend: Any = plain_kernels.attend
+add_norm: Any = plain_kernels.add_norm
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 

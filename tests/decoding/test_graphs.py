@@ -173,7 +173,8 @@ DEVICE = torch.device("cuda", 0)
 def test_a_step_is_recorded_on_one_stream_per_device_of_the_highest_priority(cuda: FakeCuda) -> None:
     seen = []
     for device in (DEVICE, DEVICE, torch.device("cuda", 1)):
-        assert graphs.record(lambda: seen.append(cuda.current), "pool", device) == "graph"
+        recorded: Any = graphs.record(lambda: seen.append(cuda.current), "pool", device)
+        assert recorded == "graph"
         assert cuda.current == "default"
     assert seen == ["stream 1", "stream 1", "stream 2"]
     assert cuda.made == [(DEVICE, -1), (torch.device("cuda", 1), -1)]

@@ -20,6 +20,7 @@ from evalkit.decoding import plan
 from evalkit.decoding.backend import Backend
 from evalkit.decoding.codec import BUDGET
 from evalkit.decoding.conditions import Conditioner
+from evalkit.decoding.network import Decoder
 from evalkit.models.musicgen import runner
 from evalkit.settings import Attention, Dtype, Engine, Sampling
 from evalkit.types import BatchSize, Prompt
@@ -141,7 +142,7 @@ def parts(checkpoint: str, backend: Backend) -> tuple[Any, Any, Any]:
     )
     text = types.SimpleNamespace(d_model=768, d_kv=64, d_ff=3072, num_heads=12)
     config = types.SimpleNamespace(decoder=decoder, text_encoder=text, chroma_length=235)
-    shape = object.__new__(loops.Decoder)
+    shape: Any = object.__new__(Decoder)
     shape.config, shape.heads, shape.layers, shape.kernels = decoder, heads, [None] * layers, backend.kernels
     shape.tables = torch.empty(1, dtype=torch.float16, device="meta")
     melody = "melody" in checkpoint

@@ -172,9 +172,8 @@ def test_features_failures_and_statuses_are_those_of_one_after_the_other(
         extractor = Extractor(Cache(tmp_path / str(gpu)), "cpu", 2, RATE)
         encoders = [Levels(), Faulty("lengths"), Faulty("load"), Faulty("raises")]
         features, checked = extract(extractor, clips, *encoders, loudness=-14.0)
-        results.append((features, checked, extractor.broken))
         kept = sorted(path.relative_to(tmp_path / str(gpu)) for path in (tmp_path / str(gpu)).rglob("*"))
-        results[-1] += (kept,)
+        results.append((features, checked, extractor.broken, kept))
     (first, checked, broken, kept), (second, checked_too, broken_too, kept_too) = results
     assert checked == checked_too and broken == broken_too and len(broken) == 3 and kept == kept_too
     assert [part is None for part in first] == [part is None for part in second] == [False, True, True, True]

@@ -471,7 +471,7 @@ def test_what_did_not_fit_is_freed_before_less_is_tried(tmp_path: Path, monkeypa
     def codes(self: LoadedTokens, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> Any:
         assert all(one() is None for one in held)
         if rows > self.memory:
-            tensor = np.zeros(3).view(type("Tensor", (np.ndarray,), {}))
+            tensor: Any = np.zeros(3).view(type("Tensor", (np.ndarray,), {}))
             circle: list[Any] = [tensor]
             circle.append(circle)  # which is not freed when nothing else holds it
             held.append(weakref.ref(tensor))
