@@ -299,7 +299,8 @@ def main() -> None:
                 for count, filled in itertools.product(options.rows, options.lengths):
                     rows.append(attention(on, name, attend, count, filled))
                 more.append(padded(on, name, attend, 8, 128, 70, 1))
-                more.append(padded(on, name, attend, 8, options.new, options.new // 4, options.new))
+                if name != "triton":  # which attends from one position of a row
+                    more.append(padded(on, name, attend, 8, options.new, options.new // 4, options.new))
                 text.extend(captions(on, name, count // 2) for count in options.rows)
                 write(path, {"attention": rows, "padded": more, "captions": text})
 

@@ -17,6 +17,7 @@ from evalkit.calibration import Material, Row, usable_recordings
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import usable_seconds
 from evalkit.generation.clips import clips_of
+from evalkit.generation.memory import release
 from evalkit.models import Existing, Generator
 from evalkit.objects import Objects, compose_with
 from evalkit.plan import Plan, make_plan, require_clips, require_files
@@ -141,7 +142,10 @@ def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
 
 
 def _clips_of(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
-    return clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title)
+    clips = clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title)
+    if plan.engine.device != "cpu":
+        release()  # the model's weights: what is loaded next needs the memory
+    return clips
 
 
 def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:

@@ -74,7 +74,8 @@ class Engine:
             gives the right numbers there
         cuda_graphs: replay each step of generation as one CUDA graph, which is faster
         batch_size: clips generated at once; null for what the device's memory holds
-        feature_batch_size: clips embedded at once; null for 16 on a CPU, and on CUDA 64, or 20 minutes of them
+        feature_batch_size: clips embedded at once; null for 16 on a CPU, and on CUDA 64, or what
+            lasts 20 minutes
         keep_going: score what is there when clips could not be generated, rather than stop
         quiet: no progress and no warnings on the screen; the log has them
     """

@@ -46,6 +46,8 @@ class Codec:
         self.turns = 0
         # of its own, so that codes are decoded while the next ones are made
         self.stream = stream_of(network.device) if network.device.type == "cuda" else None
+        if self.stream is not None:  # weights may still be on their way
+            self.stream.wait_stream(torch.cuda.current_stream(network.device))
 
     def decode(self, codes: Sequence[np.ndarray]) -> list[Audio]:
         """Decode codes (codebooks, frames) of equal length to clips (channels, samples), in order."""

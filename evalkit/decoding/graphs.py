@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -37,13 +38,22 @@ def record(step: Callable[[], None], pool: Any, device: torch.device) -> Graph:
     """Record a step without taking it. Raises what went wrong first, with the current stream as it was before."""
     before = torch.cuda.current_stream(device)
     graph = torch.cuda.CUDAGraph()
+    first: list[Exception] = []
     try:
         # other threads go on using the GPU
         with torch.cuda.graph(graph, pool=pool, stream=_stream(device), capture_error_mode="thread_local"):
-            step()
+            try:
+                step()
+            except Exception as error:
+                first.append(error)
+                raise
     except Exception as error:
+        # where the end fails, torch's allocator is not told that there was one
+        with contextlib.suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(device.index or 0, pool)
         # the end of a recording that failed, fails too, and says less than what came before
-        raise (error.__context__ if isinstance(error.__context__, Exception) else error) from None
+        raise (first[0] if first else error) from None
     finally:
         torch.cuda.set_stream(before)  # where the end fails, torch leaves the recording's the current one
+        first.clear()  # it would keep this frame alive, and the step's with what it holds
     return graph

@@ -150,8 +150,8 @@ def add_norm(
     return out
 
 
-# Strides of memory are multiples of the size of a head, which the compiler needs to know for loads of 16 bytes; what
-# is not is kept from having a kernel for each kind of number.
+# Triton compiles another kernel where a number is a multiple of 16. For strides it must, as only then it knows that
+# loads of 16 bytes are aligned; for the other numbers it would be one kernel more that does the same.
 @triton.jit(do_not_specialize=["last_stride"])
 def _attend(
     query,

@@ -47,7 +47,9 @@ class Loop:
                 if self._kept is None or not self._kept.fits(shape, laid, prefix, sampler):
                     self._kept = None  # before the new one needs the memory
                     self._kept = _Batch(self, shape, laid.shape, prefix, sampler)
-                return self._kept.run(laid, conditions, offset)
+                made = self._kept.run(laid, conditions, offset)
+                self.backend = self._kept.backend
+                return made
         except BaseException:
             self._kept = None
             raise
@@ -57,10 +59,11 @@ class _Batch:
     """The state of one batch in tensors of fixed place, which is what a CUDA graph needs."""
 
     def __init__(self, loop: Loop, shape: Shape, laid: torch.Size, prefix: int, sampler: Sampler):
-        self.loop, self.decoder = loop, loop.decoder
+        # not the loop, which holds on to this: a circle would keep a GPU's memory until Python looks for circles
+        self.backend, self.decoder = loop.backend, loop.decoder
         device = self.decoder.device
         self.sampler, self.prefix, self.halves, self.clips = sampler, prefix, shape.rows // laid[0], laid[0]
-        self.memory = self.decoder.memory(shape, loop.backend.bucket)
+        self.memory = self.decoder.memory(shape, self.backend.bucket)
         self.table = self.decoder.positions(shape.positions)
         self.laid = torch.zeros(laid, dtype=torch.long, device=device)
         self.lengths = torch.zeros(shape.rows, dtype=torch.long, device=device)
@@ -109,7 +112,7 @@ class _Batch:
         kind = self.memory.kind(end)
         if kind in self.recorded:
             self.recorded[kind].replay()
-        elif not self.loop.backend.graphs or kind not in self.seen:
+        elif not self.backend.graphs or kind not in self.seen:
             self.seen.add(kind)
             self.step(end)
         else:
@@ -127,7 +130,7 @@ class _Batch:
             if out_of_memory(error):
                 raise
             log.warning("steps are not recorded as CUDA graphs, which is slower: %s", str(error).partition("\n")[0])
-            self.loop.backend = dataclasses.replace(self.loop.backend, graphs=False)
+            self.backend = dataclasses.replace(self.backend, graphs=False)
             self.recorded.clear()
             self.step(end)
         else:

@@ -92,7 +92,7 @@ class Model:
         return [clips[i] for i in range(len(prompts))]
 
     def facts(self) -> dict[str, Any]:
-        """How clips are computed here, as JSON-like values: that of the last batch, as a batch may find what fails."""
+        """How clips are computed here, as JSON-like values; after a batch, how it was."""
         backend, sampler = self.loop.backend, self._sampler[1].facts() if self._sampler else {}
         return {"attention": backend.attention, "graphs": backend.graphs, "dtype": self.engine.dtype.value, **sampler}
 

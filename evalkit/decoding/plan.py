@@ -14,7 +14,7 @@ from evalkit.decoding.loop import Loop
 from evalkit.decoding.memory import TYPICAL_TEXT
 
 # what graphs, the workspaces of cuBLAS (32 MiB for each of three streams, and as much for cublasLt) and compiled
-# kernels take: not measured, but given
+# kernels take: an assumption, not a measurement
 OUTSIDE = 1 << 30
 SAMPLING = 112  # bytes for each number that a token is chosen by: filters that sort, and noise in 64 bits
 

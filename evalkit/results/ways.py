@@ -13,7 +13,7 @@ OTHERWISE = ("dtype", "torch")  # of which a comparison says by itself that they
 
 
 def ways(made: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Count clips by how they were made: each way once, with its number of `clips` first, the most frequent before."""
+    """Count clips by how they were made: each way once, with its number of `clips`, the most frequent first."""
     found: list[tuple[Mapping[str, Any], int]] = []
     for one in made:
         place = next((i for i, (known, _) in enumerate(found) if known is one or known == one), None)

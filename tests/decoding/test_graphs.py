@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,6 +125,20 @@ def test_lack_of_memory_while_recording_leaves_a_loop_that_works(case: Case, rec
     assert loop._kept is None and loop.backend.graphs
     assert torch.equal(case.made(loop), expected)
     assert recorder.recorded == 1
+
+
+def test_a_loop_that_is_dropped_frees_its_memory_at_once(case: Case, recorder: Recorder) -> None:
+    """Not only when Python looks for circles: on a GPU nearly all of the memory may be a loop's."""
+    loop = case.loop("triton", False)  # a stand-in for a graph holds on to the step, which a graph does not
+    case.made(loop)
+    assert loop._kept is not None
+    kept = weakref.ref(loop._kept.memory)
+    gc.disable()
+    try:
+        del loop
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 # -- recording itself -------------------------------------------------------------------------------

@@ -328,8 +328,10 @@ def test_kernels_compile_for_gpus_with_wide_loads_and_without_spills(dtype: str,
         copies = re.findall(r"cp\.async\.c.\.shared\.global[^;]*?(0x\w+)", kernel["ptx"])  # their bytes
         if kernel["kind"] == "norm":
             assert loads and all("v4.b32" in load or "v2.b64" in load for load in loads)
-        else:  # four of keys and four of values in each pass of the loop, and in the two passes before it
-            assert copies == ["0x10"] * 24
+        else:  # four of keys and four of values in each pass of the loop, and in the one or two passes before it
+            assert (
+                set(copies) == {"0x10"} and len(copies) >= 16
+            )  # each version of triton reads ahead as far as it likes
         assert not re.search(r"(ld|st)\.local", kernel["ptx"]), kernel["kind"]
         assert ".extern .func" not in kernel["ptx"]
         assert kernel["shared"] <= 32768  # more would leave room for fewer programs
