@@ -27,6 +27,7 @@ from benchmarks import roofline
 from benchmarks.attention_report import write
 from benchmarks.generation_sides import RESULTS, SIZES, forget, network_of, prompts_of, sampling_of, tiny_model
 from evalkit.decoding import graphs
+from evalkit.decoding.backend import ERROR
 from evalkit.decoding.model import Model
 from evalkit.models.musicgen import runner
 from evalkit.precision import fixed_precision
@@ -267,6 +268,16 @@ def steps(on: Device, model: Model, clips: int, count: int) -> Row:
     return found
 
 
+def require_right(rows: Sequence[Row], most: float) -> None:
+    """Raise SystemExit where evalkit's kernel failed, or its error is larger than `most`."""
+    ours = [row for row in rows if row["attention"] == "triton"]
+    wrong = [row for row in ours if not row.get("error", math.inf) <= most]
+    if wrong:
+        raise SystemExit(
+            f"evalkit's kernel failed or is wrong in {len(wrong)} of {len(ours)} cases, such as {wrong[0]}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
@@ -317,6 +328,7 @@ def main() -> None:
         del model, network
         with torch.inference_mode():
             measure(["flash", "cudnn"])  # which evalkit does not use: last, as they are the likeliest to fail
+    require_right([*rows, *more, *text], ERROR[on.dtype])
 
 
 if __name__ == "__main__":

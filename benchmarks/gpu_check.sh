@@ -3,7 +3,8 @@
 #
 #     benchmarks/gpu_check.sh [OUT]                       all steps; OUT is a folder, gpu_check/ where none is given
 #     STEPS="doctor tests" benchmarks/gpu_check.sh [OUT]  some of them
-#     benchmarks/gpu_check.sh --dry [OUT]                 all steps at tiny sizes on a CPU, which checks this script
+#     benchmarks/gpu_check.sh --dry [OUT]                 all steps at tiny sizes on a CPU, which checks this script, in some
+#                                                         three minutes
 #
 # It needs a checkout, and a Python with what evalkit needs; without an installation, PYTHONPATH with the packages in
 # it is enough (PYTHON=python3.12 for another interpreter). It reaches for no network. Each step has its own time limit,
@@ -34,11 +35,18 @@
 
 set -uo pipefail
 cd "$(dirname "$0")/.."
-DRY=
-if [ "${1:-}" = --dry ]; then DRY=1; shift; fi
-OUT=${1:-gpu_check}
+DRY= OUT=gpu_check
+for argument in "$@"; do
+  case $argument in
+    --dry) DRY=1 ;;
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "benchmarks/${0##*/}"; exit ;;
+    -*) echo "unknown option '$argument': there are --dry and --help" >&2; exit 2 ;;
+    *) OUT=$argument ;;
+  esac
+done
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-STEPS=${STEPS:-doctor tests attention medium invariance whole backends metrics small large}
+STEPS=${STEPS-doctor tests attention medium invariance whole backends metrics small large}
+[ -n "$STEPS" ] || { echo "STEPS is empty: name some, see the head of $0" >&2; exit 2; }
 LAST_START=$((20 * 60)) END=$((25 * 60))
 
 mkdir -p "$OUT" || exit 2
@@ -76,7 +84,7 @@ command_of() {
   esac
   [ -n "$DRY" ] || return 0
   case $1 in
-    tests) COMMAND+=(-k "not test_kernels and not test_cuda") ;; # the interpreter needs minutes
+    tests) COMMAND=("$PYTHON" -m pytest -q -p no:cacheprovider tests/decoding/test_kernels.py tests/decoding/test_cuda.py) ;;
     attention) COMMAND+=(--size tiny --rows 4 --lengths 64 --clips 2 --steps 12 --new 8) ;;
     invariance) COMMAND+=(--size tiny --dtype float32 --batches 1 2 --clips 2 --steps 8) ;;
     metrics) COMMAND+=(--clips 1 --repeats 1 --threads 1) ;;

@@ -30,6 +30,7 @@ from yaml import MarkedYAMLError
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.settings import (
+    MAX_BATCH,
     MAX_RESAMPLES,
     MAX_SAMPLES,
     MAX_SECONDS,
@@ -398,7 +399,8 @@ def check(config: Any) -> None:
     require(len(config.model) > 0, "no model is selected: set model=NAME")
     require(len(config.metric) > 0, "no metric is selected: set metric=[fad,kld,clap_score,chroma]")
     for name in ("batch_size", "feature_batch_size"):
-        require(engine[name] is None or engine[name] >= 1, f"engine.{name}={engine[name]}: must be at least 1")
+        size = engine[name]
+        require(size is None or 1 <= size <= MAX_BATCH, f"engine.{name}={size}: must be between 1 and {MAX_BATCH:,}")
     duration = sampling.duration
     require(
         MIN_SECONDS <= duration <= MAX_SECONDS,

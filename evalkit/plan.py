@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.protocols import followed, protocol_of, remarks
 from evalkit.results.frames import TAKEN
 from evalkit.results.published import Published, load_published, require_known
-from evalkit.settings import Dtype, Engine, Protocol, Sampling, Uncertainty
+from evalkit.settings import Attention, Dtype, Engine, Protocol, Sampling, Uncertainty
 from evalkit.slices import Grouping, Slice
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity, named
@@ -112,6 +113,7 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
     engine = Engine(**{str(k): v for k, v in config.engine.items()})
     engine.device = pick_device(engine.device)
     engine.dtype = pick_dtype(engine.dtype, engine.device)
+    require_attention(engine)
     sampling = Sampling(**{str(k): v for k, v in config.sampling.items()})
     cache = Cache(config.cache_dir)
     metrics = {str(name): given.metrics.get(name) or build(node, allow) for name, node in config.metric.items()}
@@ -380,6 +382,12 @@ def pick_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise EvalkitError(f"engine.device={name}: {str(error).splitlines()[0]}: use cpu or auto") from error
     return name
+
+
+def require_attention(engine: Engine) -> None:
+    """Refuse evalkit's kernels on a CPU, where only Triton's interpreter could run them, thousands of times slower."""
+    if engine.attention is Attention.triton and engine.device == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise EvalkitError("engine.attention=triton needs a CUDA device: use auto, or engine.device=cuda")
 
 
 def pick_dtype(dtype: Dtype, device: str) -> Dtype:

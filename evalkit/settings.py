@@ -14,6 +14,7 @@ WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made win
 
 MIN_SECONDS = 1.0  # of a clip: audiocraft's evaluate.min_audio_duration; one window of VGGish
 MAX_SECONDS = 600.0
+MAX_BATCH = 2048  # clips at once: a card of 140 GiB holds 1,240 of stereo-small
 MAX_SAMPLES = 100  # of each prompt: all of MusicCaps in stereo is then 552,100 clips of 1.9 MB
 MAX_RESAMPLES = 20_000  # draws are float64 (resamples, clips): 0.9 GB at the 5,521 clips of MusicCaps
 
@@ -72,8 +73,9 @@ class Engine:
         dtype: of the language model: float32, float16, bfloat16, or auto for float16 on CUDA and float32 on the CPU
         attention: on CUDA triton for evalkit's kernels, sdpa for torch's attention, or auto for the faster one that
             gives the right numbers there
-        cuda_graphs: replay each step of generation as one CUDA graph, which is faster
-        batch_size: clips generated at once; null for what the device's memory holds
+        cuda_graphs: on CUDA, replay each step of generation as one CUDA graph, which is faster
+        batch_size: clips generated at once, at most 2,048; null for 8 on a CPU, and on CUDA what the memory holds, at
+            most 128
         feature_batch_size: clips embedded at once; null for 16 on a CPU, and on CUDA 64, or what
             lasts 20 minutes
         keep_going: score what is there when clips could not be generated, rather than stop

@@ -70,7 +70,7 @@ def test_the_default_is_the_model_cards_protocol() -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("engine.batch_size=0", "engine.batch_size=0: must be at least 1"),
+        ("engine.batch_size=0", "engine.batch_size=0: must be between 1 and 2,048"),
         ("sampling.duration=0", "sampling.duration=0: must be between 1 and 600 seconds"),
         ("sampling.duration=601", "sampling.duration=601"),
         ("sampling.extend_stride=30", "sampling.extend_stride=30: must be more than 0 and less than 30"),

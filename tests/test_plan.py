@@ -25,6 +25,14 @@ def options(tmp_path: Path, *more: str) -> list[str]:
     return [*BASE, f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", *more]
 
 
+def test_kernels_on_a_cpu_are_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    asked = options(tmp_path, "model=synth", "metric=stereo", "engine.device=cpu", "engine.attention=triton")
+    with pytest.raises(EvalkitError, match=r"^engine.attention=triton needs a CUDA device: use auto, or"):
+        evaluate(compose(asked))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_metric_that_needs_more_prompts_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     wanted = "metric=[clap_retrieval,precision_recall,density_coverage,fad_inf,inception_score,fad_contribution]"
     more = ["model=synth", "random_weights=0", wanted, "metric.inception_score.splits=3"]

@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
 
     parser = parser_for("doctor", __doc__)
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N, or auto, as engine.device")
-    parser.add_argument("--format", default="terminal", metavar="NAME", help=f"of {', '.join(formats())}")
+    forms = [name for name in formats() if name != "junit"]  # where nothing is judged there are no test cases
+    parser.add_argument("--format", default="terminal", metavar="NAME", help=f"of {', '.join(forms)}")
     parsed = parse(parser, arguments)
     from evalkit.report import renderer
 

@@ -16,7 +16,7 @@ from evalkit.errors import EvalkitError, out_of_memory
 from evalkit.generation.memory import explained, release
 from evalkit.models import Coded, Existing, Generate, Generator
 from evalkit.progress import progress
-from evalkit.settings import Engine, Sampling
+from evalkit.settings import Attention, Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.codes import CodeStore
 from evalkit.store.digests import digest, sha256_file
@@ -61,6 +61,7 @@ def clips_of(
     key = generation_key(model, sampling, cache, engine)
     folder = clip_folder(key, cache)
     stored = _stored(folder)
+    warn_of_others([stored[key]["made"] for key in map(prompt_key, prompts) if key in stored], engine, title)
     missing = [p for p in prompts if prompt_key(p) not in stored]
     refused = {prompt_key(p): why for p in missing if (why := too_long(p))}
     if refused and not engine.keep_going:
@@ -98,6 +99,22 @@ def clips_of(
     # not stored: another file, or another setting, may do
     stored |= {key: {"status": "failed", "reason": reason} for key, reason in refused.items()}
     return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
+
+
+def warn_of_others(made: Sequence[Mapping[str, Any]], engine: Engine, title: str) -> None:
+    """Warn of clips or codes that are found in the cache, and were made otherwise than the engine now asks for."""
+    wanted: dict[str, tuple[Any, ...]] = {}
+    if engine.batch_size is not None:
+        wanted["batch_size"] = (engine.batch_size,)
+    if engine.attention is not Attention.auto:
+        wanted["attention"] = ("triton",) if engine.attention is Attention.triton else ("efficient", "math", "torch")
+    for name, values in wanted.items():
+        others = [one[name] for one in made if name in one and one[name] not in values]
+        if others:
+            log.warning(
+                "%s: %d clips in the cache were made with %s %s and are used as they are: set cache_dir to make others",
+                *(title, len(others), name, " and ".join(map(str, dict.fromkeys(others)))),
+            )
 
 
 def made_before(
@@ -189,6 +206,7 @@ def _from_codes(
     for prompt in prompts:
         if (one := known.get(prompt_key(prompt))) is not None:
             alike.setdefault(digest(one.made), []).append(prompt)
+    warn_of_others([known[prompt_key(p)].made for same in alike.values() for p in same], engine, "codes")
     for old in alike.values():
         for start in range(0, len(old), size):
             batch = old[start : start + size]

@@ -280,8 +280,7 @@ def _provenance(record: Record) -> dict[str, str]:
     }
     if any(row.generated and not row.calibration for row in record.rows.values()):
         facts["sampling"] = ", ".join(f"{k} {v}" for k, v in record.sampling.items() if k != "samples_per_prompt")
-    if made_in := ways.said(record):
-        facts["generated"] = made_in
+    facts |= {f"generated {names}".rstrip(): text for names, text in ways.by_model(record).items()}
     return facts
 
 

@@ -39,14 +39,22 @@ def words(way: Mapping[str, Any]) -> str:
 
 def of_models(record: Record) -> dict[str, str]:
     """Say for each row of clips that a run generated in which ways they were made; nothing of older records."""
-    return {name: "; ".join(map(words, row.made)) for name, row in record.rows.items() if row.made}
+    return {
+        name: "; ".join(map(words, row.made)) for name, row in record.rows.items() if row.made and not row.calibration
+    }
+
+
+def by_model(record: Record) -> dict[str, str]:
+    """Say in which ways the clips of models were made, by the models' names together where it was the same way."""
+    models: dict[str, list[str]] = {}
+    for name, text in of_models(record).items():
+        models.setdefault(text, []).append(name)
+    return {"" if len(models) == 1 else ", ".join(names): text for text, names in models.items()}
 
 
 def said(record: Record) -> str:
-    """Say in which ways a run's clips were made: once where it was the same way for all rows."""
-    models = of_models(record)
-    alike = len(set(models.values())) == 1
-    return next(iter(models.values())) if alike else "; ".join(f"{name} {text}" for name, text in models.items())
+    """Say the same in one line."""
+    return "; ".join(" ".join(filter(None, item)) for item in by_model(record).items())
 
 
 def kinds(record: Record) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -103,3 +104,20 @@ def test_attention_is_measured_part_by_part(tmp_path: Path, monkeypatch: pytest.
     page = (tmp_path / "attention_cpu.md").read_text()
     assert "| evalkit's kernel | 2 | 64 | 33 |" in page and "| torch, cuDNN | 2 | 64 | 33 | failed: " in page
     assert "## A step of tiny with 1 clips" in page
+
+
+@pytest.mark.parametrize("row", [{"error": 0.1}, {"error": math.nan}, {"failed": "no kernel image"}])
+def test_a_kernel_that_is_wrong_fails_the_step(row: dict[str, Any]) -> None:
+    from benchmarks.attention import require_right
+
+    good: list[dict[str, Any]] = [{"attention": "triton", "error": 1e-4}, {"attention": "cudnn", "error": 0.5}]
+    require_right(good, 2e-3)
+    with pytest.raises(SystemExit, match="in 1 of 2 cases"):
+        require_right([*good, {"attention": "triton", **row}], 2e-3)
+
+
+def test_arguments_that_the_script_does_not_know_run_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path, "--dryy")[::2] == (2, [])
+    assert run(tmp_path, STEPS="")[::2] == (2, [])
+    code, said, calls = run(tmp_path, "--help")
+    assert (code, calls) == (0, []) and "within 25 minutes" in said

@@ -24,7 +24,7 @@ from evalkit.audio import Audio
 from evalkit.errors import EvalkitError
 from evalkit.generation import clips as generate
 from evalkit.generation.clips import clips_of, computing, made_before
-from evalkit.settings import Engine, Sampling
+from evalkit.settings import Attention, Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entries import write_manifest
@@ -318,6 +318,31 @@ def test_clips_know_how_they_were_made_also_by_an_earlier_run(tmp_path: Path, mo
         path.unlink()
     assert [clip.made for clip in make(Tokens(), cache, batch_size=4)] == [clip.made for clip in both]
     assert CALLS == []
+
+
+@pytest.mark.parametrize("kept", ["clips", "codes"])
+def test_clips_in_the_cache_that_were_made_otherwise_than_asked_for_are_said(
+    kept: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Cache(tmp_path)
+
+    def said(**engine: Any) -> list[str]:
+        caplog.clear()
+        if kept == "codes":
+            for path in cache.clips.glob("*/*"):
+                path.unlink()
+        clips_of(Tokens(), PROMPTS, Sampling(), cache, cpu(**engine), "x")
+        return [record.getMessage() for record in caplog.records if "in the cache" in record.getMessage()]
+
+    make(Tokens(), cache, PROMPTS[:3], batch_size=2)
+    (one,) = said(batch_size=5)
+    assert "3 clips in the cache were made with batch_size 2 and" in one
+    (both,) = said(batch_size=3)
+    assert "7 clips in the cache were made with batch_size 2 and 5 and" in both
+    assert said() == said(attention=Attention.triton) == []
+    (other,) = said(attention=Attention.sdpa)
+    assert other.endswith("7 clips in the cache were made with attention triton and are used as they are: set "
+                          "cache_dir to make others")  # fmt: skip
 
 
 def test_of_clips_of_an_earlier_version_it_is_not_known_how_they_were_made(tmp_path: Path) -> None:
