@@ -156,17 +156,15 @@ class Sliced:
         )
 
     def begin(self, first: torch.Tensor, texts: Sequence[Text], project: Project) -> None:
-        for text in texts:
+        for text in texts:  # one for all clips, as they are padded to one length
             states = text.states.to(self.shape.dtype)
-            rows = torch.tensor(text.rows, device=self.shape.device)
             for layer, (keys, values) in enumerate(self.cross):
-                new_keys, new_values = project(layer, states)[: len(rows)].transpose(1, 3).unbind(2)
-                keys.index_copy_(0, rows, new_keys)
-                values.index_copy_(0, rows, new_values)
+                new_keys, new_values = project(layer, states).transpose(1, 3).unbind(2)
+                keys.copy_(new_keys)
+                values.copy_(new_values)
             tokens = torch.arange(self.shape.text, device=self.shape.device)
             padding = tokens >= torch.tensor(text.lengths, device=self.shape.device)[:, None]
-            mask = torch.zeros(padding.shape, dtype=self.shape.dtype, device=self.shape.device)
-            self.text_mask.index_copy_(0, rows, mask.masked_fill(padding, -math.inf)[:, None, None])
+            self.text_mask.zero_().masked_fill_(padding[:, None, None], -math.inf)
         if self.bucket > 1:  # what is masked is read, and NaN that another batch left would come through
             for remembered in (*self.keys, *self.values):
                 remembered.zero_()
