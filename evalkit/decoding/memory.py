@@ -171,12 +171,12 @@ class Sliced:
         self.padded = bool((first > 0).any())
         self.padding.zero_().masked_fill_(self.places < first[:, None, None, None], -math.inf)
 
-    def kind(self, end: int) -> Hashable:
+    def kind(self, end: int) -> int:
         return math.ceil(end / self.bucket) * self.bucket
 
     def place(self, at: torch.Tensor, end: int) -> None:
         new = len(at)
-        self.at, self.filled = at, end if new > 1 else math.ceil(end / self.bucket) * self.bucket
+        self.at, self.filled = at, end if new > 1 else self.kind(end)
         self.mask = self.padding[..., : self.filled] if self.padded else None
         if new > 1 or self.bucket > 1:
             self.mask = mask_of(self.padding[..., : self.filled], at, self.places[: self.filled])

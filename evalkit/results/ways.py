@@ -37,18 +37,15 @@ def words(way: Mapping[str, Any]) -> str:
     return f"{n:,} clip{'s' * (n != 1)}: {', '.join(filter(None, parts)) or 'how was not recorded'}"
 
 
-def of_models(record: Record) -> dict[str, str]:
-    """Say for each row of clips that a run generated in which ways they were made; nothing of older records."""
-    return {
-        name: "; ".join(map(words, row.made)) for name, row in record.rows.items() if row.made and not row.calibration
-    }
-
-
 def by_model(record: Record) -> dict[str, str]:
-    """Say in which ways the clips of models were made, by the models' names together where it was the same way."""
+    """Say in which ways a run made the clips of its models, by the models' names; nothing of older records.
+
+    Names stand together where it was the same way, and there is none where it was for all.
+    """
     models: dict[str, list[str]] = {}
-    for name, text in of_models(record).items():
-        models.setdefault(text, []).append(name)
+    for name, row in record.rows.items():
+        if row.made and not row.calibration:
+            models.setdefault("; ".join(map(words, row.made)), []).append(name)
     return {"" if len(models) == 1 else ", ".join(names): text for text, names in models.items()}
 
 
