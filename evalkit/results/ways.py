@@ -55,8 +55,8 @@ def said(record: Record) -> str:
 
 
 def kinds(record: Record) -> set[str]:
-    """The digests of the different ways in which any of a run's clips were made."""
-    made = [way for row in record.rows.values() for way in row.made]
+    """The digests of the different ways in which any clips of a run's models were made."""
+    made = [way for row in record.rows.values() if not row.calibration for way in row.made]
     return {digest({name: value for name, value in way.items() if name != "clips"}) for way in made}
 
 

@@ -158,6 +158,9 @@ def test_ways_in_which_clips_were_made_are_said_where_they_differ() -> None:
         "a; d: generated 12 clips: float16",
         "c: generated 40 clips: float16, triton attention",
     ]
+    noise = {"noise": row(calibration=True, made=[{"clips": 12, "device_name": "another"}])}
+    alike = replace(generated("e", 12), rows={**one.rows, **noise})  # of calibration rows nothing is said
+    assert not any("generated" in note for note in join([one, alike], False).notes)
     assert document.plain["made"][:2] == [{"musicgen_small": one.rows["musicgen_small"].made}, {}]
 
 
