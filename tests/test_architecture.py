@@ -14,13 +14,13 @@ from .conftest import ROOT
 ROOMS = [
     "errors", "types", "contracts", "stats",
     "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
-    "functional", "store", "weights", "batching", "assets",
+    "functional", "parallel", "store", "weights", "batching", "assets",
     "slices", "prompts", "encoders", "metrics",
     "report", "results",
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
     "config", "objects", "sharing", "protocols", "plan",
-    "scoring", "recording", "pipeline", "comparing", "reproducing", "sweeping",
+    "scoring", "recording", "filling", "pipeline", "comparing", "reproducing", "sweeping",
     "commands", "evalkit", "cli",
 ]  # fmt: skip
 
