@@ -7,15 +7,18 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 
+from evalkit.store.collection import Collection
 from evalkit.store.digests import digest
 from evalkit.store.entries import counted
 from evalkit.store.files import write_atomic
+from evalkit.store.made import made_folder
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,21 @@ class Cache:
         self.codes = self.root / "codes"
         self.clips = self.root / "clips"
         self.arrays = self.root / "arrays"
+
+    def collection(self, kind: str, key: Any, label: str = "") -> Collection:
+        """The items of a kind that depend on `key`, a JSON-like value.
+
+        Args:
+            label: what people know it by, such as a model's name; it is no part of what items are found by.
+        """
+        return Collection(self.root, kind, key, label)
+
+    def made_folder(self, name: str, version: int, write: Callable[[Path], Any]) -> Path:
+        """The folder of files that `write` makes, given an empty folder; made again where it is not as it was.
+
+        Raises EvalkitError where it cannot be written.
+        """
+        return made_folder(self.collection("checkpoints", [name, version], name), write)
 
     def _feature(self, encoder: str, key: str) -> Path:
         return self.root / "features" / encoder[:32] / key[:2] / key[:32]

@@ -1,0 +1,186 @@
+"""Collections: all items of one kind that depend on the same things, found by one look at one folder."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import EvalkitError
+from evalkit.store.digests import digest
+from evalkit.store.entry import LARGE, SUFFIX, Damaged, Entry, Item, OtherSchema, read_entry, write_entry
+from evalkit.store.files import write_json
+
+log = logging.getLogger(__name__)
+
+ABOUT = "about.json"
+
+MOST = 2 * LARGE  # items of a merged file
+MOST_BYTES = 2**29  # of a merged file
+FEW = 8  # small files that may stay as they are
+TRIES = 10  # to list a folder whose files are merged meanwhile
+
+
+class Collection:
+    """Items of one kind, such as the features that one encoder makes, by key.
+
+    It is a folder of entries (see `evalkit.store.entry`). Any number of processes and machines may read and write it
+    at once: no file is ever changed, and what is removed was written elsewhere before, or is damaged.
+
+    Attributes:
+        kind: what the items are, such as "features".
+        digest: of the kind and of all that the items depend on, 64 hexadecimal digits.
+        folder: where the entries lie.
+    """
+
+    def __init__(self, root: Path, kind: str, key: Any, label: str = ""):
+        self.kind, self.key, self.label = kind, key, label
+        self.digest = digest([kind, key])
+        self.folder = root / kind / self.digest[:32]
+
+    def write(self, items: Mapping[str, Item]) -> None:
+        """Store items by their keys, of which the first 32 hexadecimal digits count.
+
+        Raises EvalkitError where they cannot be written.
+        """
+        if items:
+            about = self.folder / ABOUT
+            if not about.exists():  # for people, and for what lists the store
+                write_json(about, {"kind": self.kind, "label": self.label, "key": self.key})
+            write_entry(self.folder, self.kind, self.digest, {key[:32]: item for key, item in items.items()})
+
+    def read(self, keys: Iterable[str]) -> dict[str, Item]:
+        """Read the items of some keys, by the keys as they are given; those that are absent are left out.
+
+        What is damaged is removed, with one warning for all, and absent.
+        """
+        names = {key[:32]: key for key in keys}
+        found: dict[str, Item] = {}
+        damaged: list[Path] = []
+        for _ in range(TRIES):
+            gone = False
+            for path in self._files():
+                if len(found) == len(names):
+                    break
+                try:
+                    gone = not self._read(path, names, found, damaged) or gone
+                except Damaged:
+                    damaged.append(path)
+            if not gone or len(found) == len(names):
+                break
+        self.remove(damaged)
+        return {key: found[name] for name, key in names.items() if name in found}
+
+    def _read(self, path: Path, names: Mapping[str, str], found: dict[str, Item], damaged: list[Path]) -> bool:
+        """Put the items of a file that are wanted into `found`; False where the file has gone."""
+        try:
+            entry = self._entry(path)
+            wanted = {key for key in entry.keys if key in names and key not in found}
+            items = dict(entry.items(wanted)) if wanted else {}
+        except OtherSchema:
+            return True
+        except FileNotFoundError:
+            return False
+        good = {key: item for key, item in items.items() if isinstance(item, Item)}
+        found |= good
+        if len(good) < len(items):
+            damaged.append(path)
+            # what is sound in the file stays
+            with suppress(EvalkitError):
+                rest = {key: item for key, item in entry.items() if isinstance(item, Item)}
+                if rest:
+                    write_entry(self.folder, self.kind, self.digest, rest)
+        return True
+
+    def keys(self) -> set[str]:
+        """The keys of all items, 32 hexadecimal digits each, without reading their values."""
+        return {key for entry in self.entries() for key in entry.keys}
+
+    def entries(self) -> Iterator[Entry]:
+        """The index of each sound file, the largest first."""
+        for path in self._files():
+            with suppress(Damaged, FileNotFoundError):
+                yield self._entry(path)
+
+    def _entry(self, path: Path) -> Entry:
+        entry = read_entry(path)
+        if (entry.kind, entry.collection) != (self.kind, self.digest):
+            raise Damaged(f"'{path}' belongs elsewhere")
+        return entry
+
+    def compact(self) -> None:
+        """Merge small files, so that what was stored batch by batch is found in one file.
+
+        The merged file is written before the small ones are removed; where there is no room for it, they stay.
+        """
+        small = [entry for entry in self.entries() if len(entry.keys) < LARGE]
+        if len(small) <= FEW:
+            return
+        small.sort(key=lambda entry: entry.path.name)
+        group: list[Entry] = []
+        for entry in [*small, None]:
+            whole = [*group, entry] if entry else []
+            fits = sum(len(e.keys) for e in whole) <= MOST and sum(e.size for e in whole) <= MOST_BYTES
+            if entry is None or (group and not fits):
+                self._merge(group)
+                group = []
+            group += [entry] if entry else []
+
+    def _merge(self, group: Sequence[Entry]) -> None:
+        if len(group) < 2:
+            return
+        items: dict[str, Item] = {}
+        read = []
+        for entry in group:
+            try:
+                content = dict(entry.items())
+            except (Damaged, FileNotFoundError):
+                continue
+            if all(isinstance(item, Item) for item in content.values()):  # reading deals with what is damaged
+                read.append(entry.path)
+                items = {**{key: item for key, item in content.items() if isinstance(item, Item)}, **items}
+        try:
+            merged = write_entry(self.folder, self.kind, self.digest, items)
+        except EvalkitError as error:
+            log.info("%s: small files stay as they are", error)
+            return
+        for path in read:
+            if path != merged:
+                _unlink(path)
+
+    def remove(self, paths: Sequence[Path]) -> None:
+        """Remove files that are damaged, and warn of them; what they held will be made again."""
+        for path in paths:
+            _unlink(path)
+        if paths:
+            log.warning("%s: deleted, what is missing will be made again", counted("damaged cache entry", paths))
+
+    def _files(self) -> list[Path]:
+        """The files of entries, the largest first: they hold most, and what they hold need not be looked for."""
+        found: list[tuple[int, str]] = []
+        for _ in range(TRIES):
+            try:
+                with os.scandir(self.folder) as scan:
+                    found = [(-file.stat().st_size, file.name) for file in scan if file.name.endswith(SUFFIX)]
+                break
+            except FileNotFoundError:  # no folder, or a file that was merged meanwhile into one that was not listed
+                if not self.folder.is_dir():
+                    return []
+        return [self.folder / name for _, name in sorted(found)]
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # a cache that is only read stays as it is
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE):
+            raise
+
+
+def counted(what: str, names: Sequence[Any]) -> str:
+    """Name the first of some things, and say how many more there are."""
+    return f"{what} {names[0]}" + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")

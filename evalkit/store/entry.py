@@ -1,0 +1,223 @@
+"""The one format of everything in the cache: items under keys, many in a file that names its own content.
+
+An entry is a safetensors file. Its index says what it holds: the schema, the kind and digest of its collection, and of
+each item the key, the shape and a digest, which binds the item's content to its key and its collection. The file's
+name is the digest of the index, so that equal content has equal names, whoever writes it; as files are written
+atomically, an entry is there and complete, or it is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evalkit.store.digests import canonical
+from evalkit.store.files import write_bytes
+
+SCHEMA = 1  # of the format below: raise it when files of before would be read otherwise
+
+SUFFIX = ".entry"
+
+LARGE = 4096  # items from which on a file is not merged with others again
+
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "U8": "|u1"}
+
+
+class Item(NamedTuple):
+    """What is kept under one key.
+
+    Attributes:
+        value: an array of the dtype that all of its entry have; None where facts say everything.
+        facts: a JSON-like value of its own.
+        shared: a JSON-like value that many items of an entry have in common.
+    """
+
+    value: np.ndarray | None = None
+    facts: Any = None
+    shared: Any = None
+
+
+class Damaged(ValueError):
+    """A file, or an item of it, is not what was written."""
+
+
+class OtherSchema(Damaged):
+    """A file is an entry, but of another version of the format."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """The index of one file.
+
+    Attributes:
+        path: of the file.
+        kind, collection: what kind of things these are, and the digest of what they all depend on.
+        keys: of the items, 32 hexadecimal digits each, in the order of the file.
+        size: bytes of the file.
+    """
+
+    path: Path
+    kind: str
+    collection: str
+    keys: tuple[str, ...]
+    size: int
+    _about: Mapping[str, Any] = field(repr=False)
+    _digests: np.ndarray = field(repr=False)
+    _dtype: np.dtype | None = field(repr=False)
+    _start: int = field(repr=False)  # of the values, in bytes from the beginning of the file
+
+    def items(self, wanted: Container[str] | None = None) -> Iterator[tuple[str, Item | Damaged]]:
+        """Read items, all or those `wanted`, each with its key; what does not have its digest is Damaged.
+
+        Values are read-only. Those of LARGE files are views of the file, whose pages the system may take back; nothing
+        removes such a file while a run uses its collection. Raises FileNotFoundError where the file has gone meanwhile,
+        and Damaged where it cannot be read.
+        """
+        sizes = [0 if shape is None else math.prod(shape) for shape in self._about["shapes"]]
+        values = None if self._dtype is None else self._values(sum(sizes))
+        start, about = 0, self._about
+        for number, (key, size) in enumerate(zip(self.keys, sizes, strict=True)):
+            shape = about["shapes"][number]
+            if wanted is None or key in wanted:
+                value = None
+                if shape is not None:
+                    assert values is not None
+                    value = values[start : start + size].reshape(shape)
+                facts = about["facts"][number] if about["facts"] else None
+                item = Item(value, facts, about["shared"][about["of"][number]] if about["of"] else None)
+                fits = digest_of(self.kind, self.collection, key, item) == self._digests[number].tobytes()
+                yield key, item if fits else Damaged(f"the item {key} of '{self.path}' is damaged")
+            start += size
+
+    def _values(self, count: int) -> np.ndarray:
+        assert self._dtype is not None
+        if not count:
+            return np.empty(0, self._dtype)
+        try:
+            if len(self.keys) >= LARGE:
+                return np.memmap(self.path, self._dtype, "r", self._start, (count,)).view(np.ndarray)
+            # a view of a file that another machine removes would end the process
+            values = np.fromfile(self.path, self._dtype, count, offset=self._start)
+        except FileNotFoundError:
+            raise
+        except (ValueError, OSError) as error:
+            raise Damaged(f"'{self.path}' is damaged: {error}") from error
+        if values.size != count:
+            raise Damaged(f"'{self.path}' is cut short")
+        values.flags.writeable = False
+        return values
+
+
+def digest_of(kind: str, collection: str, key: str, item: Item) -> bytes:
+    """Digest all that an item is, and where it belongs: 16 bytes of a SHA-256."""
+    value, facts, shared = item
+    shape = None if value is None else [value.dtype.str, *value.shape]
+    hashed = hashlib.sha256(canonical([kind, collection, key, facts, shared, shape]).encode())
+    if value is not None:
+        hashed.update(np.ascontiguousarray(value).data)
+    return hashed.digest()[:16]
+
+
+def write_entry(folder: Path, kind: str, collection: str, items: Mapping[str, Item]) -> Path:
+    """Write items into a file of a folder, whose name is the digest of its index, and give its path.
+
+    Args:
+        items: by their keys, 32 hexadecimal digits each; their values have one dtype.
+
+    Raises EvalkitError where the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    values = [item.value for item in items.values() if item.value is not None]
+    shared: dict[str, tuple[int, Any]] = {}
+    of = [shared.setdefault(canonical(item.shared), (len(shared), item.shared))[0] for item in items.values()]
+    about = canonical(
+        {
+            "schema": SCHEMA,
+            "kind": kind,
+            "collection": collection,
+            "shapes": [None if item.value is None else item.value.shape for item in items.values()],
+            "facts": [item.facts for item in items.values()]
+            if any(i.facts is not None for i in items.values())
+            else [],
+            "shared": [value for _, value in shared.values()],
+            "of": of,
+        }
+    )
+    keys = np.frombuffer(bytes.fromhex("".join(items)), np.uint8).reshape(len(items), 16)
+    digests = b"".join(digest_of(kind, collection, key, item) for key, item in items.items())
+    tensors = {"keys": keys, "digests": np.frombuffer(digests, np.uint8).reshape(keys.shape)}
+    if values:
+        (dtype,) = {value.dtype for value in values}
+        tensors["values"] = np.concatenate([value.ravel() for value in values]).astype(dtype, copy=False)
+    data = save(tensors, {"evalkit": about})
+    (length,) = struct.unpack_from("<Q", data)
+    path = folder / f"{_name(data[8 : 8 + length], keys.tobytes(), digests)}{SUFFIX}"
+    write_bytes(path, data)
+    return path
+
+
+def read_entry(path: Path) -> Entry:
+    """Read and check the index of a file.
+
+    Raises FileNotFoundError where there is none, OtherSchema where it is of another version, and Damaged where it is
+    not what was written.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise Damaged(f"'{path}' is cut short")
+            head = file.read(length)
+            header = json.loads(head)
+            known = json.loads(header["__metadata__"]["evalkit"])
+            if known["schema"] != SCHEMA:
+                raise OtherSchema(f"'{path}' is of schema {known['schema']}, not {SCHEMA}")
+            start = 8 + length
+            if size != start + max(header[name]["data_offsets"][1] for name in header if name != "__metadata__"):
+                raise Damaged(f"'{path}' is cut short")
+
+            def bytes_of(name: str) -> bytes:
+                first, last = header[name]["data_offsets"]
+                file.seek(start + first)
+                return file.read(last - first)
+
+            keys, digests = bytes_of("keys"), bytes_of("digests")
+        if path.name != f"{_name(head, keys, digests)}{SUFFIX}":
+            raise Damaged(f"the index of '{path}' is damaged")
+        text = keys.hex()
+        values = header.get("values")
+        dtype, first = (np.dtype(_DTYPES[values["dtype"]]), values["data_offsets"][0]) if values else (None, 0)
+        count = sum(math.prod(shape) for shape in known["shapes"] if shape is not None)
+        if values and values["data_offsets"][1] - first != count * dtype.itemsize:  # type: ignore[union-attr]
+            raise Damaged(f"'{path}' is damaged")
+        return Entry(
+            path=path,
+            kind=known["kind"],
+            collection=known["collection"],
+            keys=tuple(text[i : i + 32] for i in range(0, len(text), 32)),
+            size=size,
+            _about=known,
+            _digests=np.frombuffer(digests, np.uint8).reshape(-1, 16),
+            _dtype=dtype,
+            _start=start + first,
+        )
+    except (FileNotFoundError, Damaged):
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error, OSError) as error:
+        raise Damaged(f"'{path}' is damaged: {error}") from error
+
+
+def _name(header: bytes, keys: bytes, digests: bytes) -> str:
+    """The digest of an index: all but the values, which the items' own digests cover."""
+    return hashlib.sha256(b"\n".join((header, keys, digests))).hexdigest()[:32]
