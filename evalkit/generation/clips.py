@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -41,6 +42,18 @@ LONGEST_CAPTION = 4000  # characters, of which a token usually has four
 TOGETHER = 8  # clips of a model that has no batch size of its own
 
 
+class Elsewhere(Protocol):
+    """What makes clips in other processes, which put them into the same cache."""
+
+    def clips(
+        self, model: Generator, prompts: Sequence[Prompt], sampling: Sampling, engine: Engine, title: str
+    ) -> Mapping[str, str]:
+        """Have clips made, and say by the prompt's id why those that were not could not be.
+
+        Raises EvalkitError for what no process can do.
+        """
+
+
 def clips_of(
     model: Generator | Existing,
     prompts: Sequence[Prompt],
@@ -48,13 +61,14 @@ def clips_of(
     cache: Cache,
     engine: Engine,
     title: str,
+    elsewhere: Elsewhere | None = None,
 ) -> list[Clip]:
-    """Give one clip per prompt, in order, generating only what is not stored yet.
+    """Give one clip per prompt, in order, generating only what is not stored yet: here, or elsewhere.
 
     A finished batch is a manifest, written after its clips; a kill loses at most the batch in
     flight. A clip that holds NaN has status "failed", and with `engine.keep_going` so has that of a caption that is too
-    long. Of a model that has codes, these are stored first, and clips are made from them. Raises EvalkitError, before
-    anything is loaded, for a caption that is too long.
+    long, or of a prompt that no process elsewhere could make one for. Of a model that has codes, these are stored
+    first, and clips are made from them. Raises EvalkitError, before anything is loaded, for a caption that is too long.
     """
     if not isinstance(model, Generator):
         return model.find(prompts)
@@ -70,35 +84,109 @@ def clips_of(
     if todo:
         if len(todo) < len(prompts):
             log.info("%s: %d of %d clips are to be made", title, len(todo), len(prompts))
-        write_json(folder / "key.json", key)
-        size = engine.batch_size or TOGETHER
-        try:
-            run = model.load(cache, engine)
-            if isinstance(run, Coded):
-                store = CodeStore(cache.codes / digest(key)[:32])
-                write_json(store.folder / "key.json", key)
-                made = _from_codes(run, todo, sampling, store, engine, size, refused)
-            else:
-                batches = [todo[start : start + size] for start in range(0, len(todo), size)]
-                here = computing(engine)
-                made = (Batch(batch, _run(run, batch, sampling), here) for batch in batches)
-            # writing goes on beside the next batch, and on a GPU so does decoding its codes
-            with progress(f"generating {title}", len(todo), "clips") as advance, ThreadPoolExecutor(1) as writer:
-                waiting: list[Future[dict[str, dict[str, Any]]]] = []
-                for batch in made:
-                    waiting.append(writer.submit(_write_batch, batch, folder))
-                    if len(waiting) > 1:
-                        stored |= waiting.pop(0).result()
-                    advance(len(batch.prompts))
-                for last in waiting:
-                    stored |= last.result()
-        except (RuntimeError, MemoryError) as error:
-            if (known := explained(error, size)) is error:
-                raise
-            raise known from error
+        if elsewhere is not None:
+            failed = elsewhere.clips(model, todo, sampling, engine, title)
+            stored = _stored(folder)
+            # not tried again here: what has killed other processes would kill this one
+            refused |= {prompt_key(p): failed[p.id] for p in todo if p.id in failed}
+            _require_made(todo, {*stored, *refused}, failed, cache, engine, title)
+        else:
+            with explaining(engine):
+                maker = Maker(model, sampling, cache, engine)
+                with progress(f"generating {title}", len(todo), "clips") as advance:
+                    stored |= maker.make(todo, advance)
+            refused |= maker.refused
     # not stored: another file, or another setting, may do
     stored |= {key: {"status": "failed", "reason": reason} for key, reason in refused.items()}
     return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
+
+
+def _require_made(
+    prompts: Sequence[Prompt],
+    known: Collection[str],
+    failed: Mapping[str, str],
+    cache: Cache,
+    engine: Engine,
+    title: str,
+) -> None:
+    """Raise EvalkitError for clips that were to be made elsewhere, and are not there.
+
+    Args:
+        known: the keys of prompts whose clips are stored, or whose failure is known.
+        failed: why clips could not be made, by the prompt's id.
+    """
+    if failed and not engine.keep_going:
+        first, reason = next(iter(failed.items()))
+        raise EvalkitError(
+            f"{title}: {len(failed)} of {len(prompts)} clips could not be made ({first}: {reason}): finished clips are "
+            "kept; mend what is wrong, or set engine.keep_going=true to go on without these"
+        )
+    if absent := [p.id for p in prompts if prompt_key(p) not in known]:
+        raise EvalkitError(
+            f"{title}: {len(absent)} clips that other processes have made are not in '{cache.root}' ({absent[0]}, …): "
+            "set cache_dir to a folder that all of them share"
+        )
+
+
+@contextmanager
+def explaining(engine: Engine) -> Iterator[None]:
+    """Turn failures of memory and of the GPU in the block into EvalkitError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if (known := explained(error, engine.batch_size or TOGETHER)) is error:
+            raise
+        raise known from error
+
+
+class Maker:
+    """A loaded model that makes clips, of one way of sampling, and stores them.
+
+    Attributes:
+        refused: why no clip can be made for a prompt, by its key, where the engine is to keep going.
+    """
+
+    def __init__(self, model: Generator, sampling: Sampling, cache: Cache, engine: Engine):
+        self.refused: dict[str, str] = {}
+        self._sampling, self._engine = sampling, engine
+        self._size = engine.batch_size or TOGETHER
+        self._run = model.load(cache, engine)
+        key = generation_key(model, sampling, cache, engine)
+        self._folder = clip_folder(key, cache)
+        write_json(self._folder / "key.json", key)
+        self._codes: CodeStore | None = None
+        if isinstance(self._run, Coded):
+            self._codes = CodeStore(cache.codes / digest(key)[:32])
+            write_json(self._codes.folder / "key.json", key)
+
+    def make(self, prompts: Sequence[Prompt], advance: Callable[[int], None]) -> dict[str, dict[str, Any]]:
+        """Make clips and store them, batch by batch; what is stored of each is by its prompt's key.
+
+        `advance` is called with how many were made. Raises EvalkitError for a prompt that no clip can be made for.
+        """
+        stored: dict[str, dict[str, Any]] = {}
+        # writing goes on beside the next batch, and on a GPU so does decoding its codes
+        with ThreadPoolExecutor(1) as writer:
+            waiting: list[Future[dict[str, dict[str, Any]]]] = []
+            for batch in self._batches(prompts):
+                waiting.append(writer.submit(_write_batch, batch, self._folder))
+                if len(waiting) > 1:
+                    stored |= waiting.pop(0).result()
+                advance(len(batch.prompts))
+            for last in waiting:
+                stored |= last.result()
+        return stored
+
+    def _batches(self, prompts: Sequence[Prompt]) -> Iterator[Batch]:
+        size, sampling = self._size, self._sampling
+        if isinstance(self._run, Coded):
+            assert self._codes is not None
+            yield from _from_codes(self._run, prompts, sampling, self._codes, self._engine, size, self.refused)
+        else:
+            here = computing(self._engine)
+            for start in range(0, len(prompts), size):
+                batch = prompts[start : start + size]
+                yield Batch(batch, _run(self._run, batch, sampling), here)
 
 
 def warn_of_others(made: Sequence[Mapping[str, Any]], engine: Engine, title: str) -> None:
