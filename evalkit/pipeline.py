@@ -142,7 +142,7 @@ def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
 
 
 def _clips_of(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
-    clips = clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title)
+    clips = clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title, plan.elsewhere)
     if plan.engine.device != "cpu":
         release()  # the model's weights: what is loaded next needs the memory
     return clips
@@ -190,6 +190,7 @@ def calibration_rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip])
         duration=plan.sampling.duration,
         cache=plan.cache,
         engine=plan.engine,
+        elsewhere=plan.elsewhere,
     )
     return {row.title: row.make(material) for row in plan.calibration.values()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -16,7 +17,9 @@ from evalkit.config import build, build_from, check, conf_dirs, yamls
 from evalkit.contracts import require
 from evalkit.encoders import Encoder, Input, Reads
 from evalkit.errors import EvalkitError, reason, unknown
+from evalkit.features.extractor import Elsewhere as Encodes
 from evalkit.features.extractor import Extractor
+from evalkit.generation.clips import Elsewhere as MakesClips
 from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator, Model
 from evalkit.objects import Objects
@@ -29,6 +32,10 @@ from evalkit.settings import Attention, Dtype, Engine, Protocol, Sampling, Uncer
 from evalkit.slices import Grouping, Slice
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity, named
+
+
+class Elsewhere(MakesClips, Encodes, typing.Protocol):
+    """What makes clips and features in other processes."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Plan:
         small_slice: number of prompts below which a slice's scores are marked.
         min_references: share of the prompts whose reference must be usable.
         output_dir, name: where the run's folder is made, and what its name ends with.
+        elsewhere: the other processes that make clips and features; None where this one makes them.
     """
 
     config: dict[str, Any]
@@ -66,6 +74,7 @@ class Plan:
     min_references: float
     output_dir: str
     name: str
+    elsewhere: Elsewhere | None = None
 
     @property
     def references(self) -> str | Files | Model | None:
@@ -76,7 +85,14 @@ class Plan:
     def extractor(self) -> Extractor:
         """The feature stage of this run, with no network loaded yet."""
         engine, protocol = self.engine, self.protocol
-        return Extractor(self.cache, engine.device, engine.feature_batch_size, protocol.sample_rate, protocol.resampler)
+        return Extractor(
+            self.cache,
+            engine.device,
+            engine.feature_batch_size,
+            protocol.sample_rate,
+            protocol.resampler,
+            self.elsewhere,
+        )
 
     @property
     def paired(self) -> dict[str, Metric]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
-from evalkit.generation.clips import clips_of
+from evalkit.generation.clips import Elsewhere, clips_of
 from evalkit.models import Existing, Generator, Model
 from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
@@ -50,6 +50,7 @@ class Material:
         recordings: the prompts whose reference is usable, with it, two at least; none where no row needs them.
         models: those of the run, by name.
         duration: of the clips of models, in seconds.
+        elsewhere: what makes clips in place of this process.
     """
 
     prompts: Sequence[Prompt]
@@ -58,6 +59,7 @@ class Material:
     duration: float
     cache: Cache
     engine: Engine
+    elsewhere: Elsewhere | None = None
 
     def generate(
         self, generator: Generator, prompts: Sequence[Prompt], title: str, duration: float | None = None
@@ -71,7 +73,8 @@ class Material:
             duration: in seconds, where it is another than that of the run.
         """
         sampling = Sampling(duration=self.duration if duration is None else duration)
-        return clips_of(generator, prompts, sampling, self.cache, replace(self.engine, dtype=Dtype.float32), title)
+        engine = replace(self.engine, dtype=Dtype.float32)
+        return clips_of(generator, prompts, sampling, self.cache, engine, title, self.elsewhere)
 
 
 class Calibration(Protocol):

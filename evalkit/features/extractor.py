@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -85,6 +85,15 @@ def _absent(
     ]
 
 
+def _require_shared(ids: Sequence[str], cache: Cache, title: str) -> None:
+    """Raise EvalkitError for clips that other processes have decoded without leaving a trace in the cache."""
+    if ids:
+        raise EvalkitError(
+            f"{title}: features that other processes have made of {len(ids)} clips are not in '{cache.root}' "
+            f"({ids[0]}, …): set cache_dir to a folder that all of them share"
+        )
+
+
 def _network_of(encoders: Mapping[str, Encoder]) -> Encoder:
     """What runs the network of encoders that share one, or of one by itself."""
     first = next(iter(encoders.values()))
@@ -97,6 +106,18 @@ def _caption_keys(prompts: Sequence[Prompt], encoder: Encoder) -> dict[str, str]
     return {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
 
 
+class Elsewhere(Protocol):
+    """What encodes in other processes, which put features into the same cache."""
+
+    def features(
+        self, clips: Sequence[Clip], encoders: Sequence[Encoder], loudness: float | None, title: str
+    ) -> Mapping[str, str]:
+        """Have clips of different ids encoded, and say by the clip's id why those that were not could not be."""
+
+    def captions(self, prompts: Sequence[Prompt], encoder: Encoder) -> Mapping[str, str]:
+        """Have captions encoded, and say by the prompt's id why those that were not could not be."""
+
+
 @dataclass(frozen=True)
 class Extractor:
     """The feature stage of one run: one protocol, one device, networks loaded when first needed.
@@ -105,6 +126,7 @@ class Extractor:
         batch_size: clips and captions that are encoded at once; None for `items_at_once`.
         rate: of the protocol in Hz, None for each file's own.
         networks: those that are loaded, by the encoder's key.
+        elsewhere: what encodes in place of this process, but for what it leaves out because an encoder is broken.
         broken: why an encoder cannot be used, by its key; it gives no features from then on.
     """
 
@@ -113,6 +135,7 @@ class Extractor:
     batch_size: int | None
     rate: int | None
     resampler: str = "julius"
+    elsewhere: Elsewhere | None = None
     networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _dimensions: dict[str, int] = field(default_factory=dict)
@@ -139,13 +162,16 @@ class Extractor:
         not (a model may well collapse to silence).
         """
         clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
-        found: Found = {}
-        unpacked = []
-        for key in [PEAK, *(key for key in encoders if key not in self.broken)]:
-            found[key], packed = self._stored(key, list(clip_keys.values()))
-            unpacked += [] if packed else [key]
+        keys = [PEAK, *(key for key in encoders if key not in self.broken)]
+        found, unpacked = self._look(keys, clip_keys)
         missing = _absent(clips, clip_keys, unpacked, found)
         failed: dict[str, str] = {}
+        if missing and self.elsewhere is not None:
+            failed |= self._made_elsewhere(self.elsewhere, missing, encoders, loudness, title)
+            found, unpacked = self._look(keys, clip_keys)
+            # not tried again here: what has killed other processes would kill this one
+            missing = [one for one in _absent(clips, clip_keys, unpacked, found) if one[1] not in failed]
+            _require_shared([clip.id for clip, _, absent in missing if PEAK in absent], self.cache, title)
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
                 for count in self._encoded(missing, encoders, loudness, found, failed):
@@ -160,6 +186,29 @@ class Extractor:
         ids = tuple(clip.id for clip in checked if clip.ok)
         usable = [key for key in encoders if key not in self.broken]
         return {key: Features(ids, tuple(found[key][clip_keys[i]] for i in ids)) for key in usable}, checked
+
+    def _look(self, keys: Sequence[str], clip_keys: Mapping[str, str]) -> tuple[Found, list[str]]:
+        """What the cache has of clips, and the keys of what did not come from one file."""
+        found: Found = {}
+        unpacked = []
+        for key in keys:
+            found[key], packed = self._stored(key, list(clip_keys.values()))
+            unpacked += [] if packed else [key]
+        return found, unpacked
+
+    @staticmethod
+    def _made_elsewhere(
+        elsewhere: Elsewhere,
+        missing: Sequence[Missing],
+        encoders: Mapping[str, Encoder],
+        loudness: float | None,
+        title: str,
+    ) -> dict[str, str]:
+        """Have clips encoded elsewhere; return why those that were not could not be, by their keys."""
+        lacking = {key for _, _, absent in missing for key in absent}
+        wanted = [encoder for key, encoder in encoders.items() if key in lacking]
+        said = elsewhere.features([clip for clip, _, _ in missing], wanted, loudness, title)
+        return {clip_key: said[clip.id] for clip, clip_key, _ in missing if clip.id in said}
 
     def not_encoded(
         self, clips: Sequence[Clip], encoders: Mapping[str, Encoder], *, loudness: float | None
@@ -182,7 +231,15 @@ class Extractor:
         whole = encoder.reads == "prompt"
         keys = _caption_keys(prompts, encoder)
         found, packed = self._stored(key, list(keys.values()))
-        todo = [(k, p) for k, p in {keys[p.id]: p for p in prompts}.items() if k not in found]
+        different = {keys[p.id]: p for p in prompts}
+        todo = [(k, p) for k, p in different.items() if k not in found]
+        if todo and self.elsewhere is not None:
+            if failed := self.elsewhere.captions([p for _, p in todo], encoder):
+                first, reason = next(iter(failed.items()))
+                self.broken[key] = f"{encoding.named(encoder)}: the caption of '{first}' could not be encoded: {reason}"
+                raise EvalkitError(self.broken[key])
+            found, packed = self._stored(key, list(keys.values()))
+            todo = [(k, p) for k, p in different.items() if k not in found]
         if todo:
             with progress("features of captions", len(todo), "captions") as advance:
                 size = items_at_once(self.device, self.batch_size)
@@ -267,8 +324,10 @@ class Extractor:
         def one(item: Missing) -> Conditioned:
             clip, _, absent = item
             try:
+                wanted = {input_of(encoders[key]) for key in absent if key != PEAK and key not in self.broken}
+                if not wanted and PEAK not in absent:
+                    return item, Heard(math.nan, {})  # nothing reads it any more
                 sound = condition(clip, self.rate, loudness, self.resampler)
-                wanted = {input_of(encoders[key]) for key in absent if key != PEAK}
                 # encoders that hear the same share it
                 return item, Heard(sound.peak, {hears: heard(sound, hears) for hears in wanted})
             except AudioError as error:

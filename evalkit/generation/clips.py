@@ -86,6 +86,8 @@ def clips_of(
             log.info("%s: %d of %d clips are to be made", title, len(todo), len(prompts))
         if elsewhere is not None:
             failed = elsewhere.clips(model, todo, sampling, engine, title)
+            for id, reason in failed.items():
+                log.warning("%s: the clip of '%s' could not be made: %s", title, id, reason)
             stored = _stored(folder)
             # not tried again here: what has killed other processes would kill this one
             refused |= {prompt_key(p): failed[p.id] for p in todo if p.id in failed}

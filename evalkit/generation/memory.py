@@ -18,10 +18,15 @@ def explained(error: Exception, clips: int) -> Exception:
         if clips == 1:
             what = "out of memory with one clip at once:"
         return EvalkitError(f"{what} use a larger device or a shorter sampling.duration; finished clips are kept")
-    if any(word in str(error).lower() for word in GPU_FAILURES):
+    if gpu_failed(str(error)):
         reason = str(error).splitlines()[0]
         return EvalkitError(f"the GPU failed ({reason}): finished clips are kept, run the same command again")
     return error
+
+
+def gpu_failed(said: str) -> bool:
+    """Whether an error's text says that the GPU failed, which no later call in this process may survive."""
+    return any(word in said.lower() for word in GPU_FAILURES)
 
 
 def release() -> None:
