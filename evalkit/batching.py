@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evalkit.errors import out_of_memory
+from evalkit.stats.threads import cores
 
 log = logging.getLogger(__name__)
 
 ON_CPU, ON_GPU = 16, 64  # items at once where nobody says how many
 SECONDS_ON_GPU = 1200.0  # of clips at once, where nobody says how many: below 1 GB for the usual encoders
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, by cgroup v2: microseconds per period, and the period
 
 
 def items_at_once(device: str, wanted: int | None) -> int:
@@ -28,16 +26,6 @@ def items_at_once(device: str, wanted: int | None) -> int:
     are of equal length. How many of these one forward takes is each encoder's own matter.
     """
     return wanted or (ON_CPU if _is_cpu(device) else ON_GPU)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # no such limit; "max" is none either
-        quota, period = map(int, CPU_QUOTA.read_text().split())
-        allowed = min(allowed, max(1, quota // period))
-    return allowed
 
 
 def threads_beside(device: str) -> int:

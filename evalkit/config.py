@@ -431,8 +431,8 @@ def check(config: Any) -> None:
     uncertainty = config.uncertainty
     require(
         uncertainty.resamples == 0 or 100 <= uncertainty.resamples <= MAX_RESAMPLES,
-        f"uncertainty.resamples={uncertainty.resamples}: must be between 100 and {MAX_RESAMPLES:,}, whose draws of all "
-        "of MusicCaps take 0.9 GB of memory, or 0 for no intervals",
+        f"uncertainty.resamples={uncertainty.resamples}: must be between 100 and {MAX_RESAMPLES:,}, or 0 for no "
+        "intervals",
     )
     require(0 < uncertainty.level < 1, f"uncertainty.level={uncertainty.level:g}: must be between 0 and 1")
     require(uncertainty.seed >= 0, f"uncertainty.seed={uncertainty.seed}: must not be negative")

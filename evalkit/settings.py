@@ -16,7 +16,7 @@ MIN_SECONDS = 1.0  # of a clip: audiocraft's evaluate.min_audio_duration; one wi
 MAX_SECONDS = 600.0
 MAX_BATCH = 2048  # clips at once: a card of 140 GiB holds 1,240 of stereo-small
 MAX_SAMPLES = 100  # of each prompt: all of MusicCaps in stereo is then 552,100 clips of 1.9 MB
-MAX_RESAMPLES = 20_000  # draws are float64 (resamples, clips): 0.9 GB at the 5,521 clips of MusicCaps
+MAX_RESAMPLES = 20_000  # more move no digit that a table shows
 
 
 def conf_dir() -> Path:
@@ -97,8 +97,7 @@ class Uncertainty:
     """The confidence intervals; those of distances between sets come from a bootstrap over prompts.
 
     Attributes:
-        resamples: how many times prompts are drawn anew, 100 to 20,000; 0 for no intervals. Memory is 8 bytes times
-            resamples times prompts, 0.9 GB for 20,000 on all of MusicCaps
+        resamples: how many times prompts are drawn anew, 100 to 20,000; 0 for no intervals.
         level: share of the intervals that hold the value, between 0 and 1
         seed: of the draws
     """

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from evalkit import batching
-from evalkit.batching import Room, by_length, cores, in_batches, items_at_once, threads_beside
+from evalkit.batching import Room, by_length, in_batches, items_at_once, threads_beside
+from evalkit.stats import threads
+from evalkit.stats.threads import cores
 
 
 class Device:
@@ -111,7 +113,7 @@ def test_how_many_go_at_once_is_what_is_asked_for_or_by_the_device() -> None:
 def test_beside_a_gpu_all_cores_work_and_on_a_cpu_as_many_threads_as_torch_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert [threads_beside("cpu"), threads_beside("cuda"), cores()] == [1, 12, 12]

@@ -13,7 +13,7 @@ import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.settings import Uncertainty
-from evalkit.stats.bootstrap import draws, interval
+from evalkit.stats.bootstrap import interval, resample
 from evalkit.stats.means import mean_interval, ratio
 from evalkit.types import Features, Measured
 
@@ -87,14 +87,6 @@ def compared(
     return ids, [(ours.select(ids), theirs)] if ids else [], len(theirs.ids)
 
 
-def both_draws(clips: int, references: int | None, uncertainty: Uncertainty) -> tuple[np.ndarray, np.ndarray]:
-    """The draws of either side: the same, or those of so many references that are resampled by themselves."""
-    ours = draws(clips, uncertainty.resamples, uncertainty.seed)
-    if references is None:
-        return ours, ours
-    return ours, draws(references, uncertainty.resamples, uncertainty.seed, side=1)
-
-
 def scored(
     name: str,
     ids: Sequence[str],
@@ -135,9 +127,9 @@ def scored(
             notes = _with(notes, NO_INTERVAL) if math.isnan(low) else notes
     elif uncertainty.resamples and len(ids) > 1 and all(functions):
         # the draws are a function of the number of prompts, so they are the same for all samples
-        weights = both_draws(len(ids), references, uncertainty) if resampled is None else ()
+        of = len(ids), references, uncertainty.resamples, uncertainty.seed
         values = [
-            resampled(i) if resampled is not None else function(*weights)  # type: ignore[misc]
+            resampled(i) if resampled is not None else resample(function, *of)  # type: ignore[arg-type]
             for i, function in enumerate(functions)
         ]
         drawn = np.mean(values, axis=0)

@@ -18,17 +18,18 @@ from evalkit.progress import progress
 from evalkit.results.evidence import Evidence, Side, Writer
 from evalkit.results.frames import CLIPS, SLICES, VALUES, typed
 from evalkit.results.record import MetricInfo
-from evalkit.results.scored import NO_PAIRS, Pair, Scored, both_draws, compared, no_score, scored, usable_ids
+from evalkit.results.scored import NO_PAIRS, Pair, Scored, compared, no_score, scored, usable_ids
 from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
 from evalkit.slices import Group
+from evalkit.stats.bootstrap import resample
 from evalkit.store.digests import digest
 from evalkit.types import Clip, Features, Measured
 
 log = logging.getLogger(__name__)
 
 
-RESAMPLED = 1  # version of the draws and of what is computed from them
+RESAMPLED = 2  # version of the draws and of what is computed from them
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def resampled_values(
     key = digest([RESAMPLED, *made_of, options.resamples, options.seed, *by_itself])
     (found,) = plan.cache.read_features("resamples", [key])
     if found is None:
-        found = np.asarray(measured.resampled(*both_draws(len(ours.ids), references, options)), np.float64)
+        found = resample(measured.resampled, len(ours.ids), references, options.resamples, options.seed)
         if found.shape != (options.resamples,):
             raise EvalkitError(f"metric.{name}: resampled gave {found.shape} for {options.resamples} resamples")
         plan.cache.write_feature("resamples", key, found)

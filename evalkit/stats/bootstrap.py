@@ -8,9 +8,12 @@ usable clips.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which takes a second to import
+
+DRAWN = 2**25  # draws that are in memory at once, of either side
 
 
 def draws(clips: int, resamples: int, seed: int, side: int = 0) -> np.ndarray:
@@ -18,11 +21,42 @@ def draws(clips: int, resamples: int, seed: int, side: int = 0) -> np.ndarray:
 
     Another `side` has other draws, for references that are resampled by themselves.
     """
-    rng = np.random.default_rng([seed, clips, side] if side else [seed, clips])
-    counts = np.empty((resamples, clips))
-    for row in counts:
-        row[:] = np.bincount(rng.integers(clips, size=clips), minlength=clips)
+    (counts,) = draws_in_blocks(clips, resamples, seed, side, resamples)
     return counts
+
+
+def draws_in_blocks(clips: int, resamples: int, seed: int, side: int, size: int) -> Iterator[np.ndarray]:
+    """Draw as `draws` does, `size` resamples at a time."""
+    rng = np.random.default_rng([seed, clips, side] if side else [seed, clips])
+    for start in range(0, resamples, size):
+        counts = np.empty((min(size, resamples - start), clips))
+        for row in counts:
+            row[:] = np.bincount(rng.integers(clips, size=clips), minlength=clips)
+        yield counts
+
+
+def resample(
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    clips: int,
+    references: int | None,
+    resamples: int,
+    seed: int,
+) -> np.ndarray:
+    """Give a metric's value on each resample, (resamples,), from so many draws at a time that memory does not grow.
+
+    Args:
+        function: gives values from how often each clip of either side is drawn, as `evalkit.types.Measured.resampled`.
+        references: how many there are, where they are a set that is resampled by itself; None where each clip's own
+            is drawn with it.
+    """
+    size = max(1, DRAWN // max(clips, references or 0))
+    ours = draws_in_blocks(clips, resamples, seed, 0, size)
+    if references is None:
+        values = [function(block, block) for block in ours]
+    else:
+        theirs = draws_in_blocks(references, resamples, seed, 1, size)
+        values = [function(*both) for both in zip(ours, theirs, strict=True)]
+    return np.concatenate([np.atleast_1d(np.asarray(some, np.float64)) for some in values])
 
 
 def interval(

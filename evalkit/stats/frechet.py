@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 
+from evalkit.stats.threads import Each, serial, side_by_side
+
 CHUNK = 64  # clips whose frames are in memory at once as float64
-BLOCK = 2**24  # numbers of the sums of products, of clips and of resamples, that are in memory at once
+BLOCK = 2**24  # numbers of the sums of resamples that are in memory at once; of those of clips a fourth
+MANY = 512  # clips in one product at most: few passes over the sums of the resamples
+PARTS = 32  # into which a product is divided, for as many cores
+COLUMNS, TILE = 256, 2**18  # of a part: columns at least, numbers at most
+
+
+Fits = Sequence[tuple[np.ndarray, np.ndarray]]  # means (d,) and covariances (d, d)
 
 
 def gaussian(clips: Sequence[np.ndarray], ddof: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -51,61 +59,102 @@ def effective_sample_size(clips: Sequence[np.ndarray]) -> float:
     return min(float(frames), len(clips) * squares / (frames - 1) / between)
 
 
-def resampled_gaussians(
-    clips: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fit a Gaussian to each resample of clips: yields means (b, d) and covariances (b, d, d), block by block.
+class Gaussians(Fits):
+    """Gaussians of resamples, each a mean (d,) and a covariance (d, d), which is put together when it is asked for.
 
-    Every clip's sums of products are computed once, and one matrix product gives those of many
-    resamples. Frames are centred on their common mean first, so that nothing cancels. Where all resamples are
-    the same, as where one side alone is resampled, it is fitted once. NaN for resamples of fewer than ddof + 1 frames.
+    Attributes:
+        sums: of each resample the sums of products of frames on and above the diagonal, then the sums of frames,
+            (resamples, d (d + 1) / 2 + d); of frames less `centre`.
+        numbers: of the frames in each resample, (resamples,).
+        ddof: sums of products are divided by the number of frames less this. NaN for ddof frames and fewer.
+    """
+
+    def __init__(self, sums: np.ndarray, numbers: np.ndarray, centre: np.ndarray, ddof: int):
+        self.sums, self.numbers, self.centre, self.ddof = sums, numbers, centre, ddof
+        d = len(centre)
+        upper = np.triu_indices(d)
+        self._places = np.empty((d, d), int)  # in a row of sums, of each entry of a matrix
+        self._places[upper] = self._places.T[upper] = np.arange(d * (d + 1) // 2)
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def __getitem__(self, index: Any) -> Any:
+        d, n = len(self.centre), self.numbers[index]
+        if n <= self.ddof:
+            return np.full(d, np.nan), np.full((d, d), np.nan)
+        mean = self.sums[index, -d:] / n
+        cov = self.sums[index][self._places]
+        cov -= n * np.outer(mean, mean)
+        cov /= n - self.ddof
+        return mean + self.centre, cov
+
+
+def resampled_gaussians(
+    clips: Sequence[np.ndarray], weights: np.ndarray, ddof: int = 1, each: Each = serial
+) -> Iterator[Fits]:
+    """Fit a Gaussian to each resample of clips: yields means (d,) and covariances (d, d) of blocks of resamples.
+
+    A block is overwritten by the next one. Of each clip the sums of products are computed, and one matrix product adds
+    those of many clips to those of many resamples. Frames are centred on their common mean first, so that nothing
+    cancels. Where all resamples are the same, as where one side alone is resampled, it is fitted once. NaN for
+    resamples of fewer than ddof + 1 frames.
 
     Args:
         clips: arrays (frames, d).
         weights: how often each clip counts, (resamples, clips).
+        each: applies a function to items, as `side_by_side` does.
     """
     d = clips[0].shape[1]
-    upper = np.triu_indices(d)
+    width = d * (d + 1) // 2 + d
     counts = np.array([float(len(clip)) for clip in clips])
     centre = sum(part.sum(axis=0) for part in _chunks(clips)) / counts.sum()
-    # many clips in one product: few passes over the sums of the resamples
-    many = max(1, min(512, BLOCK // len(upper[0])))
-    size = max(1, BLOCK // len(upper[0]))
-    blocks = [weights[start : start + size] for start in range(0, len(weights), size)]
-    if len(weights) > 1 and (weights == weights[0]).all():
-        ((mean, cov),) = resampled_gaussians(clips, weights[:1], ddof)
-        for block in blocks:
-            yield np.broadcast_to(mean, (len(block), d)), np.broadcast_to(cov, (len(block), d, d))
+    size = max(1, min(len(weights), BLOCK // width))
+    if len(weights) > 1 and all(np.array_equal(row, weights[0]) for row in weights[1:]):
+        ((one,),) = resampled_gaussians(clips, weights[:1], ddof, each)
+        for start in range(0, len(weights), size):
+            yield [one] * min(size, len(weights) - start)
         return
-    for block in blocks:
-        sums, products = np.zeros((len(block), d)), np.zeros((len(block), len(upper[0])))
-        for start in range(0, len(clips), many):
-            own_sums, own_products = _sums(clips[start : start + many], centre)
-            share = block[:, start : start + many]
-            sums += share @ own_sums
-            products += share @ own_products
-        n = (block @ counts)[:, None]
-        n[n <= ddof] = np.nan
-        means = sums / n
-        products -= n * means[:, upper[0]] * means[:, upper[1]]
-        products /= n - ddof
-        covs = np.empty((len(block), d, d))
-        covs[:, upper[0], upper[1]] = covs[:, upper[1], upper[0]] = products
-        yield means + centre, covs
-
-
-def _sums(clips: Sequence[np.ndarray], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each clip's sum (clips, d), and its sums of products on and above the diagonal, (clips, d (d + 1) / 2)."""
-    d = len(centre)
+    many = max(1, min(MANY, BLOCK // 4 // width))
     above = np.ravel_multi_index(np.triu_indices(d), (d, d))
-    sums, products = np.empty((len(clips), d)), np.empty((len(clips), len(above)))
+    of_clips, of_resamples = np.empty((many, width)), np.empty((size, width))
+    for first in range(0, len(weights), size):
+        block = weights[first : first + size]
+        totals = of_resamples[: len(block)]
+        totals[:] = 0
+        for start in range(0, len(clips), many):
+            some = clips[start : start + many]
+            own = of_clips[: len(some)]
+            _side_by_side(each, functools.partial(_sums, some, centre, above, own), len(some), max(1, many // PARTS))
+            # of all resamples as many columns as stay in a core's cache
+            columns = max(COLUMNS, min(width // PARTS, TILE // len(block)))
+            share = np.asarray(block[:, start : start + many], np.float64)
+            _side_by_side(each, functools.partial(_add, totals, share, own), width, columns)
+        yield Gaussians(totals, block @ counts, centre, ddof)
+
+
+def _side_by_side(each: Each, function: Callable[[slice], None], length: int, size: int) -> None:
+    each(function, [slice(start, min(start + size, length)) for start in range(0, length, size)])
+
+
+def _add(totals: np.ndarray, weights: np.ndarray, sums: np.ndarray, columns: slice) -> None:
+    totals[:, columns] += weights @ sums[:, columns]
+
+
+def _sums(clips: Sequence[np.ndarray], centre: np.ndarray, above: np.ndarray, out: np.ndarray, rows: slice) -> None:
+    """Write each clip's sums of products on and above the diagonal, then its sum, (clips, d (d + 1) / 2 + d).
+
+    Args:
+        above: numbers of the entries on and above the diagonal.
+        rows: which clips.
+    """
+    d = len(centre)
     square = np.empty((d, d))  # one for all: half of the time would go into fresh memory
-    for i, clip in enumerate(clips):
+    for clip, row in zip(clips[rows], out[rows], strict=True):
         frames = clip - centre
-        frames.sum(axis=0, out=sums[i])
+        frames.sum(axis=0, out=row[-d:])
         np.matmul(frames.T, frames, out=square)
-        np.take(square, above, out=products[i])
-    return sums, products
+        np.take(square, above, out=row[:-d])
 
 
 def resampled_frechet_distances(
@@ -122,22 +171,19 @@ def resampled_frechet_distances(
         generated_weights, reference_weights: how often each clip of that side counts, (resamples, clips); the
             same array where clips are paired.
     """
-    from threadpoolctl import threadpool_limits
-
-    def distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
-        known = np.isfinite(np.trace(cov1) + np.trace(cov2))
-        return frechet_distance(mean1, cov1, mean2, cov2) if known else np.nan
-
     distances: list[float] = []
     sets = in_common_span(generated, reference)
     both = zip(sets, (generated_weights, reference_weights), strict=True)
-    fits = [resampled_gaussians(clips, weights, ddof) for clips, weights in both]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for (m1, c1), (m2, c2) in zip(*fits, strict=True):
-            # one resample per core: BLAS's own threads would only wait for each other
-            with threadpool_limits(1, user_api="blas"):
-                distances += pool.map(distance, m1, c1, m2, c2)
+    with side_by_side() as each:
+        for fits in zip(*(resampled_gaussians(clips, weights, ddof, each) for clips, weights in both), strict=True):
+            distances += each(functools.partial(_distance, *fits), range(len(fits[0])))
     return np.array(distances)
+
+
+def _distance(generated: Fits, reference: Fits, resample: int) -> float:
+    mean1, cov1 = generated[resample]
+    mean2, cov2 = reference[resample]
+    return frechet_distance(mean1, cov1, mean2, cov2) if np.isfinite(np.trace(cov1) + np.trace(cov2)) else np.nan
 
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:

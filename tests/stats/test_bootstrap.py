@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from evalkit.metrics import mean_over_items
+from evalkit.stats import bootstrap
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.stats.frechet import resampled_frechet_distances
 
@@ -24,6 +25,26 @@ def test_draws_are_with_replacement_and_depend_on_the_seed_alone() -> None:
     assert counts.var() == pytest.approx(1 - 1 / 50, abs=0.02)
     shares = np.bincount(counts.astype(int).ravel(), minlength=6)[:6] / counts.size
     np.testing.assert_allclose(shares, scipy.stats.binom.pmf(np.arange(6), 50, 1 / 50), atol=3e-3)
+
+
+@pytest.mark.parametrize("references", [None, 7, 30])
+@pytest.mark.parametrize("drawn", [1, 70, 10**6])
+def test_resamples_in_blocks_are_those_of_all_draws_at_once(
+    references: int | None, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "DRAWN", drawn)
+    ours = draws(20, 11, seed=5)
+    theirs = ours if references is None else draws(references, 11, seed=5, side=1)
+    sizes = []
+
+    def function(generated: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        assert (generated is reference) == (references is None)
+        sizes.append(max(generated.size, reference.size))
+        return generated @ np.arange(20.0) - reference @ np.arange(len(reference[0])) ** 2.0
+
+    values = bootstrap.resample(function, 20, references, 11, 5)
+    np.testing.assert_array_equal(values, ours @ np.arange(20.0) - theirs @ np.arange(len(theirs[0])) ** 2.0)
+    assert max(sizes) <= max(drawn, 30 if references == 30 else 20) and (len(sizes) > 1) == (drawn < 100)
 
 
 def test_the_interval_of_a_mean_is_scipys_percentile_interval_widened() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,10 +62,7 @@ def test_resamples_are_those_of_the_naive_loop(
     sets = clips_of(rng, n, d, 50.0), clips_of(rng, n, d, 50.3)
     weights = draws(n, 7, seed=1)
     values = resampled_frechet_distances(*sets, weights, weights, ddof)
-    fits = [
-        [(m, c) for means, covs in resampled_gaussians(clips, weights, ddof) for m, c in zip(means, covs, strict=True)]
-        for clips in sets
-    ]
+    fits = [[fit for block in resampled_gaussians(clips, weights, ddof) for fit in block] for clips in sets]
     for row, value, *ours in zip(weights, values, *fits, strict=True):
         drawn = np.repeat(np.arange(n), row.astype(int))
         frames = [np.concatenate([clips[i] for i in drawn]).astype(np.float64) for clips in sets]
@@ -77,6 +75,22 @@ def test_resamples_are_those_of_the_naive_loop(
         root = np.linalg.svd(r1 @ r2.T, compute_uv=False).sum()
         naive = ((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2) - 2 * root
         assert value == pytest.approx(naive, rel=1e-9)
+
+
+def test_covariances_of_resamples_are_symmetric_and_not_a_number_where_frames_are_too_few() -> None:
+    rng = np.random.default_rng(5)
+    clips = clips_of(rng, 5, 8, 2.0)  # the third is empty
+    clips[0] = clips[0][:1]
+    weights = np.array([[1.0, 0, 0, 0, 0], [0, 0, 2, 0, 0], [0, 2, 0, 0, 1], [3, 1, 1, 2, 0]])
+    fits = [fit for block in resampled_gaussians(clips, weights) for fit in block]
+    for row, (mean, cov) in zip(weights, fits, strict=True):
+        frames = np.concatenate([clips[i] for i in np.repeat(np.arange(5), row.astype(int))]).astype(np.float64)
+        if len(frames) < 2:
+            assert np.isnan(mean).all() and np.isnan(cov).all() and cov.shape == (8, 8)
+            continue
+        np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(cov, np.cov(frames, rowvar=False), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(cov, cov.T)
 
 
 def test_resamples_of_one_weight_each_are_the_sample_itself() -> None:
@@ -97,9 +111,9 @@ def test_a_side_that_is_not_resampled_is_fitted_once(block: int, monkeypatch: py
     summed: list[int] = []
     own = stats._sums
 
-    def counted(clips: Sequence[np.ndarray], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        summed.extend(map(id, clips))
-        return own(clips, centre)
+    def counted(clips: Sequence[np.ndarray], centre: Any, above: Any, out: Any, rows: slice) -> None:
+        summed.extend(map(id, clips[rows]))
+        own(clips, centre, above, out, rows)
 
     monkeypatch.setattr(stats, "_sums", counted)
     values = resampled_frechet_distances(*sets, *weights)
