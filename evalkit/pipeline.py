@@ -33,6 +33,8 @@ from evalkit.scoring.scores import score
 from evalkit.slices import Group, groups
 from evalkit.store.cache import Cache
 from evalkit.store.digests import known_digests
+from evalkit.store.leases import lease
+from evalkit.store.registers import register
 from evalkit.store.runs import RunFolder
 from evalkit.types import Clip, Prompt, PromptSet
 
@@ -62,14 +64,18 @@ def evaluate(config: DictConfig, given: Objects | None = None, place: Path | Non
         given: components that were made in Python, which the configuration describes.
         place: the folder of the result; None for a new one, named by the time, in the configuration's `output_dir`.
     """
-    with progress.silenced(config.engine.quiet), known_digests(Cache(config.cache_dir).root):
+    root = Cache(config.cache_dir).root
+    with progress.silenced(config.engine.quiet), lease(root) as held, known_digests(root):
         plan, prompts, slices = ready(config, given)
         folder = RunFolder(place.parent, place.name, stamped=False) if place else RunFolder(plan.output_dir, plan.name)
+        held.of(folder.path)
         with fixed_precision(), logging_to(folder, on_screen=not config.engine.quiet):
             clips = clips_of_run(plan, prompts)
             features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
             scores = score(plan, metric_infos(plan), features, slices)
-            return recorded(folder, plan, prompts, scores)
+            result = recorded(folder, plan, prompts, scores)
+            register(held, folder.path)
+            return result
 
 
 def check(config: DictConfig) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EvalkitError
+from evalkit.store import leases
 from evalkit.store.digests import digest
 from evalkit.store.entry import LARGE, SUFFIX, Damaged, Entry, Item, OtherSchema, read_entry, write_entry
 from evalkit.store.files import write_json
@@ -35,12 +36,14 @@ class Collection:
         kind: what the items are, such as "features".
         digest: of the kind and of all that the items depend on, 64 hexadecimal digits.
         folder: where the entries lie.
+        name: KIND/DIGEST, that of the folder in the cache.
     """
 
     def __init__(self, root: Path, kind: str, key: Any, label: str = ""):
         self.kind, self.key, self.label = kind, key, label
         self.digest = digest([kind, key])
-        self.folder = root / kind / self.digest[:32]
+        self.root, self.name = root, f"{kind}/{self.digest[:32]}"
+        self.folder = root / self.name
 
     def write(self, items: Mapping[str, Item]) -> None:
         """Store items by their keys, of which the first 32 hexadecimal digits count.
@@ -48,6 +51,7 @@ class Collection:
         Raises EvalkitError where they cannot be written.
         """
         if items:
+            leases.using(self.root, self.name, items)
             about = self.folder / ABOUT
             if not about.exists():  # for people, and for what lists the store
                 write_json(about, {"kind": self.kind, "label": self.label, "key": self.key})
@@ -61,6 +65,7 @@ class Collection:
         names = {key[:32]: key for key in keys}
         found: dict[str, Item] = {}
         damaged: list[Path] = []
+        leases.using(self.root, self.name)
         for _ in range(TRIES):
             gone = False
             for path in self._files():
@@ -73,6 +78,7 @@ class Collection:
             if not gone or len(found) == len(names):
                 break
         self.remove(damaged)
+        leases.using(self.root, self.name, found)
         return {key: found[name] for name, key in names.items() if name in found}
 
     def _read(self, path: Path, names: Mapping[str, str], found: dict[str, Item], damaged: list[Path]) -> bool:
@@ -102,6 +108,7 @@ class Collection:
 
     def entries(self) -> Iterator[Entry]:
         """The index of each sound file, the largest first."""
+        leases.using(self.root, self.name)
         for path in self._files():
             with suppress(Damaged, FileNotFoundError):
                 yield self._entry(path)

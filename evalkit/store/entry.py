@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,8 +49,16 @@ class Damaged(ValueError):
     """A file, or an item of it, is not what was written."""
 
 
+class CutShort(Damaged):
+    """A file is shorter than it says."""
+
+
 class OtherSchema(Damaged):
     """A file is an entry, but of another version of the format."""
+
+
+class LaterSchema(OtherSchema):
+    """A file was written by a later version of evalkit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +81,23 @@ class Entry:
     _digests: np.ndarray = field(repr=False)
     _dtype: np.dtype | None = field(repr=False)
     _start: int = field(repr=False)  # of the values, in bytes from the beginning of the file
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The keys as 16 bytes each."""
+        return np.frombuffer(bytes.fromhex("".join(self.keys)), "S16")
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The bytes of each item's value, int64."""
+        each = 0 if self._dtype is None else self._dtype.itemsize
+        counts = [0 if shape is None else math.prod(shape) for shape in self._about["shapes"]]
+        return np.array(counts, np.int64) * each
+
+    @property
+    def facts(self) -> Sequence[Any]:
+        """The facts of each item, whose values are not read."""
+        return self._about["facts"] or [None] * len(self.keys)
 
     def items(self, wanted: Container[str] | None = None) -> Iterator[tuple[str, Item | Damaged]]:
         """Read items, all or those `wanted`, each with its key; what does not have its digest is Damaged.
@@ -111,7 +136,7 @@ class Entry:
         except (ValueError, OSError) as error:
             raise Damaged(f"'{self.path}' is damaged: {error}") from error
         if values.size != count:
-            raise Damaged(f"'{self.path}' is cut short")
+            raise CutShort(f"'{self.path}' is cut short")
         values.flags.writeable = False
         return values
 
@@ -175,17 +200,21 @@ def read_entry(path: Path) -> Entry:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
+            if size < 8:
+                raise CutShort(f"'{path}' is cut short")
             (length,) = struct.unpack("<Q", file.read(8))
             if length > size - 8:
-                raise Damaged(f"'{path}' is cut short")
+                raise CutShort(f"'{path}' is cut short")
             head = file.read(length)
             header = json.loads(head)
             known = json.loads(header["__metadata__"]["evalkit"])
             if known["schema"] != SCHEMA:
-                raise OtherSchema(f"'{path}' is of schema {known['schema']}, not {SCHEMA}")
+                kind = LaterSchema if known["schema"] > SCHEMA else OtherSchema
+                raise kind(f"'{path}' is of schema {known['schema']}, not {SCHEMA}")
             start = 8 + length
-            if size != start + max(header[name]["data_offsets"][1] for name in header if name != "__metadata__"):
-                raise Damaged(f"'{path}' is cut short")
+            whole = start + max(header[name]["data_offsets"][1] for name in header if name != "__metadata__")
+            if size != whole:
+                raise CutShort(f"'{path}' is cut short") if size < whole else Damaged(f"'{path}' is too long")
 
             def bytes_of(name: str) -> bytes:
                 first, last = header[name]["data_offsets"]

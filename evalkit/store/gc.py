@@ -1,0 +1,293 @@
+"""What nobody holds any more, and how it is removed without disturbing whoever uses the rest.
+
+Items stay that a finished result uses (see `evalkit.store.registers`), and so do whole collections that a running
+process has named (see `evalkit.store.leases`), and whatever is young. At no moment is anything that stays in no file:
+it is written anew before the file that it was in is removed, and what items name is removed after they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+from evalkit.store import contents, leases, registers
+from evalkit.store.collection import ABOUT
+from evalkit.store.contents import File, Shelf, beside, delete, delete_empty, listed, shelves
+from evalkit.store.entry import Damaged, Entry, LaterSchema, OtherSchema
+from evalkit.store.leases import Holder
+from evalkit.store.registers import Run
+
+log = logging.getLogger(__name__)
+
+GRACE = 24 * 3600.0  # seconds for which whatever was written is left alone
+MOVES = 2.2 * leases.HEARTBEAT  # seconds after which a lease that another machine renews has another time
+
+# why something stays
+RESULTS, RUNNING, YOUNG = "finished results", "running processes", "younger than 24 hours"
+DAMAGED, LATER, UNKNOWN = "damaged: see evalkit store verify", "of a later evalkit", "not evalkit's"
+# why something goes
+UNUSED, UNREFERENCED, OLDER, PARTIAL = "used by no result", "named by no item", "of an earlier evalkit", "half written"
+ENDED, NO_RESULT = "of processes that have ended", "the result is not where it was"
+MOVED = "the result was moved, and is known there"
+
+
+@dataclass
+class Count:
+    """How many things, and how many bytes of files."""
+
+    items: int = 0
+    size: int = 0
+
+    def add(self, items: int, size: int) -> None:
+        self.items += int(items)
+        self.size += int(size)
+
+
+@dataclass
+class Found:
+    """What goes and what stays.
+
+    Attributes:
+        goes, stays: by kind, such as "features", and reason.
+        holders: running processes, and those that ended before they had said what their results use.
+        lost: runs whose result is not where they wrote it, and which hold nothing.
+    """
+
+    goes: dict[tuple[str, str], Count] = field(default_factory=lambda: defaultdict(Count))
+    stays: dict[tuple[str, str], Count] = field(default_factory=lambda: defaultdict(Count))
+    holders: list[Holder] = field(default_factory=list)
+    lost: list[Run] = field(default_factory=list)
+
+
+def collect(
+    root: Path, remove: bool, keep: Sequence[Path] = (), advance: Callable[[int], None] = lambda count: None
+) -> Found:
+    """Find what nobody holds, and remove it if that is asked for.
+
+    Args:
+        keep: folders of results, or folders that hold such, which were moved: they hold what they use.
+        advance: is told the number of collections that were looked at.
+
+    Raises EvalkitError where it is not known what a finished run uses, and where something cannot be removed.
+    """
+    with leases.removing(root) if remove else nullcontext():
+        return _Round(root, remove, keep).run(advance)
+
+
+class _Round:
+    """One round through the cache."""
+
+    def __init__(self, root: Path, remove: bool, keep: Sequence[Path]):
+        self.root, self.remove = root, remove
+        self.now = leases.now(root)
+        self.found = Found()
+        self.anew: set[str] = set()  # registers of results that were moved
+        self.holding = self._registered(keep)
+        self.living: set[Path] = set()  # leases of processes that were seen alive
+
+    def run(self, advance: Callable[[int], None]) -> Found:
+        self.found.holders = self._holders(patient=self.remove)
+        for shelf in shelves(self.root):
+            if shelf.kind != registers.KIND:
+                self._shelf(shelf)
+            advance(1)
+        self._beside()
+        self._arrays()
+        self._registers()
+        self._leases()
+        return self.found
+
+    def _goes(self, kind: str, why: str, file: File, items: int = 1) -> None:
+        """Remove a file or a folder, if that is asked for."""
+        self.found.goes[kind, why].add(items, file.size)
+        if self.remove:
+            delete(file.path)
+
+    def _stays(self, kind: str, why: str, file: File, items: int = 1) -> None:
+        self.found.stays[kind, why].add(items, file.size)
+
+    def _young(self, file: File) -> bool:
+        return self.now - file.mtime < GRACE
+
+    def _holders(self, patient: bool = False) -> list[Holder]:
+        """The leases that hold something now, or did when they were last seen.
+
+        Where one of another machine looks dead at first, its next renewal is waited for: the clock may have jumped.
+        """
+        found = leases.holders(self.root, leases.now(self.root))
+        if patient and (doubted := [held for held in found if not held.lives and not held.certain]):
+            log.warning("waiting %.0f s to see whether %s still runs", MOVES, doubted[0])
+            time.sleep(MOVES)
+            found = leases.holders(self.root, leases.now(self.root))
+        self.living |= {held.path for held in found if held.holds}
+        return [held for held in found if held.path in self.living]
+
+    def _named(self, shelf: Shelf) -> bool:
+        """Whether a running process has named a collection, by the leases as they are now."""
+        return any(held.collections is None or shelf.name in held.collections for held in self._holders())
+
+    def _registered(self, keep: Sequence[Path]) -> dict[str, list[Run]]:
+        """The runs that hold items, by collection. Raises EvalkitError where it is not known what one uses."""
+        moved = moved_results(keep)
+        holding: dict[str, list[Run]] = defaultdict(list)
+        for run in registers.runs(self.root):
+            if run.state == "damaged":
+                raise registers.unknown_use(run.shelf)
+            if run.state != "there" and run.result not in moved:
+                self.found.lost.append(run)
+                continue
+            if run.state != "there":
+                self.anew.add(run.shelf.name)
+                if self.remove:  # so that it is found the next time
+                    used = ((name, registers.keys_of(run, name)) for name in run.parts)
+                    registers.write(self.root, moved[run.result], used)
+            for name in run.parts:
+                holding[name].append(run)
+        return holding
+
+    def _held(self, shelf: Shelf) -> np.ndarray:
+        """The keys of a collection's items that finished results use, sorted."""
+        keys = np.empty(0, "S16")
+        for run in self.holding.get(shelf.name, ()):
+            own = registers.keys_of(run, shelf.name)
+            if not np.isin(own, keys).all():
+                keys = np.union1d(keys, own)
+        return keys
+
+    def _shelf(self, shelf: Shelf) -> None:
+        """Deal with a collection: its items first, then what they name."""
+        kind = shelf.kind
+        if self._named(shelf):
+            for file, entry in shelf.entries():
+                self._stays(kind, RUNNING, file, len(entry.keys) if isinstance(entry, Entry) else 1)
+            for file in contents.things(shelf):
+                self._stays(kind, RUNNING, file, 0)
+            return
+        held, seen, names = self._held(shelf), set[str](), [np.empty(0, "S16")]
+        for _ in range(2):  # what was written meanwhile names things too
+            for file, entry in shelf.entries(seen):
+                if isinstance(entry, Entry):
+                    names.append(self._entry(shelf, file, entry, held, seen))
+                elif isinstance(entry, OtherSchema) and not isinstance(entry, LaterSchema) and not self._young(file):
+                    self._goes(kind, OLDER, file)
+                else:
+                    later = isinstance(entry, LaterSchema)
+                    why = LATER if later else YOUNG if isinstance(entry, OtherSchema) else DAMAGED
+                    self._stays(kind, why, file)
+        needed = np.unique(np.concatenate(names))
+        for file in contents.things(shelf):
+            if contents.among(needed, file.path):
+                self._stays(kind, RESULTS, file, 0)
+            elif self._young(file):
+                self._stays(kind, YOUNG, file, 0)
+            else:
+                self._goes(kind, UNREFERENCED, file, 0)
+        if self.remove and not shelf.files() and not any(contents.things(shelf)):
+            about = shelf.folder / ABOUT
+            with suppress(FileNotFoundError):
+                if self.now - about.stat().st_mtime >= GRACE:
+                    delete(about)
+            delete_empty(shelf.folder)
+
+    def _entry(self, shelf: Shelf, file: File, entry: Entry, held: np.ndarray, seen: set[str]) -> np.ndarray:
+        """Deal with one file of items, and give what those of them name that stay."""
+        names = contents.names_of(entry)
+        kept = np.isin(entry.ids, held)
+        if kept.all() or self._young(file):
+            self._stays(shelf.kind, RESULTS if kept.all() else YOUNG, file, len(entry.keys))
+            return names
+        if not kept.any():
+            self._goes(shelf.kind, UNUSED, file, len(entry.keys))
+            return names[:0]
+        values = entry.sizes
+        share = int(file.size * values[kept].sum() / values.sum()) if values.sum() else int(file.size * kept.mean())
+        self.found.stays[shelf.kind, RESULTS].add(kept.sum(), share)
+        self.found.goes[shelf.kind, UNUSED].add((~kept).sum(), file.size - share)
+        if self.remove:
+            try:
+                seen.update(shelf.keep(entry, {key for key, stays in zip(entry.keys, kept, strict=True) if stays}))
+            except FileNotFoundError:  # merged meanwhile, and found in another file
+                return names[:0]
+            except Damaged:
+                return names
+        return names[kept]
+
+    def _beside(self) -> None:
+        """Deal with files that are no items: what earlier versions wrote, and what was never finished."""
+        emptied = set()
+        for file, state in beside(self.root):
+            kind = file.path.relative_to(self.root).parts[0] if file.path.parent != self.root else "cache"
+            if state == "unknown":
+                self._stays(kind, UNKNOWN, file)
+            elif self._young(file):
+                self._stays(kind, YOUNG, file)
+            else:
+                self._goes(kind, OLDER if state == "older" else PARTIAL, file)
+                emptied.add(file.path.parent)
+        for folder in emptied if self.remove else ():
+            with suppress(OSError):  # it holds something
+                while folder != self.root:
+                    folder.rmdir()
+                    folder = folder.parent
+
+    def _arrays(self) -> None:
+        """Deal with features that results link to; a running process may be about to link others."""
+        running = bool(self._holders())
+        for file in listed(self.root / contents.ARRAYS):
+            if file.path.suffix != ".npy":
+                continue
+            if file.links > 1:
+                self._stays(contents.ARRAYS, RESULTS, file)
+            elif self._young(file):
+                self._stays(contents.ARRAYS, YOUNG, file)
+            elif running:
+                self._stays(contents.ARRAYS, RUNNING, file)
+            else:
+                self._goes(contents.ARRAYS, UNUSED, file)
+
+    def _registers(self) -> None:
+        """Deal with what is known of runs: it goes last, when nothing needs it any more."""
+        lost = {run.shelf.name for run in self.found.lost}
+        for run in registers.runs(self.root):
+            files = run.shelf.files()
+            size = sum(file.size for file in files)
+            whole = File(run.shelf.folder, size, run.mtime)
+            if run.shelf.name in self.anew:
+                self._goes(registers.KIND, MOVED, whole)
+            elif run.shelf.name not in lost:
+                self._stays(registers.KIND, RESULTS, whole)
+            elif self._young(whole):
+                self._stays(registers.KIND, YOUNG, whole)
+            else:
+                self._goes(registers.KIND, NO_RESULT, whole)
+
+    def _leases(self) -> None:
+        """Deal with the files of processes that have ended."""
+        holding = {held.path for held in self._holders()}
+        for prefix in (leases.RUNS, leases.REMOVES):
+            for held in leases.holders(self.root, leases.now(self.root), prefix):
+                if held.path not in holding and not held.lives:
+                    with suppress(FileNotFoundError):
+                        self._goes(leases.FOLDER, ENDED, File(held.path, held.path.stat().st_size, 0.0))
+
+
+def moved_results(given: Sequence[Path]) -> dict[str, Path]:
+    """The folders of finished results in some folders, by the digests that their registers have.
+
+    Raises EvalkitError for a folder that holds none.
+    """
+    found: dict[str, Path] = {}
+    for folder in given:
+        inside = [path.parent.absolute() for path in sorted(folder.expanduser().rglob(leases.RESULT))]
+        if not inside:
+            raise EvalkitError(f"'{folder}' holds no finished result: give the folder that a result was moved to")
+        found |= {registers.result_digest(one): one for one in inside}
+    return found

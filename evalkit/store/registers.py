@@ -1,0 +1,140 @@
+"""What finished runs use: the store keeps it for as long as their results are there.
+
+A run's register is a collection of kind "runs", whose items are the keys that the run has used, one item for each
+collection. It holds these as long as the result is in the folder where the run wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+from evalkit.store.collection import Collection
+from evalkit.store.contents import Shelf, shelves
+from evalkit.store.digests import digest
+from evalkit.store.entry import Damaged, Item, read_entry
+from evalkit.store.leases import RESULT, Lease
+
+log = logging.getLogger(__name__)
+
+KIND = "runs"
+MOST = 2**20  # keys in one entry, but for what one collection alone has more: what is read at once
+
+
+def register(held: Lease, folder: Path) -> None:
+    """Store what a run has used, whose result is in a folder.
+
+    Where that cannot be stored the run's lease stays, and holds all collections that it names.
+    """
+    used = {name: keys for name, keys in held.used().items() if len(keys) and not name.startswith(f"{KIND}/")}
+    if not used:
+        return
+    try:
+        write(held.root, folder, used.items())
+    except EvalkitError as error:
+        held.outlasts = True
+        log.warning("%s: nothing that '%s' uses is removed from the cache until then", error, folder)
+
+
+def write(root: Path, folder: Path, used: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Store what the result in a folder uses: keys of 16 bytes by collection, KIND/DIGEST.
+
+    Raises EvalkitError where that cannot be done.
+    """
+    manifest = result_digest(folder)
+    about = {"folder": str(folder), "result": manifest}
+    shelf = Collection(root, KIND, about, folder.name)
+    waiting: dict[str, Item] = {}
+    count = 0
+    for name, keys in used:
+        if waiting and count + len(keys) > MOST:
+            shelf.write(waiting)
+            waiting, count = {}, 0
+        value = np.frombuffer(keys.tobytes(), np.uint8).reshape(-1, 16)
+        waiting[digest(name)] = Item(value, {"collection": name}, about)
+        count += len(keys)
+    shelf.write(waiting)
+
+
+def result_digest(folder: Path) -> str:
+    """The SHA-256 of what says that a folder holds a finished result; empty where there is none."""
+    try:
+        return hashlib.sha256((folder / RESULT).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+State = Literal["there", "gone", "changed", "damaged"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The register of a finished run.
+
+    Attributes:
+        shelf: where it lies.
+        folder, result: where the result was written, and its digest.
+        state: whether the result is there: "gone" where there is none, "changed" where there is another one; "damaged"
+            where the register cannot be read, so that it is not known what the run uses.
+        parts: the files that have the keys of a collection, by its name, KIND/DIGEST.
+        mtime: when the register was written, by the file system's clock.
+    """
+
+    shelf: Shelf
+    folder: Path
+    result: str
+    state: State
+    parts: Mapping[str, Path]
+    mtime: float
+
+
+def runs(root: Path) -> Iterator[Run]:
+    """Read all registers, but for the keys."""
+    for shelf in shelves(root, [KIND]):
+        parts: dict[str, Path] = {}
+        about: Any = shelf.about().get("key")
+        damaged, mtime = False, 0.0
+        for file, entry in shelf.entries():
+            mtime = max(mtime, file.mtime)
+            if isinstance(entry, Damaged):
+                damaged = True
+            else:
+                parts |= {facts["collection"]: file.path for facts in entry.facts}
+        about = about if isinstance(about, dict) and {"folder", "result"} <= about.keys() else {}
+        if not parts and not damaged:
+            continue  # it was not written to its end, and a lease stands in for it
+        folder = Path(about.get("folder", ""))
+        state: State = "damaged"
+        if about and not damaged:
+            there = result_digest(folder)
+            state = "gone" if not there else "there" if there == about["result"] else "changed"
+        yield Run(shelf, folder, about.get("result", ""), state, parts, mtime)
+
+
+def keys_of(run: Run, collection: str) -> np.ndarray:
+    """The keys that a run has used of a collection, 16 bytes each, sorted.
+
+    Raises EvalkitError where they are damaged.
+    """
+    try:
+        for _, item in read_entry(run.parts[collection]).items({digest(collection)[:32]}):
+            if isinstance(item, Item) and item.value is not None:
+                return np.frombuffer(item.value.tobytes(), "S16")
+    except (Damaged, FileNotFoundError):
+        pass
+    raise unknown_use(run.shelf)
+
+
+def unknown_use(shelf: Shelf) -> EvalkitError:
+    """The error for a register that cannot be read."""
+    return EvalkitError(
+        f"the register '{shelf.name}' of {shelf.label or 'a run'} is damaged, so that it is not known what that uses: "
+        f"make that run again, which costs little, and remove this with 'evalkit store rm {shelf.name} --yes'"
+    )
