@@ -94,11 +94,8 @@ def test_a_run_names_what_it_uses_before_it_reads_it(tmp_path: Path, monkeypatch
 def test_the_lease_of_a_run_that_is_killed_is_dead_at_once(tmp_path: Path) -> None:
     running = start(tmp_path, "run", "a")
     (held,) = found(tmp_path)
-    assert (
-        held.lives
-        and held.pid == running.pid
-        and held.collections == {Cache(tmp_path).collection("features", "a").name}
-    )
+    assert held.lives and held.pid == running.pid
+    assert list(held.collections or ()) == [Cache(tmp_path).collection("features", "a").name]
     os.utime(held.path, (0, 0))  # clocks say nothing on the same machine
     assert found(tmp_path)[0].lives
     running.send_signal(signal.SIGKILL)
