@@ -1,12 +1,12 @@
-"""How long a run takes when everything is cached: 5,521 clips, synthetic feature files.
+"""How long a run takes when everything is cached: 5,521 clips, synthetic features.
 
-    python -m benchmarks.warm [--clips 5521]
+    python -m benchmarks.warm [--clips 5521] [--against CHECKOUT]
 
-Clips and references are 10-s files of silence but for three samples, so that each has content of its own; their
-features are seeded random numbers of the true shapes, which the feature stage itself stores, as those of the networks.
-The first run computes the digest of each file, the others know them: these are the warm re-runs. Each run is a process
-of its own and does all that a user waits for: imports, statistics, 1,000 resamples for each interval, the table, the
-files.
+Clips and references are files of silence but for three samples, so that each has content of its own; their
+features are seeded random numbers of the shapes of ten seconds, which the feature stage itself stores, as those of the
+networks. The first run computes the digest of each file, the others know them: these are the warm re-runs. Each run is
+a process of its own and does all that a user waits for: imports, statistics, 1,000 resamples for each interval, the
+table, the files. Runs of the code of another checkout take turns with those of this one, on the same files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import csv
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -27,18 +28,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from evalkit.config import compose
-from evalkit.pipeline import generated_clips, reference_clips
-from evalkit.plan import make_plan
-
-SHAPES = {"fad": (19, 128), "kld": (1, 527), "clap_score": (1, 512), "chroma": (79, 12)}  # of one 10-s clip
 RATE = 32000
+SHAPES = {"vggish": (19, 128), "clap_audio": (1, 512), "clap_text": (1, 512), "chromagram": (79, 12)}  # of one 10-s clip
+LOGITS = 527 + 768  # of PaSST, and what its classifier sees
+HERE = Path(__file__).parents[1]
 
 
-def prepare(folder: Path, clips: int) -> list[str]:
-    """Write clips, prompts and features; return the options of the run."""
-    rng = np.random.default_rng(0)
-    samples = np.zeros((10 * RATE, 2), np.int16)
+def write_files(folder: Path, clips: int) -> None:
+    """Write clips, references and prompts."""
+    samples = np.zeros((RATE, 2), np.int16)  # a second is the least, and how long they are changes nothing here
     for kind in ("generated", "references"):
         (folder / kind).mkdir()
         for i in range(clips):
@@ -46,72 +44,117 @@ def prepare(folder: Path, clips: int) -> list[str]:
             soundfile.write(folder / kind / f"clip{i}.flac", samples, RATE)
     with (folder / "prompts.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("id", "text"), *((f"clip{i}", f"caption number {i}") for i in range(clips))])
-    options = [
+
+
+def options_of(folder: Path, side: str) -> list[str]:
+    """The options of a run, of which each side has a cache of its own."""
+    return [
         "model=folder", f"model.folder.path={folder / 'generated'}",
         "prompts=table", f"prompts.path={folder / 'prompts.csv'}", f"prompts.references={folder / 'references'}",
-        "random_weights=0", f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}",
+        "random_weights=0", f"cache_dir={folder / side / 'cache'}", f"output_dir={folder / side / 'runs'}",
     ]  # fmt: skip
 
+
+def fill_cache(options: list[str]) -> None:
+    """Store features of all clips and captions, with networks that give seeded random numbers."""
+    from evalkit.config import compose
+    from evalkit.encoders import Headed
+    from evalkit.pipeline import generated_clips, reference_clips
+    from evalkit.plan import make_plan
+
     plan = make_plan(compose(options))
-    prompts = plan.prompts.load(plan.cache)
+    prompts, extractor, rng = plan.prompts.load(plan.cache), plan.extractor(), np.random.default_rng(0)
 
-    def made(name: str, batch: list[Any]) -> list[np.ndarray]:
-        values = rng.random((len(batch), *SHAPES[name]), dtype=np.float32)
-        return list(values / values.sum(axis=-1, keepdims=True) if name == "kld" else values)
+    def made(shape: tuple[int, int], batch: list[Any]) -> list[np.ndarray]:
+        return list(rng.random((len(batch), *shape), dtype=np.float32))
 
-    extractor = plan.extractor()
-    keyed = {name: (extractor.key(metric.encoder), metric.encoder) for name, metric in plan.metrics.items()}
-    for name, (key, _) in keyed.items():
-        extractor.networks[key] = partial(made, name)
-    loudness = plan.protocol.generated_loudness
-    own = dict(keyed.values())
-    theirs = dict(keyed[name] for name in plan.paired)
-    for clips_of, encoders, level in (
-        (generated_clips(plan, "folder", prompts), own, loudness),
-        (reference_clips(plan, prompts, whole=False), theirs, None),
+    def keyed(encoder: Any) -> str:
+        """The key of an encoder, whose network is now a random one, or that of the trunk that it shares."""
+        if isinstance(encoder, Headed):
+            extractor.networks[extractor.key(encoder.trunk)] = partial(made, (1, LOGITS))
+        else:
+            extractor.networks[extractor.key(encoder)] = partial(made, SHAPES[encoder.kind])
+        return extractor.key(encoder)
+
+    own = {keyed(metric.encoder): metric.encoder for metric in plan.metrics.values()}
+    theirs = {keyed(metric.encoder): metric.encoder for metric in plan.paired.values()}
+    for clips, encoders, level in (
+        (generated_clips(plan, "folder", prompts), own, plan.protocol.generated_loudness),
+        (reference_clips(plan, prompts, whole=True), theirs, None),
     ):
-        extractor.clips(clips_of, encoders, loudness=level, refuse_silence=False, title="clips of silence")
+        extractor.clips(clips, encoders, loudness=level, refuse_silence=False, title="clips of silence")
     text = plan.metrics["clap_score"].reference_encoder
     assert text is not None
-    extractor.networks[extractor.key(text)] = partial(made, "clap_score")
-    extractor.captions(prompts.prompts, text, extractor.key(text))
-    return options
+    extractor.captions(prompts.prompts, text, keyed(text))
+    assert not extractor.broken
+
+
+def started(checkout: Path, arguments: list[str]) -> dict[str, float]:
+    """Run the code of a checkout as a process of its own: the seconds that it took, and those of all its threads."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": round(seconds, 2), "CPU seconds": round(cpu, 2)}
+
+
+def sizes(run: Path, clips: int) -> dict[str, float]:
+    """Megabytes of a result for 1,000 clips."""
+    files = {path: path.stat().st_size for path in run.rglob("*") if path.is_file()}
+    features = sum(size for path, size in files.items() if path.parent.name == "features")
+    thousands = 1e6 * clips / 1000
+    return {
+        "features of both sides": round(features / thousands, 1),
+        "all else": round((sum(files.values()) - features) / thousands, 2),
+    }
 
 
 def main() -> None:
-    """Prepare, run twice, record."""
+    """Prepare, run, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=5521)
+    parser.add_argument("--against", type=Path, help="a checkout of other code, which takes turns")
+    parser.add_argument("--repeats", type=int, default=3, help="warm runs of each")
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/warm_rerun.json"))
+    parser.add_argument("--fill", nargs="+", metavar="OPTION", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        options = prepare(Path(name), arguments.clips)
-        time.sleep(3)  # files are trusted by their time once it has passed
-        seconds = []
-        for _ in range(3):
-            started = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-m", "evalkit.cli", "run", *options], check=True, stdout=subprocess.DEVNULL
-            )
-            seconds.append(round(time.perf_counter() - started, 2))
-        (first, *_) = sorted((Path(name) / "runs").iterdir())
-        files = {path: path.stat().st_size for path in first.rglob("*") if path.is_file()}
-    features = sum(size for path, size in files.items() if path.parent.name == "features")
-    thousands = 1e6 * arguments.clips / 1000
-    record = {
+    if arguments.fill:
+        fill_cache(arguments.fill)
+        return
+    code = {"before": arguments.against.absolute()} if arguments.against else {}
+    code["now"] = HERE
+    record: dict[str, Any] = {
         "what": "seconds of a whole `evalkit run` with four metrics when everything is cached",
         "clips": arguments.clips,
-        "first": seconds[0],
-        "warm": seconds[1:],
-        "megabytes of a result per 1,000 clips": {
-            "features of both sides": round(features / thousands, 1),
-            "all else": round((sum(files.values()) - features) / thousands, 2),
-        },
-        "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()},
+        **{side: {"commit": commit(checkout), "first": None, "warm": []} for side, checkout in code.items()},
     }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(folder, arguments.clips)
+        for side, checkout in code.items():
+            started(checkout, [__file__, "--fill", *options_of(folder, side)])
+        time.sleep(3)  # files are trusted by their time once it has passed
+        for turn in range(1 + arguments.repeats):
+            for side, checkout in code.items():
+                took = started(checkout, ["-m", "evalkit.cli", "run", *options_of(folder, side)])
+                print(side, turn, took, flush=True)
+                if turn:
+                    record[side]["warm"].append(took)
+                else:
+                    record[side]["first"] = took
+        first = min((folder / "now" / "runs").iterdir())
+        record["megabytes of a result per 1,000 clips"] = sizes(first, arguments.clips)
+    record["machine"] = {"cpu_count": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record, indent=2))
+
+
+def commit(checkout: Path) -> str:
+    """The commit of a checkout."""
+    asked = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

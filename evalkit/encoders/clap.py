@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from evalkit.encoders.attention import speed_up_htsat
 from evalkit.errors import EvalkitError, unknown
 from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
-from evalkit.store.files import write_bytes, write_json
 from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 48000  # Hz
@@ -28,6 +28,7 @@ SECONDS = 10.0  # that the network reads at once
 TOGETHER = round(160 * RATE)  # samples in one forward
 TOKENS = 256 * 77  # of captions in one forward
 DIMENSIONS = 512
+TOKENIZER = 1  # version of the made-up one
 Architecture = Literal["HTSAT-tiny", "HTSAT-base"]
 
 
@@ -224,23 +225,23 @@ def made_up_tokenizer(cache: Cache) -> Path:
 
     Its merges are all pairs of letters, and of these an arbitrary sample of pairs.
     """
+    return cache.made_folder("tokenizer of random weights", TOKENIZER, _write_tokenizer)
+
+
+def _write_tokenizer(folder: Path) -> None:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    folder = cache.checkpoints / "made-up-roberta-tokenizer"
-    if not (folder / "vocab.json").exists():
-        letters = "abcdefghijklmnopqrstuvwxyz"
-        pairs = list(itertools.product(letters, letters))
-        fours = [(a + b, c + d) for (a, b), (c, d) in itertools.product(pairs, pairs)]
-        starts = [("Ġ", letter) for letter in letters]
-        merges = starts + pairs + random.Random(0).sample(fours, 50000 - len(starts) - len(pairs))
-        tokens = [
-            *("<s>", "<pad>", "</s>", "<unk>"),
-            *bytes_to_unicode().values(),
-            *(a + b for a, b in merges),
-            *("<|endoftext|>", "madeupword0000", "madeupword0001", "madeupword0002", "<mask>"),
-        ]
-        lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
-        vocabulary = {token: i for i, token in enumerate(tokens)}
-        write_bytes(folder / "merges.txt", "\n".join(lines).encode())
-        write_json(folder / "vocab.json", vocabulary)  # last: its presence means completion
-    return folder
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pairs = list(itertools.product(letters, letters))
+    fours = [(a + b, c + d) for (a, b), (c, d) in itertools.product(pairs, pairs)]
+    starts = [("Ġ", letter) for letter in letters]
+    merges = starts + pairs + random.Random(0).sample(fours, 50000 - len(starts) - len(pairs))
+    tokens = [
+        *("<s>", "<pad>", "</s>", "<unk>"),
+        *bytes_to_unicode().values(),
+        *(a + b for a, b in merges),
+        *("<|endoftext|>", "madeupword0000", "madeupword0001", "madeupword0002", "<mask>"),
+    ]
+    lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines), "utf-8")
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}), "utf-8")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +27,9 @@ from evalkit.features.conditioning import condition, heard, usable_samples, usab
 from evalkit.features.side_by_side import made_ahead, on_gpu, one_by_one, side_by_side
 from evalkit.progress import progress
 from evalkit.store.cache import Cache
+from evalkit.store.collection import Collection
 from evalkit.store.digests import digest
+from evalkit.store.entry import Item
 from evalkit.store.identity import identity
 from evalkit.types import Clip, Features, Prompt
 
@@ -37,13 +39,7 @@ log = logging.getLogger(__name__)
 VERSION = 2  # of the conditioning below: raise it when the same clip would give other samples
 
 
-PACKED = 100  # clips from which on their features are also stored in one file
-
-
-PACK_BYTES = 2**29  # above which a second copy is not worth its place
-
-
-PEAK = "peak"  # the cache's folder for the peaks of clips, which tell silence without decoding
+PEAK = "peak"  # what the peaks of clips, which tell silence without decoding, stand under beside encoders' features
 
 
 def input_of(encoder: Encoder) -> Input:
@@ -69,7 +65,7 @@ Found = dict[str, dict[str, np.ndarray]]  # features, by the encoder's key and t
 
 
 def _absent(
-    clips: Sequence[Clip], clip_keys: Mapping[str, str], keys: Sequence[str], found: Mapping[str, Mapping[str, Any]]
+    clips: Sequence[Clip], clip_keys: Mapping[str, str], keys: Sequence[str], found: Mapping[str, Container[str]]
 ) -> list[Missing]:
     """What some encoders still miss, one clip of each content.
 
@@ -139,11 +135,23 @@ class Extractor:
     networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _dimensions: dict[str, int] = field(default_factory=dict)
+    _collections: dict[str, Collection] = field(default_factory=dict)  # by the encoder's key
 
     def key(self, encoder: Encoder) -> str:
         """The digest of an encoder: everything that affects its output."""
-        kind = self.device.split(":")[0]
-        return digest({"encoder": identity(encoder, self.cache), "device": kind})
+        return digest(self._described(encoder))
+
+    def _described(self, encoder: Encoder) -> dict[str, Any]:
+        return {"encoder": identity(encoder, self.cache), "device": self.device.split(":")[0]}
+
+    def collection(self, encoder: Encoder) -> Collection:
+        """Where the features of an encoder are kept."""
+        return self.cache.collection("features", self._described(encoder), encoder.kind)
+
+    def compact(self) -> None:
+        """Merge what was stored batch by batch, so that the next run finds it by one look."""
+        for collection in self._collections.values():
+            collection.compact()
 
     def clips(
         self,
@@ -162,39 +170,28 @@ class Extractor:
         not (a model may well collapse to silence).
         """
         clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
+        self._open(encoders)
         keys = [PEAK, *(key for key in encoders if key not in self.broken)]
-        found, unpacked = self._look(keys, clip_keys)
-        missing = _absent(clips, clip_keys, unpacked, found)
+        found: Found = {key: self._stored(key, clip_keys.values()) for key in keys}
+        missing = _absent(clips, clip_keys, keys, found)
         failed: dict[str, str] = {}
         if missing and self.elsewhere is not None:
             failed |= self._made_elsewhere(self.elsewhere, missing, encoders, loudness, title)
-            found, unpacked = self._look(keys, clip_keys)
+            for key in keys:
+                found[key] |= self._stored(key, [k for k in clip_keys.values() if k not in found[key]])
             # not tried again here: what has killed other processes would kill this one
-            missing = [one for one in _absent(clips, clip_keys, unpacked, found) if one[1] not in failed]
+            missing = [one for one in _absent(clips, clip_keys, keys, found) if one[1] not in failed]
             _require_shared([clip.id for clip, _, absent in missing if PEAK in absent], self.cache, title)
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
                 for count in self._encoded(missing, encoders, loudness, found, failed):
                     advance(count)
-        if not failed:
-            for key in unpacked:
-                if key not in self.broken:
-                    self._pack(key, list(clip_keys.values()), [found[key][k] for k in clip_keys.values()])
         checked = [
             self._checked(clip, clip_keys.get(clip.id, ""), found[PEAK], failed, refuse_silence) for clip in clips
         ]
         ids = tuple(clip.id for clip in checked if clip.ok)
         usable = [key for key in encoders if key not in self.broken]
         return {key: Features(ids, tuple(found[key][clip_keys[i]] for i in ids)) for key in usable}, checked
-
-    def _look(self, keys: Sequence[str], clip_keys: Mapping[str, str]) -> tuple[Found, list[str]]:
-        """What the cache has of clips, and the keys of what did not come from one file."""
-        found: Found = {}
-        unpacked = []
-        for key in keys:
-            found[key], packed = self._stored(key, list(clip_keys.values()))
-            unpacked += [] if packed else [key]
-        return found, unpacked
 
     @staticmethod
     def _made_elsewhere(
@@ -215,13 +212,14 @@ class Extractor:
     ) -> list[Clip]:
         """The clips, one of each content, that `clips` would have to decode because features are not cached."""
         clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
-        found = {key: self._stored(key, list(clip_keys.values()))[0] for key in [PEAK, *encoders]}
+        self._open(encoders)
+        found = {key: self._collections[key].having(clip_keys.values()) for key in [PEAK, *encoders]}
         return [clip for clip, _, _ in _absent(clips, clip_keys, list(found), found)]
 
     def captions_not_encoded(self, prompts: Sequence[Prompt], encoder: Encoder) -> int:
         """How many different captions `captions` would have to encode because their features are not cached."""
         keys = set(_caption_keys(prompts, encoder).values())
-        return len(keys - self._stored(self.key(encoder), sorted(keys))[0].keys())
+        return len(keys - self.collection(encoder).having(keys))
 
     def captions(self, prompts: Sequence[Prompt], encoder: Encoder, key: str) -> Features:
         """Encode prompts: their captions, or for an encoder that reads "prompt" their aspects too.
@@ -230,7 +228,8 @@ class Extractor:
         """
         whole = encoder.reads == "prompt"
         keys = _caption_keys(prompts, encoder)
-        found, packed = self._stored(key, list(keys.values()))
+        self._open({key: encoder})
+        found = self._stored(key, keys.values())
         different = {keys[p.id]: p for p in prompts}
         todo = [(k, p) for k, p in different.items() if k not in found]
         if todo and self.elsewhere is not None:
@@ -238,7 +237,7 @@ class Extractor:
                 first, reason = next(iter(failed.items()))
                 self.broken[key] = f"{encoding.named(encoder)}: the caption of '{first}' could not be encoded: {reason}"
                 raise EvalkitError(self.broken[key])
-            found, packed = self._stored(key, list(keys.values()))
+            found |= self._stored(key, [k for k, _ in todo])
             todo = [(k, p) for k, p in different.items() if k not in found]
         if todo:
             with progress("features of captions", len(todo), "captions") as advance:
@@ -249,31 +248,29 @@ class Extractor:
                     made = self._made({key: encoder}, items, [p.id for _, p in batch])
                     if key not in made:
                         raise EvalkitError(self.broken[key])
-                    for (item_key, _), value in zip(batch, made[key], strict=True):
-                        self.cache.write_feature(key, item_key, value)
-                        found[item_key] = value
+                    self._keep(key, dict(zip([k for k, _ in batch], made[key], strict=True)), found)
                     advance(len(batch))
-        features = Features(tuple(keys), tuple(found[k] for k in keys.values()))
-        if not packed:
-            self._pack(key, list(keys.values()), features.values)
-        return features
+        return Features(tuple(keys), tuple(found[k] for k in keys.values()))
 
-    def _stored(self, key: str, item_keys: Sequence[str]) -> tuple[dict[str, np.ndarray], bool]:
-        """What the cache has of some clips or captions, by their keys, and whether that came from one file."""
-        packed = self.cache.read_pack(key, item_keys)
-        if packed is not None:
-            found = dict(zip(item_keys, packed, strict=True))
-        else:
-            different = list(dict.fromkeys(item_keys))
-            pairs = zip(different, self.cache.read_features(key, different), strict=True)
-            found = {item_key: value for item_key, value in pairs if value is not None}
+    def _open(self, encoders: Mapping[str, Encoder]) -> None:
+        """Know where the features of encoders are kept, by their keys."""
+        self._collections.setdefault(PEAK, self.cache.collection("peaks", VERSION, "peaks of clips"))
+        for key, encoder in encoders.items():
+            if key not in self._collections:
+                self._collections[key] = self.collection(encoder)
+
+    def _stored(self, key: str, item_keys: Iterable[str]) -> dict[str, np.ndarray]:
+        """What the cache has of some clips or captions, by their keys."""
+        items = self._collections[key].read(item_keys)
+        found = {item_key: item.value for item_key, item in items.items() if item.value is not None}
         if found and key != PEAK:
             self._dimensions.setdefault(key, next(iter(found.values())).shape[1])
-        return found, packed is not None
+        return found
 
-    def _pack(self, key: str, item_keys: Sequence[str], values: Sequence[np.ndarray]) -> None:
-        if len(item_keys) >= PACKED and sum(value.nbytes for value in values) <= PACK_BYTES:
-            self.cache.write_pack(key, item_keys, values)
+    def _keep(self, key: str, values: Mapping[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
+        """Store the features of a batch, by the keys of clips or captions."""
+        self._collections[key].write({item_key: Item(value) for item_key, value in values.items()})
+        found.update(values)
 
     def _clip_key(self, clip: Clip, loudness: float | None) -> str:
         part = [round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)]
@@ -362,11 +359,10 @@ class Extractor:
         batches, groups = self._conditioned(missing, encoders, loudness), self._sharing(encoders)
 
         def jobs_of(batch: list[Conditioned], ahead: bool = False) -> list[Callable[[], None]]:
-            for (_, clip_key, absent), sound in batch:
-                if isinstance(sound, str):
-                    failed[clip_key] = sound
-                elif PEAK in absent:
-                    self._keep(PEAK, clip_key, np.array([sound.peak]), found)
+            failed.update({key: sound for (_, key, _), sound in batch if isinstance(sound, str)})
+            heard_first = [(key, sound) for (_, key, absent), sound in batch if PEAK in absent]
+            peaks = {key: np.array([sound.peak]) for key, sound in heard_first if isinstance(sound, Heard)}
+            self._keep(PEAK, peaks, found[PEAK])
             for group in groups if ahead else []:
                 self._load_for(group, batch)
             return [partial(self._encode, group, batch, found) for group in groups]
@@ -392,9 +388,9 @@ class Extractor:
             return
         made = self._made(usable, [samples for *_, samples in todo], [clip.id for clip, *_ in todo])
         for key, values in made.items():
-            for (_, clip_key, absent, _), value in zip(todo, values, strict=True):
-                if key in absent:
-                    self._keep(key, clip_key, value, found)
+            pairs = zip(todo, values, strict=True)
+            new = {clip_key: value for (_, clip_key, absent, _), value in pairs if key in absent}
+            self._keep(key, new, found[key])
 
     def _todo(
         self, group: Mapping[str, Encoder], batch: Sequence[Conditioned]
@@ -407,10 +403,6 @@ class Extractor:
             if isinstance(sound, Heard) and not usable.keys().isdisjoint(absent)
         ]
         return usable, todo
-
-    def _keep(self, key: str, clip_key: str, value: np.ndarray, found: Found) -> None:
-        self.cache.write_feature(key, clip_key, value)
-        found[key][clip_key] = value
 
     def _sharing(self, encoders: Mapping[str, Encoder]) -> list[dict[str, Encoder]]:
         """Encoders by key, in groups of those that have the same trunk; others are alone."""

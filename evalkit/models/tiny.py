@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
 import string
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +14,10 @@ from evalkit.models import Code
 from evalkit.models.musicgen import MusicGen
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
-from evalkit.store.digests import sha256_tree
-from evalkit.store.files import write_bytes, write_folder
 from evalkit.weights import seeded
 
 if TYPE_CHECKING:
     from evalkit.decoding.model import Model
-
-log = logging.getLogger(__name__)
 
 LAYOUT = 2  # of the files written here: raise it when the same seed would give others
 
@@ -69,25 +63,16 @@ class TinyStereo:
         return MusicGen(Asset("tiny_stereo (seeded random weights)", licence="none", path=path))
 
     def folder(self, cache: Cache) -> Path:
-        """The folder of the checkpoint, which is either absent or complete."""
-        folder = cache.checkpoints / f"tiny-stereo-{LAYOUT}-{self.seed}"
-        seal = folder.with_name(f"{folder.name}.sha256")
-        if folder.is_dir():
-            if seal.is_file() and seal.read_bytes() == sha256_tree(folder).encode():
-                return folder
-            log.warning("damaged or incomplete checkpoint %s: is made again", folder)
-            shutil.rmtree(folder, ignore_errors=True)
-        from evalkit import compat
+        """The folder of the checkpoint, intact, which is made where there is none."""
 
-        compat.prepare()
-        try:
+        def write(folder: Path) -> None:
+            from evalkit import compat
+
+            compat.prepare()
             with quiet_transformers():
-                write_folder(folder, lambda partial: write_checkpoint(partial, self.seed))
-        except EvalkitError:
-            if not folder.is_dir():  # else another process was faster, with the same content
-                raise
-        write_bytes(seal, sha256_tree(folder).encode())
-        return folder
+                write_checkpoint(folder, self.seed)
+
+        return cache.made_folder(f"tiny_stereo {self.seed}", LAYOUT, write)
 
 
 def write_checkpoint(folder: Path, seed: int) -> None:

@@ -68,9 +68,11 @@ def embed(
     few clips or references can be used.
     """
     sets = any(row.sets for row in models.values())
-    stage = _Stage(plan, plan.extractor(), prompts, references, sets)
+    extractor = plan.extractor()
+    stage = _Stage(plan, extractor, prompts, references, sets)
     for name, row in {**models, **others}.items():
         yield stage.embedded(name, row, name in models)
+    extractor.compact()
 
 
 class _Stage:

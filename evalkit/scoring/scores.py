@@ -23,7 +23,9 @@ from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
 from evalkit.slices import Group
 from evalkit.stats.bootstrap import resample
+from evalkit.store.collection import Collection as Store
 from evalkit.store.digests import digest
+from evalkit.store.entry import Item
 from evalkit.types import Clip, Features, Measured
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,8 @@ def score(
         values.append(value_frame(row, metrics, found))
         if row.model:
             models.append(row.name)
+    for name in metrics:
+        resamples_of(plan, name).compact()
     require_scores([scores[row_name, name] for row_name in models for name in metrics])
     return Measurement(
         metrics=metrics,
@@ -196,21 +200,32 @@ def resampled_values(
 ) -> np.ndarray:
     """A metric's value on each resample, kept in the cache, since FAD's take longer than all else of a second run.
 
-    The key holds the features and the value itself, so that a metric that computes another value
-    never meets the resamples of what it was before.
+    They are found by the features and the value itself, so that a metric that computes another value never meets the
+    resamples of what it was before.
     """
     assert measured.resampled is not None
     options, (ours, theirs) = plan.uncertainty, pair
-    made_of = [plan.definition(name), measured.value, ours.digest(), theirs and theirs.digest()]
-    by_itself = [] if references is None else ["references by themselves"]
-    key = digest([RESAMPLED, *made_of, options.resamples, options.seed, *by_itself])
-    (found,) = plan.cache.read_features("resamples", [key])
+    by_itself = references is not None  # whether the references are resampled by themselves
+    key, kept = digest([measured.value, ours.digest(), theirs and theirs.digest(), by_itself]), resamples_of(plan, name)
+    found = kept.read([key]).get(key, Item()).value
     if found is None:
         found = resample(measured.resampled, len(ours.ids), references, options.resamples, options.seed)
         if found.shape != (options.resamples,):
             raise EvalkitError(f"metric.{name}: resampled gave {found.shape} for {options.resamples} resamples")
-        plan.cache.write_feature("resamples", key, found)
+        kept.write({key: Item(found)})
     return found
+
+
+def resamples_of(plan: Plan, name: str) -> Store:
+    """Where the values of a metric on its resamples are kept: of all sets of clips that it was given."""
+    options, metric = plan.uncertainty, plan.metrics[name]
+    key = {
+        "version": RESAMPLED,
+        "metric": plan.definition(name),
+        "resamples": options.resamples,
+        "seed": options.seed,
+    }
+    return plan.cache.collection("resamples", key, metric.title)
 
 
 def slice_row(plan: Plan, row: Embedded, metric: str, info: MetricInfo, group: Group) -> dict[str, Any]:

@@ -106,6 +106,11 @@ class Collection:
         """The keys of all items, 32 hexadecimal digits each, without reading their values."""
         return {key for entry in self.entries() for key in entry.keys}
 
+    def having(self, keys: Iterable[str]) -> set[str]:
+        """Those of some keys that there are items of, as they are given, without reading values."""
+        there = self.keys()
+        return {key for key in keys if key[:32] in there}
+
     def entries(self) -> Iterator[Entry]:
         """The index of each sound file, the largest first."""
         leases.using(self.root, self.name)

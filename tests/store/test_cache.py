@@ -89,55 +89,6 @@ def test_two_runs_at_once_get_two_folders(tmp_path: Path) -> None:
     assert len({RunFolder(tmp_path, "x").path for _ in range(3)}) == 3
 
 
-def test_features_come_back_unchanged(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    value = np.arange(6, dtype=np.float32).reshape(2, 3)
-    assert cache.read_features("e" * 64, ["k" * 64]) == [None]
-    cache.write_feature("e" * 64, "k" * 64, value)
-    (read,) = cache.read_features("e" * 64, ["k" * 64])
-    assert read is not None and read.dtype == np.float32
-    np.testing.assert_array_equal(read, value)
-
-
-@pytest.mark.parametrize("damage", [lambda d: d[:-1], lambda d: b"", lambda d: d[:40] + b"\xff" + d[41:]])
-def test_a_damaged_cache_entry_is_deleted_and_said(tmp_path: Path, damage, caplog: pytest.LogCaptureFixture) -> None:
-    cache = Cache(tmp_path)
-    cache.write_feature("e" * 64, "k" * 64, np.ones(3))
-    (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
-    path.write_bytes(damage(path.read_bytes()))
-    assert cache.read_features("e" * 64, ["k" * 64]) == [None]
-    assert "damaged cache entry" in caplog.text
-    assert not path.exists()
-
-
-def test_many_damaged_cache_entries_are_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache = Cache(tmp_path)
-    for key in "abc":
-        cache.write_feature("e", key, np.ones(3))
-    for path in [p for p in tmp_path.rglob("*") if p.is_file()][:2]:
-        path.write_bytes(b"")
-    assert sum(value is None for value in cache.read_features("e", ["a", "b", "c"])) == 2
-    (warning,) = caplog.messages
-    assert warning.endswith(" and 1 more: deleted, will be computed again")
-
-
-def test_a_pack_holds_just_its_keys_in_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache = Cache(tmp_path)
-    keys, values = ["a", "b", "c"], [np.full((n, 2), n, np.float32) for n in (2, 0, 1)]
-    cache.write_pack("e" * 64, keys, values)
-    for read, value in zip(cache.read_pack("e" * 64, keys) or [], values, strict=True):
-        assert read.dtype == value.dtype
-        np.testing.assert_array_equal(read, value)
-    assert cache.read_pack("e" * 64, ["b", "a", "c"]) is None
-    (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
-    data = path.read_bytes()
-    for damaged in (data[:-30], b"", data.replace(np.full(2, 2, np.float32).tobytes(), b"\x01" * 8)):
-        path.write_bytes(damaged)
-        assert cache.read_pack("e" * 64, keys) is None
-        assert "damaged cache entry" in caplog.text
-        caplog.clear()
-
-
 def test_a_digest_is_kept_while_nothing_shows_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_digests", {})
     monkeypatch.setattr(store, "SETTLED", 0)
