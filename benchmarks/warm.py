@@ -29,7 +29,12 @@ import numpy as np
 import soundfile
 
 RATE = 32000
-SHAPES = {"vggish": (19, 128), "clap_audio": (1, 512), "clap_text": (1, 512), "chromagram": (79, 12)}  # of one 10-s clip
+SHAPES = {
+    "vggish": (19, 128),
+    "clap_audio": (1, 512),
+    "clap_text": (1, 512),
+    "chromagram": (79, 12),
+}  # of one 10-s clip
 LOGITS = 527 + 768  # of PaSST, and what its classifier sees
 HERE = Path(__file__).parents[1]
 

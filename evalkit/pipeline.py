@@ -32,7 +32,7 @@ from evalkit.scoring.embedding import embed, require_generated, require_referenc
 from evalkit.scoring.scores import score
 from evalkit.slices import Group, groups
 from evalkit.store.cache import Cache
-from evalkit.store.digests import known_digests
+from evalkit.store.known import known_digests
 from evalkit.store.leases import lease
 from evalkit.store.registers import register
 from evalkit.store.runs import RunFolder

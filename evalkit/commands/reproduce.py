@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     from evalkit.reproducing.timing import stages, timed
     from evalkit.results.reproduction_text import document
     from evalkit.store.cache import Cache
-    from evalkit.store.digests import known_digests
+    from evalkit.store.known import known_digests
 
     reproduction = composed(parsed.model, parsed.options, parsed.seeds, parsed.config_dir)
     config = reproduction.config

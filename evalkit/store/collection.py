@@ -57,35 +57,37 @@ class Collection:
                 write_json(about, {"kind": self.kind, "label": self.label, "key": self.key})
             write_entry(self.folder, self.kind, self.digest, {key[:32]: item for key, item in items.items()})
 
-    def read(self, keys: Iterable[str]) -> dict[str, Item]:
-        """Read the items of some keys, by the keys as they are given; those that are absent are left out.
+    def read(self, keys: Iterable[str] | None = None) -> dict[str, Item]:
+        """Read the items of some keys, by the keys as they are given, or all; those that are absent are left out.
 
         What is damaged is removed, with one warning for all, and absent.
         """
-        names = {key[:32]: key for key in keys}
+        names = None if keys is None else {key[:32]: key for key in keys}
         found: dict[str, Item] = {}
         damaged: list[Path] = []
         leases.using(self.root, self.name)
         for _ in range(TRIES):
             gone = False
             for path in self._files():
-                if len(found) == len(names):
+                if names is not None and len(found) == len(names):
                     break
                 try:
                     gone = not self._read(path, names, found, damaged) or gone
                 except Damaged:
                     damaged.append(path)
-            if not gone or len(found) == len(names):
+            if not gone or (names is not None and len(found) == len(names)):
                 break
         self.remove(damaged)
         leases.using(self.root, self.name, found)
+        if names is None:
+            return found
         return {key: found[name] for name, key in names.items() if name in found}
 
-    def _read(self, path: Path, names: Mapping[str, str], found: dict[str, Item], damaged: list[Path]) -> bool:
+    def _read(self, path: Path, names: Mapping[str, str] | None, found: dict[str, Item], damaged: list[Path]) -> bool:
         """Put the items of a file that are wanted into `found`; False where the file has gone."""
         try:
             entry = self._entry(path)
-            wanted = {key for key in entry.keys if key in names and key not in found}
+            wanted = {key for key in entry.keys if (names is None or key in names) and key not in found}
             items = dict(entry.items(wanted)) if wanted else {}
         except OtherSchema:
             return True

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from evalkit.errors import EvalkitError
-from evalkit.store.files import write_bytes
+from typing import Any, NamedTuple, Protocol
 
 
 def canonical(value: Any) -> str:
@@ -25,51 +20,59 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-_digests: dict[str, tuple[list[int], str]] = {}  # what a change would show in, and SHA-256, by absolute path
+class State(NamedTuple):
+    """What a change of a file shows in: nanoseconds, and the time of change moves even where a copy keeps the other."""
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> State:
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+class Memory(Protocol):
+    """What knows digests of files by their folders, names and states."""
+
+    def find(self, folder: str, name: str, state: State) -> str | None:
+        """The SHA-256 of a file while it is in this state; None where that is not known."""
+
+    def keep(self, folder: str, name: str, state: State, sha256: str) -> None:
+        """Know the SHA-256 of a file from now on."""
+
+
+class _ThisProcess:
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, State], str] = {}
+
+    def find(self, folder: str, name: str, state: State) -> str | None:
+        return self._known.get((folder, name, state))
+
+    def keep(self, folder: str, name: str, state: State, sha256: str) -> None:
+        self._known[folder, name, state] = sha256
+
+
+memory: Memory = _ThisProcess()  # `evalkit.store.known.known_digests` puts one here that lasts longer
 
 
 SETTLED = 2_000_000_000  # nanoseconds after which a change must show in a file's time, on any file system
 
 
 def sha256_file(path: Path) -> str:
-    """Compute the SHA-256 of a file's bytes; an unchanged file is read only once (see `known_digests`)."""
-    stat = path.stat()
-    # the time of the last change of the entry moves even where a copy keeps that of the content
-    state = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    name = os.path.abspath(path)
-    known = _digests.get(name)
-    if known is not None and known[0] == state:
-        return known[1]
-    with path.open("rb") as file:
+    """Compute the SHA-256 of a file's bytes; an unchanged file is read only once (see `memory`)."""
+    state = State.of(os.stat(path))
+    folder, name = os.path.split(os.path.abspath(path))
+    known = memory.find(folder, name, state)
+    if known is not None:
+        return known
+    with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED:
-        _digests[name] = state, sha256
+        same = State.of(os.fstat(file.fileno())) == state
+    if same and time.time_ns() - max(state.modified, state.changed) > SETTLED:
+        memory.keep(folder, name, state, sha256)
     return sha256
-
-
-@contextlib.contextmanager
-def known_digests(root: Path) -> Iterator[None]:
-    """Keep the digests of files from one process to the next, so that unchanged clips are not read again.
-
-    A file counts as unchanged while its size, its times of modification and of change, and its inode stay.
-    """
-    path = root / "digests.json"
-
-    def stored() -> dict[str, tuple[list[int], str]]:
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-            read = json.loads(path.read_text())
-            return {str(name): (list(state), str(sha256)) for name, (state, sha256) in read.items()}
-        return {}
-
-    before = stored()
-    _digests.update(before)
-    try:
-        yield
-    finally:
-        if _digests != before:
-            # another run may have written meanwhile; without them the next run only takes longer
-            with contextlib.suppress(EvalkitError):
-                write_bytes(path, json.dumps({**stored(), **_digests}).encode())
 
 
 def sha256_tree(path: Path) -> str:

@@ -24,7 +24,7 @@ from evalkit.results.sweep_record import Objective
 from evalkit.results.sweep_text import GUARDS
 from evalkit.settings import conf_dir
 from evalkit.store.cache import Cache
-from evalkit.store.digests import known_digests
+from evalkit.store.known import known_digests
 from evalkit.sweeping.space import Space, read, same
 
 SEARCHES = ("grid", "optuna")

@@ -18,7 +18,7 @@ from evalkit.plan import Plan
 from evalkit.results.record import MetricInfo
 from evalkit.results.sweep_points import Point
 from evalkit.store.cache import Cache
-from evalkit.store.digests import known_digests
+from evalkit.store.known import known_digests
 from evalkit.store.runs import RunFolder
 from evalkit.sweeping import points as each
 from evalkit.sweeping.checking import alike, configured, default_of, ends, name_of, objectives_of

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.store import digests as store
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest, sha256_file, sha256_tree
 from evalkit.store.files import write_atomic
@@ -87,48 +84,6 @@ def test_a_file_in_the_place_of_the_result_folder_is_one_line(tmp_path: Path) ->
 
 def test_two_runs_at_once_get_two_folders(tmp_path: Path) -> None:
     assert len({RunFolder(tmp_path, "x").path for _ in range(3)}) == 3
-
-
-def test_a_digest_is_kept_while_nothing_shows_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_digests", {})
-    monkeypatch.setattr(store, "SETTLED", 0)
-    cache, path, other = Cache(tmp_path / "cache"), tmp_path / "a.wav", tmp_path / "b.wav"
-    path.write_bytes(b"1")
-    opened = []
-    real = hashlib.file_digest
-
-    def spy(file: Any, name: str) -> Any:
-        opened.append(file.name)
-        return real(file, name)
-
-    monkeypatch.setattr(hashlib, "file_digest", spy)
-    with store.known_digests(cache.root):
-        first = store.sha256_file(path)
-    store._digests.clear()
-    with store.known_digests(cache.root):
-        assert store.sha256_file(path) == first
-        assert len(opened) == 1
-        # another file of equal size in its place, with its time
-        other.write_bytes(b"2")
-        os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
-        os.replace(other, path)
-        assert store.sha256_file(path) != first
-
-
-def test_a_file_that_was_just_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_digests", {})
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"1")
-    store.sha256_file(path)
-    assert not store._digests  # a second change might leave its times as they are
-
-
-def test_a_damaged_file_of_digests_is_as_none(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    for text in ("{", "[1]", '{"a": 1}'):
-        (tmp_path / "digests.json").write_text(text)
-        with store.known_digests(cache.root):
-            pass
 
 
 def test_identity_holds_version_and_fields_but_no_labels(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_items_come_back_as_they_were_stored(shelf: Collection, dtype: str) -> N
     shelf.write(items)
     same(shelf.read([*items, key(9)]), items)
     same(shelf.read([key(2)]), {key(2): items[key(2)]})
+    same(shelf.read(), {name[:32]: item for name, item in items.items()})
+    assert shelf.having([key(1), key(9)]) == {key(1)}
     assert shelf.keys() == {name[:32] for name in items}
 
 
