@@ -584,7 +584,7 @@ def test_what_cannot_be_written_is_one_line_whichever_package_writes_it(tmp_path
         capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"cannot write '.*tiny-stereo.*': File too large: choose another folder\n", done.stdout)
+    assert re.fullmatch(r"cannot write '.*checkpoints.*': File too large: choose another folder\n", done.stdout)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
