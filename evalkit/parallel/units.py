@@ -81,6 +81,9 @@ class Worker:
                 done = self._work(unit.ids)
             except EvalkitError as error:
                 raise Hopeless(str(error)) from error
+            except Exception as error:
+                error.add_note("\n".join(["logged before:", *lines]))  # which the traceback will show
+                raise
         return Done(done.ids, done.failed, (*done.log, *lines))
 
 
