@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +70,8 @@ class Evidence:
         if name not in self._arrays:
             path = self.folder / f"{name}.npy"
             require_intact(path, name)
-            self._arrays[name] = np.load(path, allow_pickle=False)
+            # pages of it come and go; a view of the map itself would cost more each time that it is cut
+            self._arrays[name] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         return self._arrays[name]
 
     def save(self, folder: Path) -> Evidence:
@@ -129,7 +131,7 @@ class Writer:
             if (side.encoder, content) not in self._known
         }
         if new:
-            name = _write(np.concatenate(list(new.values())), self.folder)
+            name = _write(list(new.values()), self.folder)
             start = 0
             for content, value in new.items():
                 self._known[side.encoder, content] = name, start, len(value)
@@ -144,16 +146,29 @@ class Writer:
 
 
 def _content(value: np.ndarray) -> str:
-    shape = f"{value.dtype.str} {value.shape[1:]} {len(value)} ".encode()
-    return hashlib.sha256(shape + np.ascontiguousarray(value).tobytes()).hexdigest()
+    hashed = hashlib.sha256(f"{value.dtype.str} {value.shape[1:]} {len(value)} ".encode())
+    hashed.update(np.ascontiguousarray(value).data)
+    return hashed.hexdigest()
 
 
-def _write(array: np.ndarray, folder: Path) -> str:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    data = buffer.getvalue()
-    name = hashlib.sha256(data).hexdigest()
+def _write(values: Sequence[np.ndarray], folder: Path) -> str:
+    """Write arrays (frames, dimensions) one below the other as one .npy, without putting them together in memory."""
+    hashed = hashlib.sha256()
+    for part in _npy(values):
+        hashed.update(part)
+    name = hashed.hexdigest()
     path = folder / f"{name}.npy"
     if not intact(path, name):
-        write_atomic(path, lambda file: file.write(data))
+        write_atomic(path, lambda file: file.writelines(_npy(values)))
     return name
+
+
+def _npy(values: Sequence[np.ndarray]) -> Iterator[bytes | memoryview]:
+    """The bytes that `numpy.save` writes of the arrays' concatenation, part by part."""
+    (shape,), dtype = {value.shape[1:] for value in values}, np.result_type(*{value.dtype for value in values})
+    length, header = sum(map(len, values)), io.BytesIO()
+    about = {"descr": dtype.str, "fortran_order": False, "shape": (length, *shape)}
+    np.lib.format.write_array_header_1_0(header, about)  # type: ignore[no-untyped-call]
+    yield header.getvalue()
+    for value in values:
+        yield np.ascontiguousarray(value, dtype).data
