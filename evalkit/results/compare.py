@@ -57,7 +57,7 @@ def compare(
     ids = sorted(shared.ids)  # so that nothing depends on the order of prompts
     names = _names(sides, gate)
     gates.check(gate, [name for name, info in names.items() if info])
-    unchanged = np.zeros((1, len(ids)))
+    unchanged = np.zeros((1, len(ids)), bool)
     swaps = np.concatenate([unchanged, permutation.swaps(len(ids), gate.swaps, gate.seed)])
     found = []
     with progress("comparison", len(names), "metrics") as advance:

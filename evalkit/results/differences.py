@@ -21,7 +21,7 @@ ALL_SAME = "no interval: all prompts differ by the same"
 CORRECTED = "jackknife, corrected for bias"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
-SWAPS = 2000  # whose weights are in memory at once
+WEIGHTS = 2**25  # of swapped clips, that are in memory at once
 ROUNDING = 1e-12  # a share of a value that is nothing but rounding
 NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
 
@@ -230,14 +230,12 @@ class Sets:
                 reference = our_reference if fixed else _stacked(our_reference, their_reference)
             resampled = self.metric(clips, reference).resampled
             assert resampled is not None
-            for start in range(0, len(swaps), SWAPS):
-                some = swaps[start : start + SWAPS]
-                # of which prompts a side has the candidate's clip: the baseline, then the candidate
-                change = np.concatenate([some, 1 - some])
-                weights = np.concatenate([1 - change, change], axis=1)
-                of_references = np.broadcast_to(1.0, change.shape) if fixed else weights
+            size = max(1, WEIGHTS // (4 * swaps.shape[1]))
+            for start in range(0, len(swaps), size):
+                weights = _weights(swaps[start : start + size])
+                of_references = np.broadcast_to(1.0, (len(weights), swaps.shape[1])) if fixed else weights
                 of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
-                total[start : start + SWAPS] += (of_candidate - of_baseline) / len(pairs[0])
+                total[start : start + size] += (of_candidate - of_baseline) / len(pairs[0])
         return total
 
     def _moved(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
@@ -250,7 +248,7 @@ class Sets:
             # of twice as many clips, each counts half as much as in either side
             before, after = np.split(2 * influence(), 2)
             total += (after - before) / len(pairs[0])
-        differences: np.ndarray = total.sum() - 2 * (swaps @ total)
+        differences: np.ndarray = total.sum() - 2 * permutation.moved(swaps, total)
         return differences
 
 
@@ -309,10 +307,20 @@ def jackknifed_difference(
     return _within(scaled(1.0), bounds), of_baseline, scaled
 
 
+def _weights(swaps: np.ndarray) -> np.ndarray:
+    """How often each clip counts, the baseline's, then the candidate's: in the baseline's set after each swap, then in
+    the candidate's, (2 swaps, 2 prompts)."""
+    number, prompts = swaps.shape
+    weights = np.empty((2, number, 2, prompts))
+    weights[0, :, 1] = weights[1, :, 0] = swaps
+    weights[0, :, 0] = weights[1, :, 1] = 1 - weights[0, :, 1]
+    return weights.reshape(2 * number, 2 * prompts)
+
+
 def _swapped_ratio(before: paired.Parts, after: paired.Parts, swaps: np.ndarray) -> np.ndarray:
     """The difference of the sides' ratios of sums after each swap, (swaps,); of several sets those of their means."""
     (a, a_counts), (b, b_counts) = ((sums.mean(axis=0), counts.mean(axis=0)) for sums, counts in (before, after))
-    moved, moved_counts = swaps @ (b - a), swaps @ (b_counts - a_counts)
+    moved, moved_counts = permutation.moved(swaps, b - a), permutation.moved(swaps, b_counts - a_counts)
     difference: np.ndarray = (b.sum() - moved) / (b_counts.sum() - moved_counts) - (a.sum() + moved) / (
         a_counts.sum() + moved_counts
     )

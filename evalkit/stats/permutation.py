@@ -5,11 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDING = 1e-9  # a swapped value less than the observed one by such a share is equal to it
+NUMBERS = 2**24  # of swaps that are in memory at once as float64
 
 
 def swaps(prompts: int, number: int, seed: int) -> np.ndarray:
     """Draw in which prompts baseline and candidate change places, (number, prompts), bool."""
-    return np.random.default_rng([seed, prompts]).random((number, prompts)) < 0.5
+    rng, result = np.random.default_rng([seed, prompts]), np.empty((number, prompts), bool)
+    for row in result:  # one by one, which are the same: random numbers take eight times as much memory
+        row[:] = rng.random(prompts) < 0.5
+    return result
+
+
+def moved(swaps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Add up the values (prompts,) of those that change places in each of the swaps (swaps, prompts), (swaps,)."""
+    size = max(1, NUMBERS // max(1, len(values)))
+    parts = [swaps[start : start + size].astype(np.float64) @ values for start in range(0, len(swaps), size)]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def p_value(observed: float, swapped: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from evalkit.stats.frechet import resampled_frechet_distances
-from evalkit.stats.permutation import holm, max_t, p_value, swaps
+from evalkit.stats.permutation import holm, max_t, moved, p_value, swaps
 
 
 def test_swaps_are_coins_and_depend_on_the_seed_alone() -> None:
@@ -19,6 +19,17 @@ def test_swaps_are_coins_and_depend_on_the_seed_alone() -> None:
     assert drawn.sum(axis=1).var() == pytest.approx(50, rel=0.15)  # binomial: prompts are independent
     np.testing.assert_array_equal(drawn[:10], swaps(200, 10, seed=3))  # more swaps continue the same ones
     assert (drawn != swaps(200, 2000, seed=4)).any()
+
+
+def test_swaps_are_the_generator_s_numbers_row_by_row_and_move_what_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = swaps(30, 17, seed=3)
+    np.testing.assert_array_equal(drawn, np.random.default_rng([3, 30]).random((17, 30)) < 0.5)
+    values = np.random.default_rng(0).standard_normal(30)
+    expected = [values[row].sum() for row in drawn]
+    np.testing.assert_allclose(moved(drawn, values), expected, rtol=1e-12)
+    monkeypatch.setattr("evalkit.stats.permutation.NUMBERS", 70)  # blocks of two
+    np.testing.assert_allclose(moved(drawn, values), expected, rtol=1e-12)
+    assert moved(drawn[:0], values).shape == (0,)
 
 
 def test_p_counts_swaps_as_far_from_zero() -> None:
