@@ -189,7 +189,7 @@ def inception_score(probabilities: ArrayLike, splits: int = 1, seed: int = 0) ->
     parts = divergence.splits(range(len(values)), splits, seed)
     ones = np.ones(len(values))
     negentropies = xlogy(values, values).sum(axis=1)
-    (score,) = divergence.inception_scores(ones, values, negentropies, parts, ones[None])
+    (score,) = divergence.inception_scores(ones, values.__getitem__, negentropies, parts, ones[None])
     return float(score)
 
 

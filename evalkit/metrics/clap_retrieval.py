@@ -15,7 +15,8 @@ from evalkit.stats.divergence import cosine_similarity
 from evalkit.stats.neighbours import clip_means
 from evalkit.types import Features, Measured
 
-ROWS = 256  # clips whose similarities to all captions are in memory at once
+ROWS = 256  # clips whose similarities to all captions are in memory at once, at most
+SIMILARITIES = 2**22  # that are in memory at once
 ROUNDING = 1e-12  # cosines that differ by no more are a tie
 
 
@@ -112,8 +113,9 @@ def ranks(clips: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """How many captions are more similar to each clip than its own, and how many others exactly as similar, (n,)."""
     units = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-8) for x in (clips, captions)]
     better, tied = np.empty(len(clips)), np.empty(len(clips))
-    for start in range(0, len(clips), ROWS):
-        rows = slice(start, start + ROWS)
+    size = max(1, min(ROWS, SIMILARITIES // len(captions)))
+    for start in range(0, len(clips), size):
+        rows = slice(start, start + size)
         similarities = units[0][rows] @ units[1].T
         lead = similarities - np.diagonal(similarities, start)[:, None]
         better[rows] = (lead > ROUNDING).sum(axis=1)

@@ -63,7 +63,7 @@ class FADContribution:
         if not np.isfinite(without).all():
             raise EvalkitError("FAD contribution: without one clip too few windows are left: use more prompts")
         per_clip = dict(zip(used, (whole - without).tolist(), strict=True))
-        worst = sorted(used, key=lambda i: (-per_clip[i], i))[: math.ceil(self.worst * len(used))]
+        worst = set(sorted(used, key=lambda i: (-per_clip[i], i))[: math.ceil(self.worst * len(used))])
         rest = [frames for i, frames in used.items() if i not in worst]
         try:
             left = frechet_distance(*gaussian(rest, self.ddof), *gaussian(reference.values, self.ddof))

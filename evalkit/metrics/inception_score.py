@@ -11,7 +11,7 @@ from scipy.special import xlogy
 
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
-from evalkit.stats.divergence import inception_scores, splits
+from evalkit.stats.divergence import blocks, inception_scores, splits
 from evalkit.types import Features, Measured
 
 
@@ -53,7 +53,7 @@ class InceptionScore:
 
     def __call__(self, generated: Features, reference: None = None) -> Measured:
         """Score probabilities (segments, labels). Raises EvalkitError for fewer than two clips in a split."""
-        values = [np.asarray(segments, np.float64) for segments in generated.values]
+        values = generated.values
         used = sorted((i for i in range(len(values)) if len(values[i])), key=lambda i: generated.ids[i])
         if len(used) < 2 * self.splits:
             raise EvalkitError(
@@ -62,8 +62,10 @@ class InceptionScore:
             )
         parts = splits(used, self.splits, self.seed)
         counts = np.array([float(len(segments)) for segments in values])
-        sums = np.array([segments.sum(axis=0) for segments in values])
-        negentropies = np.array([xlogy(segments, segments).sum() for segments in values])
+        negentropies = np.array([_negentropy(np.asarray(segments, np.float64)) for segments in values])
+
+        def sums(clips: np.ndarray) -> np.ndarray:
+            return np.array([values[i].sum(axis=0, dtype=np.float64) for i in clips])
 
         def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
             return inception_scores(counts, sums, negentropies, parts, generated_weights)
@@ -72,8 +74,13 @@ class InceptionScore:
         (value,) = resampled(ones, ones)
         divergences = np.empty(len(values))
         for part in parts:
-            marginal = sums[part].sum(axis=0) / counts[part].sum()
-            divergences[part] = (negentropies[part] - xlogy(sums[part], marginal).sum(axis=1)) / counts[part]
+            marginal = sum(sums(part[some]).sum(axis=0) for some in blocks(len(part))) / counts[part].sum()
+            crossed = np.concatenate([xlogy(sums(part[some]), marginal).sum(axis=1) for some in blocks(len(part))])
+            divergences[part] = (negentropies[part] - crossed) / counts[part]
         per_clip = {generated.ids[i]: float(divergences[i]) for i in sorted(used)}
         one_part = self.splits == 1  # a subset of several would be divided anew
         return Measured(float(value), n=len(used), per_clip=per_clip, resampled=resampled, subsets=one_part)
+
+
+def _negentropy(segments: np.ndarray) -> float:
+    return float(xlogy(segments, segments).sum())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 from scipy.special import xlogy
+
+CLIPS = 4096  # whose sums of probabilities are in memory at once
 
 
 def kl_divergence(predicted: np.ndarray, target: np.ndarray, epsilon: float = 1e-6) -> np.ndarray:
@@ -47,8 +49,17 @@ def splits(clips: Sequence[int], number: int, seed: int) -> list[np.ndarray]:
     return np.array_split(np.random.default_rng(seed).permutation(clips), number)
 
 
+def blocks(clips: int) -> list[slice]:
+    """Divide clips into blocks of which each is in memory by itself."""
+    return [slice(start, start + CLIPS) for start in range(0, clips, CLIPS)]
+
+
 def inception_scores(
-    counts: np.ndarray, sums: np.ndarray, negentropies: np.ndarray, parts: Sequence[np.ndarray], weights: np.ndarray
+    counts: np.ndarray,
+    sums: Callable[[np.ndarray], np.ndarray],
+    negentropies: np.ndarray,
+    parts: Sequence[np.ndarray],
+    weights: np.ndarray,
 ) -> np.ndarray:
     """Compute the inception score of each resample, averaged over parts of the clips, (resamples,).
 
@@ -56,8 +67,9 @@ def inception_scores(
     segment's label probabilities from their mean. NaN where a resample leaves a part empty.
 
     Args:
-        counts, sums, negentropies: of each clip the number of segments (clips,), the sum of their probabilities
-            (clips, labels), and the sum of p log p over segments and labels (clips,).
+        counts, negentropies: of each clip the number of segments, and the sum of p log p over segments and labels,
+            (clips,).
+        sums: gives of some clips, by their numbers, the sums of their segments' probabilities, (clips, labels).
         parts: the numbers of the clips of each part.
         weights: how often each clip counts, (resamples, clips).
     """
@@ -66,7 +78,7 @@ def inception_scores(
         drawn = weights[:, part]
         with np.errstate(invalid="ignore"):
             n = drawn @ counts[part]
-            marginal = drawn @ sums[part] / n[:, None]
+            marginal = sum(drawn[:, some] @ sums(part[some]) for some in blocks(len(part))) / n[:, None]
             scores.append(np.exp(drawn @ negentropies[part] / n - xlogy(marginal, marginal).sum(axis=1)))
     mean: np.ndarray = np.mean(scores, axis=0)
     return mean

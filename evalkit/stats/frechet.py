@@ -49,8 +49,9 @@ def effective_sample_size(clips: Sequence[np.ndarray]) -> float:
     effective sample size of cluster sampling (Kish 1965). Every clip has a frame. At most the number of frames.
     """
     frames = sum(map(len, clips))
-    means = np.array([clip.mean(axis=0, dtype=np.float64) for clip in clips])
-    between = float(means.var(axis=0, ddof=1).sum())
+    centre = sum(clip.mean(axis=0, dtype=np.float64) for clip in clips) / len(clips)
+    moments = sum((clip.mean(axis=0, dtype=np.float64) - centre) ** 2 for clip in clips)
+    between = float(np.sum(moments)) / max(1, len(clips) - 1)
     if not between or frames < 2:
         return float(frames)
     centre, squares = sum(part.sum(axis=0) for part in _chunks(clips)) / frames, 0.0

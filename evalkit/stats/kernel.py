@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 from scipy.spatial.distance import pdist
 
+from evalkit.stats.threads import side_by_side
+
 FRAMES = 2048  # rows and columns of a tile of the kernel's matrix
+TILES = 1024  # whose sums are in memory at once
 
 
 def median_distance(clips: Sequence[np.ndarray], limit: int, seed: int) -> float:
@@ -77,8 +79,6 @@ def kernel_sums(
         centre: a point amid the frames (d,); the nearer, the smaller the rounding.
     """
 
-    from threadpoolctl import threadpool_limits
-
     alike = x is y and x_weights is y_weights
 
     def tile(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -93,12 +93,12 @@ def kernel_sums(
 
     groups_x = _groups(x)
     groups_y = groups_x if alike else _groups(y)
-    pairs = [(a, b) for i, a in enumerate(groups_x) for b in (groups_y[i:] if alike else groups_y)]
+    pairs = ((a, b) for i, a in enumerate(groups_x) for b in (groups_y[i:] if alike else groups_y))
     result = np.zeros(len(x_weights))
-    # one tile per core: BLAS's own threads would only wait for each other
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for part in pool.map(tile, pairs):
-            result += part
+    with side_by_side() as each:
+        while some := list(islice(pairs, TILES)):
+            for part in each(tile, some):
+                result += part
     return result
 
 

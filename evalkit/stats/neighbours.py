@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.distance import cdist
 
-ROWS = 256  # points whose distances to all others are in memory at once
+ROWS = 256  # points whose distances to all others are in memory at once, at most
+DISTANCES = 2**22  # that are in memory at once
 
 
 def clip_means(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -17,8 +18,11 @@ def clip_means(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         clips: arrays (frames, d).
     """
     present = np.array([len(clip) > 0 for clip in clips])
-    means = [clip.mean(axis=0, dtype=np.float64) for clip in clips if len(clip)]
-    return present, np.array(means)
+    chosen = [clip for clip in clips if len(clip)]
+    means = np.empty((len(chosen), *(chosen[0].shape[1:] if chosen else ())))
+    for clip, mean in zip(chosen, means, strict=True):
+        clip.mean(axis=0, dtype=np.float64, out=mean)
+    return present, means
 
 
 def nearest_distances(points: np.ndarray, k: int, among: np.ndarray | None = None) -> np.ndarray:
@@ -32,12 +36,19 @@ def nearest_distances(points: np.ndarray, k: int, among: np.ndarray | None = Non
     if len(others) - own < k:
         raise ValueError(f"{len(others)} points are too few for {k} nearest neighbours")
     result = np.empty(len(points))
-    for start in range(0, len(points), ROWS):
-        distances = cdist(points[start : start + ROWS], others)
+    for rows in _blocks(points, others):
+        distances = cdist(points[rows], others)
         if own:
-            np.fill_diagonal(distances[:, start:], np.inf)
-        result[start : start + ROWS] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+            np.fill_diagonal(distances[:, rows.start :], np.inf)
+        distances.partition(k - 1, axis=1)
+        result[rows] = distances[:, k - 1]
     return result
+
+
+def _blocks(points: np.ndarray, others: np.ndarray) -> list[slice]:
+    """Divide points (n, d) so that the distances of each block to all others (m, d) are in memory by themselves."""
+    size = max(1, min(ROWS, DISTANCES // max(1, len(others))))
+    return [slice(start, start + size) for start in range(0, len(points), size)]
 
 
 def balls_around(queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, closed: bool) -> np.ndarray:
@@ -48,10 +59,7 @@ def balls_around(queries: np.ndarray, centres: np.ndarray, radii: np.ndarray, cl
         closed: whether a ball's surface belongs to it.
     """
     inside = np.less_equal if closed else np.less
-    counts = [
-        inside(cdist(queries[start : start + ROWS], centres), radii).sum(axis=1)
-        for start in range(0, len(queries), ROWS)
-    ]
+    counts = [inside(cdist(queries[rows], centres), radii).sum(axis=1) for rows in _blocks(queries, centres)]
     return np.concatenate(counts)
 
 

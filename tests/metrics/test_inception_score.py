@@ -56,6 +56,19 @@ def test_splits_are_seeded_parts_whose_scores_are_averaged() -> None:
     assert InceptionScore(ENCODER, splits=4, seed=1)(clips).value != split.value
 
 
+def test_blocks_of_clips_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, clips = logits_and_probabilities(41)
+    metric, weights = InceptionScore(ENCODER, splits=3), np.random.default_rng(2).integers(0, 3, (4, 41)).astype(float)
+    whole = metric(clips)
+    monkeypatch.setattr("evalkit.stats.divergence.CLIPS", 4)
+    parts = metric(clips)
+    assert parts.value == pytest.approx(whole.value, rel=1e-12) and parts.per_clip == pytest.approx(whole.per_clip)
+    assert whole.resampled is not None
+    found = whole.resampled(weights, weights)
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, whole.resampled(weights, weights), rtol=1e-12)
+
+
 def test_a_resample_is_the_set_in_which_clips_stand_as_often_as_drawn() -> None:
     rng = np.random.default_rng(1)
     clips = features([rng.dirichlet(np.ones(5), n) for n in (2, 1, 0, 3, 1)])

@@ -121,6 +121,7 @@ def test_a_set_beside_itself_is_resampled_on_either_side_by_itself(monkeypatch: 
 def test_tiles_do_not_matter(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     whole = KAD(ENCODER)(GENERATED, REFERENCE).value
     monkeypatch.setattr("evalkit.stats.kernel.FRAMES", frames)
+    monkeypatch.setattr("evalkit.stats.kernel.TILES", 3)
     assert KAD(ENCODER)(GENERATED, REFERENCE).value == pytest.approx(whole, rel=1e-12)
 
 

@@ -95,8 +95,9 @@ def test_order_chunks_and_empty_clips_do_not_matter(part: str, monkeypatch: pyte
     ]
     assert metric(part)(*with_empty).value == whole.value
     assert metric(part)(*with_empty).n == 25
-    monkeypatch.setattr("evalkit.stats.neighbours.ROWS", 4)
-    assert metric(part)(generated, reference).per_clip == whole.per_clip
+    for name, number in (("ROWS", 4), ("DISTANCES", 40)):
+        monkeypatch.setattr(f"evalkit.stats.neighbours.{name}", number)
+        assert metric(part)(generated, reference).per_clip == whole.per_clip
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -193,4 +193,7 @@ def test_frames_that_are_alike_count_for_fewer(alike: float) -> None:
     clips = list((alike**0.5 * common + (1 - alike) ** 0.5 * own).astype(np.float32))
     assert effective_sample_size(clips) == pytest.approx(3600 / (1 + 8 * alike), rel=0.06)
     assert effective_sample_size([clip[:1] for clip in clips]) == pytest.approx(400)
+    frames, means = np.concatenate(clips), np.array([clip.mean(axis=0, dtype=np.float64) for clip in clips])
+    by_numpy = 400 * frames.astype(np.float64).var(axis=0, ddof=1).sum() / means.var(axis=0, ddof=1).sum()
+    assert effective_sample_size(clips) == pytest.approx(min(3600, by_numpy), rel=1e-10)
     assert effective_sample_size([np.zeros((3, 2))] * 5) == 15
