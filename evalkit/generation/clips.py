@@ -7,22 +7,20 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, S
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from evalkit.audio import Audio, encode_flac
+from evalkit.audio import Audio
 from evalkit.errors import EvalkitError, out_of_memory
 from evalkit.generation.memory import explained, release
+from evalkit.generation.stored import ClipStore, CodeStore
 from evalkit.models import Coded, Existing, Generate, Generator
 from evalkit.progress import progress
 from evalkit.settings import Attention, Engine, Sampling
 from evalkit.store.cache import Cache
-from evalkit.store.codes import CodeStore
 from evalkit.store.digests import digest, sha256_file
-from evalkit.store.entries import counted, read_manifests, write_manifest
-from evalkit.store.files import write_bytes, write_json
+from evalkit.store.entry import Item
 from evalkit.store.identity import identity
 from evalkit.store.provenance import machine, versions
 from evalkit.types import Clip, Prompt
@@ -31,9 +29,6 @@ log = logging.getLogger(__name__)
 
 
 VERSION = 2  # of what is generated here: raise it when the same key would give other codes or samples
-
-
-DECODED = 1  # of what becomes of codes: raise it when the same codes would give other clips
 
 
 LONGEST_CAPTION = 4000  # characters, of which a token usually has four
@@ -65,18 +60,18 @@ def clips_of(
 ) -> list[Clip]:
     """Give one clip per prompt, in order, generating only what is not stored yet: here, or elsewhere.
 
-    A finished batch is a manifest, written after its clips; a kill loses at most the batch in
-    flight. A clip that holds NaN has status "failed", and with `engine.keep_going` so has that of a caption that is too
-    long, or of a prompt that no process elsewhere could make one for. Of a model that has codes, these are stored
-    first, and clips are made from them. Raises EvalkitError, before anything is loaded, for a caption that is too long.
+    A finished batch is an entry of the cache, written after its audio; a kill loses at most the batch in flight. A clip
+    that holds NaN has status "failed", and with `engine.keep_going` so has that of a caption that is too long, or of a
+    prompt that no process elsewhere could make one for. Of a model that has codes, these are stored first, and clips
+    are made from them. Raises EvalkitError, before anything is loaded, for a caption that is too long.
     """
     if not isinstance(model, Generator):
         return model.find(prompts)
     key = generation_key(model, sampling, cache, engine)
-    folder = clip_folder(key, cache)
-    stored = _stored(folder)
-    warn_of_others([stored[key]["made"] for key in map(prompt_key, prompts) if key in stored], engine, title)
-    missing = [p for p in prompts if prompt_key(p) not in stored]
+    store, keys = ClipStore.of(cache, key, model), [prompt_key(p) for p in prompts]
+    stored = store.read(keys)
+    warn_of_others([item.shared for item in stored.values()], engine, title)
+    missing = [p for k, p in zip(keys, prompts, strict=True) if k not in stored]
     refused = {prompt_key(p): why for p in missing if (why := too_long(p))}
     if refused and not engine.keep_going:
         raise EvalkitError(f"{title}: {next(iter(refused.values()))}: shorten it, or set engine.keep_going=true")
@@ -88,7 +83,7 @@ def clips_of(
             failed = elsewhere.clips(model, todo, sampling, engine, title)
             for id, reason in failed.items():
                 log.warning("%s: the clip of '%s' could not be made: %s", title, id, reason)
-            stored = _stored(folder)
+            stored = store.read(keys)
             # not tried again here: what has killed other processes would kill this one
             refused |= {prompt_key(p): failed[p.id] for p in todo if p.id in failed}
             _require_made(todo, {*stored, *refused}, failed, cache, engine, title)
@@ -98,9 +93,11 @@ def clips_of(
                 with progress(f"generating {title}", len(todo), "clips") as advance:
                     stored |= maker.make(todo, advance)
             refused |= maker.refused
+        store.collection.compact()
+        CodeStore.of(cache, key, model).collection.compact()
     # not stored: another file, or another setting, may do
-    stored |= {key: {"status": "failed", "reason": reason} for key, reason in refused.items()}
-    return [_clip(p, folder, stored[prompt_key(p)]) for p in prompts]
+    stored |= {k: Item(None, {"status": "failed", "reason": reason}, {}) for k, reason in refused.items()}
+    return [store.clip(p, stored[k]) for k, p in zip(keys, prompts, strict=True)]
 
 
 def _require_made(
@@ -154,24 +151,19 @@ class Maker:
         self._size = engine.batch_size or TOGETHER
         self._run = model.load(cache, engine)
         key = generation_key(model, sampling, cache, engine)
-        self._folder = clip_folder(key, cache)
-        write_json(self._folder / "key.json", key)
-        self._codes: CodeStore | None = None
-        if isinstance(self._run, Coded):
-            self._codes = CodeStore(cache.codes / digest(key)[:32])
-            write_json(self._codes.folder / "key.json", key)
+        self._clips, self._codes = ClipStore.of(cache, key, model), CodeStore.of(cache, key, model)
 
-    def make(self, prompts: Sequence[Prompt], advance: Callable[[int], None]) -> dict[str, dict[str, Any]]:
+    def make(self, prompts: Sequence[Prompt], advance: Callable[[int], None]) -> dict[str, Item]:
         """Make clips and store them, batch by batch; what is stored of each is by its prompt's key.
 
         `advance` is called with how many were made. Raises EvalkitError for a prompt that no clip can be made for.
         """
-        stored: dict[str, dict[str, Any]] = {}
+        stored: dict[str, Item] = {}
         # writing goes on beside the next batch, and on a GPU so does decoding its codes
         with ThreadPoolExecutor(1) as writer:
-            waiting: list[Future[dict[str, dict[str, Any]]]] = []
+            waiting: list[Future[dict[str, Item]]] = []
             for batch in self._batches(prompts):
-                waiting.append(writer.submit(_write_batch, batch, self._folder))
+                waiting.append(writer.submit(self._write, batch))
                 if len(waiting) > 1:
                     stored |= waiting.pop(0).result()
                 advance(len(batch.prompts))
@@ -182,13 +174,16 @@ class Maker:
     def _batches(self, prompts: Sequence[Prompt]) -> Iterator[Batch]:
         size, sampling = self._size, self._sampling
         if isinstance(self._run, Coded):
-            assert self._codes is not None
             yield from _from_codes(self._run, prompts, sampling, self._codes, self._engine, size, self.refused)
         else:
             here = computing(self._engine)
             for start in range(0, len(prompts), size):
                 batch = prompts[start : start + size]
                 yield Batch(batch, _run(self._run, batch, sampling), here)
+
+    def _write(self, batch: Batch) -> dict[str, Item]:
+        pairs = zip(batch.prompts, batch.clips(), strict=True)
+        return self._clips.write({prompt_key(prompt): (prompt, audio) for prompt, audio in pairs}, batch.made)
 
 
 def warn_of_others(made: Sequence[Mapping[str, Any]], engine: Engine, title: str) -> None:
@@ -213,15 +208,10 @@ def made_before(
     """Give one clip per prompt, in order, as `clips_of` does, with status "missing" for what it would generate."""
     if not isinstance(model, Generator):
         return model.find(prompts)
-    folder = clip_folder(generation_key(model, sampling, cache, engine), cache)
-    stored = _stored(folder)
-    absent = {"status": "missing", "reason": "not generated yet"}
-    return [_clip(p, folder, stored.get(prompt_key(p), absent)) for p in prompts]
-
-
-def clip_folder(key: Mapping[str, Any], cache: Cache) -> Path:
-    """Where the clips of a `generation_key` lie."""
-    return cache.clips / digest({**key, "decoded": DECODED})[:32]
+    store = ClipStore.of(cache, generation_key(model, sampling, cache, engine), model)
+    keys = [prompt_key(p) for p in prompts]
+    stored, absent = store.read(keys), Item(None, {"status": "missing", "reason": "not generated yet"}, {})
+    return [store.clip(p, stored.get(k, absent)) for k, p in zip(keys, prompts, strict=True)]
 
 
 def generation_key(model: Generator, sampling: Sampling, cache: Cache, engine: Engine) -> dict[str, Any]:
@@ -290,7 +280,7 @@ def _from_codes(
         made = run.audio(codes, sampling)  # on a CPU two computations at once would only disturb each other
         return lambda: made
 
-    known = store.read()
+    known = store.read([prompt_key(p) for p in prompts])
     # those that were computed alike are kept together: how is said of a batch
     alike: dict[str, list[Prompt]] = {}
     for prompt in prompts:
@@ -360,62 +350,3 @@ def _codes(run: Coded, prompts: Sequence[Prompt], sampling: Sampling, rows: int)
 def _run(run: Generate, batch: Sequence[Prompt], sampling: Sampling) -> Clips:
     made = run(batch, sampling)
     return lambda: made
-
-
-def _write_batch(batch: Batch, folder: Path) -> dict[str, dict[str, Any]]:
-    outputs = batch.clips()
-    entries = {}
-    for prompt, audio in zip(batch.prompts, outputs, strict=True):
-        key = prompt_key(prompt)
-        entry: dict[str, Any] = {"id": prompt.id, "status": "ok", "reason": ""}
-        if not audio.samples.size:
-            entry |= {"status": "failed", "reason": "the model made no samples"}
-        elif not np.isfinite(audio.samples).all():
-            entry |= {"status": "failed", "reason": "the model's output holds NaN or infinity"}
-        else:
-            # FLAC clips at full scale: halve the level until it fits, which is exact, and remember it
-            peak = float(np.abs(audio.samples).max(initial=0.0))
-            gain = 2.0 ** -max(0, int(np.ceil(np.log2(peak)))) if peak > 1 else 1.0
-            path = folder / f"{key}.flac"
-            write_bytes(path, encode_flac(Audio(audio.samples * np.float32(gain), audio.rate)))
-            entry |= {
-                "sha256": sha256_file(path),
-                "frames": audio.samples.shape[1],
-                "sample_rate": audio.rate,
-                "channels": audio.samples.shape[0],
-                "gain": gain,
-            }
-        entries[key] = entry
-    manifest = {"clips": entries, "made": batch.made}
-    write_manifest(folder / f"batch-{digest(sorted(entries))[:16]}.json", manifest)
-    return _entries(manifest)
-
-
-def _entries(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The clips of a manifest by their keys, each with how it was made, which earlier versions did not record."""
-    made = manifest.get("made", {})
-    return {key: {**entry, "made": made} for key, entry in manifest["clips"].items()}
-
-
-def _stored(folder: Path) -> dict[str, dict[str, Any]]:
-    """The entries of all manifests whose clip is the one that they describe."""
-    manifests = read_manifests(folder, "batch-*.json", lambda _, manifest: _entries(manifest))
-    entries = [item for clips in manifests for item in clips.items()]
-
-    def intact(item: tuple[str, dict[str, Any]]) -> bool:
-        key, entry = item
-        path = folder / f"{key}.flac"
-        return entry["status"] == "failed" or (path.is_file() and sha256_file(path) == entry["sha256"])
-
-    with ThreadPoolExecutor(4) as pool:
-        # a clip that was made twice has two entries, of which at most one is still true
-        good = dict(item for item, fits in zip(entries, pool.map(intact, entries), strict=True) if fits)
-    if bad := sorted({key for key, _ in entries} - set(good)):
-        files = [folder / f"{key}.flac" for key in bad]
-        log.warning("%s: will be made again", counted("damaged or missing clip", files))
-    return good
-
-
-def _clip(prompt: Prompt, folder: Path, entry: dict[str, Any]) -> Clip:
-    path = folder / f"{prompt_key(prompt)}.flac" if entry["status"] == "ok" else None
-    return Clip(path=path, **{**entry, "id": prompt.id})

@@ -16,19 +16,14 @@ from evalkit.store.made import made_folder
 class Cache:
     """The folder of everything that can be made again: weights, clips, features.
 
-    Layout: weights/ (fetched files), checkpoints/ (made here), codes/KEY/ (generated codes and their
-    manifests), clips/KEY/ (generated audio and its manifests), features/ENCODER/AB/KEY (arrays) and
-    features/ENCODER/packs/ (many of them in one file),
-    arrays/ (features that records link to, by the digest of the file), digests.json (of files, see
-    `store.digests.known_digests`).
+    Layout: KIND/DIGEST/ is a collection (see `evalkit.store.collection`), of clips, codes, features, peaks, resamples,
+    digests (of files), checkpoints (made here) or runs (what finished ones use); weights/ has fetched files, arrays/
+    the features that results link to, by the digest of the file, and leases/ says who uses the cache now.
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None):
         self.root = Path(root or platformdirs.user_cache_dir("evalkit")).expanduser().absolute()
         self.weights = self.root / "weights"
-        self.checkpoints = self.root / "checkpoints"
-        self.codes = self.root / "codes"
-        self.clips = self.root / "clips"
         self.arrays = self.root / "arrays"
 
     def collection(self, kind: str, key: Any, label: str = "") -> Collection:

@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.errors import EvalkitError
 from evalkit.store import leases
 from evalkit.store.digests import digest
-from evalkit.store.entry import LARGE, SUFFIX, Damaged, Entry, Item, OtherSchema, read_entry, write_entry
+from evalkit.store.entry import LARGE, SUFFIX, Damaged, Entry, Item, OtherSchema, digest_of, read_entry, write_entry
 from evalkit.store.files import write_json
 
 log = logging.getLogger(__name__)
@@ -165,6 +165,24 @@ class Collection:
         for path in read:
             if path != merged:
                 _unlink(path)
+
+    def discard(self, items: Mapping[str, Item]) -> None:
+        """Remove items that are of no use any more, as what they name is lost; others of the same keys stay.
+
+        Where nothing can be written, they stay too.
+        """
+        digests = {key[:32]: digest_of(self.kind, self.digest, key[:32], item) for key, item in items.items()}
+        for path in self._files() if items else []:
+            with suppress(Damaged, FileNotFoundError, EvalkitError):
+                entry = self._entry(path)
+                if digests.keys().isdisjoint(entry.keys):
+                    continue
+                sound = {key: item for key, item in entry.items() if isinstance(item, Item)}
+                kept = {k: i for k, i in sound.items() if digests.get(k) != digest_of(self.kind, self.digest, k, i)}
+                if len(kept) < len(sound):
+                    if kept:
+                        write_entry(self.folder, self.kind, self.digest, kept)
+                    _unlink(path)
 
     def remove(self, paths: Sequence[Path]) -> None:
         """Remove files that are damaged, and warn of them; what they held will be made again."""

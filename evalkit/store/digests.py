@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -64,10 +66,37 @@ def sha256_file(path: Path) -> str:
     """Compute the SHA-256 of a file's bytes; an unchanged file is read only once (see `memory`)."""
     state = State.of(os.stat(path))
     folder, name = os.path.split(os.path.abspath(path))
-    known = memory.find(folder, name, state)
-    if known is not None:
-        return known
-    with open(path, "rb") as file:
+    return memory.find(folder, name, state) or _computed(folder, name, state)
+
+
+def sha256_files(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """Compute the SHA-256 of some files of a folder, by their names, at one look; those that are absent are left out.
+
+    Unchanged files are read only once.
+    """
+    place = os.path.abspath(folder)
+    try:
+        with os.scandir(place) as scan:
+            states = {one.name: State.of(one.stat()) for one in scan if one.name in names}
+    except FileNotFoundError:
+        return {}
+    found = {name: memory.find(place, name, state) for name, state in states.items()}
+
+    def digest_of(name: str) -> tuple[str, str | None]:
+        try:
+            return name, _computed(place, name, states[name])
+        except OSError:  # one that cannot be read is as absent
+            return name, None
+
+    if unknown := [name for name, sha256 in found.items() if sha256 is None]:
+        with ThreadPoolExecutor(4) as pool:
+            found |= dict(pool.map(digest_of, unknown))
+    return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
+
+
+def _computed(folder: str, name: str, state: State) -> str:
+    """Read a file for its SHA-256, and know that from now on if nothing can change it unnoticed."""
+    with open(os.path.join(folder, name), "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         same = State.of(os.fstat(file.fileno())) == state
     if same and time.time_ns() - max(state.modified, state.changed) > SETTLED:

@@ -99,6 +99,12 @@ class Entry:
         """The facts of each item, whose values are not read."""
         return self._about["facts"] or [None] * len(self.keys)
 
+    @property
+    def shared(self) -> Sequence[Any]:
+        """What items have in common: each value once."""
+        found: Sequence[Any] = self._about["shared"]
+        return found
+
     def items(self, wanted: Container[str] | None = None) -> Iterator[tuple[str, Item | Damaged]]:
         """Read items, all or those `wanted`, each with its key; what does not have its digest is Damaged.
 

@@ -23,11 +23,13 @@ from evalkit import audio
 from evalkit.audio import Audio
 from evalkit.errors import EvalkitError
 from evalkit.generation import clips as generate
-from evalkit.generation.clips import clips_of, computing, made_before
+from evalkit.generation.clips import clips_of, computing, generation_key, made_before, prompt_key
+from evalkit.generation.stored import ClipStore
 from evalkit.settings import Attention, Engine, Sampling
 from evalkit.store.cache import Cache
+from evalkit.store.collection import Collection
 from evalkit.store.digests import digest, sha256_file
-from evalkit.store.entries import write_manifest
+from evalkit.store.entry import Item, read_entry
 from evalkit.types import BatchSize, Clip, Prompt
 from tests.engines import CPU, cpu
 
@@ -56,6 +58,17 @@ class Noise:
             return out
 
         return run
+
+
+def entries(root: Path, kind: str) -> list[Path]:
+    """The files of a kind, in the order in which they were stored."""
+    return sorted(root.glob(f"{kind}/*/*.entry"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def lose(root: Path, kind: str) -> None:
+    for path in root.glob(f"{kind}/**/*"):
+        if path.is_file():
+            path.unlink()
 
 
 def make(
@@ -128,20 +141,21 @@ def _dying(run: Callable[..., list[Audio]], error: type[Exception], at: int) -> 
 
 
 def test_a_kill_in_mid_batch_leaves_no_trace_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL comes after the second batch's clips are written, before its manifest is."""
+    """SIGKILL comes after the second batch's audio is written, before its entry is."""
     whole = make(Noise(), Cache(tmp_path / "whole"))
     child = os.fork()
     if not child:
-        manifests = []
-        original = write_manifest
+        batches = []
+        original = Collection.write
 
-        def deadly(path: Path, value: Any) -> None:
-            manifests.append(path)
-            if len(manifests) == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-            original(path, value)
+        def deadly(self: Collection, items: Any) -> None:
+            if self.kind == "clips":
+                batches.append(items)
+                if len(batches) == 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            original(self, items)
 
-        monkeypatch.setattr(generate, "write_manifest", deadly)
+        monkeypatch.setattr(Collection, "write", deadly)
         make(Noise(), Cache(tmp_path / "killed"))
         os._exit(1)
     _, status = os.waitpid(child, 0)
@@ -151,7 +165,7 @@ def test_a_kill_in_mid_batch_leaves_no_trace_in_the_result(tmp_path: Path, monke
     assert [c.sha256 for c in resumed] == [c.sha256 for c in whole]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "delete", "half", "flip", "list", "number"])
+@pytest.mark.parametrize("damage", ["truncate", "delete", "half", "flip", "empty", "text"])
 def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     first = make(Noise(), Cache(tmp_path))
     path = first[4].path
@@ -161,10 +175,11 @@ def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: 
     elif damage == "delete":
         path.unlink()
     else:
-        (manifest,) = (m for m in path.parent.glob("batch-*.json") if '"id4"' in m.read_text())
-        text = manifest.read_text()
-        damaged = {"half": text[:50], "flip": text.replace('"gain": 1.0', '"gain": 2.0'), "list": "[1]", "number": "1"}
-        manifest.write_text(damaged[damage])
+        (entry,) = (e for e in entries(tmp_path, "clips") if b'"id4"' in e.read_bytes().replace(b"\\", b""))
+        data = entry.read_bytes()
+        flipped = data.replace(b"1.0", b"2.0", 1)
+        assert flipped != data
+        entry.write_bytes({"half": data[: len(data) // 2], "flip": flipped, "empty": b"", "text": b"1"}[damage])
     assert make(Noise(), Cache(tmp_path)) == first
     assert [i for call in CALLS for i in call] == (
         ["id4"] if damage in ("truncate", "delete") else ["id3", "id4", "id5"]
@@ -172,20 +187,29 @@ def test_damaged_clips_are_generated_again(tmp_path: Path, damage: str, caplog: 
     assert "damaged" in caplog.text
 
 
-def test_a_clip_made_twice_is_found_by_the_entry_that_fits(tmp_path: Path) -> None:
-    """A clip that was lost and made again in another batch may differ in its last bits, and is then the stored one."""
-    first = make(Noise(), Cache(tmp_path))
-    path = first[0].path
-    assert path is not None
-    path.unlink()
-    make(Noise(), Cache(tmp_path), batch_size=1)
-    (old,) = (m for m in path.parent.glob("batch-*.json") if '"id1"' in m.read_text())
-    stale = json.loads(old.read_text())
-    stale["clips"][path.stem]["sha256"] = "0" * 64
-    for name in ("batch-0.json", "batch-z.json"):
-        write_manifest(path.parent / name, {"clips": stale["clips"]})
-    assert make(Noise(), Cache(tmp_path)) == first
-    assert CALLS == []
+def store_of(model: Any, cache: Cache) -> ClipStore:
+    return ClipStore.of(cache, generation_key(model, Sampling(), cache, cpu()), model)
+
+
+def test_a_clip_made_twice_is_found_with_its_own_audio(tmp_path: Path) -> None:
+    """What two processes made at once may differ in its last bits; where one's audio is lost, there is the other's."""
+    cache = Cache(tmp_path)
+    first, *others = make(Noise(), cache)
+    assert first.path is not None
+    second = Audio(audio.read(first.path).samples * np.float32(1.5), 32000)
+    for size in (1, 3, 7):  # in entries that are found before and after the one of the first
+        extra = {digest(["other", size, number]): (PROMPTS[0], second) for number in range(size)}
+        store_of(Noise(), cache).write({**extra, prompt_key(PROMPTS[0]): (PROMPTS[0], second)}, {})
+    seen = set()
+    for _ in range(2):
+        clip, *same = make(Noise(), cache)
+        assert CALLS == [] and same == others and clip.path is not None
+        assert sha256_file(clip.path) == clip.sha256
+        seen.add(clip.sha256)
+        clip.path.write_bytes(clip.path.read_bytes()[:-1])
+    assert len(seen) == 2
+    assert make(Noise(), cache) == [first, *others] and CALLS == [["id0"]]
+    assert make(Noise(), cache) == [first, *others] and CALLS == []
 
 
 def test_loud_clips_keep_their_samples(tmp_path: Path) -> None:
@@ -218,7 +242,8 @@ def _raising(error: Exception) -> Callable[..., list[Audio]]:
 def test_ids_never_become_paths(tmp_path: Path) -> None:
     (clip,) = make(Noise(), Cache(tmp_path), [Prompt("../../../escape", "x")])
     assert clip.path is not None and tmp_path in clip.path.resolve().parents
-    assert json.loads((clip.path.parent / "key.json").read_text())["sampling"]["top_k"] == 250
+    about = json.loads((clip.path.parents[1] / "about.json").read_text())
+    assert about["key"]["sampling"]["top_k"] == 250 and about["label"] == "made 1"
 
 
 # -- models that have codes first -------------------------------------------------------------------
@@ -281,24 +306,21 @@ def test_groups_go_together_in_batches(tmp_path: Path) -> None:
 def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = Cache(tmp_path)
     clips = make(Tokens(), cache)
-    shards = sorted(cache.codes.glob("*/codes-*.npz"))
+    shards = entries(tmp_path, "codes")
     assert len(shards) == 3
-    with np.load(shards[0]) as file:
-        assert {file[key].dtype for key in file.files} == {np.dtype(np.int16)}
-    manifest = json.loads(shards[0].with_suffix(".json").read_text())
-    assert manifest["made"]["batch_size"] == 3 and manifest["versions"]["torch"]
-    for folder in cache.clips.iterdir():
-        for path in folder.iterdir():
-            path.unlink()
+    for _, item in read_entry(shards[0]).items():
+        assert isinstance(item, Item) and item.value is not None and item.value.dtype == np.int16
+        assert item.shared["made"]["batch_size"] == 3 and item.shared["versions"]["torch"]
+    lose(tmp_path, "clips")
     assert make(Tokens(), cache) == clips
     assert CALLS == []  # nothing was generated again
     third = clips[2].path
     assert third is not None
     third.unlink()
     shards[0].write_bytes(shards[0].read_bytes()[:-5])
-    whole = {key for shard in shards[1:] for key in np.load(shard).files}
+    assert prompt_key(PROMPTS[2]) in read_entry(entries(tmp_path, "clips")[0]).keys
     assert make(Tokens(), cache) == clips
-    assert ([] if third.stem in whole else [["id2"]]) == CALLS
+    assert CALLS == [["id2"]]
 
 
 def test_clips_know_how_they_were_made_also_by_an_earlier_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,8 +336,7 @@ def test_clips_know_how_they_were_made_also_by_an_earlier_run(tmp_path: Path, mo
     assert [clip.made for clip in both] == [{**here, "batch_size": 2}] * 3 + [now] * 4
     assert now["device_name"] != "elsewhere" and now["torch"] == torch.__version__
     assert made_before(Tokens(), PROMPTS, Sampling(), cache, cpu(batch_size=3))[0].made == first[0].made
-    for path in cache.clips.glob("*/*"):  # clips that are made again of stored codes are as the codes were made
-        path.unlink()
+    lose(tmp_path, "clips")  # clips that are made again of stored codes are as the codes were made
     assert [clip.made for clip in make(Tokens(), cache, batch_size=4)] == [clip.made for clip in both]
     assert CALLS == []
 
@@ -329,8 +350,7 @@ def test_clips_in_the_cache_that_were_made_otherwise_than_asked_for_are_said(
     def said(**engine: Any) -> list[str]:
         caplog.clear()
         if kept == "codes":
-            for path in cache.clips.glob("*/*"):
-                path.unlink()
+            lose(tmp_path, "clips")
         clips_of(Tokens(), PROMPTS, Sampling(), cache, cpu(**engine), "x")
         return [record.getMessage() for record in caplog.records if "in the cache" in record.getMessage()]
 
@@ -345,20 +365,6 @@ def test_clips_in_the_cache_that_were_made_otherwise_than_asked_for_are_said(
                           "cache_dir to make others")  # fmt: skip
 
 
-def test_of_clips_of_an_earlier_version_it_is_not_known_how_they_were_made(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    make(Tokens(), cache)
-    for path in [*cache.clips.glob("*/batch-*.json"), *cache.codes.glob("*/codes-*.json")]:
-        manifest = json.loads(path.read_text())
-        made = {key: manifest.pop(key) for key in ("digest", "made")}["made"]
-        write_manifest(path, manifest | ({"batch_size": made["batch_size"]} if "codes" in path.name else {}))
-    assert [clip.made for clip in make(Tokens(), cache)] == [{}] * len(PROMPTS)
-    for path in cache.clips.glob("*/*"):
-        path.unlink()
-    assert [clip.made for clip in make(Tokens(), cache)] == [{"batch_size": 3}] * len(PROMPTS)
-    assert CALLS == []
-
-
 def test_a_model_without_codes_says_device_and_dtype(tmp_path: Path) -> None:
     assert {digest(clip.made) for clip in make(Noise(), Cache(tmp_path))} == {digest(computing(cpu()))}
 
@@ -366,9 +372,8 @@ def test_a_model_without_codes_says_device_and_dtype(tmp_path: Path) -> None:
 def test_a_damaged_shard_is_generated_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = Cache(tmp_path)
     clips = make(Tokens(), cache)
-    for path in [*cache.clips.glob("*/*.flac"), *cache.clips.glob("*/batch-*")]:
-        path.unlink()
-    for shard in cache.codes.glob("*/codes-*.npz"):
+    lose(tmp_path, "clips")
+    for shard in entries(tmp_path, "codes"):
         shard.write_bytes(shard.read_bytes()[:-5])
     assert make(Tokens(), cache) == clips
     assert len(CALLS) == 3
@@ -403,14 +408,19 @@ def test_out_of_memory_lowers_the_batch_size_and_loses_nothing(
         make(Tokens(memory=0), Cache(tmp_path), batch_size=4)
 
 
+@pytest.fixture
+def not_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every batch stay in a file of its own."""
+    monkeypatch.setattr("evalkit.store.collection.FEW", 1000)
+
+
 MANY = [Prompt(f"{i:02}", "x" * i) for i in range(1, 30)]
 
 
 def sizes(cache: Cache) -> list[tuple[int, int]]:
     """The clips, and the rows, of each batch in the order in which they were stored."""
-    paths = sorted(cache.codes.glob("*/codes-*.json"), key=lambda path: path.stat().st_mtime_ns)
-    shards = [(len(np.load(path.with_suffix(".npz")).files), json.loads(path.read_text())) for path in paths]
-    return [(clips, about["made"]["batch_size"]) for clips, about in shards]
+    shards = [list(read_entry(path).items()) for path in entries(cache.root, "codes")]
+    return [(len(items), items[0][1].shared["made"]["batch_size"]) for items in shards]  # type: ignore[union-attr]
 
 
 def test_no_batch_but_the_last_of_a_group_is_part_empty(tmp_path: Path) -> None:
@@ -441,6 +451,7 @@ def test_nor_is_it_in_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     assert [(clip.sha256, clip.made) for clip in resumed] == [(clip.sha256, clip.made) for clip in whole]
 
 
+@pytest.mark.usefixtures("not_merged")
 def test_a_run_that_goes_on_keeps_its_batch_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     original = LoadedTokens.batch_size
@@ -466,6 +477,7 @@ def test_a_run_that_goes_on_keeps_its_batch_size(tmp_path: Path, monkeypatch: py
     assert asked[-1] == (1, BatchSize(4, 5))
 
 
+@pytest.mark.usefixtures("not_merged")
 def test_one_batch_that_does_not_fit_is_halved_and_the_next_is_whole_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

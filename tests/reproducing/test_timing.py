@@ -10,7 +10,8 @@ import pytest
 
 from evalkit import pipeline
 from evalkit.config import compose
-from evalkit.generation.clips import clip_folder, generation_key
+from evalkit.generation.clips import generation_key
+from evalkit.generation.stored import ClipStore
 from evalkit.models import Generator
 from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan
@@ -52,7 +53,8 @@ def test_the_first_batch_is_made_and_the_run_makes_the_rest(tmp_path: Path, metr
     assert all(stage.rate > 0 and stage.seconds == stage.left / stage.rate for stage in first)
     model = plan.models["tiny_stereo"]
     assert isinstance(model, Generator)
-    folder = clip_folder(generation_key(model, plan.sampling, plan.cache, plan.engine), plan.cache)
+    key = generation_key(model, plan.sampling, plan.cache, plan.engine)
+    folder = ClipStore.of(plan.cache, key, model).collection.folder / "audio"
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.flac")}
     assert len(before) == 4
     pipeline.evaluate(config)

@@ -350,3 +350,22 @@ def test_folders_that_are_made_here_are_intact_or_made_again(tmp_path: Path, cap
         path.unlink()
     assert cache.made_folder("tiny", 1, write) == folder
     assert not list(folder.parent.glob(".partial-*"))
+
+
+def test_items_that_are_of_no_use_are_discarded_and_others_of_their_keys_stay(shelf: Collection) -> None:
+    lost = {key(number): Item(None, {"audio": f"lost {number}"}, {"device": "cpu"}) for number in range(3)}
+    items = {**lost, **{key(number): Item(None, {"audio": str(number)}, {"device": "cpu"}) for number in range(3, 6)}}
+    shelf.write(items)
+    shelf.write({key(1): Item(None, {"audio": "again"}, {"device": "cpu"})})
+    shelf.write({key(2): Item(None, {"audio": "lost 2"}, {"device": "gpu"})})
+    shelf.discard(lost)
+    found = shelf.read(items)
+    assert {name: (item.facts["audio"], item.shared["device"]) for name, item in found.items()} == {
+        key(1): ("again", "cpu"),
+        key(2): ("lost 2", "gpu"),
+        **{key(number): (str(number), "cpu") for number in range(3, 6)},
+    }
+    before = stored(shelf.folder)
+    shelf.discard(lost)
+    shelf.discard({})
+    assert stored(shelf.folder) == before

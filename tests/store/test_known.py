@@ -14,7 +14,7 @@ import pytest
 
 from evalkit.store import digests, known
 from evalkit.store.collection import Collection
-from evalkit.store.digests import sha256_file
+from evalkit.store.digests import sha256_file, sha256_files
 from evalkit.store.known import known_digests
 
 
@@ -198,3 +198,16 @@ def test_a_block_in_a_block_of_the_same_cache_knows_the_same(tmp_path: Path, ope
         with known_digests(tmp_path / "other"):
             sha256_file(path)
     assert len(opened) == 2 and entries(tmp_path / "cache") and entries(tmp_path / "other")
+
+
+def test_files_of_a_folder_are_told_by_one_look(tmp_path: Path, opened: list[str]) -> None:
+    paths = files(tmp_path / "clips", 20)
+    (tmp_path / "clips" / "folder.wav").mkdir()
+    wanted = {path.name for path in paths[:9]} | {"absent.wav", "folder.wav"}
+    expected = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths[:9]}
+    for _ in range(2):
+        with known_digests(tmp_path / "cache"):
+            assert sha256_files(tmp_path / "clips", wanted) == expected
+            assert sha256_file(paths[3]) == expected[paths[3].name]
+    assert sorted(opened) == sorted(expected)
+    assert sha256_files(tmp_path / "nowhere", wanted) == {}
