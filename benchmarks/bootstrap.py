@@ -1,10 +1,11 @@
 """How long FAD's bootstrap takes: 5,521 clips of 19 windows of 128 numbers, 1,000 resamples.
 
-    python -m benchmarks.bootstrap [--clips 5521] [--resamples 1000]
+    python -m benchmarks.bootstrap [--clips 5521] [--resamples 1000] [--before COMMIT]
 
 evalkit's `resampled_frechet_distances` against the naive loop (for each resample put the drawn clips together, take
-their covariances, and scipy's root of their product), of which a few resamples are run and the rest extrapolated. Both
-get the same draws, and the largest relative difference of their values is recorded.
+their covariances, and scipy's root of their product), of which a few resamples are run and the rest extrapolated; and
+against evalkit's own as it was at a commit, in turns. All get the same draws, and the largest relative differences of
+their values are recorded. Memory is what the process itself holds at most, less what it held before.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import argparse
 import json
 import os
 import platform
-import resource
+import statistics
+import subprocess
 import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +27,9 @@ import numpy as np
 import scipy.linalg
 import threadpoolctl
 
+from benchmarks.scale_stats import most_held
 from evalkit.stats.bootstrap import draws
-from evalkit.stats.frechet import resampled_frechet_distances, resampled_gaussians
+from evalkit.stats.frechet import resampled_frechet_distances
 
 WINDOWS, DIMENSIONS = 19, 128
 NAIVE = 3  # resamples
@@ -36,6 +42,48 @@ def clips_of(clips: int, seed: int) -> list[np.ndarray]:
     common = rng.standard_normal((clips, 1, DIMENSIONS))
     own = rng.standard_normal((clips, WINDOWS, DIMENSIONS))
     return list(((common + own + 0.1 * seed) @ mixing).astype(np.float32))
+
+
+Way = Callable[[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One way's values of all resamples, the time that they took, and the MiB that were held for them at most."""
+
+    values: np.ndarray
+    seconds: float
+    cpu_seconds: float
+    mib: float
+
+
+def as_it_was(commit: str) -> Way:
+    """evalkit's own function at a commit."""
+    path = "evalkit/stats/frechet.py"
+    source = subprocess.run(["git", "show", f"{commit}:{path}"], check=True, capture_output=True, text=True).stdout
+    module = types.ModuleType("before")
+    exec(compile(source, f"{commit}:{path}", "exec"), module.__dict__)
+    function: Way = module.resampled_frechet_distances
+    return function
+
+
+def run(way: Way, generated: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarray) -> Run:
+    """Compute all resamples once."""
+    started, used = time.perf_counter(), time.process_time()
+    with most_held() as held:
+        values = way(generated, reference, weights, weights)
+    took = time.perf_counter() - started, time.process_time() - used
+    return Run(values, *took, (held[1] - held[0]) / 2**20)
+
+
+def told(runs: list[Run]) -> dict[str, Any]:
+    """What is recorded of the runs of one way."""
+    return {
+        "seconds": round(min(one.seconds for one in runs), 2),
+        "all_seconds": [round(one.seconds, 2) for one in runs],
+        "cpu_seconds": round(min(one.cpu_seconds for one in runs), 2),
+        "mib_held": round(max(one.mib for one in runs)),
+    }
 
 
 def naive(generated: list[np.ndarray], reference: list[np.ndarray], weights: np.ndarray) -> float:
@@ -67,21 +115,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=5521)
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--before", metavar="COMMIT", help="measure evalkit as it was at this commit too")
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/bootstrap_cpu.json"))
     arguments = parser.parse_args()
     generated, reference = clips_of(arguments.clips, 0), clips_of(arguments.clips, 1)
     weights = draws(arguments.clips, arguments.resamples, seed=0)
-    seconds, cpu = [], []
-    for _ in range(3):
-        started, used = time.perf_counter(), time.process_time()
-        values = resampled_frechet_distances(generated, reference, weights, weights)
-        seconds.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - used)
-    started = time.perf_counter()
-    for _ in resampled_gaussians(generated, weights):
-        pass
-    sums = 2 * (time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    ways: dict[str, Way] = {"now": resampled_frechet_distances}
+    if arguments.before:
+        ways["before"] = as_it_was(arguments.before)
+    found: dict[str, list[Run]] = {name: [] for name in ways}
+    for turn in range(arguments.turns):
+        for name in list(ways)[:: 1 if turn % 2 else -1]:
+            found[name].append(run(ways[name], generated, reference, weights))
+    values = found["now"][-1].values
     started = time.perf_counter()
     expected = np.array([naive(generated, reference, row) for row in weights[:NAIVE]])
     each = (time.perf_counter() - started) / NAIVE
@@ -91,16 +138,22 @@ def main() -> None:
         "windows_per_clip": WINDOWS,
         "dimensions": DIMENSIONS,
         "resamples": arguments.resamples,
-        "seconds": round(min(seconds), 2),
-        "all_seconds": [round(s, 2) for s in seconds],
-        "cpu_seconds": round(min(cpu), 2),
-        "seconds_of_means_and_covariances": round(sums, 2),
-        "peak_memory_gib": round(peak, 2),
+        **told(found["now"]),
         "naive_seconds_per_resample": round(each, 3),
         "naive_seconds_extrapolated": round(each * arguments.resamples),
-        "times_faster": round(each * arguments.resamples / min(seconds)),
+        "times_faster": round(each * arguments.resamples / min(one.seconds for one in found["now"])),
         "largest_relative_difference": float(np.max(np.abs(values[:NAIVE] / expected - 1))),
     }
+    if arguments.before:
+        pairs = list(zip(found["before"], found["now"], strict=True))
+        record["before"] = {
+            "commit": arguments.before,
+            **told(found["before"]),
+            "ratio_of_each_turn": [round(before.seconds / now.seconds, 2) for before, now in pairs],
+            "median_ratio": round(statistics.median(before.seconds / now.seconds for before, now in pairs), 2),
+            "median_ratio_of_cpu": round(statistics.median(b.cpu_seconds / n.cpu_seconds for b, n in pairs), 2),
+            "largest_relative_difference": float(np.max(np.abs(values / found["before"][-1].values - 1))),
+        }
     write(record, arguments.output)
 
 

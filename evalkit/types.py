@@ -140,8 +140,9 @@ class Measured:
             the interval is computed from these.
         resampled: gives the value of each of many resamples from how often each clip of either side is drawn:
             two arrays (resamples, clips of that side), in the order of the features. They are one and the same
-            where clips and references are paired; a metric without references ignores the second. With neither
-            parts nor this there is no interval.
+            where clips and references are paired; a metric without references ignores the second. It is asked for as
+            many resamples at a time as memory has room for, of which each has its value whatever the others are. With
+            neither parts nor this there is no interval.
         subsets: whether `resampled`, given clips that each count once or not at all, gives the value of those that
             count, on either side, with what is taken from all references and stays, such as a kernel's bandwidth.
             A metric whose value `parts` give on any subset need not say so.

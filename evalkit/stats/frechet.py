@@ -118,11 +118,12 @@ def resampled_gaussians(
         return
     many = max(1, min(MANY, BLOCK // 4 // width))
     above = np.ravel_multi_index(np.triu_indices(d), (d, d))
-    of_clips, of_resamples = np.empty((many, width)), np.empty((size, width))
+    of_resamples = np.empty((size, width))
     for first in range(0, len(weights), size):
         block = weights[first : first + size]
         totals = of_resamples[: len(block)]
         totals[:] = 0
+        of_clips = np.empty((many, width))
         for start in range(0, len(clips), many):
             some = clips[start : start + many]
             own = of_clips[: len(some)]
@@ -131,6 +132,7 @@ def resampled_gaussians(
             columns = max(COLUMNS, min(width // PARTS, TILE // len(block)))
             share = np.asarray(block[:, start : start + many], np.float64)
             _side_by_side(each, functools.partial(_add, totals, share, own), width, columns)
+        del own, of_clips  # not kept beside those of the other side
         yield Gaussians(totals, block @ counts, centre, ddof)
 
 
