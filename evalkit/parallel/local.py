@@ -17,12 +17,10 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
-import cloudpickle
-
-from evalkit.errors import EvalkitError, reason
+from evalkit.errors import EvalkitError
 from evalkit.parallel.scheduler import Scheduler
-from evalkit.parallel.serving import BOOT, DONE, HOPELESS, READY, Answer
-from evalkit.parallel.units import Done, Hopeless, Job, Unit
+from evalkit.parallel.serving import BOOT, DONE, HOPELESS, READY, Answer, pickled
+from evalkit.parallel.units import Done, Hopeless, Unit
 
 log = logging.getLogger(__name__)
 
@@ -238,13 +236,4 @@ class _Process:
 def _pickled(units: Sequence[Unit]) -> dict[int, bytes]:
     """Pickle each job, once; they are told apart by identity, since not all can be hashed."""
     jobs = {id(unit.job): unit.job for unit in units}
-    return {number: _dumped(job) for number, job in jobs.items()}
-
-
-def _dumped(job: Job) -> bytes:
-    try:
-        return cloudpickle.dumps(job)
-    except Exception as error:
-        raise EvalkitError(
-            f"{job.title}: what it needs cannot be sent to workers, use engine.workers=1 ({reason(error)})"
-        ) from error
+    return {number: pickled(job) for number, job in jobs.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -19,15 +20,14 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
-import evalkit
-from evalkit.errors import EvalkitError, reason
-from evalkit.parallel.units import Done, Hopeless, Job, Unit
+from evalkit.errors import EvalkitError
+from evalkit.parallel.serving import pickled
+from evalkit.parallel.units import Done, Hopeless, Unit, Work
 
 INSTALL = "engine.launcher=ray: the package ray is not installed: pip install 'evalkit[ray]'"
 
 # What workers have to have as well, because what is computed depends on it.
+PACKAGE = Path(__file__).parent.parent
 PACKAGES = ("torch", "numpy", "transformers")
 
 # Variables that say how to compute and where files are. Tokens are left out: Ray shows what it passes on to anyone.
@@ -89,7 +89,7 @@ class Packed:
     counts: str
     pickled: bytes
 
-    def begin(self) -> Any:
+    def begin(self) -> Work:
         """Not called: workers unpickle it first."""
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class Ray:
 
     def run(self, units: Sequence[Unit]) -> Iterator[Done]:
         """Do units, see `Launcher`; raises EvalkitError where no cluster answers, and where no worker finds room."""
-        jobs = {id(unit.job): _packed(unit.job) for unit in units}
+        jobs = {id(unit.job): Packed(unit.job.title, unit.job.counts, pickled(unit.job)) for unit in units}
         try:
             driver = self._driver = self._driver or self._connected()
             driver.send((jobs, [(id(unit.job), unit.ids) for unit in units]))
@@ -182,8 +182,11 @@ class Ray:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what results depend on, but for what a build is for, such as "+cpu"."""
-    found = {"evalkit": evalkit.__version__}
+    """What results depend on: the digest of evalkit's own code, and versions of packages without their "+cpu"."""
+    code = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        code.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    found = {"evalkit": f"with code {code.hexdigest()[:8]}"}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package).partition("+")[0]
@@ -220,17 +223,8 @@ def _reach(endpoint: tuple[str, int], address: str) -> None:
 def _own_paths() -> list[str]:
     """The folders that modules are found in here, but for those that come with Python or are installed."""
     installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    folders = [str(Path(evalkit.__file__).parent.parent), *(os.path.abspath(path) for path in sys.path)]
+    folders = [str(PACKAGE.parent), *(os.path.abspath(path) for path in sys.path)]
     return [path for path in dict.fromkeys(folders) if os.path.isdir(path) and not path.startswith(installed)]
-
-
-def _packed(job: Job) -> Packed:
-    try:
-        return Packed(job.title, job.counts, cloudpickle.dumps(job))
-    except Exception as error:
-        raise EvalkitError(
-            f"{job.title}: what it needs cannot be sent to workers, use engine.workers=1 ({reason(error)})"
-        ) from error
 
 
 class _Driver:

@@ -15,14 +15,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
-from evalkit.errors import EvalkitError, reason
+from evalkit.errors import EvalkitError
 from evalkit.parallel.ray import Options, Packed, versions
 from evalkit.parallel.scheduler import Scheduler
-from evalkit.parallel.units import Done, Hopeless, Job, Unit, Worker
+from evalkit.parallel.serving import BROKE, DONE, HOPELESS, Answer, Server
+from evalkit.parallel.units import Done, Hopeless, Unit
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +31,13 @@ STARTS = 3  # actors in a row that may fail before they are ready
 OBJECT_STORE = 80 * 2**20  # bytes: about the least that Ray takes; jobs and ids is all that it is used for
 ADD_AGAIN = "add nodes, ask for fewer workers, or see 'ray status'"
 
-Answer = tuple[str, Any]
-DONE, BROKE, HOPELESS = "done", "broke", "hopeless"
-
 
 class Actor:
     """Does units in a process of the cluster, one after the other."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._worker = Worker()
-        self._job: tuple[bytes, Job] | None = None
+        self._server = Server()
 
     @ray.method(max_task_retries=-1)  # it waits for the actor to be there, or there again
     def ready(self, token: str | None) -> tuple[str, str | None]:
@@ -68,21 +64,9 @@ class Actor:
     def do(self, pickled: bytes, ids: tuple[str, ...]) -> Answer:
         """Do a unit, and say what came of it."""
         try:
-            if self._job is None or self._job[0] != pickled:
-                self._job = (pickled, _loaded(pickled))
-            done = self._worker.do(Unit(self._job[1], ids))
-            return DONE, Done(tuple(done.ids), dict(done.failed), tuple(done.log))
-        except Hopeless as error:
-            return HOPELESS, str(error)
-        except (Exception, SystemExit) as error:  # with the latter, Ray would end the actor for good
-            return BROKE, (f"{type(error).__name__}: {reason(error)}", traceback.format_exc())  # type: ignore[arg-type]
-
-
-def _loaded(pickled: bytes) -> Job:
-    try:
-        return cloudpickle.loads(pickled)
-    except Exception as error:
-        raise Hopeless(f"a worker cannot read its job: {type(error).__name__}: {reason(error)}") from error
+            return self._server.answer(pickled, ids)
+        except SystemExit as error:  # with which Ray would end the actor for good
+            return BROKE, (f"it ended with exit status {error.code}", "")
 
 
 class Pool:

@@ -16,7 +16,7 @@ from typing import Any
 
 import cloudpickle
 
-from evalkit.errors import reason
+from evalkit.errors import EvalkitError, reason
 from evalkit.parallel.units import Done, Hopeless, Job, Unit, Worker
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -58,21 +58,32 @@ def serve(parent: Connection, bound: bool) -> None:
     asked: SimpleQueue[tuple[bytes | None, tuple[str, ...]]] = SimpleQueue()
     threading.Thread(target=_receive, args=(parent, asked), daemon=True).start()
     answer: Answer = (READY, None)
-    worker, job = Worker(), None
+    server = Server()
     while True:
         with contextlib.suppress(OSError):  # without a parent, the thread ends this process
             parent.send(answer)
-        pickled, ids = asked.get()
+        answer = server.answer(*asked.get())
+
+
+class Server:
+    """Does units that come with their jobs pickled, and answers whatever becomes of them."""
+
+    def __init__(self) -> None:
+        self._worker = Worker()
+        self._last: tuple[bytes, Job] | None = None
+
+    def answer(self, pickled: bytes | None, ids: tuple[str, ...]) -> Answer:
+        """Do a unit, whose job is the last one if None is given."""
         try:
-            if pickled is not None:
-                job = _loaded(pickled)
-            assert job is not None
-            done = worker.do(Unit(job, ids))
-            answer = (DONE, Done(tuple(done.ids), dict(done.failed), tuple(done.log)))
+            if pickled is not None and (self._last is None or self._last[0] != pickled):
+                self._last = pickled, _loaded(pickled)
+            assert self._last is not None
+            done = self._worker.do(Unit(self._last[1], ids))
+            return DONE, Done(tuple(done.ids), dict(done.failed), tuple(done.log))
         except Hopeless as error:
-            answer = (HOPELESS, str(error))
+            return HOPELESS, str(error)
         except Exception as error:
-            answer = (BROKE, (f"{type(error).__name__}: {reason(error)}", traceback.format_exc()))
+            return BROKE, (f"{type(error).__name__}: {reason(error)}", traceback.format_exc())
 
 
 def _receive(parent: Connection, asked: SimpleQueue[tuple[bytes | None, tuple[str, ...]]]) -> None:
@@ -82,6 +93,16 @@ def _receive(parent: Connection, asked: SimpleQueue[tuple[bytes | None, tuple[st
             asked.put(parent.recv())
     except (EOFError, OSError):
         os._exit(1)
+
+
+def pickled(job: Job) -> bytes:
+    """Pickle a job for workers. Raises EvalkitError if that cannot be done."""
+    try:
+        return cloudpickle.dumps(job)
+    except Exception as error:
+        raise EvalkitError(
+            f"{job.title}: what it needs cannot be sent to workers, use engine.workers=1 ({reason(error)})"
+        ) from error
 
 
 def _loaded(pickled: bytes) -> Job:

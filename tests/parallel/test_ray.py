@@ -157,22 +157,6 @@ def test_a_worker_killed_in_the_middle_costs_one_unit_which_is_done_again(launch
     assert again[0][0] != again[1][0]
 
 
-def test_ids_that_fail_always_or_kill_their_worker_are_reported_after_three_attempts(
-    launcher: Ray, tmp_path: Path
-) -> None:
-    made, failed = settled(list(launcher.run(units(tmp_path, "a fails-1", "b", "kills-1", "c", "exits-1"))))
-    assert made == ["a", "b", "c"]
-    assert failed["fails-1"] == "ValueError: cannot make fails-1 (tried 3 times)"
-    assert failed["kills-1"] == f"its worker on {socket.gethostname()} was lost (tried 3 times)"
-    assert failed["exits-1"] == "SystemExit: 3 (tried 3 times)"
-    # once in a unit with another id, which does not count
-    assert {id: len(begun) for id, begun in tries(tmp_path).items() if id[1:2] != ""} == {
-        "fails-1": 4,
-        "kills-1": 3,
-        "exits-1": 3,
-    }
-
-
 def test_what_no_worker_can_do_stops_everything_at_once(launcher: Ray, tmp_path: Path) -> None:
     with pytest.raises(Hopeless, match=r"^there is no checkpoint$"):
         list(launcher.run(units(tmp_path, "hopeless-1", *"abcdefgh")))
@@ -208,6 +192,7 @@ def test_a_worker_that_does_not_see_the_store_is_said(
     assert os.listdir(tmp_path / "cache") == []
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_no_evalkit_or_another_torch_is_said(
     launcher: Ray, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +211,7 @@ def test_a_worker_that_has_no_evalkit_or_another_torch_is_said(
         list(Ray(cluster.address, workers=1).run(units(tmp_path, "a")))
 
 
+@pytest.mark.slow
 def test_workers_that_find_no_room_are_not_waited_for_for_ever(cluster: Any, tmp_path: Path) -> None:
     line = "^no worker has found room in 1 s: each needs 1 GPU, and the Ray cluster has 0, 0 of them free; add nodes, "
     with pytest.raises(EvalkitError, match=line):
@@ -251,6 +237,7 @@ def test_addresses_where_no_cluster_answers_are_one_line(tmp_path: Path, monkeyp
         assert time.monotonic() - start < 7
 
 
+@pytest.mark.slow
 def test_something_else_that_answers_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "CONNECT", 3.0)
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
@@ -328,6 +315,7 @@ def running(processes: list[int]) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_cluster_that_was_started_here_leaves_nothing_and_says_nothing(tmp_path: Path) -> None:
     with program(tmp_path) as (process, others):
         for part in ("gcs_server", "raylet/raylet", "dashboard/dashboard.py"):  # the last would report it
@@ -353,6 +341,7 @@ def test_a_program_that_is_ended_leaves_no_cluster(tmp_path: Path, number: int) 
         until(lambda: running(others) == [], 30)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_was_there_goes_on(cluster: Any, launcher: Ray, tmp_path: Path) -> None:
     launcher.close()
     assert [process.process.poll() for node in cluster.list_all_nodes() for process in started(node)].count(None) >= 3
@@ -361,3 +350,20 @@ def test_a_cluster_that_was_there_goes_on(cluster: Any, launcher: Ray, tmp_path:
         next(given_up)
         ((process, _),) = until(lambda: tries(tmp_path).get("waits-1"))
     until(lambda: running([process]) == [], 10)
+
+
+@pytest.mark.slow
+def test_ids_that_fail_always_or_kill_their_worker_are_reported_after_three_attempts(
+    launcher: Ray, tmp_path: Path
+) -> None:
+    made, failed = settled(list(launcher.run(units(tmp_path, "a fails-1", "b", "kills-1", "c", "exits-1"))))
+    assert made == ["a", "b", "c"]
+    assert failed["fails-1"] == "ValueError: cannot make fails-1 (tried 3 times)"
+    assert failed["kills-1"] == f"its worker on {socket.gethostname()} was lost (tried 3 times)"
+    assert failed["exits-1"] == "it ended with exit status 3 (tried 3 times)"
+    # once in a unit with another id, which does not count
+    assert {id: len(begun) for id, begun in tries(tmp_path).items() if id[1:2] != ""} == {
+        "fails-1": 4,
+        "kills-1": 3,
+        "exits-1": 3,
+    }
