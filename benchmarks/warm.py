@@ -64,8 +64,8 @@ def fill_cache(options: list[str]) -> None:
     """Store features of all clips and captions, with networks that give seeded random numbers."""
     from evalkit.config import compose
     from evalkit.encoders import Headed
-    from evalkit.pipeline import generated_clips, reference_clips
     from evalkit.plan import make_plan
+    from evalkit.scoring.rows import generated_clips, reference_clips
 
     plan = make_plan(compose(options))
     prompts, extractor, rng = plan.prompts.load(plan.cache), plan.extractor(), np.random.default_rng(0)

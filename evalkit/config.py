@@ -34,9 +34,11 @@ from evalkit.settings import (
     MAX_RESAMPLES,
     MAX_SAMPLES,
     MAX_SECONDS,
+    MAX_WORKERS,
     MIN_SECONDS,
     WINDOW,
     Engine,
+    Launcher,
     Protocol,
     Sampling,
     Uncertainty,
@@ -54,7 +56,7 @@ class Config:
         metric: what is measured, each a column of the table
         protocol: how clips are prepared and what each network is given, for all metrics
         sampling: how models sample; the only one is that of MusicGen's model card
-        engine: device, precision and batch sizes
+        engine: device, precision, batch sizes and worker processes
         uncertainty: the confidence intervals
         slices: groups of prompts that are scored by themselves, such as [voice,caption_length], or one, such as
             [tag:piano]; the kinds are
@@ -401,6 +403,15 @@ def check(config: Any) -> None:
     for name in ("batch_size", "feature_batch_size"):
         size = engine[name]
         require(size is None or 1 <= size <= MAX_BATCH, f"engine.{name}={size}: must be between 1 and {MAX_BATCH:,}")
+    workers = engine.workers
+    require(
+        workers == "auto" or (type(workers) is int and 1 <= workers <= MAX_WORKERS),
+        f"engine.workers={workers}: must be a whole number from 1 to {MAX_WORKERS:,}, or auto for all GPUs",
+    )
+    require(
+        engine.address is None or engine.launcher is Launcher.ray,
+        f"engine.address={engine.address} is that of a Ray cluster: set engine.launcher=ray too, or leave it out",
+    )
     duration = sampling.duration
     require(
         MIN_SECONDS <= duration <= MAX_SECONDS,

@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from evalkit import progress
-from evalkit.calibration import Material, Row, usable_recordings
 from evalkit.errors import EvalkitError
-from evalkit.features.conditioning import usable_seconds
-from evalkit.generation.clips import clips_of
-from evalkit.generation.memory import release
-from evalkit.models import Existing, Generator
+from evalkit.filling import beyond_one_process
 from evalkit.objects import Objects, compose_with
-from evalkit.plan import Plan, make_plan, require_clips, require_files
 from evalkit.precision import fixed_precision
-from evalkit.prompts.audio_files import long_enough
-from evalkit.prompts.references import find_references
-from evalkit.prompts.selection import sampled
 from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
-from evalkit.scoring.embedding import embed, require_generated, require_references
+from evalkit.scoring.embedding import embed
+from evalkit.scoring.rows import clips_of_run, ready
 from evalkit.scoring.scores import score
-from evalkit.slices import Group, groups
 from evalkit.store.cache import Cache
 from evalkit.store.known import known_digests
 from evalkit.store.leases import lease
 from evalkit.store.registers import register
 from evalkit.store.runs import RunFolder
-from evalkit.types import Clip, Prompt, PromptSet
 
 log = logging.getLogger(__name__)
 
 
 ENOUGH = 4  # files in either folder from which on precision and recall are measured: they need three neighbours
-
-
-@dataclass(frozen=True)
-class Clips:
-    """What a run measures: references, one per prompt, and the clips of each row of the table."""
-
-    references: list[Clip]
-    models: dict[str, Row]
-    calibration: dict[str, Row]
 
 
 def evaluate(config: DictConfig, given: Objects | None = None, place: Path | None = None) -> Result:
@@ -69,7 +49,11 @@ def evaluate(config: DictConfig, given: Objects | None = None, place: Path | Non
         plan, prompts, slices = ready(config, given)
         folder = RunFolder(place.parent, place.name, stamped=False) if place else RunFolder(plan.output_dir, plan.name)
         held.of(folder.path)
-        with fixed_precision(), logging_to(folder, on_screen=not config.engine.quiet):
+        with (
+            fixed_precision(),
+            logging_to(folder, on_screen=not config.engine.quiet),
+            beyond_one_process(plan) as plan,
+        ):
             clips = clips_of_run(plan, prompts)
             features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
             scores = score(plan, metric_infos(plan), features, slices)
@@ -113,92 +97,6 @@ def require_apart(generated: str, references: str) -> None:
             raise EvalkitError(
                 f"'{inner}' lies in '{outer}', so that its files would count on both sides: give two separate folders"
             )
-
-
-def ready(config: DictConfig, given: Objects | None = None) -> tuple[Plan, PromptSet, list[Group]]:
-    """Check all that can be known before the first expensive step: components, prompts, slices and files.
-
-    Raises EvalkitError for what cannot be run.
-    """
-    plan = make_plan(config, given)
-    prompts = plan.prompts.load(plan.cache)
-    slices = groups(prompts.prompts, plan.slices)
-    require_clips(plan, len(prompts), plan.metrics, "prompts")
-    require_files(plan)
-    return plan, prompts, slices
-
-
-def clips_of_run(plan: Plan, prompts: PromptSet) -> Clips:
-    """Find the references, and find or make the clips of every model and calibration row.
-
-    Raises EvalkitError where too few can be used.
-    """
-    sets = prompts.form == "sets"
-    made_here = [isinstance(model, Generator) for model in plan.models.values()]
-    references = reference_clips(plan, prompts, whole=not any(made_here))
-    require_references(plan, references)
-    require_clips(plan, sum(clip.ok for clip in references), plan.paired, "usable references")
-    # beside a generator, whose references are no longer than its clips, those of a folder have references of their own
-    whole = None if all(made_here) or not any(made_here) else reference_clips(plan, prompts, whole=True)
-    models = {
-        name: Row(prompts.prompts, generated_clips(plan, name, prompts), None if made else whole, not sets, sets)
-        for name, made in zip(plan.models, made_here, strict=True)
-    }
-    return Clips(references, models, calibration_rows(plan, prompts, references))
-
-
-def _clips_of(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
-    clips = clips_of(model, prompts, plan.sampling, plan.cache, plan.engine, title, plan.elsewhere)
-    if plan.engine.device != "cpu":
-        release()  # the model's weights: what is loaded next needs the memory
-    return clips
-
-
-def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
-    """Find the reference recording of each prompt, or have a model render it.
-
-    Args:
-        whole: whether all counts that the caption is about, or as much as generated clips last. Clips that were
-            made elsewhere may have any length, and are compared over what they and the whole references share.
-    """
-    if not plan.paired and not any(row.needs_references for row in plan.calibration.values()):
-        return [Clip(p.id, status="missing", reason="no metric compares with references") for p in prompts.prompts]
-    if isinstance(plan.references, Files):
-        return [_checked(plan, clip) for clip in plan.references.find(prompts.prompts)]
-    if isinstance(plan.references, Generator):
-        return _clips_of(plan, prompts.prompts, plan.references, "references")
-    whole = whole or plan.protocol.pair_length == "own"
-    return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
-
-
-def generated_clips(plan: Plan, name: str, prompts: PromptSet) -> list[Clip]:
-    """Get the clips of one model, `samples_per_prompt` of each prompt, in the order of `prompts.sampled`.
-
-    Raises EvalkitError if some are unusable and that was not allowed.
-    """
-    asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
-    checked = [_checked(plan, clip) for clip in _clips_of(plan, asked, plan.models[name], name)]
-    require_generated(plan, name, checked)
-    return checked
-
-
-def _checked(plan: Plan, clip: Clip) -> Clip:
-    return long_enough(clip, usable_seconds(clip, plan.protocol.sample_rate)) if clip.ok else clip
-
-
-def calibration_rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str, Row]:
-    """Make the rows of calibration, by their titles."""
-    needed = any(row.needs_references for row in plan.calibration.values())
-    material = Material(
-        prompts=prompts.prompts,
-        recordings=usable_recordings(plan.extractor(), prompts.prompts, references) if needed else [],
-        models=plan.models,
-        duration=plan.sampling.duration,
-        cache=plan.cache,
-        engine=plan.engine,
-        elsewhere=plan.elsewhere,
-    )
-    return {row.title: row.make(material) for row in plan.calibration.values()}
 
 
 @contextmanager

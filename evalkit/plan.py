@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -26,6 +26,7 @@ from evalkit.objects import Objects
 from evalkit.prompts import Prompts
 from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.protocols import followed, protocol_of, remarks
+from evalkit.results.evidence import Evidence
 from evalkit.results.frames import TAKEN
 from evalkit.results.published import Published, load_published, require_known
 from evalkit.settings import Attention, Dtype, Engine, Protocol, Sampling, Uncertainty
@@ -35,7 +36,15 @@ from evalkit.store.identity import identity, named
 
 
 class Elsewhere(MakesClips, Encodes, typing.Protocol):
-    """What makes clips and features in other processes."""
+    """What makes clips, features and resamples in other processes."""
+
+    def resamples(self, row: str, evidence: Evidence, asked: Sequence[Any]) -> Mapping[int, str]:
+        """Have resamples of a row's scores made, and say by their places why those that were not could not be.
+
+        Args:
+            evidence: the features of the row.
+            asked: what to make, as `evalkit.scoring.resampling.Asked` says it.
+        """
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -15,6 +16,7 @@ WINDOW = 30.0  # seconds that MusicGen was trained on; longer clips are made win
 MIN_SECONDS = 1.0  # of a clip: audiocraft's evaluate.min_audio_duration; one window of VGGish
 MAX_SECONDS = 600.0
 MAX_BATCH = 2048  # clips at once: a card of 140 GiB holds 1,240 of stereo-small
+MAX_WORKERS = 1024  # processes: the most that handing out work was measured with
 MAX_SAMPLES = 100  # of each prompt: all of MusicCaps in stereo is then 552,100 clips of 1.9 MB
 MAX_RESAMPLES = 20_000  # more move no digit that a table shows
 
@@ -36,6 +38,11 @@ class Attention(Enum):
     auto = "auto"
     triton = "triton"
     sdpa = "sdpa"
+
+
+class Launcher(Enum):
+    local = "local"
+    ray = "ray"
 
 
 @dataclass
@@ -80,6 +87,10 @@ class Engine:
             lasts 20 minutes
         keep_going: score what is there when clips could not be generated, rather than stop
         quiet: no progress and no warnings on the screen; the log has them
+        workers: processes that share the work, each with a GPU of its own on CUDA; 1 for this process, or auto for all
+            GPUs that there are. Results do not depend on it
+        launcher: where workers run: local for this machine, or ray for a Ray cluster
+        address: of the Ray cluster, such as auto or HOST:6379; null to start one on this machine
     """
 
     device: str = "auto"
@@ -90,6 +101,9 @@ class Engine:
     feature_batch_size: int | None = None
     keep_going: bool = False
     quiet: bool = False
+    workers: Any = 1
+    launcher: Launcher = Launcher.local
+    address: str | None = None
 
 
 @dataclass

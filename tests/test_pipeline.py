@@ -18,11 +18,12 @@ from evalkit.config import compose
 from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
-from evalkit.pipeline import clips_of_run, evaluate, logging_to
+from evalkit.pipeline import evaluate, logging_to
 from evalkit.plan import Plan, make_plan
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed
+from evalkit.scoring.rows import clips_of_run
 from evalkit.scoring.scores import score
 from evalkit.store.runs import RunFolder
 from evalkit.types import PromptSet

@@ -12,8 +12,9 @@ import pytest
 from evalkit.config import compose
 from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
-from evalkit.pipeline import clips_of_run, evaluate
+from evalkit.pipeline import evaluate
 from evalkit.plan import make_plan, require_files, require_kinds
+from evalkit.scoring.rows import clips_of_run
 from evalkit.types import Clip
 from tests.parity.make_audiocraft_lm_fixtures import FIXTURES
 from tests.test_contracts import Complete, Ears, run_with
@@ -52,7 +53,7 @@ def test_usable_references_count_as_well(tmp_path: Path, monkeypatch: pytest.Mon
     plan = make_plan(compose(options(tmp_path, *more)))
     prompts = plan.prompts.load(plan.cache)
     found = [Clip(p.id, status="ok" if i < 3 else "missing") for i, p in enumerate(prompts.prompts)]
-    monkeypatch.setattr("evalkit.pipeline.reference_clips", lambda *_, **__: found)
+    monkeypatch.setattr("evalkit.scoring.rows.reference_clips", lambda *_, **__: found)
     with pytest.raises(
         EvalkitError, match=r"metric\.density needs 6, metric\.coverage needs 6 usable references, and "
     ):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from evalkit.assets import Asset, assets_of
 from evalkit.errors import EvalkitError
 from evalkit.models import Existing, Generator, Model
-from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan, missing_files, require_clips, require_files
 from evalkit.recording import checkpoint_info, given_of, rendered_by, weights_info
 from evalkit.report.numbers import count, published_number
@@ -19,6 +18,7 @@ from evalkit.reproducing.composing import Reproduction
 from evalkit.results.comparable import Reason, Setup, expected, own_settings
 from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE, NO_TOLERANCE, NOBODY_CHECKS
 from evalkit.scoring.embedding import require_references
+from evalkit.scoring.rows import reference_clips
 from evalkit.slices import groups
 from evalkit.store.identity import identity
 from evalkit.types import Clip, PromptSet

@@ -14,7 +14,7 @@ from evalkit.results.record import Record
 UNSEEN = (
     *("name", "output_dir", "cache_dir", "config_dir", "allow_targets", "min_references", "small_slice", "slices"),
     *("engine.batch_size", "engine.feature_batch_size", "engine.attention", "engine.cuda_graphs"),
-    *("engine.keep_going", "engine.quiet"),
+    *("engine.keep_going", "engine.quiet", "engine.workers", "engine.launcher", "engine.address"),
     "prompts",
 )
 DERIVED = ("metric", "model", "calibration")  # of which parts come from other options

@@ -58,6 +58,7 @@ def embed(
     references: Sequence[Clip],
     models: Mapping[str, Row],
     others: Mapping[str, Row],
+    part: bool = False,
 ) -> Iterator[Embedded]:
     """Encode the clips of every model, and of every calibration row, one row after the other.
 
@@ -65,11 +66,11 @@ def embed(
     reference is. These pairs are cut to their common length, as in audiocraft; a metric that compares
     with captions hears the whole clip. A model's clips are one per prompt, or several, in the order
     of `prompts.selection.sampled`. An encoder that fails leaves out its features. Raises EvalkitError where too
-    few clips or references can be used.
+    few clips or references can be used, unless these are only a `part` of the run's.
     """
     sets = any(row.sets for row in models.values())
     extractor = plan.extractor()
-    stage = _Stage(plan, extractor, prompts, references, sets)
+    stage = _Stage(plan, extractor, prompts, references, sets, part)
     for name, row in {**models, **others}.items():
         yield stage.embedded(name, row, name in models)
     extractor.compact()
@@ -79,9 +80,15 @@ class _Stage:
     """What all rows of a run share: the networks, the captions' features, and those of whole references."""
 
     def __init__(
-        self, plan: Plan, extractor: Extractor, prompts: Sequence[Prompt], references: Sequence[Clip], sets: bool
+        self,
+        plan: Plan,
+        extractor: Extractor,
+        prompts: Sequence[Prompt],
+        references: Sequence[Clip],
+        sets: bool,
+        part: bool,
     ):
-        self.plan, self.extractor = plan, extractor
+        self.plan, self.extractor, self.part = plan, extractor, part
         self.paired = list(plan.paired.values())
         # of two sets, the metrics that take all references; the others take those that have a partner
         self.of_sets = [metric for metric in self.paired if not metric.clip_by_clip]
@@ -99,7 +106,7 @@ class _Stage:
         if self.paired:
             first = (self.of_sets if sets else []) or self.paired
             self.whole, self.references = self._of_references(references, "references", True, first)
-            require_references(plan, self.references)
+            self._require_references(self.references)
 
     def embedded(self, name: str, row: Row, model: bool) -> Embedded:
         """Encode one row's clips, and its references where they are cut otherwise than whole."""
@@ -108,7 +115,7 @@ class _Stage:
             references = row.references
             if self.paired:
                 against, references = self._of_references(references, f"references of {name}", True, self.paired)
-                require_references(self.plan, references)
+                self._require_references(references)
         sets = one_per_prompt(row)
         titles = [name, *(f"{name}, clip {number} of each prompt" for number in range(2, len(sets) + 1))]
         if row.sets:
@@ -118,10 +125,15 @@ class _Stage:
                 self._sample(t, clips, references, against, row.paired) for t, clips in zip(titles, sets, strict=True)
             ]
         checked = mark(row.clips, [clip for checked, _, _ in seen for clip in checked])
-        require_generated(self.plan, name, checked)
+        if not self.part:
+            require_generated(self.plan, name, checked)
         known = dataclasses.replace(row, clips=checked, references=references)
         cut, sides = [cut for _, cut, _ in seen], [sides for _, _, sides in seen]
         return Embedded(name, known, model, cut, sides, dict(self.extractor.broken))
+
+    def _require_references(self, references: Sequence[Clip]) -> None:
+        if not self.part:
+            require_references(self.plan, references)
 
     def _sample(
         self, title: str, clips: list[Clip], references: list[Clip], against: dict[str, Features], paired: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,17 +22,11 @@ from evalkit.results.record import MetricInfo
 from evalkit.results.scored import NO_PAIRS, Pair, Scored, compared, no_score, scored, usable_ids
 from evalkit.scoring.clip_table import clip_frame, value_frame
 from evalkit.scoring.embedding import Embedded
+from evalkit.scoring.resampling import Asked, NotYet, resampling_of
 from evalkit.slices import Group
-from evalkit.stats.bootstrap import resample
-from evalkit.store.collection import Collection as Store
-from evalkit.store.digests import digest
-from evalkit.store.entry import Item
 from evalkit.types import Clip, Features, Measured
 
 log = logging.getLogger(__name__)
-
-
-RESAMPLED = 2  # version of the draws and of what is computed from them
 
 
 @dataclass(frozen=True)
@@ -75,27 +70,30 @@ def score(
         generated[row.name], paired[row.name] = row.row.clips, row.row.paired
         if row.model:
             references = row.references
+        for side, features in kept(row, metrics.values()):
+            writer.add(side, features)
+        parts = slices if row.model else ()
+        known = resampled_elsewhere(plan, row, metrics, parts, writer.evidence()) if plan.elsewhere else {}
         found: dict[str, list[Measured]] = {}
         with progress(f"scores of {row.name}", len(metrics), "metrics") as advance:
             for name, info in metrics.items():
                 if info.clip_by_clip and not row.row.paired and not _has_pairs(row, info):
                     one = no_score(NO_PAIRS)
                 else:
-                    one = score_if_any(plan, row, name, info)
-                if row.model:
-                    groups += [slice_row(plan, row, name, info, group) for group in slices]
+                    one = known.get((name, None)) or score_if_any(plan, row, name, info)
+                for group in parts:
+                    part = known.get((name, group)) or score_if_any(plan, row, name, info, group.ids)
+                    groups.append(slice_row(plan, row, name, part, group))
                 found[name] = list(one.measured)
                 # resampling holds on to the row's features, of which those of one row at a time are kept
                 scores[row.name, name] = dataclasses.replace(one, measured=())
                 advance(1)
-        for side, features in kept(row, metrics.values()):
-            writer.add(side, features)
         frames.append(clip_frame(row, found))
         values.append(value_frame(row, metrics, found))
         if row.model:
             models.append(row.name)
     for name in metrics:
-        resamples_of(plan, name).compact()
+        resampling_of(plan, name).store.compact()
     require_scores([scores[row_name, name] for row_name in models for name in metrics])
     return Measurement(
         metrics=metrics,
@@ -144,10 +142,11 @@ def score_of(
     samples: Sequence[Pair],
     only: Collection[str] | None = None,
     sets: bool = False,
+    make: bool = True,
 ) -> Scored:
     """Apply a metric to the prompts that both sides have, or to those of `only`; or to two `sets` of clips.
 
-    Raises EvalkitError if that gives no value.
+    Raises EvalkitError if that gives no value, and NotYet where resamples that are not in the cache are not to be made.
     """
     metric = plan.metrics[name]
     ids, chosen, references = compared(samples, sets, only)
@@ -163,10 +162,10 @@ def score_of(
                 require_parts(name, ids, one)
 
         def resampled(sample: int) -> np.ndarray:
-            return resampled_values(plan, name, measured[sample], chosen[sample], references)
+            return resampling_of(plan, name).values(measured[sample], chosen[sample], references, make)
 
         return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled, references)
-    except EvalkitError:
+    except (EvalkitError, NotYet):
         raise
     except Exception as error:
         log.info("%s: metric.%s failed", row, name, exc_info=True)
@@ -195,42 +194,45 @@ def require_parts(name: str, ids: Sequence[str], measured: Measured) -> None:
         )
 
 
-def resampled_values(
-    plan: Plan, name: str, measured: Measured, pair: Pair, references: int | None = None
-) -> np.ndarray:
-    """A metric's value on each resample, kept in the cache, since FAD's take longer than all else of a second run.
+def resampled_elsewhere(
+    plan: Plan, row: Embedded, metrics: Mapping[str, MetricInfo], slices: Sequence[Group], evidence: Evidence
+) -> dict[tuple[str, Group | None], Scored]:
+    """Have resamples made by other processes, if those of several scores of a row are not in the cache.
 
-    They are found by the features and the value itself, so that a metric that computes another value never meets the
-    resamples of what it was before.
+    Returns the scores that are known already, by metric and group of prompts: those that lack none, and those whose
+    resamples nobody could make.
     """
-    assert measured.resampled is not None
-    options, (ours, theirs) = plan.uncertainty, pair
-    by_itself = references is not None  # whether the references are resampled by themselves
-    key, kept = digest([measured.value, ours.digest(), theirs and theirs.digest(), by_itself]), resamples_of(plan, name)
-    found = kept.read([key]).get(key, Item()).value
-    if found is None:
-        found = resample(measured.resampled, len(ours.ids), references, options.resamples, options.seed)
-        if found.shape != (options.resamples,):
-            raise EvalkitError(f"metric.{name}: resampled gave {found.shape} for {options.resamples} resamples")
-        kept.write({key: Item(found)})
-    return found
+    known: dict[tuple[str, Group | None], Scored] = {}
+    asked: dict[tuple[str, Group | None], Asked] = {}
+    whole = {name: info for name, info in metrics.items() if not info.additive}
+    for name, group in itertools.product(whole, (None, *slices)):
+        info, only = whole[name], None if group is None else group.ids
+        if info.clip_by_clip and not row.row.paired and not row.row.sets:
+            continue
+        try:
+            one = score_if_any(plan, row, name, info, only, make=False)
+            # what a metric has measured of a group is not read, and holds on to features
+            known[name, group] = one if group is None else dataclasses.replace(one, measured=())
+        except NotYet:
+            (encoder, ours), against = _sides(row, info)
+            sides = tuple(
+                (Side(encoder, row.name, n, ours), Side(against[0], row.name, n, against[1]) if against else None)
+                for n in range(1, len(row.sides) + 1)
+            )
+            sets = row.row.sets and not info.clip_by_clip
+            asked[name, group] = Asked(name, sides, sets, None if only is None else tuple(sorted(only)))
+    if len(asked) > 1:
+        assert plan.elsewhere is not None
+        failed = plan.elsewhere.resamples(row.name, evidence, list(asked.values()))
+        for number, reason in failed.items():
+            place = list(asked)[number]
+            # not tried again here: what has killed other processes would kill this one
+            known[place] = no_score(f"{row.name}: {place[0]}: its resamples could not be made: {reason}")
+    return known
 
 
-def resamples_of(plan: Plan, name: str) -> Store:
-    """Where the values of a metric on its resamples are kept: of all sets of clips that it was given."""
-    options, metric = plan.uncertainty, plan.metrics[name]
-    key = {
-        "version": RESAMPLED,
-        "metric": plan.definition(name),
-        "resamples": options.resamples,
-        "seed": options.seed,
-    }
-    return plan.cache.collection("resamples", key, metric.title)
-
-
-def slice_row(plan: Plan, row: Embedded, metric: str, info: MetricInfo, group: Group) -> dict[str, Any]:
+def slice_row(plan: Plan, row: Embedded, metric: str, one: Scored, group: Group) -> dict[str, Any]:
     """One score of one group of prompts, with the columns of `evalkit.results.frames.SLICES`."""
-    one = score_if_any(plan, row, metric, info, group.ids)
     return {
         "slice": group.kind,
         "group": group.name,
@@ -257,10 +259,12 @@ def score_row(plan: Plan, row: str, metric: str, one: Scored) -> dict[str, Any]:
     }
 
 
-def score_if_any(plan: Plan, row: Embedded, name: str, info: MetricInfo, only: Collection[str] | None = None) -> Scored:
+def score_if_any(
+    plan: Plan, row: Embedded, name: str, info: MetricInfo, only: Collection[str] | None = None, make: bool = True
+) -> Scored:
     """Like `score_of` of a row, but where that gives no value, the score is NaN and says why."""
     try:
         sets = row.row.sets and not info.clip_by_clip
-        return score_of(plan, row.name, name, row.pairs(*_sides(row, info)), only, sets)
+        return score_of(plan, row.name, name, row.pairs(*_sides(row, info)), only, sets, make)
     except EvalkitError as error:
         return no_score(str(error))

@@ -22,6 +22,7 @@ from evalkit.results.options import UNSEEN
 from evalkit.results.record import MetricInfo
 from evalkit.results.sweep_record import Objective
 from evalkit.results.sweep_text import GUARDS
+from evalkit.scoring.rows import ready
 from evalkit.settings import conf_dir
 from evalkit.store.cache import Cache
 from evalkit.store.known import known_digests
@@ -146,7 +147,7 @@ def check(overrides: Sequence[str], asked: Asked, config_dir: str | None) -> Che
     if len(tried) == 1 and (default is None or alike(tried[0], default)):
         raise EvalkitError(f"the sweep has one point, {space.said(tried[0])}: give more values")
     with known_digests(Cache(config.cache_dir).root):
-        plan, prompts, _ = pipeline.ready(config)
+        plan, prompts, _ = ready(config)
     ids = [prompt.id for prompt in prompts.prompts]
     objectives = objectives_of(plan.metrics, asked.objectives, asked.margins)
     if asked.race:

@@ -12,11 +12,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from evalkit import pipeline
 from evalkit.errors import EvalkitError, reason
 from evalkit.plan import Plan
 from evalkit.results.record import MetricInfo
 from evalkit.results.sweep_points import Point
+from evalkit.scoring.rows import ready
 from evalkit.store.cache import Cache
 from evalkit.store.known import known_digests
 from evalkit.store.runs import RunFolder
@@ -68,7 +68,7 @@ def begin(overrides: Sequence[str], config_dir: str | None) -> Begun:
     configs = configured(space, tried, config_dir)
     default, why = default_of(space, config_dir)
     with known_digests(Cache(configs[0].cache_dir).root):
-        plan, _, _ = pipeline.ready(configs[0])
+        plan, _, _ = ready(configs[0])
     name = name_of(configs)
     begun = Begun(RunFolder(plan.output_dir, name), name, space, plan, default, why)
     begun.points.mkdir()

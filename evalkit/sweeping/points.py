@@ -11,16 +11,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
 from evalkit import pipeline
 from evalkit.errors import EvalkitError, failure
+from evalkit.filling.workers import Workers
+from evalkit.parallel.units import Done, Unit, Work
+from evalkit.progress import silenced
 from evalkit.report.literal import literal
 from evalkit.results.pairing import Side
 from evalkit.results.result import Result
 from evalkit.results.sweep_record import Objective
+from evalkit.settings import Launcher
 from evalkit.store.files import write_json
 from evalkit.store.runs import RunFolder
 
@@ -64,19 +68,77 @@ def measure(config: DictConfig, folder: Path, number: int, options: Mapping[str,
     return found
 
 
+@dataclass(frozen=True)
+class Point:
+    """What a worker measures, as `measure` takes it."""
+
+    config: DictConfig
+    options: Mapping[str, Any]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Points of a sweep, each a run of its own; the ids are their numbers.
+
+    Attributes:
+        folder: of all points.
+        points: by number, as text.
+    """
+
+    folder: str
+    points: Mapping[str, Point]
+    title: ClassVar[str] = "points"
+    counts: ClassVar[str] = "points"
+
+    def begin(self) -> Work:
+        """Load nothing: each run loads what it needs."""
+
+        def work(ids: Sequence[str]) -> Done:
+            with silenced(True):
+                for number in ids:
+                    point = self.points[number]
+                    config = point.config.copy()
+                    config.engine.workers = 1  # the workers of the sweep are those of its points
+                    config.engine.launcher, config.engine.address = Launcher.local, None
+                    measure(config, Path(self.folder), int(number), point.options, point.name)
+            return Done(tuple(ids))
+
+        return work
+
+
+def measure_with(workers: Workers, folder: Path, points: Mapping[int, Point]) -> list[Outcome]:
+    """Measure points, each in one worker; give what came of them, in their order.
+
+    A point whose worker dies again and again has failed.
+    """
+    job = Measure(str(folder), {str(number): point for number, point in points.items()})
+    failed = workers.do([Unit(job, (number,)) for number in job.points], job.title, job.counts)
+    found = []
+    for number, point in points.items():
+        if str(number) in failed:
+            write(folder, number, Outcome(point.options, _rows(point.config), None, failed[str(number)]))
+        found.append(read(file_of(folder, number)))
+    return found
+
+
 def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Outcome:
     """Run a configuration; whatever it raises is what came of it. Only an interrupt ends the sweep.
 
     Args:
         place: the folder of its result.
     """
-    rows = [str(row) for row in config.model]
+    rows = _rows(config)
     try:
         return Outcome(options, rows, pipeline.evaluate(config, place=place))
     except EvalkitError as error:
         return Outcome(options, rows, None, str(error))
     except Exception as error:  # a bug in one point, as in a model of the user's own, is no reason to lose the others
         return Outcome(options, rows, None, failure("the run", error))
+
+
+def _rows(config: DictConfig) -> list[str]:
+    return [str(row) for row in config.model]
 
 
 def tell(found: Outcome, what: str, objectives: Sequence[Objective]) -> None:
@@ -108,12 +170,14 @@ def file_of(folder: Path, number: int) -> Path:
 
 def gather(folder: Path) -> list[Outcome]:
     """Read what came of all points, in the order of their numbers."""
-    found = []
-    for path in sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem)):
-        content = json.loads(path.read_text("utf-8"))
-        result = Result.load(folder / content["folder"]) if content["folder"] else None
-        found.append(Outcome(content["options"], content["rows"], result, content["error"]))
-    return found
+    return [read(path) for path in sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))]
+
+
+def read(path: Path) -> Outcome:
+    """Read what came of a point from the file beside its folder."""
+    content = json.loads(path.read_text("utf-8"))
+    result = Result.load(path.parent / content["folder"]) if content["folder"] else None
+    return Outcome(content["options"], content["rows"], result, content["error"])
 
 
 def discard(folder: RunFolder) -> None:

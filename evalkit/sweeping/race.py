@@ -60,6 +60,7 @@ def run(
     level: float,
     seed: int,
     allow: Sequence[str] = (),
+    ahead: Callable[[Sequence[int], Sequence[str] | None], None] = lambda numbers, chosen: None,
 ) -> tuple[dict[int, Point], list[Rung]]:
     """Measure points rung by rung.
 
@@ -75,6 +76,7 @@ def run(
         samples: clips of each prompt.
         level, seed: of the draws by which points are dropped.
         allow: packages outside evalkit whose metrics may be imported.
+        ahead: hears of all the points of a rung, and of its prompts as `measure` does, before these are measured.
 
     Returns every point as it was measured last, and the rungs.
     """
@@ -84,6 +86,7 @@ def run(
     for size in [*sizes, len(ids)]:
         last = size == len(ids)
         chosen = None if last else order[:size]
+        ahead(left, chosen)
         for number in left:
             found[number] = measure(number, chosen)
         there = {number: side for number in left if (side := found[number].side) is not None}

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from evalkit.config import compose
+from evalkit.filling.workers import workers_of
 from evalkit.results.comparable import SHARE
 from evalkit.results.pairing import Side
 from evalkit.results.sweep_points import Point, Rung, best_point
@@ -74,6 +75,7 @@ class Work:
         self.points: list[Point] = []
         self.rungs: list[Rung] = []
         self.facts: Mapping[str, Any] = {}
+        self._ahead: dict[int, each.Outcome] = {}  # what workers have measured, by number
         self.unconfirmed = ""
         self.keys = [parameter.key for parameter in checked.space.parameters]
         self.default = None if checked.default is None else 1
@@ -86,10 +88,19 @@ class Work:
 
     def measured(self, number: int, options: Options, config: DictConfig, total: int | None, name: str = "") -> Point:
         """Measure a point, and tell what came of it."""
-        found = each.measure(config, self.folder / FOLDER, number, options, name)
+        found = self._ahead.pop(number, None)
+        if found is None or not alike(found.options, options):
+            found = each.measure(config, self.folder / FOLDER, number, options, name)
         self.tell(found, f"point {number}" + (f" of {total}" if total else ""))
         (side,) = found.sides
         return Point(options, side, "ok" if side else "failed", found.error)
+
+    def ahead(self, points: Mapping[int, each.Point]) -> None:
+        """Have points measured side by side, if there are workers; `measured` finds what came of them."""
+        with workers_of(self.checked.plan.engine) as workers:
+            if workers is not None and len(points) > 1:
+                found = each.measure_with(workers, self.folder / FOLDER, points)
+                self._ahead = dict(zip(points, found, strict=True))
 
     def tell(self, found: each.Outcome, what: str) -> None:
         """Print what came of a point, unless that is not wanted."""
@@ -109,6 +120,10 @@ class Work:
         try:
             if self.checked.default is not None:
                 self.add(self.checked.default, total)
+            if asked.search == "grid":  # whose points do not depend on what was measured before
+                others = self.grid()[len(self.options) :]
+                numbers = range(len(self.options) + 1, len(self.options) + 1 + len(others))
+                self.ahead({n: each.Point(self.config(o), o) for n, o in zip(numbers, others, strict=True)})
             while (options := search.ask()) is not None:
                 number = self.number(options) or self.add(options, total)
                 point = self.points[number - 1]
@@ -159,23 +174,30 @@ class Work:
         self.options = self.grid()
         total, uncertainty = len(self.options), self.checked.plan.uncertainty
 
-        def measure(number: int, chosen: Sequence[str] | None) -> Point:
+        def point(number: int, chosen: Sequence[str] | None) -> each.Point:
             options = self.options[number - 1]
             config = self.config(options)
             if chosen is None:
-                return self.measured(number, options, config, total)
+                return each.Point(config, options)
             config.prompts.ids = list(chosen)
             # what is asked of all prompts need not be so of a part of them
             config.min_references, config.slices = 0.0, []
             for narrower in ("aspects", "random", "first"):  # the ids are what these have left
                 if narrower in config.prompts:
                     config.prompts[narrower] = None
-            return self.measured(number, options, config, total, f"{number:03d}-on-{len(chosen)}-prompts")
+            return each.Point(config, options, f"{number:03d}-on-{len(chosen)}-prompts")
+
+        def measure(number: int, chosen: Sequence[str] | None) -> Point:
+            asked = point(number, chosen)
+            return self.measured(number, asked.options, asked.config, total, asked.name)
+
+        def ahead(numbers: Sequence[int], chosen: Sequence[str] | None) -> None:
+            self.ahead({number: point(number, chosen) for number in numbers})
 
         found, self.rungs = racing.run(
             range(1, total + 1), measure, self.checked.ids, sizes, self.checked.objectives, default=self.default,
             samples=self.checked.plan.sampling.samples_per_prompt, level=uncertainty.level, seed=uncertainty.seed,
-            allow=self.allow,
+            allow=self.allow, ahead=ahead,
         )  # fmt: skip
         self.points = [found[number] for number in range(1, total + 1)]
 

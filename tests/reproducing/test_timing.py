@@ -13,9 +13,9 @@ from evalkit.config import compose
 from evalkit.generation.clips import generation_key
 from evalkit.generation.stored import ClipStore
 from evalkit.models import Generator
-from evalkit.pipeline import reference_clips
 from evalkit.plan import Plan, make_plan
 from evalkit.reproducing.timing import Stage, duration, stages, timed
+from evalkit.scoring.rows import reference_clips
 
 SMALL = (
     *(

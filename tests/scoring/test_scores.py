@@ -14,7 +14,8 @@ import pytest
 from evalkit.calibration import Row
 from evalkit.errors import EvalkitError
 from evalkit.results.evidence import Side
-from evalkit.scoring.scores import require_parts, resampled_values
+from evalkit.scoring.resampling import NotYet, resampling_of
+from evalkit.scoring.scores import require_parts
 from evalkit.settings import Uncertainty
 from evalkit.slices import Group
 from evalkit.types import Features, Measured
@@ -131,12 +132,18 @@ def test_resamples_are_kept_for_the_same_features_and_value_only(tmp_path: Path)
     run = plan(tmp_path, pairs=Pairs())
     features = Features(("a", "b"), (np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)))
     other = Features(("a", "b"), (np.ones((3, 2), np.float32), np.zeros((1, 3), np.float32)))
+
+    def values(value: float, pair: tuple[Features, Features | None]) -> np.ndarray:
+        return resampling_of(run, "pairs").values(Measured(value, 2, resampled=resampled), pair)
+
     for _ in range(2):
-        first = resampled_values(run, "pairs", Measured(1.0, 2, resampled=resampled), (features, None))
+        first = values(1.0, (features, None))
     assert drawn == [1000] and first.shape == (1000,)
-    resampled_values(run, "pairs", Measured(1.5, 2, resampled=resampled), (features, None))
-    resampled_values(run, "pairs", Measured(1.0, 2, resampled=resampled), (other, None))
-    resampled_values(run, "pairs", Measured(1.0, 2, resampled=resampled), (features, features))
+    values(1.5, (features, None))
+    values(1.0, (other, None))
+    values(1.0, (features, features))
     run = dataclasses.replace(run, uncertainty=Uncertainty(seed=1))
-    resampled_values(run, "pairs", Measured(1.0, 2, resampled=resampled), (features, None))
+    with pytest.raises(NotYet):
+        resampling_of(run, "pairs").values(Measured(1.0, 2, resampled=resampled), (features, None), make=False)
+    values(1.0, (features, None))
     assert len(drawn) == 5

@@ -1,0 +1,390 @@
+"""Runs beyond one process: workers fill the cache, and the run finds what it would have made itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+import evalkit
+from evalkit.audio import Audio
+from evalkit.config import compose
+from evalkit.encoders import Encoder, Input, Reads
+from evalkit.encoders.chroma import Chroma
+from evalkit.errors import EvalkitError
+from evalkit.filling import share, workers
+from evalkit.filling.launching import number_of_workers
+from evalkit.metrics.fad import FAD
+from evalkit.models import Generate
+from evalkit.models.synth.synth import Synth
+from evalkit.parallel.scheduler import ATTEMPTS, Scheduler
+from evalkit.parallel.units import Done, Unit, Worker
+from evalkit.pipeline import evaluate
+from evalkit.plan import make_plan
+from evalkit.results import sweep_plots
+from evalkit.results.result import Result
+from evalkit.results.sweep import Sweep
+from evalkit.settings import Engine, Sampling
+from evalkit.store.cache import Cache
+from evalkit.types import Features, Measured, Prompt
+
+
+class Here:
+    """A launcher whose workers are in this process: what they get and give is what could go through a pipe."""
+
+    def __init__(self, engine: Engine, count: int):
+        self.workers = [Worker() for _ in range(count)]
+        self.units: list[Unit] = []
+        self.done: list[Unit] = []  # with those that were given out again
+
+    def run(self, units: Sequence[Unit]) -> Iterator[Done]:
+        self.units += units
+        scheduler = Scheduler(units)
+        while not scheduler.finished:
+            for number, worker in enumerate(self.workers):
+                if (unit := scheduler.next(number)) is None:
+                    continue
+                self.done.append(unit)
+                try:
+                    done: Done = pickle.loads(pickle.dumps(worker.do(pickle.loads(pickle.dumps(unit)))))
+                    said = scheduler.done(number, done)
+                except RuntimeError as error:
+                    said = scheduler.broke(number, f"{type(error).__name__}: {error}")
+                if said:
+                    yield said
+
+    def close(self) -> None:
+        self.workers = []
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[Here]:
+    """Workers in this process, which takes no seconds to start; the launchers that are made."""
+    made: list[Here] = []
+
+    def launched(engine: Engine, count: int) -> Here:
+        made.append(Here(engine, count))
+        return made[-1]
+
+    monkeypatch.setattr(workers, "launched", launched)
+    return made
+
+
+Record = TypeVar("Record", Result, Sweep)
+
+
+def both(folder: Path, run: Callable[..., Record], *more: str) -> tuple[Record, Record]:
+    """Make a plain run, and one with workers, each with an empty cache of the same name; `more` is for the second."""
+    options = [f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}", "engine.quiet=true"]
+    plain = run(*options)
+    (folder / "cache").rename(folder / "first")
+    return plain, run(*options, *more)
+
+
+def require_same(one: Record, other: Record) -> None:
+    """Fail unless two results are equal in all but their folder and how the work was done."""
+    for field in dataclasses.fields(one):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if field.name == "evidence":
+            left, right = left.index, right.index  # which names files by their content
+        if field.name == "config":
+            left, right = ({**config, "engine": None} for config in (left, right))
+        if isinstance(left, pd.DataFrame):
+            # of a sweep's points, whose results say how the work was done
+            left, right = (frame.drop(columns="sha256") if field.name == "points" else frame for frame in (left, right))
+            pd.testing.assert_frame_equal(left, right, check_exact=True)
+        elif field.name != "path":
+            assert left == right, field.name
+
+
+DEMO = ["prompts=demo", "random_weights=0", "sampling.duration=1", "uncertainty.resamples=100"]
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        # references that a model renders, captions, several clips of a prompt, clips that calibration makes
+        (
+            ["model=tiny_stereo", "metric=[chroma,stereo]", "calibration=[halves,codec]", "prompts.first=4"],
+            ["engine.workers=2"],
+        ),
+        (["model=synth", "metric=[chroma]", "sampling.samples_per_prompt=2", "prompts.first=4"], ["engine.workers=3"]),
+    ],
+)
+def test_a_run_with_workers_is_the_run_without(
+    options: list[str], more: list[str], tmp_path: Path, here: list[Here]
+) -> None:
+    plain, shared = both(tmp_path, lambda *given: evalkit.evaluate(*DEMO, *options, *given), *more)
+    require_same(plain, shared)
+    titles = {unit.job.title for launcher in here for unit in launcher.units}
+    assert titles >= {"features", "generating references"}
+
+
+def test_resamples_are_made_by_workers_too(tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["model=synth", "model.synth.noise=0.1", "metric=[]", "prompts.first=12", "slices=[caption_length]"]
+    metrics = {"a": FAD(Chroma()), "b": FAD(Chroma(), ddof=0)}
+    plain, shared = both(
+        tmp_path, lambda *given: evalkit.evaluate(*DEMO, *options, *given, metrics=metrics), "engine.workers=2"
+    )
+    require_same(plain, shared)
+    assert plain.scores["low"].notna().all()
+    asked = [unit.ids for launcher in here for unit in launcher.units if unit.job.title == "resamples"]
+    assert len(asked) == 2 * (1 + len(plain.slices) / 2)
+    # all is cached now: nobody is asked for anything
+    here.clear()
+    given = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "engine.quiet=true"]
+    require_same(plain, evalkit.evaluate(*DEMO, *options, *given, "engine.workers=2", metrics=metrics))
+    assert not here
+
+
+def test_shares_together_make_what_a_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = [
+        "model=synth",
+        "model.synth.seed=1",
+        "metric=[chroma]",
+        "prompts.first=5",
+        "sampling.samples_per_prompt=2",
+    ]
+    given = [*DEMO, *options, f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
+    plain = evaluate(compose(given))
+    (tmp_path / "cache").rename(tmp_path / "first")
+    filled = [share(compose(given), index, 3) for index in range(3)]
+    assert sum(one.made for one in filled) == 15 and sum(one.encoded for one in filled) == 15  # 5 references, 10 clips
+    assert max(one.made for one in filled) < 15
+    assert not any(one.found or one.failed for one in filled)
+    again = share(compose(given), 1, 3)
+    assert (again.made, again.found, again.encoded) == (0, filled[1].made, 0)
+    monkeypatch.setattr(Synth, "load", refused)
+    monkeypatch.setattr(Chroma, "load", refused)
+    require_same(plain, evaluate(compose(given)))
+
+
+def refused(*_: Any) -> Any:
+    raise AssertionError("nothing is left to be made")
+
+
+def test_a_share_says_which_clips_cannot_be_used(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    soundfile.write(clips / "demo-piano1.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 32000), 32000)
+    (clips / "demo-folkg1.wav").write_bytes(b"no audio")
+    options = ["model=folder", f"model.folder.path={clips}", "metric=[chroma]", "prompts.first=2"]
+    given = [*DEMO, *options, f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
+    filled = share(compose(given), 0, 1)
+    assert [*filled.failed] == ["folder: demo-folkg1"] and "decoded" in filled.failed["folder: demo-folkg1"]
+    assert (filled.made, filled.found, filled.encoded) == (2, 0, 3)  # references, and what can be read
+    assert not share(compose([*given, "engine.keep_going=true"]), 0, 1).failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"race": "10,all"}])
+def test_a_sweep_with_workers_is_the_sweep_without(
+    more: Mapping[str, Any], tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_plots, "write", lambda *_: [])
+
+    def run(*given: str) -> Sweep:
+        base = ["model=synth", "prompts=synthetic", f"prompts.first={12 if more else 3}", "metric=[chroma]"]
+        base += ["random_weights=0", "sampling.duration=1", "uncertainty.resamples=0"]
+        return evalkit.sweep(*base, "model.synth.detune=0.0,100.0,300.0", *given, **more)
+
+    plain, shared = both(tmp_path, run, "engine.workers=2")
+    require_same(plain, shared)
+    for number in range(1, 4):
+        require_same(plain.result(number), shared.result(number))
+    measured = [unit.ids for launcher in here for unit in launcher.units if unit.job.title == "points"]
+    assert measured[:2] == ([("1",), ("2",)] if more else [("2",), ("3",)])
+
+
+@dataclass(frozen=True)
+class Troubled:
+    """A model of noise that is in trouble with captions that say so.
+
+    Attributes:
+        marks: a folder where it leaves a file for each caption that it has seen in each process.
+    """
+
+    marks: str
+    kind: ClassVar[str] = "troubled"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    published: ClassVar[None] = None
+    checkpoint: ClassVar[None] = None
+    codec: ClassVar[None] = None
+
+    def check(self, sampling: Sampling) -> None: ...
+
+    def conditions(self, cache: Cache) -> tuple[str, ...]:
+        return ()
+
+    def load(self, cache: Cache, engine: Engine) -> Generate:
+        return lambda prompts, sampling: [self.clip(prompt) for prompt in prompts]
+
+    def clip(self, prompt: Prompt) -> Audio:
+        said = prompt.text.split()[-1]
+        seen = Path(self.marks) / f"{said}-{os.getpid()}"
+        before = list(Path(self.marks).glob(f"{said}-*"))
+        seen.touch()
+        if said == "kills" or (said == "killed" and not before):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if said == "fails":
+            raise RuntimeError("no music")
+        rng = np.random.default_rng(list(prompt.id.encode()))
+        return Audio(rng.uniform(-0.5, 0.5, (2, 16000)).astype(np.float32), 16000)
+
+
+def troubled(folder: Path, *captions: str) -> Callable[..., Result]:
+    """A run of the model on some captions of one word, each with the number of its place as its id."""
+    marks = folder / "marks"
+    marks.mkdir()
+    rows = [f"{number},{caption}" for number, caption in enumerate(captions)]
+    (folder / "prompts.csv").write_text("\n".join(["id,caption", *rows]))
+    table = ["prompts=table", f"prompts.path={folder / 'prompts.csv'}", "metric=[stereo]", "engine.batch_size=4"]
+    places = [f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}", "engine.quiet=true"]
+    model = {"x": Troubled(str(marks))}
+    return lambda *options: evalkit.evaluate(*table, *dict.fromkeys([*places, *options]), models=model)
+
+
+def touched_here(folder: Path) -> list[Path]:
+    return list((folder / "marks").glob(f"*-{os.getpid()}"))
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_batch_changes_nothing(tmp_path: Path) -> None:
+    run = troubled(tmp_path, *["fine"] * 6, "killed", "fine")
+    (tmp_path / "marks" / "killed-0").touch()  # so that this process is not
+
+    def made(*options: str) -> Result:
+        if "engine.workers=2" in options:
+            for path in (tmp_path / "marks").iterdir():
+                path.unlink()
+        return run(*options)
+
+    plain, shared = both(tmp_path, made, "engine.workers=2")
+    require_same(plain, shared)
+    assert len(list((tmp_path / "marks").glob("killed-*"))) == 2  # the one that was killed, and the one after it
+    assert not touched_here(tmp_path)
+    log = (shared.path / "run.log").read_text()
+    assert "was killed (SIGKILL)" in log and "generating x: 8 clips in " in log
+
+
+@pytest.mark.slow
+def test_prompts_that_fail_or_kill_their_process_are_said_and_the_others_are_not_lost(tmp_path: Path) -> None:
+    run = troubled(tmp_path, *["fine"] * 4, "kills", "fine", "fails", "fine", "fine")
+    with pytest.raises(EvalkitError, match=r"x: 2 of 9 clips could not be made \(.*engine.keep_going=true"):
+        run("engine.workers=2")
+    result = run("engine.workers=2", "engine.keep_going=true")
+    assert not touched_here(tmp_path)
+    clips = result.clips.set_index("id")
+    assert clips["status"][clips["status"] != "ok"].to_dict() == {"4": "failed", "6": "failed"}
+    assert "SIGKILL" in clips["reason"]["4"] and "RuntimeError: no music" in clips["reason"]["6"]
+
+
+def test_a_prompt_that_fails_is_tried_a_few_times_and_not_in_this_process(
+    tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = troubled(tmp_path, "fine", "fine", "fails")
+    result = run("engine.workers=2", "engine.keep_going=true")
+    assert [*result.clips["status"]] == ["ok", "ok", "failed"]
+    assert result.clips["reason"][2].startswith("RuntimeError: no music")
+    tried = [unit.ids for launcher in here for unit in launcher.done if unit.job.title == "generating x"]
+    assert sum(len(ids) == 1 and '"fails"' in ids[0] for ids in tried) == ATTEMPTS
+    log = (result.path / "run.log").read_text()
+    assert log.count("the clip of '2' could not be made: RuntimeError: no music") == 1
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """An encoder that kills its process where a clip is quiet."""
+
+    kind: ClassVar[str] = "deadly"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "audio"
+    hears: ClassVar[Input] = Input(16000)
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        return lambda clips: [self.features(clip) for clip in clips]
+
+    def features(self, clip: np.ndarray) -> np.ndarray:
+        if np.abs(clip).max() < 0.01:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.abs(clip[:16000]).reshape(1, -1).mean(axis=1, keepdims=True).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Loud:
+    """The mean level of clips."""
+
+    encoder: Encoder = Deadly()
+    kind: ClassVar[str] = "loud"
+    title: ClassVar[str] = "Loud"
+    higher_is_better: ClassVar[None] = None
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
+    reference_encoder: ClassVar[None] = None
+
+    def __call__(self, generated: Features, reference: None) -> Measured:
+        return Measured(float(np.mean([value.mean() for value in generated.values])), n=len(generated.ids))
+
+
+@pytest.mark.slow
+def test_a_clip_that_kills_what_encodes_it_is_said_and_the_others_count(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for number in range(5):
+        samples = np.random.default_rng(number).uniform(-1, 1, 32000) * (0.001 if number == 3 else 0.5)
+        soundfile.write(clips / f"{number}.wav", samples, 32000)
+    (tmp_path / "prompts.csv").write_text("\n".join(["id,caption", *(f"{number},music" for number in range(5))]))
+    options = ["model=folder", f"model.folder.path={clips}", "metric=[]", "prompts=table", "engine.quiet=true"]
+    options += [f"prompts.path={tmp_path / 'prompts.csv'}", f"cache_dir={tmp_path / 'cache'}"]
+    options += [f"output_dir={tmp_path / 'runs'}", "engine.workers=2"]
+    with pytest.raises(EvalkitError, match=r"folder: 1 of 5 clips are not usable \(3: its worker was killed"):
+        evalkit.evaluate(*options, metrics={"loud": Loud()})
+    result = evalkit.evaluate(*options, "engine.keep_going=true", metrics={"loud": Loud()})
+    assert result.clips["status"].to_dict() == {0: "ok", 1: "ok", 2: "ok", 3: "unreadable", 4: "ok"}
+    assert result.scores["n"].tolist() == [4]
+
+
+def test_what_workers_say_that_they_made_must_be_in_the_cache(
+    tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "do", lambda self, unit: Done(unit.ids))
+    with pytest.raises(EvalkitError, match=r"synth: 2 clips that other processes have made are not in .*cache_dir"):
+        evalkit.evaluate(
+            *DEMO, "model=synth", "metric=[stereo]", "prompts.first=2", f"cache_dir={tmp_path / 'cache'}",
+            f"output_dir={tmp_path / 'runs'}", "engine.workers=2", "engine.quiet=true",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("engine.workers=0", r"engine\.workers=0: must be a whole number from 1 to 1,024, or auto"),
+        ("engine.workers=1.5", r"engine\.workers=1\.5: must be"),
+        ("engine.workers=true", r"engine\.workers=True: must be"),
+        ("engine.workers=many", r"engine\.workers=many: must be"),
+        ("engine.address=10.0.0.1:6379", r"engine\.address=10\.0\.0\.1:6379 .* set engine\.launcher=ray"),
+        ("engine.launcher=slurm", r"engine\.launcher"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_in_one_line(option: str, said: str) -> None:
+    with pytest.raises(EvalkitError, match=said):
+        make_plan(compose(["model=synth", "prompts=demo", "metric=[stereo]", option]))
+
+
+def test_on_a_cpu_auto_is_this_process() -> None:
+    assert number_of_workers(Engine(device="cpu", workers="auto")) is None
+    assert number_of_workers(Engine(device="cpu", workers=3)) == 3
+    with pytest.raises(EvalkitError, match=r"engine\.device=cuda:1 is one GPU"):
+        number_of_workers(Engine(device="cuda:1", workers=2))
