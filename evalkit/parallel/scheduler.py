@@ -13,18 +13,20 @@ from evalkit.parallel.units import Done, Hopeless, Job, Unit
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # of an id in a unit of its own
-ROUNDS = 8  # units for each worker, where there are ids enough
+ROUNDS = 2  # units for each worker, at least, where there are ids enough
 SUSPECT = 3  # failures in a row from which on a worker rests while others work
 HOPELESS = 10  # failures in a row of the only worker that has work, at a job of which nothing was ever done
 
 
-def units(job: Job, ids: Sequence[str], workers: int, batch: int) -> list[Unit]:
-    """Cut the ids of a job, in their order, into units of like sizes that keep so many workers busy to the end.
+def units(job: Job, ids: Sequence[str], workers: int, batch: int, rounds: int = ROUNDS) -> list[Unit]:
+    """Cut the ids of a job, in their order, into units of like sizes, with which so many workers are busy to the end.
 
-    A unit is what is lost with a worker, and what the last worker is still doing when all others have nothing left. So
-    it is at most a batch, which is what is done at once anyway, and so small that each worker does `ROUNDS` of them.
+    A unit is what is lost with a worker, and what the last worker still does when others have nothing left. So it is at
+    most a batch, and where there are few ids, so small that there are `rounds` for each worker. Yet smaller ones end a
+    little more evenly where ids are done one by one, and cost up to twice the time where they are done in batches,
+    which are then not full (docs/scale.md).
     """
-    count = max(-(-len(ids) // batch), min(len(ids), ROUNDS * workers))
+    count = max(-(-len(ids) // batch), min(len(ids), rounds * workers))
     edges = [i * len(ids) // max(1, count) for i in range(count + 1)]
     return [Unit(job, tuple(ids[start:end])) for start, end in pairwise(edges)]
 
@@ -122,7 +124,7 @@ class Scheduler:
         if failures >= SUSPECT:
             self._rests_until[worker] = self._answers + 2**failures
             if failures == SUSPECT and self._held:
-                log.warning("worker %s failed %d times in a row and rests: %s", worker, failures, reason)
+                log.info("worker %s failed %d times in a row and rests: %s", worker, failures, reason)
         failed = self._again(task, reason)
         return Done((), failed) if failed else None
 

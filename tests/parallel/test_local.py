@@ -130,9 +130,10 @@ def test_a_unit_whose_worker_is_killed_is_done_again_and_nothing_else(toy: Toy) 
 )
 @pytest.mark.parametrize("number", [1, 2])
 def test_an_id_that_always_fails_is_told_and_all_others_are_done(
-    action: str, why: str, number: int, toy: Toy, caplog: pytest.LogCaptureFixture
+    action: str, why: str, number: int, toy: Toy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "evalkit")
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     done, failed, _ = run(toy, [*MAKE[:9], action, *MAKE[9:12]], number, batch=4)
     assert done == sorted(MAKE[:12])
     assert failed == {action: f"{why} (tried {ATTEMPTS} times)"}

@@ -232,8 +232,8 @@ def test_every_id_is_settled_once_whatever_workers_do(seed: int) -> None:
 @pytest.mark.parametrize(
     ("ids", "workers", "batch", "sizes"),
     [
-        *((5521, 1, 16, {15, 16}), (5521, 8, 16, {15, 16}), (5521, 8, 128, {86, 87}), (5521, 256, 16, {2, 3})),
-        *((5521, 1024, 16, {1}), (10, 64, 16, {1}), (7, 1, 100, {1}), (32, 2, 2, {2})),
+        *((5521, 1, 16, {15, 16}), (5521, 8, 16, {15, 16}), (5521, 8, 512, {345, 346}), (5521, 256, 16, {10, 11})),
+        *((5521, 1024, 16, {2, 3}), (10, 64, 16, {1}), (7, 1, 100, {3, 4}), (32, 2, 2, {2})),
     ],
 )
 def test_units_are_batches_but_for_many_workers(ids: int, workers: int, batch: int, sizes: set[int]) -> None:
