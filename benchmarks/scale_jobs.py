@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.parallel.units import Done, Work
@@ -17,9 +18,9 @@ class Nothing:
     counts: str = "clips"
 
     def begin(self) -> Work:
-        def work(ids: object) -> Done:
+        def work(ids: Sequence[str]) -> Done:
             if self.seconds:
                 time.sleep(self.seconds)
-            return Done(tuple(ids))  # type: ignore[arg-type]
+            return Done(tuple(ids))
 
         return work

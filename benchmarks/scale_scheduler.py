@@ -269,62 +269,60 @@ MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
 
 def tables(record: Mapping[str, list[Row]]) -> list[str]:
     """What was measured, in Markdown."""
-    lines = ["## Handing out work", "", ABOUT, ""]
-    lines += ["Processor time of the scheduler for a unit, where none fails, and memory of one that waits:", ""]
-    lines += table(
-        ["clips", "workers", "clips of a unit", "µs a unit", "µs a clip", "bytes a unit"],
-        (
-            [f"{row['clips']:,}", f"{row['workers']:,}", row["unit"]]
-            + [f"{row['us_per_unit']:.1f}", f"{row['us_per_clip']:.2f}", f"{row['bytes_per_unit']:.0f}"]
-            for row in record["scheduler_cost"]
-            if row["workers"] in (1, 64, 1024)
+    costs, losses = record["scheduler_cost"], record["scheduler_losses"]
+    sizes = {(row["law"], row["clips"], row["workers"], row["rounds"]): row for row in record["scheduler_sizes"]}
+    rounds = sorted({row["rounds"] for row in sizes.values()})
+    return [
+        *("## Handing out work", "", ABOUT, ""),
+        *("Processor time of the scheduler for a unit, where none fails, and memory of one that waits:", ""),
+        *table(
+            ["clips", "workers", "clips of a unit", "µs a unit", "µs a clip", "bytes a unit"],
+            (cost_of(row) for row in costs if row["workers"] in (1, 64, 1024)),
+            left=0,
         ),
-        left=0,
-    )
-    lines += [
         "How much of the time workers are of use, against workers that do full batches and end all at once, by the "
         f"least number of units for each worker, of which evalkit takes {ROUNDS}; no time to start:",
         "",
-    ]
-    rounds = sorted({row["rounds"] for row in record["scheduler_sizes"]})
-    sizes = {
-        tuple(row[name] for name in ("law", "clips", "workers", "rounds")): row for row in record["scheduler_sizes"]
-    }
-    lines += table(
-        ["clips are done", "clips", "workers", *(f"{n} (clips of a unit)" for n in rounds)],
-        (
-            [law, f"{clips:,}", f"{workers:,}", *(efficiency(sizes[law, clips, workers, n]) for n in rounds)]
-            for law, clips, workers, first in sizes
-            if first == rounds[0]
+        *table(
+            ["clips are done", "clips", "workers", *(f"{n} (clips of a unit)" for n in rounds)],
+            (
+                [law, f"{clips:,}", f"{workers:,}", *(use_of(sizes[law, clips, workers, n]) for n in rounds)]
+                for law, clips, workers, first in sizes
+                if first == rounds[0]
+            ),
         ),
-    )
-    lines += [
-        f"What {record['scheduler_losses'][0]['clips']:,} clips cost more where workers are lost: a worker takes "
-        f"{START:.0f} s to start, at first and again. *Late* is when all would be done if all were there. *Use* is "
-        "against workers that are there as long, and share the work to the last bit:",
+        f"{losses[0]['clips']:,} clips, one by one, where workers are lost: each takes {START:.0f} s to start, at "
+        "first and again. *Late* is when all would be done if all were there. *Use* is against workers that are "
+        "there as long, are never lost, and share the work to the last bit:",
         "",
+        *table(
+            ["what happens", "workers", "losses", "clips given out again", "most at one loss", "use"],
+            (loss_of(row) for row in losses),
+        ),
+        *("Empty units that one process gives to local workers, all on the cores of this machine:", ""),
+        *table(
+            ["workers", "clips of a unit", "units a second", "µs of the parent a unit", "load of the machine"],
+            (parent_of(row) for row in record["scheduler_parent"]),
+            left=0,
+        ),
     ]
-    lines += table(
-        ["what happens", "workers", "losses", "clips given out again", "most at one loss", "use"],
-        (
-            [row["scene"], f"{row['workers']:,}", f"{row['losses']:.0f}", f"{row['again']:,.0f}", row["largest"]]
-            + [f"{100 * row['efficiency']:.0f} %"]
-            for row in record["scheduler_losses"]
-        ),
-    )
-    lines += ["Empty units that one process gives to local workers, which are processes on two cores:", ""]
-    lines += table(
-        ["workers", "clips of a unit", "units a second", "µs of the parent a unit", "load of the machine"],
-        (
-            [row["workers"], row["unit"], f"{row['units_per_second']:,.0f}", f"{row['parent_us_per_unit']:.0f}"]
-            + [f"{row['load']:.0f}"]
-            for row in record["scheduler_parent"]
-        ),
-        left=0,
-    )
-    return lines
 
 
-def efficiency(row: Row) -> str:
-    """What a setting makes of its workers, and of how many clips its units are at most."""
+def cost_of(row: Row) -> list[object]:
+    us_per_unit, us_per_clip = f"{row['us_per_unit']:.1f}", f"{row['us_per_clip']:.2f}"
+    kept = f"{row['bytes_per_unit']:.0f}"
+    return [f"{row['clips']:,}", f"{row['workers']:,}", row["unit"], us_per_unit, us_per_clip, kept]
+
+
+def use_of(row: Row) -> str:
     return f"{100 * row['efficiency']:.0f} % ({row['unit']})"
+
+
+def loss_of(row: Row) -> list[object]:
+    counts = [f"{row[name]:,.0f}" for name in ("workers", "losses", "again", "largest")]
+    return [row["scene"], *counts, f"{100 * row['efficiency']:.0f} %"]
+
+
+def parent_of(row: Row) -> list[object]:
+    measured = [f"{row[name]:,.0f}" for name in ("units_per_second", "parent_us_per_unit", "load")]
+    return [row["workers"], row["unit"], *measured]
