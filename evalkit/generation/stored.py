@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from evalkit.audio import Audio, encode_flac
 from evalkit.models import Generator
 from evalkit.store.cache import Cache
 from evalkit.store.collection import Collection, counted
-from evalkit.store.digests import sha256_file, sha256_files
+from evalkit.store.digests import canonical, sha256_file, sha256_files
 from evalkit.store.entry import Item
 from evalkit.store.files import write_bytes
 from evalkit.store.provenance import versions
@@ -47,7 +48,8 @@ class ClipStore:
 
         `made` says how they were computed. Raises EvalkitError where they cannot be written.
         """
-        items = {key: Item(None, {"id": p.id, **self._audio(audio)}, dict(made)) for key, (p, audio) in clips.items()}
+        made = json.loads(canonical(made))  # in the order in which it is read again: records have it so too
+        items = {key: Item(None, {"id": p.id, **self._audio(audio)}, made) for key, (p, audio) in clips.items()}
         self.collection.write(items)
         return items
 

@@ -12,13 +12,15 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import EvalkitError
-from evalkit.store.digests import sha256_file
+from evalkit.store.digests import digest, sha256_file
 from evalkit.store.files import cannot_write, write_bytes, write_json
 
 MANIFEST = "result.json"  # written last: a folder without it holds no record
 FACTS = "record.json"  # all of a record that is no frame
+OWN = "digest"  # of all else that the manifest says; older ones have none
 LOG = "run.log"
 RUN = "evalkit run"
+AGAIN = "copy the {} again, or run it again"
 LISTS = ("tags", "labels")  # columns whose cells are lists of text
 
 
@@ -66,7 +68,7 @@ def finish(folder: Path, kind: Kind, **more: Any) -> None:
     """Write the manifest of a folder that holds all files of a record; `more` stands in it too."""
     digests = {name: sha256_file(folder / name) for name in kind.files}
     manifest = {"kind": kind.name, "schema": kind.schema, "status": "finished", "files": digests, **more}
-    write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, {**manifest, OWN: digest(manifest)})
 
 
 def checked(folder: Path, kind: Kind) -> dict[str, Any]:
@@ -87,6 +89,9 @@ def checked(folder: Path, kind: Kind) -> dict[str, Any]:
             f"'{folder}' was made by a later version of evalkit (schema {manifest['schema']}, this one reads "
             f"{kind.schema}): update it"
         )
+    own = manifest.pop(OWN, None)
+    if own is not None and own != digest(manifest):
+        raise EvalkitError(f"'{folder / MANIFEST}' is damaged: {AGAIN.format(kind.name)}")
     if set(kind.files) - set(manifest["files"]):
         raise lacking(folder)
     for name, sha256 in manifest["files"].items():
@@ -94,9 +99,7 @@ def checked(folder: Path, kind: Kind) -> dict[str, Any]:
         if not path.is_file():
             raise EvalkitError(f"'{folder}' is incomplete: {name} is missing: copy the whole {kind.name}")
         if sha256_file(path) != sha256:
-            raise EvalkitError(
-                f"'{path}' is not the file that {kind.maker} wrote: copy the {kind.name} again, or run it again"
-            )
+            raise EvalkitError(f"'{path}' is not the file that {kind.maker} wrote: {AGAIN.format(kind.name)}")
     return manifest
 
 
