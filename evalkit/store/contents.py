@@ -36,6 +36,19 @@ OLDER = re.compile(
 )
 
 
+@dataclass
+class Size:
+    """How many things, such as items, and how many bytes of files."""
+
+    items: int = 0
+    bytes: int = 0
+
+    def add(self, items: int, size: int) -> None:
+        """Add to it."""
+        self.items += int(items)
+        self.bytes += int(size)
+
+
 class File(NamedTuple):
     """A file as a listing has it: its size in bytes, and when it was last modified, by the file system's clock."""
 
@@ -179,10 +192,16 @@ FOLDER = re.compile(f"({DIGEST})")
 
 
 class Named(NamedTuple):
-    """What an item names: its path in the collection's folder, and the SHA-256 of its content."""
+    """What an item names: its path in the collection's folder, the SHA-256 of its content, and its bytes if known."""
 
     path: str
     sha256: str
+    size: int | None
+
+    @property
+    def name(self) -> str:
+        """The digits that stand for it."""
+        return self.path.removeprefix("audio/")[:32]
 
 
 def named(facts: Any) -> Named | None:
@@ -191,13 +210,13 @@ def named(facts: Any) -> Named | None:
         for key, pattern in (("audio", AUDIO), ("folder", FOLDER)):
             path = facts.get(key)
             if isinstance(path, str) and pattern.fullmatch(path):
-                return Named(path, str(facts.get("sha256", "")))
+                return Named(path, str(facts.get("sha256", "")), facts.get("bytes"))
     return None
 
 
 def names_of(entry: Entry) -> np.ndarray:
     """What the items of an entry name, 16 bytes each, in their order: zeros where an item names nothing."""
-    digits = [found.path.removeprefix("audio/")[:32] if (found := named(facts)) else "0" * 32 for facts in entry.facts]
+    digits = [found.name if (found := named(facts)) else "0" * 32 for facts in entry.facts]
     return np.frombuffer(bytes.fromhex("".join(digits)), "S16")
 
 
@@ -229,7 +248,7 @@ def beside(root: Path) -> Iterator[tuple[File, State]]:
     for file in listed(root):
         yield file, state_of(root, file.path)
     for kind in sorted(folders(root)):
-        if kind == LEASES:
+        if kind in (LEASES, ARRAYS):
             yield from ((file, "partial") for file in listed(root / kind) if file.path.name.startswith(PARTIAL))
         elif kind in BESIDE:
             continue

@@ -20,7 +20,7 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.store import contents, leases, registers
 from evalkit.store.collection import ABOUT
-from evalkit.store.contents import File, Shelf, beside, delete, delete_empty, listed, shelves
+from evalkit.store.contents import File, Shelf, Size, beside, delete, delete_empty, listed, shelves
 from evalkit.store.entry import Damaged, Entry, LaterSchema, OtherSchema
 from evalkit.store.leases import Holder
 from evalkit.store.registers import Run
@@ -30,25 +30,16 @@ log = logging.getLogger(__name__)
 GRACE = 24 * 3600.0  # seconds for which whatever was written is left alone
 MOVES = 2.2 * leases.HEARTBEAT  # seconds after which a lease that another machine renews has another time
 
+DIGESTS = "digests"  # the kind of what `evalkit.store.known` keeps
+
 # why something stays
 RESULTS, RUNNING, YOUNG = "finished results", "running processes", "younger than 24 hours"
+FOLDER = "their folder is there"
 DAMAGED, LATER, UNKNOWN = "damaged: see evalkit store verify", "of a later evalkit", "not evalkit's"
 # why something goes
 UNUSED, UNREFERENCED, OLDER, PARTIAL = "used by no result", "named by no item", "of an earlier evalkit", "half written"
 ENDED, NO_RESULT = "of processes that have ended", "the result is not where it was"
 MOVED = "the result was moved, and is known there"
-
-
-@dataclass
-class Count:
-    """How many things, and how many bytes of files."""
-
-    items: int = 0
-    size: int = 0
-
-    def add(self, items: int, size: int) -> None:
-        self.items += int(items)
-        self.size += int(size)
 
 
 @dataclass
@@ -61,8 +52,8 @@ class Found:
         lost: runs whose result is not where they wrote it, and which hold nothing.
     """
 
-    goes: dict[tuple[str, str], Count] = field(default_factory=lambda: defaultdict(Count))
-    stays: dict[tuple[str, str], Count] = field(default_factory=lambda: defaultdict(Count))
+    goes: dict[tuple[str, str], Size] = field(default_factory=lambda: defaultdict(Size))
+    stays: dict[tuple[str, str], Size] = field(default_factory=lambda: defaultdict(Size))
     holders: list[Holder] = field(default_factory=list)
     lost: list[Run] = field(default_factory=list)
 
@@ -130,9 +121,9 @@ class _Round:
         self.living |= {held.path for held in found if held.holds}
         return [held for held in found if held.path in self.living]
 
-    def _named(self, shelf: Shelf) -> bool:
-        """Whether a running process has named a collection, by the leases as they are now."""
-        return any(held.collections is None or shelf.name in held.collections for held in self._holders())
+    def _named(self, collection: str) -> bool:
+        """Whether a running process has named a collection, KIND/DIGEST, by the leases as they are now."""
+        return any(held.collections is None or collection in held.collections for held in self._holders())
 
     def _registered(self, keep: Sequence[Path]) -> dict[str, list[Run]]:
         """The runs that hold items, by collection. Raises EvalkitError where it is not known what one uses."""
@@ -165,31 +156,38 @@ class _Round:
     def _shelf(self, shelf: Shelf) -> None:
         """Deal with a collection: its items first, then what they name."""
         kind = shelf.kind
-        if self._named(shelf):
+        whole = RUNNING if self._named(shelf.name) else FOLDER if _of_a_folder(shelf) else ""
+        if whole:
             for file, entry in shelf.entries():
-                self._stays(kind, RUNNING, file, len(entry.keys) if isinstance(entry, Entry) else 1)
+                self._stays(kind, whole, file, len(entry.keys) if isinstance(entry, Entry) else 1)
             for file in contents.things(shelf):
-                self._stays(kind, RUNNING, file, 0)
+                self._stays(kind, whole, file, 0)
             return
-        held, seen, names = self._held(shelf), set[str](), [np.empty(0, "S16")]
+        held, seen = self._held(shelf), set[str]()
+        names: dict[str, list[np.ndarray]] = defaultdict(list)  # what items name, by why these stay or go
         for _ in range(2):  # what was written meanwhile names things too
             for file, entry in shelf.entries(seen):
                 if isinstance(entry, Entry):
-                    names.append(self._entry(shelf, file, entry, held, seen))
+                    own = contents.names_of(entry)
+                    kept, why = self._entry(shelf, file, entry, held, seen)
+                    names[why].append(own[kept])
+                    names[UNUSED].append(own[~kept])
                 elif isinstance(entry, OtherSchema) and not isinstance(entry, LaterSchema) and not self._young(file):
                     self._goes(kind, OLDER, file)
                 else:
                     later = isinstance(entry, LaterSchema)
                     why = LATER if later else YOUNG if isinstance(entry, OtherSchema) else DAMAGED
                     self._stays(kind, why, file)
-        needed = np.unique(np.concatenate(names))
+        unused = np.unique(np.concatenate([np.empty(0, "S16"), *names.pop(UNUSED, [])]))
+        needed = {why: np.unique(np.concatenate(some)) for why, some in names.items()}
         for file in contents.things(shelf):
-            if contents.among(needed, file.path):
-                self._stays(kind, RESULTS, file, 0)
-            elif self._young(file):
-                self._stays(kind, YOUNG, file, 0)
+            why = next((why for why, some in needed.items() if contents.among(some, file.path)), "")
+            if why or self._young(file):
+                self._stays(kind, why or YOUNG, file, 0)
+            elif contents.among(unused, file.path):
+                self._goes(kind, UNUSED, file, 0)
             else:
-                self._goes(kind, UNREFERENCED, file, 0)
+                self._goes(kind, UNREFERENCED, file)
         if self.remove and not shelf.files() and not any(contents.things(shelf)):
             about = shelf.folder / ABOUT
             with suppress(FileNotFoundError):
@@ -197,28 +195,31 @@ class _Round:
                     delete(about)
             delete_empty(shelf.folder)
 
-    def _entry(self, shelf: Shelf, file: File, entry: Entry, held: np.ndarray, seen: set[str]) -> np.ndarray:
-        """Deal with one file of items, and give what those of them name that stay."""
-        names = contents.names_of(entry)
+    def _entry(
+        self, shelf: Shelf, file: File, entry: Entry, held: np.ndarray, seen: set[str]
+    ) -> tuple[np.ndarray, str]:
+        """Deal with one file of items: which of them stay, and why these do."""
         kept = np.isin(entry.ids, held)
         if kept.all() or self._young(file):
-            self._stays(shelf.kind, RESULTS if kept.all() else YOUNG, file, len(entry.keys))
-            return names
+            why = RESULTS if kept.all() else YOUNG
+            self._stays(shelf.kind, why, file, len(entry.keys))
+            return np.ones(len(kept), bool), why
         if not kept.any():
             self._goes(shelf.kind, UNUSED, file, len(entry.keys))
-            return names[:0]
+            return kept, RESULTS
         values = entry.sizes
         share = int(file.size * values[kept].sum() / values.sum()) if values.sum() else int(file.size * kept.mean())
-        self.found.stays[shelf.kind, RESULTS].add(kept.sum(), share)
-        self.found.goes[shelf.kind, UNUSED].add((~kept).sum(), file.size - share)
         if self.remove:
             try:
                 seen.update(shelf.keep(entry, {key for key, stays in zip(entry.keys, kept, strict=True) if stays}))
             except FileNotFoundError:  # merged meanwhile, and found in another file
-                return names[:0]
+                return np.zeros(len(kept), bool), RESULTS
             except Damaged:
-                return names
-        return names[kept]
+                self._stays(shelf.kind, DAMAGED, file)
+                return np.ones(len(kept), bool), DAMAGED
+        self.found.stays[shelf.kind, RESULTS].add(kept.sum(), share)
+        self.found.goes[shelf.kind, UNUSED].add((~kept).sum(), file.size - share)
+        return kept, RESULTS
 
     def _beside(self) -> None:
         """Deal with files that are no items: what earlier versions wrote, and what was never finished."""
@@ -229,6 +230,8 @@ class _Round:
                 self._stays(kind, UNKNOWN, file)
             elif self._young(file):
                 self._stays(kind, YOUNG, file)
+            elif state == "partial" and self._named("/".join(file.path.relative_to(self.root).parts[:2])):
+                self._stays(kind, RUNNING, file)
             else:
                 self._goes(kind, OLDER if state == "older" else PARTIAL, file)
                 emptied.add(file.path.parent)
@@ -277,6 +280,12 @@ class _Round:
                 if held.path not in holding and not held.lives:
                     with suppress(FileNotFoundError):
                         self._goes(leases.FOLDER, ENDED, File(held.path, held.path.stat().st_size, 0.0))
+
+
+def _of_a_folder(shelf: Shelf) -> bool:
+    """Whether a collection has the digests of the files of a folder that is there: little that saves much."""
+    about = shelf.about().get("key") if shelf.kind == DIGESTS else None
+    return isinstance(about, dict) and Path(about.get("folder") or "/dev/null").is_dir()
 
 
 def moved_results(given: Sequence[Path]) -> dict[str, Path]:

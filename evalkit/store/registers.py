@@ -118,6 +118,12 @@ def runs(root: Path) -> Iterator[Run]:
         yield Run(shelf, folder, about.get("result", ""), state, parts, mtime)
 
 
+def folder_of(shelf: Shelf) -> Path | None:
+    """Where the result lies whose register this is; None where the register does not say."""
+    about = shelf.about().get("key")
+    return Path(about["folder"]) if isinstance(about, dict) and "folder" in about else None
+
+
 def keys_of(run: Run, collection: str) -> np.ndarray:
     """The keys that a run has used of a collection, 16 bytes each, sorted.
 

@@ -244,8 +244,7 @@ from evalkit.store import leases
 root, kind = Path(sys.argv[1]), sys.argv[2]
 leases.POLL = 0.001
 busy, count = root / "busy", 0
-until = time.monotonic() + 1.5
-while time.monotonic() < until:
+while count < 80:
     if kind == "run":
         with leases.lease(root) as held:
             held.use("features/a")
@@ -261,21 +260,16 @@ while time.monotonic() < until:
                 time.sleep(0.001)
                 busy.unlink()
                 count += 1
-print(count)
 """
 
 
 @pytest.mark.parametrize("kinds", [["run", "removes"], ["removes", "removes", "removes"], ["run", "run", "removes"]])
 def test_runs_and_what_removes_never_meet(tmp_path: Path, kinds: list[str]) -> None:
     """Processes begin and end at any moment: what is removed is never what a run has named before."""
-    running = [
-        subprocess.Popen([sys.executable, "-c", RACE, tmp_path, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for kind in kinds
-    ]
+    running = [subprocess.Popen([sys.executable, "-c", RACE, tmp_path, kind], stderr=subprocess.PIPE) for kind in kinds]
     for process in running:
-        count, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors.decode()
-        assert int(count) > 5
 
 
 def test_those_of_a_parent_are_not_written_by_its_children(tmp_path: Path) -> None:
