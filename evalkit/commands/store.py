@@ -1,0 +1,359 @@
+"""List, check and tidy the cache: what was made once, and is kept for later runs.
+
+evalkit store ls | verify [--read-data] [--repair] | gc [--keep RESULT ...] [--yes] | rm NAME ... [--yes]
+              [--cache DIR] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.commands import parse, parser_for
+from evalkit.errors import EvalkitError, unknown
+
+if TYPE_CHECKING:
+    from evalkit.report.document import Document, Item, Listing
+    from evalkit.store.contents import Shelf, Size
+    from evalkit.store.gc import Found
+    from evalkit.store.registers import Run
+    from evalkit.store.sizes import Sizes
+    from evalkit.store.verify import Verdicts
+
+LOSS = 1  # exit status of verify where something is lost
+SHOWN = 5  # runs that are named in a note
+CACHE = "cache_dir="
+
+ABOUT = {
+    "ls": "How much lies in the cache, by kind, by collection, and by the finished runs that use it.",
+    "verify": "Check that all is there and as it was written, by the sizes of files; status 1 where something is lost.",
+    "gc": "Show what no finished result, no running process and no item of the last 24 hours needs, and remove it.",
+    "rm": "Show some collections, and remove them.",
+}
+EPILOG = (
+    " ".join(f"{name}: {about[:1].lower()}{about[1:]}" for name, about in ABOUT.items())
+    + " Without --yes nothing is removed, but what is damaged with --repair. 'evalkit store ACTION --help' says more."
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Run `evalkit store`."""
+    actions = {"ls": ls, "verify": verify, "gc": gc, "rm": rm}
+    action, *rest = arguments or ["--help"]
+    if action in ("-h", "--help"):
+        parser = parser_for("store", __doc__)
+        parser.epilog = EPILOG
+        parser.parse_args(["--help"])
+    if action not in actions:
+        raise unknown("action", action, actions)
+    parser = argparse.ArgumentParser(f"evalkit store {action}", description=ABOUT[action])
+    parser.add_argument("--cache", metavar="DIR", help="the cache; without it EVALKIT_CACHE, or ~/.cache/evalkit")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    actions[action](parser, rest)
+
+
+def opened(parsed: argparse.Namespace, given: Sequence[str] = ()) -> tuple[Path, list[str]]:
+    """The cache's folder, which may be given as the option of a run too, and the arguments beside that.
+
+    Raises EvalkitError where there is none.
+    """
+    from evalkit.store.cache import Cache
+
+    options = [text.removeprefix(CACHE) for text in given if text.startswith(CACHE)]
+    root = Cache(parsed.cache or (options[-1] if options else os.environ.get("EVALKIT_CACHE"))).root
+    if not root.is_dir():
+        raise EvalkitError(f"there is no cache at '{root}': give its folder with --cache")
+    return root, [text for text in given if not text.startswith(CACHE)]
+
+
+def opened_alone(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Path, argparse.Namespace]:
+    """Read the options of an action that is given nothing else."""
+    parser.add_argument("options", nargs="*", metavar="cache_dir=DIR", help="the same as --cache")
+    parsed = parse(parser, arguments)
+    root, more = opened(parsed, parsed.options)
+    if more:
+        raise EvalkitError(f"'{more[0]}' is no option of {parser.prog}: see '{parser.prog} --help'")
+    return root, parsed
+
+
+def show(document: Document, as_json: bool) -> None:
+    """Print a document."""
+    from evalkit.report import renderer
+
+    print(renderer("json" if as_json else "terminal")(document), end="", flush=True)
+
+
+def collections(root: Path, title: str) -> Any:
+    """A bar over all collections of a cache."""
+    from evalkit.progress import progress
+    from evalkit.store.contents import shelves
+
+    return progress(title, sum(1 for _ in shelves(root)), "collections")
+
+
+def ls(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Run `evalkit store ls`."""
+    root, parsed = opened_alone(parser, arguments)
+    from evalkit.store.sizes import measure
+
+    with collections(root, "reading the cache") as advance:
+        found = measure(root, advance)
+    show(listed(root, found), parsed.json)
+
+
+def verify(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Run `evalkit store verify`."""
+    parser.add_argument("--read-data", action="store_true", help="read every byte and compare digests")
+    parser.add_argument("--repair", action="store_true", help="remove what is damaged, so that the next run makes it")
+    root, parsed = opened_alone(parser, arguments)
+    from evalkit.progress import progress
+    from evalkit.store import verify as verifying
+
+    with progress("verifying", verifying.files(root), "files") as advance:
+        found = verifying.verify(root, parsed.read_data, parsed.repair, advance)
+    show(verified(root, found, parsed.read_data, parsed.repair), parsed.json)
+    if found.lost:
+        sys.exit(LOSS)
+
+
+def gc(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Run `evalkit store gc`."""
+    parser.add_argument("--yes", action="store_true", help="remove it; without this it is only shown")
+    parser.add_argument(
+        *("--keep", "-k"), action="append", default=[], type=Path, metavar="RESULT",
+        help="the folder of a result that was moved since, or a folder that holds such: keep what it uses",
+    )  # fmt: skip
+    root, parsed = opened_alone(parser, arguments)
+    from evalkit.store.gc import collect
+
+    with collections(root, "removing" if parsed.yes else "looking for what nobody needs") as advance:
+        found = collect(root, parsed.yes, parsed.keep, advance)
+    show(collected(root, found, parsed.yes), parsed.json)
+
+
+def rm(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Run `evalkit store rm`."""
+    parser.add_argument("--yes", action="store_true", help="remove them; without this they are only shown")
+    parser.add_argument(
+        *("names",), nargs="+", metavar="NAME",
+        help="a kind such as features, a label or the first digits of a digest as ls shows them, or a run's folder",
+    )  # fmt: skip
+    parsed = parse(parser, arguments)
+    root, names = opened(parsed, parsed.names)
+    from evalkit.store import rm as removing
+    from evalkit.store.sizes import of_collection
+
+    asked = removing.chosen(root, names)
+    sizes = [(shelf, shelf.label, of_collection(shelf)) for shelf in asked]
+    using = removing.used_by(root, asked)
+    if parsed.yes:
+        removing.remove(root, asked)
+    show(chosen(root, sizes, using, parsed.yes), parsed.json)
+
+
+def listed(root: Path, found: Sizes) -> Document:
+    """Say how much lies in a cache."""
+    from evalkit.report.document import Document, Listing
+
+    beside = {"older": "of an earlier evalkit", "partial": "half written", "unknown": "not evalkit's"}
+    kinds = {**found.kinds, **{beside[state]: size for state, size in found.beside.items()}}
+    runs = sorted(found.runs, key=lambda one: -one[1].bytes)
+    states = {"there": "there", "gone": "moved or deleted", "changed": "another one", "damaged": "register damaged"}
+    notes = [
+        *([f"{found.unreadable:,} files cannot be read: see 'evalkit store verify'"] if found.unreadable else []),
+        *(["'evalkit store gc' shows what of this nobody needs"] if kinds else []),
+    ]
+    return Document(
+        title="store",
+        heading=f"{root}: {megabytes(sum(size.bytes for size in kinds.values()))}",
+        table=sized("kind", [(kind, size) for kind, size in sorted(kinds.items())]),
+        notes=notes,
+        more=[
+            of_shelves(found.collections, "collections"),
+            Listing(
+                [*_words(run="run", state="its result"), *_numbers()],
+                [
+                    _row({"run": run.folder.name or run.shelf.name, "state": states[run.state]}, size)
+                    for run, size in runs
+                ],
+                title="finished runs, with all that each uses" if runs else "",
+            ),
+        ],
+        plain={
+            "cache": str(root),
+            "collections": [
+                {"kind": shelf.kind, "digest": shelf.digest, "label": label, **_plain(size)}
+                for shelf, label, size in found.collections
+            ],
+            "runs": [
+                {"folder": str(run.folder), "register": run.shelf.name, "state": run.state, **_plain(size)}
+                for run, size in runs
+            ],
+        },
+    )
+
+
+def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Document:
+    """Say what is as it was written, and what is not."""
+    from evalkit.report.document import Document, Item, Listing, Quantity
+    from evalkit.store import verify as verifying
+
+    verdicts = list(dict.fromkeys([verifying.OK, *verifying.LOST, *verifying.OTHERS]))
+    rows = [
+        Item(
+            {"kind": kind, **{verdict: counts.get(verdict) or None for verdict in verdicts}},
+            {"kind": kind, **{verdict: counts.get(verdict, 0) for verdict in verdicts}},
+        )
+        for kind, counts in sorted(found.counts.items())
+    ]
+    notes = [f"{verdict}: {_short(path.relative_to(root))}" for path, verdict in found.damaged]
+    if found.removed:
+        notes.append(f"{found.removed:,} damaged files removed: the next run makes again what they held")
+    if found.left:
+        notes.append(
+            f"{found.left:,} damaged files stay, as running processes use what lies beside them: try again later"
+        )
+    if found.lost and not repair:
+        notes.append("'evalkit store verify --repair' removes what is damaged, and the next run makes it again")
+    if not read_data:
+        notes.append("the content of files was not read: --read-data does that")
+    lost = f"lost: {found.lost:,} item{'s' if found.lost > 1 else ''} or files" if found.lost else ""
+    return Document(
+        title="verify",
+        heading=f"{root}: {'every byte was read' if read_data else 'indices and sizes of files'}",
+        warning=lost,
+        table=Listing(
+            [*_words(kind="kind"), *([Quantity(verdict, verdict, "count")] for verdict in verdicts)],
+            rows,
+        ),
+        notes=notes,
+        plain={
+            "cache": str(root),
+            "lost": found.lost,
+            "removed": found.removed,
+            "left": found.left,
+            "damaged": [{"path": str(path), "verdict": verdict} for path, verdict in found.damaged],
+        },
+    )
+
+
+def _short(path: Path) -> str:
+    """A path in which digests are cut to as many digits as tell them apart."""
+    return re.sub("([0-9a-f]{8})[0-9a-f]{24,}", r"\1…", path.as_posix())
+
+
+def collected(root: Path, found: Found, removed: bool) -> Document:
+    """Say what goes, and what stays and why."""
+    from evalkit.report.document import Document, Listing
+
+    gone = "removed" if removed else "would go"
+    rows = [
+        _row({"kind": kind, "what": what, "why": why}, size)
+        for what, counts in ((gone, found.goes), ("stays", found.stays))
+        for (kind, why), size in sorted(counts.items())
+    ]
+    notes = [f"{held} is running" if held.lives else _ended(held) for held in found.holders]
+    notes += _lost(found.lost)
+    if found.goes and not removed:
+        notes.append("nothing was removed: 'evalkit store gc --yes' does that")
+    free = sum(size.bytes for size in found.goes.values())
+    return Document(
+        title="gc",
+        heading=f"{root}: {megabytes(free)} {'removed' if removed else 'that nobody needs'}",
+        table=Listing([*_words(kind="kind", what="what"), *_numbers(), *_words(why="why")], rows),
+        notes=notes,
+        plain={
+            "cache": str(root),
+            "removed": removed,
+            "bytes": free,
+            "running": [str(held) for held in found.holders if held.lives],
+            "lost": [{"folder": str(run.folder), "register": run.shelf.name} for run in found.lost],
+        },
+    )
+
+
+def _ended(held: Any) -> str:
+    return (
+        f"{held} ended before it had stored what the result '{held.folder}' uses: all collections that it named "
+        "stay as long as that is there"
+    )
+
+
+def _lost(lost: Sequence[Run]) -> list[str]:
+    if not lost:
+        return []
+    names = ", ".join(f"'{run.folder}'" for run in lost[:SHOWN])
+    more = f" and {len(lost) - SHOWN:,} more" if len(lost) > SHOWN else ""
+    return [
+        f"results that are not where they were, and hold nothing: {names}{more}: one that was moved is given by --keep"
+    ]
+
+
+def chosen(root: Path, sizes: Sequence[tuple[Shelf, str, Size]], using: Sequence[Run], removed: bool) -> Document:
+    """Say which collections are removed."""
+    from evalkit.report.document import Document
+
+    notes = []
+    if using:
+        names = ", ".join(f"'{run.folder.name}'" for run in using[:SHOWN])
+        more = f" and {len(using) - SHOWN:,} more" if len(using) > SHOWN else ""
+        notes.append(f"finished results use them: {names}{more}: they stay as they are; made again, they take as long")
+    if not removed:
+        notes.append("nothing was removed: --yes does that")
+    total = sum(size.bytes for _, _, size in sizes)
+    return Document(
+        title="rm",
+        heading=f"{root}: {megabytes(total)} {'removed' if removed else 'chosen'}",
+        table=of_shelves(sizes, ""),
+        notes=notes,
+        plain={"cache": str(root), "removed": removed, "bytes": total, "used by": [str(run.folder) for run in using]},
+    )
+
+
+def megabytes(size: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+def of_shelves(found: Sequence[tuple[Shelf, str, Size]], title: str) -> Listing:
+    """A table of collections."""
+    from evalkit.report.document import Listing
+
+    rows = [
+        _row({"kind": shelf.kind, "digest": shelf.digest[:8], "label": label}, size) for shelf, label, size in found
+    ]
+    return Listing([*_words(kind="kind", digest="digest", label="of"), *_numbers()], rows, title=title if rows else "")
+
+
+def sized(name: str, sizes: Iterable[tuple[str, Size]]) -> Listing:
+    """A table of sizes."""
+    from evalkit.report.document import Listing
+
+    return Listing([*_words(**{name: name}), *_numbers()], [_row({name: what}, size) for what, size in sizes])
+
+
+def _row(words: dict[str, str], size: Size) -> Item:
+    from evalkit.report.document import Item
+
+    return Item({**words, "items": size.items, "megabytes": size.bytes / 1e6, "places": 1}, {**words, **_plain(size)})
+
+
+def _plain(size: Size) -> dict[str, int]:
+    return {"items": size.items, "bytes": size.bytes}
+
+
+def _words(**labels: str) -> list[list[Any]]:
+    from evalkit.report.document import Quantity
+
+    return [[Quantity(key, label, "word")] for key, label in labels.items()]
+
+
+def _numbers() -> list[list[Any]]:
+    from evalkit.report.document import Quantity
+
+    return [[Quantity("items", "items", "count")], [Quantity("megabytes", "MB", "number")]]
