@@ -232,10 +232,7 @@ class Sets:
             assert resampled is not None
             size = max(1, WEIGHTS // (4 * swaps.shape[1]))
             for start in range(0, len(swaps), size):
-                weights = _weights(swaps[start : start + size])
-                of_references = np.broadcast_to(1.0, (len(weights), swaps.shape[1])) if fixed else weights
-                of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
-                total[start : start + size] += (of_candidate - of_baseline) / len(pairs[0])
+                total[start : start + size] += _after(swaps[start : start + size], resampled, fixed) / len(pairs[0])
         return total
 
     def _moved(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
@@ -305,6 +302,19 @@ def jackknifed_difference(
     lowest, highest = bounds
     of_baseline = min(max(float(unbiased[0]), lowest), highest) if corrected else float(values[0])
     return _within(scaled(1.0), bounds), of_baseline, scaled
+
+
+def _after(swaps: np.ndarray, resampled: Callable[[np.ndarray, np.ndarray], np.ndarray], fixed: bool) -> np.ndarray:
+    """The difference after each swap, (swaps,), of a metric of both sides' clips.
+
+    Args:
+        fixed: whether the references stay as they are, and are not swapped with the clips.
+    """
+    weights = _weights(swaps)
+    of_references = np.broadcast_to(1.0, (len(weights), swaps.shape[1])) if fixed else weights
+    of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
+    difference: np.ndarray = of_candidate - of_baseline
+    return difference
 
 
 def _weights(swaps: np.ndarray) -> np.ndarray:

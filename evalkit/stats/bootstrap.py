@@ -26,13 +26,14 @@ def draws(clips: int, resamples: int, seed: int, side: int = 0) -> np.ndarray:
 
 
 def draws_in_blocks(clips: int, resamples: int, seed: int, side: int, size: int) -> Iterator[np.ndarray]:
-    """Draw as `draws` does, `size` resamples at a time."""
+    """Draw as `draws` does, `size` resamples at a time; each block is overwritten by the next one."""
     rng = np.random.default_rng([seed, clips, side] if side else [seed, clips])
+    counts = np.empty((min(size, resamples), clips))
     for start in range(0, resamples, size):
-        counts = np.empty((min(size, resamples - start), clips))
-        for row in counts:
+        block = counts[: resamples - start]
+        for row in block:
             row[:] = np.bincount(rng.integers(clips, size=clips), minlength=clips)
-        yield counts
+        yield block
 
 
 def resample(
@@ -50,13 +51,12 @@ def resample(
             is drawn with it.
     """
     size = max(1, DRAWN // max(clips, references or 0))
-    ours = draws_in_blocks(clips, resamples, seed, 0, size)
-    if references is None:
-        values = [function(block, block) for block in ours]
-    else:
-        theirs = draws_in_blocks(references, resamples, seed, 1, size)
-        values = [function(*both) for both in zip(ours, theirs, strict=True)]
-    return np.concatenate([np.atleast_1d(np.asarray(some, np.float64)) for some in values])
+    ours, values = draws_in_blocks(clips, resamples, seed, 0, size), []
+    theirs = None if references is None else draws_in_blocks(references, resamples, seed, 1, size)
+    for block in ours:
+        drawn = function(block, next(theirs) if theirs else block)
+        values.append(np.array(drawn, np.float64, ndmin=1))  # a copy: it may be a part of the block
+    return np.concatenate(values)
 
 
 def interval(
