@@ -13,6 +13,7 @@ import numpy as np
 
 from evalkit.audio import Audio, encode_flac
 from evalkit.models import Generator
+from evalkit.store import leases
 from evalkit.store.cache import Cache
 from evalkit.store.collection import Collection, counted
 from evalkit.store.digests import canonical, sha256_file, sha256_files
@@ -49,6 +50,7 @@ class ClipStore:
         `made` says how they were computed. Raises EvalkitError where they cannot be written.
         """
         made = json.loads(canonical(made))  # in the order in which it is read again: records have it so too
+        leases.using(self.collection.root, self.collection.name)  # before audio that is there is taken for this
         items = {key: Item(None, {"id": p.id, **self._audio(audio)}, made) for key, (p, audio) in clips.items()}
         self.collection.write(items)
         return items
@@ -72,6 +74,7 @@ class ClipStore:
             "status": "ok",
             "reason": "",
             "audio": name,
+            "bytes": len(data),
             "sha256": sha256,
             "frames": audio.samples.shape[1],
             "sample_rate": audio.rate,
@@ -106,7 +109,7 @@ class ClipStore:
     def clip(self, prompt: Prompt, item: Item) -> Clip:
         """The clip that an item stands for."""
         facts = {**item.facts, "id": prompt.id}
-        audio = facts.pop("audio", None)
+        audio, _ = facts.pop("audio", None), facts.pop("bytes", None)
         return Clip(**facts, path=self.collection.folder / audio if audio else None, made=item.shared)
 
 
