@@ -9,13 +9,41 @@ again is taken from the JSON file. What follows from them is in docs/scale.md.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import parts, scale_scheduler
+from benchmarks import parts, scale_scheduler, scale_stats
+from benchmarks.interval_coverage_report import table
+from benchmarks.parts import Row
 
 JSON = Path("results/benchmarks/scale.json")
 TEXT = Path("results/benchmarks/scale.md")
-PARTS = (scale_scheduler,)  # each has MEASURED, rows by the name of a part, and tables() of what was recorded
+CLIPS = (10_000, 100_000)
+
+MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
+    **scale_scheduler.MEASURED,
+    "statistics": lambda: scale_stats.rows(CLIPS),
+}
+
+
+def statistics(record: Mapping[str, list[Row]]) -> list[str]:
+    """What was measured of statistics, in Markdown."""
+    return [
+        *("## Statistics", "", "Processes of their own, and what they hold at most besides the features:", ""),
+        *table(
+            ["what", "clips", "s", "CPU s", "MiB"],
+            (
+                [row["title"], f"{row['clips']:,}", row["seconds"], row["cpu_seconds"], row["mib_beside_features"]]
+                for row in record["statistics"]
+            ),
+        ),
+    ]
+
+
+TABLES: dict[str, Callable[[Mapping[str, list[Row]]], list[str]]] = {  # by the part that is recorded last of each
+    "scheduler_parent": scale_scheduler.tables,
+    "statistics": statistics,
+}
 
 
 def write() -> None:
@@ -24,16 +52,15 @@ def write() -> None:
     machine = record["machine"]
     about = f"{machine['cpu']}, Python {machine['python']}; the figures are in {JSON.name}."
     lines = ["# Very many clips and workers", "", f"`python -m benchmarks.scale` writes this file. {about}", ""]
-    for part in PARTS:
-        if all(name in record for name in part.MEASURED):
-            lines += part.tables(record)
+    for part, tables in TABLES.items():
+        if part in record:
+            lines += tables(record)
     TEXT.write_text("\n".join(lines).rstrip("\n") + "\n", "utf-8")
 
 
 def main() -> None:
     """Measure, record, write the tables."""
-    measured = {name: rows for part in PARTS for name, rows in part.MEASURED.items()}
-    parts.measure(__doc__, measured, JSON, {}, write)
+    parts.measure(__doc__, MEASURED, JSON, {}, write)
 
 
 if __name__ == "__main__":
