@@ -1,11 +1,12 @@
 """How long statistics of very many clips take, and how much memory beside the features: FAD, its resamples, the gate.
 
-    python -m benchmarks.scale_stats [--clips 10000 100000] [--only resamples] [--output FILE]
+    python -m benchmarks.scale_stats [--clips 10000 100000] [--only resamples]
 
 Features are made up, 19 windows of 128 numbers of each clip, and lie in files that are mapped into memory, as those of
 the store do. Each statistic runs in a process of its own, from whose files the pages come. Memory is what the process
 itself holds at most (RssAnon, sampled every 10 ms), less what it held before; pages of the files are not in it, as the
-system takes them away when it needs room. `rows` is for other programs; Linux only.
+system takes them away when it needs room. `benchmarks.scale` records `rows`; this prints them. Linux
+only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.interval_coverage import NO_ENCODER, machine
+from benchmarks.interval_coverage import NO_ENCODER
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.fad_inf import FADInfinity
 from evalkit.metrics.kad import KAD
@@ -40,7 +41,6 @@ from evalkit.types import Features, Measured
 WINDOWS, DIMENSIONS = 19, 128
 NAMES = ("baseline", "candidate", "reference")
 RESAMPLES = 1000
-JSON = Path("results/benchmarks/scale_stats.json")
 
 Row = dict[str, Any]
 
@@ -174,26 +174,11 @@ def rows(clips: Sequence[int], only: Sequence[str] = ()) -> Iterator[Row]:
                 yield {"what": name, "title": TITLES[name], "clips": number, **json.loads(found)}
 
 
-def write(found: list[Row], path: Path) -> None:
-    """Record rows; those of other statistics and numbers of clips stay."""
-    known = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
-    new = {(row["what"], row["clips"]) for row in found}
-    every = sorted([row for row in known if (row["what"], row["clips"]) not in new] + found, key=_place)
-    record = {"windows_per_clip": WINDOWS, "dimensions": DIMENSIONS, "rows": every, "machine": machine()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _place(row: Row) -> tuple[int, int]:
-    return list(TITLES).index(row["what"]), row["clips"]
-
-
 def main() -> None:
-    """Measure and record."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--only", nargs="+", choices=TITLES, default=[])
-    parser.add_argument("--output", type=Path, default=JSON)
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.folder:
@@ -202,7 +187,6 @@ def main() -> None:
     for row in rows(arguments.clips, arguments.only):
         took, holds = f"{row['seconds']:>9} s", f"{row['mib_beside_features']:>7} MiB"
         print(f"{row['clips']:>9,} {row['title']:<70} {took} {holds}", flush=True)
-        write([row], arguments.output)
 
 
 if __name__ == "__main__":
