@@ -131,31 +131,32 @@ class Collection:
 
         The merged file is written before the small ones are removed; where there is no room for it, they stay.
         """
-        small = [entry for entry in self.entries() if len(entry.keys) < LARGE]
+        # their indices are read one after the other, and none is kept
+        small = sorted((e.path.name, len(e.keys), e.size) for e in self.entries() if len(e.keys) < LARGE)
         if len(small) <= FEW:
             return
-        small.sort(key=lambda entry: entry.path.name)
-        group: list[Entry] = []
-        for entry in [*small, None]:
-            whole = [*group, entry] if entry else []
-            fits = sum(len(e.keys) for e in whole) <= MOST and sum(e.size for e in whole) <= MOST_BYTES
-            if entry is None or (group and not fits):
+        group: list[Path] = []
+        keys = size = 0
+        for name, own_keys, own_size in small:
+            if group and (keys + own_keys > MOST or size + own_size > MOST_BYTES):
                 self._merge(group)
-                group = []
-            group += [entry] if entry else []
+                group, keys, size = [], 0, 0
+            group.append(self.folder / name)
+            keys, size = keys + own_keys, size + own_size
+        self._merge(group)
 
-    def _merge(self, group: Sequence[Entry]) -> None:
+    def _merge(self, group: Sequence[Path]) -> None:
         if len(group) < 2:
             return
         items: dict[str, Item] = {}
         read = []
-        for entry in group:
+        for path in group:
             try:
-                content = dict(entry.items())
+                content = dict(self._entry(path).items())
             except (Damaged, FileNotFoundError):
                 continue
             if all(isinstance(item, Item) for item in content.values()):  # reading deals with what is damaged
-                read.append(entry.path)
+                read.append(path)
                 items = {**{key: item for key, item in content.items() if isinstance(item, Item)}, **items}
         try:
             merged = write_entry(self.folder, self.kind, self.digest, items)
