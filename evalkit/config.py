@@ -412,6 +412,10 @@ def check(config: Any) -> None:
         engine.address is None or engine.launcher is Launcher.ray,
         f"engine.address={engine.address} is that of a Ray cluster: set engine.launcher=ray too, or leave it out",
     )
+    require(
+        engine.launcher is not Launcher.ray or workers != 1,
+        "engine.launcher=ray: set engine.workers to a number of workers, or to auto for all GPUs of the cluster",
+    )
     duration = sampling.duration
     require(
         MIN_SECONDS <= duration <= MAX_SECONDS,

@@ -23,7 +23,7 @@ from evalkit.encoders import Encoder, Input, Reads
 from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
 from evalkit.filling import share, workers
-from evalkit.filling.launching import number_of_workers
+from evalkit.filling.launching import OF_A_CLUSTER, number_of_workers
 from evalkit.metrics.fad import FAD
 from evalkit.models import Generate
 from evalkit.models.synth.synth import Synth
@@ -34,7 +34,7 @@ from evalkit.plan import make_plan
 from evalkit.results import sweep_plots
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
-from evalkit.settings import Engine, Sampling
+from evalkit.settings import Engine, Launcher, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Features, Measured, Prompt
 
@@ -42,7 +42,7 @@ from evalkit.types import Features, Measured, Prompt
 class Here:
     """A launcher whose workers are in this process: what they get and give is what could go through a pipe."""
 
-    def __init__(self, engine: Engine, count: int):
+    def __init__(self, engine: Engine, count: int, store: Path):
         self.workers = [Worker() for _ in range(count)]
         self.units: list[Unit] = []
         self.done: list[Unit] = []  # with those that were given out again
@@ -72,8 +72,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Here]:
     """Workers in this process, which takes no seconds to start; the launchers that are made."""
     made: list[Here] = []
 
-    def launched(engine: Engine, count: int) -> Here:
-        made.append(Here(engine, count))
+    def launched(engine: Engine, count: int, store: Path) -> Here:
+        made.append(Here(engine, count, store))
         return made[-1]
 
     monkeypatch.setattr(workers, "launched", launched)
@@ -259,7 +259,10 @@ def touched_here(folder: Path) -> list[Path]:
     return list((folder / "marks").glob(f"*-{os.getpid()}"))
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_a_batch_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more", [["engine.workers=2"], pytest.param(["engine.workers=2", "engine.launcher=ray"], marks=pytest.mark.slow)]
+)
+def test_a_worker_that_is_killed_in_the_middle_of_a_batch_changes_nothing(more: list[str], tmp_path: Path) -> None:
     run = troubled(tmp_path, *["fine"] * 6, "killed", "fine")
     (tmp_path / "marks" / "killed-0").touch()  # so that this process is not
 
@@ -269,12 +272,13 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_batch_changes_nothing(tmp_pa
                 path.unlink()
         return run(*options)
 
-    plain, shared = both(tmp_path, made, "engine.workers=2")
+    plain, shared = both(tmp_path, made, *more)
     require_same(plain, shared)
     assert len(list((tmp_path / "marks").glob("killed-*"))) == 2  # the one that was killed, and the one after it
     assert not touched_here(tmp_path)
     log = (shared.path / "run.log").read_text()
-    assert "was killed (SIGKILL)" in log and "generating x: 8 clips in " in log
+    assert "generating x: 8 clips in " in log
+    assert "engine.launcher=ray" in more or "was killed (SIGKILL)" in log
 
 
 @pytest.mark.slow
@@ -376,6 +380,7 @@ def test_what_workers_say_that_they_made_must_be_in_the_cache(
         ("engine.workers=many", r"engine\.workers=many: must be"),
         ("engine.address=10.0.0.1:6379", r"engine\.address=10\.0\.0\.1:6379 .* set engine\.launcher=ray"),
         ("engine.launcher=slurm", r"engine\.launcher"),
+        ("engine.launcher=ray", r"engine\.launcher=ray: set engine\.workers to a number of workers, or to auto"),
     ],
 )
 def test_an_engine_that_cannot_be_is_refused_in_one_line(option: str, said: str) -> None:
@@ -386,5 +391,6 @@ def test_an_engine_that_cannot_be_is_refused_in_one_line(option: str, said: str)
 def test_on_a_cpu_auto_is_this_process() -> None:
     assert number_of_workers(Engine(device="cpu", workers="auto")) is None
     assert number_of_workers(Engine(device="cpu", workers=3)) == 3
+    assert number_of_workers(Engine(device="cpu", workers="auto", launcher=Launcher.ray)) == OF_A_CLUSTER
     with pytest.raises(EvalkitError, match=r"engine\.device=cuda:1 is one GPU"):
         number_of_workers(Engine(device="cuda:1", workers=2))

@@ -35,7 +35,7 @@ def beyond_one_process(plan: Plan) -> Iterator[Plan]:
 
     Raises EvalkitError where the engine asks for what there is not.
     """
-    with workers_of(plan.engine) as workers:
+    with workers_of(plan.engine, plan.cache.root) as workers:
         if workers is None:
             yield plan
             return

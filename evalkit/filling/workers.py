@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from evalkit.filling.launching import launched, number_of_workers
 from evalkit.parallel.units import Launcher, Unit
@@ -25,8 +26,8 @@ class Workers:
         count: how many there are, by which work should be cut.
     """
 
-    def __init__(self, engine: Engine, count: int):
-        self.count, self._engine = count, engine
+    def __init__(self, engine: Engine, count: int, store: Path):
+        self.count, self._engine, self._store = count, engine, store
         self._launcher: Launcher | None = None
         self._told: set[str] = set()
 
@@ -37,7 +38,7 @@ class Workers:
             title, counts: what progress calls the work, and what its ids are.
         """
         if self._launcher is None:
-            self._launcher = launched(self._engine, self.count)
+            self._launcher = launched(self._engine, self.count, self._store)
         failed: dict[str, str] = {}
         with progress(title, sum(len(unit.ids) for unit in units), counts) as advance:
             for done in self._launcher.run(units):
@@ -66,16 +67,19 @@ class Workers:
 
 
 @contextmanager
-def workers_of(engine: Engine) -> Iterator[Workers | None]:
+def workers_of(engine: Engine, store: Path) -> Iterator[Workers | None]:
     """Give the workers that the engine asks for, and stop them at the end; None where this process does all itself.
 
     Raises EvalkitError where there cannot be so many.
+
+    Args:
+        store: the folder of the cache.
     """
     count = number_of_workers(engine)
     if count is None:
         yield None
         return
-    workers = Workers(engine, count)
+    workers = Workers(engine, count, store)
     try:
         yield workers
     finally:

@@ -97,7 +97,8 @@ class Work:
 
     def ahead(self, points: Mapping[int, each.Point]) -> None:
         """Have points measured side by side, if there are workers; `measured` finds what came of them."""
-        with workers_of(self.checked.plan.engine) as workers:
+        plan = self.checked.plan
+        with workers_of(plan.engine, plan.cache.root) as workers:
             if workers is not None and len(points) > 1:
                 found = each.measure_with(workers, self.folder / FOLDER, points)
                 self._ahead = dict(zip(points, found, strict=True))
