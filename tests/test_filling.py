@@ -6,6 +6,9 @@ import dataclasses
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +147,7 @@ def test_resamples_are_made_by_workers_too(tmp_path: Path, here: list[Here], mon
     here.clear()
     given = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "engine.quiet=true"]
     require_same(plain, evalkit.evaluate(*DEMO, *options, *given, "engine.workers=2", metrics=metrics))
-    assert not here
+    assert not any(launcher.units for launcher in here)
 
 
 def test_shares_together_make_what_a_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,6 +294,32 @@ def test_prompts_that_fail_or_kill_their_process_are_said_and_the_others_are_not
     clips = result.clips.set_index("id")
     assert clips["status"][clips["status"] != "ok"].to_dict() == {"4": "failed", "6": "failed"}
     assert "SIGKILL" in clips["reason"]["4"] and "RuntimeError: no music" in clips["reason"]["6"]
+
+
+@pytest.mark.slow
+def test_an_interrupt_stops_all_workers_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    options = ["model=tiny_stereo", "prompts=demo", "prompts.first=8", "metric=[stereo]", "sampling.duration=1"]
+    options += ["engine.batch_size=1", f"output_dir={tmp_path / 'runs'}"]
+    plain = evalkit.evaluate(*options, f"cache_dir={tmp_path / 'first'}")
+    options += [f"cache_dir={tmp_path / 'cache'}", "engine.workers=2"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "evalkit.cli", "run", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    clips = tmp_path / "cache" / "clips"
+    while len(list(clips.rglob("*.flac"))) < 2 and run.poll() is None:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == -signal.SIGINT and "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)  # nobody of them is left
+    result = evalkit.evaluate(*options)
+    assert " of 8 clips are to be made" in (result.path / "run.log").read_text()
+    assert result.clips["sha256"].tolist() == plain.clips["sha256"].tolist()
+    pd.testing.assert_frame_equal(result.scores, plain.scores, check_exact=True)
 
 
 def test_a_prompt_that_fails_is_tried_a_few_times_and_not_in_this_process(

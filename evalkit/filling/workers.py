@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evalkit.filling.launching import launched, number_of_workers
-from evalkit.parallel.units import Launcher, Unit
+from evalkit.parallel.units import Unit
 from evalkit.progress import progress
 from evalkit.settings import Engine
 
@@ -20,15 +20,16 @@ LINE = re.compile(r"\S+ (\S+) (\w+) ([\w.]+): (.*)", re.DOTALL)
 
 
 class Workers:
-    """Processes that do units; they are started when there is something to do for the first time.
+    """Processes that do units; the launcher starts them when there is something to do for the first time.
+
+    Raises EvalkitError where they cannot be started, as far as that is known before.
 
     Attributes:
         count: how many there are, by which work should be cut.
     """
 
     def __init__(self, engine: Engine, count: int, store: Path):
-        self.count, self._engine, self._store = count, engine, store
-        self._launcher: Launcher | None = None
+        self.count, self._launcher = count, launched(engine, count, store)
         self._told: set[str] = set()
 
     def do(self, units: Sequence[Unit], title: str, counts: str) -> dict[str, str]:
@@ -37,8 +38,6 @@ class Workers:
         Args:
             title, counts: what progress calls the work, and what its ids are.
         """
-        if self._launcher is None:
-            self._launcher = launched(self._engine, self.count, self._store)
         failed: dict[str, str] = {}
         with progress(title, sum(len(unit.ids) for unit in units), counts) as advance:
             for done in self._launcher.run(units):
@@ -61,9 +60,7 @@ class Workers:
 
     def close(self) -> None:
         """Stop the workers, if any were started."""
-        if self._launcher is not None:
-            self._launcher.close()
-            self._launcher = None
+        self._launcher.close()
 
 
 @contextmanager

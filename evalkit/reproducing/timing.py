@@ -116,7 +116,9 @@ def timed(plan: Plan, found: Sequence[Stage]) -> Iterator[tuple[str, str]]:
         yield "time", "everything is in the cache but the scores"
         return
     known = [stage.seconds for stage in found if not math.isnan(stage.seconds)]
-    yield "time", f"about {duration(math.fsum(known))}, and then the scores"
+    workers = plan.engine.workers
+    shared = "" if workers == 1 else f" of work, which {'all' if workers == 'auto' else workers} workers share"
+    yield "time", f"about {duration(math.fsum(known))}{shared}, and then the scores"
 
 
 def _rate_text(stage: Stage) -> str:
