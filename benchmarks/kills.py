@@ -1,6 +1,6 @@
 """Runs that are killed again and again, and then finished: their records and the store equal those of a whole run.
 
-    python -m benchmarks.kills [--kills 500] [--seed 0] [--metrics fad,clap_score,chroma,silence]
+    python -m benchmarks.kills [--kills 500] [--seed 0] [--metrics fad,clap_score,chroma]
 
 Each run begins with an empty store. It is killed (SIGKILL) at a random moment: by the clock, right before one of its
 changes to files, or in the middle of a write. It is started again, killed again, and so on until it finishes. The
@@ -27,8 +27,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.attempts import Ended, Moment, attempt
+from evalkit.store import leases
+from evalkit.store.cache import Cache
 from evalkit.store.collection import ABOUT
-from evalkit.store.entry import SUFFIX, Item, digest_of, read_entry
+from evalkit.store.digests import digest
+from evalkit.store.entry import SUFFIX, Item, OtherSchema, digest_of, read_entry
 
 METRICS = "fad,chroma,silence"
 BATCH = 2  # clips that are computed at once
@@ -97,11 +100,14 @@ def stored(root: Path) -> dict[str, str]:
     for path in [path for kind in KINDS for path in root.glob(f"{kind}/*/**/*") if path.is_file()]:
         name = str(path.relative_to(root))
         if path.suffix == SUFFIX:
-            entry = read_entry(path)
+            try:
+                entry = read_entry(path)
+            except OtherSchema:
+                continue
             for key, item in entry.items():
                 assert isinstance(item, Item), f"damaged: {item}"
-                digest = digest_of(entry.kind, entry.collection, key, item)
-                found[f"{path.parent.relative_to(root)} {key}"] = digest.hex()
+                own = digest_of(entry.kind, entry.collection, key, item)
+                found[f"{path.parent.relative_to(root)} {key}"] = own.hex()
         elif path.name != ABOUT and ".partial-" not in name:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
@@ -116,7 +122,7 @@ class Tally:
         moments: kills, by how their moment was chosen.
         stages: kills, by what they hit.
         again: clips that were computed more often than in an undisturbed run, by what was computed of them.
-        partial: files that kills have left half written.
+        partial: files of stores that kills have left half written, which gc has removed.
         wrong: what was not as it is to be, one line each.
     """
 
@@ -150,6 +156,10 @@ class Killing:
         self.left = left_by(self.whole, place)
         self._compared = attempt(comparing(self.left.folder), place)
         self._table = self._table_of(self._compared, self.left.folder)
+        useless(place / "cache")
+        age(place / "cache")
+        self._collected = attempt(COLLECT, place)
+        assert not self._collected.status, self._collected.err
 
     def empty(self) -> None:
         """Remove the store, the records and the attempts."""
@@ -161,7 +171,6 @@ class Killing:
         self.empty()
         self.tally.wrong += [f"seed {seed}: {line}" for line in self._run(np.random.default_rng(seed))]
         self.tally.runs += 1
-        self.tally.partial += sum(1 for _ in self.place.glob("*/**/.partial-*"))
 
     def _run(self, rng: np.random.Generator) -> Iterator[str]:
         *killed, last = attempts = list(self._attempts(self.command, rng, self.whole))
@@ -171,6 +180,7 @@ class Killing:
         for what, times in counts.items():
             if times > BATCH * len(killed):
                 yield f"{what}: computed again for {times} clips after {len(killed)} kills of batches of {BATCH}"
+        self.tally.partial += sum(1 for _ in self.place.glob("cache/**/.partial-*"))
         yield from _complaints(attempts)
         if last.status:
             return
@@ -181,6 +191,29 @@ class Killing:
         yield from _complaints(attempts)
         if not attempts[-1].status and self._table_of(attempts[-1], left.folder) != self._table:
             yield "the comparison differs"
+
+        yield from self._clean(rng)
+
+    def _clean(self, rng: np.random.Generator) -> Iterator[str]:
+        """Have gc killed while it removes what nobody uses, and finish it: all else is left, and is enough."""
+        root = self.place / "cache"
+        nobodys = useless(root)
+        age(root)
+        partial = set(root.glob("**/.partial-*"))
+        if any(held.holds for held in leases.holders(root, leases.now(root))):
+            partial = set()  # a kill came between a record and the note of what it uses: all that it may use stays
+        attempts = list(self._attempts(COLLECT, rng, self._collected, 1))
+        yield from _complaints(attempts)
+        for path in sorted(partial | {nobodys}):
+            if path.exists():
+                yield f"gc has left {path.relative_to(root)}, which nobody uses"
+        last = attempt(self.command, self.place)
+        yield from _complaints([last])
+        # codes are needed by no result whose run has found their clips
+        different = self.left.differences(left_by(last, self.place))
+        yield from (f"after gc {name} differs" for name in different if not name.startswith("codes/"))
+        if last.computed():
+            yield f"after gc this was computed again: {last.computed()}"
 
     def _attempts(
         self, command: Sequence[str], rng: np.random.Generator, whole: Ended, most: int = MOST
@@ -212,6 +245,24 @@ class Killing:
         return shown.out.replace(folder.name, "RUN")
 
 
+COLLECT = ["store", "gc", "--yes", "--cache", "cache"]
+DAYS = 2 * 86400.0  # more than what gc leaves alone for its youth
+
+
+def age(root: Path) -> None:
+    """Make all files of a store two days older."""
+    for path in root.rglob("*"):
+        modified = path.stat().st_mtime - DAYS
+        os.utime(path, (modified, modified))
+
+
+def useless(root: Path) -> Path:
+    """Put a collection into a store that nobody uses, and give its folder."""
+    collection = Cache(root).collection("features", "nobody's")
+    collection.write({digest(i): Item(np.full((1, 8), i, np.float32)) for i in range(4)})
+    return collection.folder
+
+
 def comparing(folder: Path) -> list[str]:
     """The command that compares a record with itself, and makes a record of that."""
     return ["compare", str(folder), str(folder), "--allow-random", "--output", "comparisons"]
@@ -231,7 +282,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500, help="at least so many")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--metrics", default="fad,clap_score,chroma,silence")
+    parser.add_argument("--metrics", default=METRICS)
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/kills.json"))
     arguments = parser.parse_args()
     os.environ["PRELOADED_METRICS"] = arguments.metrics
@@ -254,7 +305,7 @@ def main() -> None:
         "kills by stage": dict(sorted(tally.stages.items())),
         "clips computed again": dict(sorted(tally.again.items())),
         "of batches of": BATCH,
-        "files left half written": tally.partial,
+        "files left half written, until gc": tally.partial,
         "runs that differ or complain": tally.wrong,
         "seconds": round(time.monotonic() - began),
         "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform(), "load": os.getloadavg()},

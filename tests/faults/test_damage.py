@@ -55,6 +55,20 @@ def test_a_damaged_file_of_every_kind_is_made_again(full: Site, damage: Callable
     assert full.wrong(full.run()) == []
 
 
+def test_damaged_files_are_found_and_removed(full: Site, evalkit: Run) -> None:
+    cache = ("--cache", str(full.cache))
+    assert evalkit("store", "verify", "--read-data", *cache)[0] == 0
+    rng = np.random.default_rng(5)
+    for paths in kinds(full.cache).values():
+        flip(paths[rng.integers(len(paths))], rng)
+    assert evalkit("store", "verify", "--read-data", *cache)[0] == 1
+    assert evalkit("store", "verify", "--read-data", "--repair", *cache)[0] == 1
+    assert evalkit("store", "verify", "--read-data", *cache)[0] == 0
+    ended = full.run()
+    assert full.wrong(ended) == []
+    assert "damaged" not in ended.err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_each_damaged_file_is_made_again(site: Site, damage: Callable[..., None]) -> None:
