@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import parts, scale_scheduler, scale_stats
+from benchmarks import parts, scale_scheduler, scale_stats, scale_store
 from benchmarks.interval_coverage_report import table
 from benchmarks.parts import Row
 
@@ -28,6 +28,7 @@ ABOUT_STATISTICS = (
 
 MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
     **scale_scheduler.MEASURED,
+    **scale_store.MEASURED,
     "statistics": lambda: scale_stats.rows(CLIPS),
 }
 
@@ -48,6 +49,7 @@ def statistics(record: Mapping[str, list[Row]]) -> list[str]:
 
 TABLES: dict[str, Callable[[Mapping[str, list[Row]]], list[str]]] = {  # by the part that is recorded last of each
     "scheduler_parent": scale_scheduler.tables,
+    "store": scale_store.tables,
     "statistics": statistics,
 }
 
