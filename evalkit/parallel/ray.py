@@ -9,11 +9,13 @@ import importlib.util
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -247,7 +249,7 @@ class _Driver:
                 stderr=self._output,
                 pass_fds=[theirs.fileno()],
                 cwd="/",  # workers would find modules in this folder first
-                start_new_session=True,  # Ctrl-C is for this process, which then closes that one
+                process_group=0,  # Ctrl-C is for this process, which then closes that one
             )
         finally:
             theirs.close()
@@ -292,17 +294,21 @@ class _Driver:
                 return said
 
     def close(self) -> None:
-        """Let it stop the workers and what it started, and end it in any case."""
-        self._connection.close()
+        """Let it stop the workers and what it started, and end all that in any case."""
+        self.send(None)
         try:
-            # before, Ray may be waiting for what does not come; what it has started ends with it
-            self._process.wait(CLOSE if self._connected else 1.0)
-        except BaseException as error:
-            self._process.kill()
-            self._process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+            # Before it is connected, Ray may be waiting for what does not come.
+            end = time.monotonic() + (CLOSE if self._connected else 1.0)
+            with contextlib.suppress(EOFError, OSError):
+                while self._connection.poll(max(0.0, end - time.monotonic())):
+                    self._connection.recv()
         finally:
+            # It leads a group of processes, in which are those of a cluster that it has started. Workers have groups
+            # of their own; they end without the cluster, with their unit.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._connection.close()
             self._output.close()
 
     def _last_words(self) -> str:

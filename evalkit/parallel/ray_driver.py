@@ -178,7 +178,7 @@ class Pool:
         try:
             host, wrong = ray.get(asked)
         except Exception as error:
-            log.warning("worker %d could not be started: %s", number, error)
+            log.info("worker %d could not be started: %s", number, error)
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
                 raise EvalkitError(
@@ -283,7 +283,7 @@ class _Forward(logging.Handler):
 
 
 def drive(parent: Connection, options: Options) -> None:
-    """Connect to the cluster, say so, and do what units the parent sends, until there is no parent."""
+    """Connect to the cluster, say so, and do what units the parent sends, until it sends None or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logger = logging.getLogger("evalkit")
     logger.setLevel(logging.INFO)
@@ -292,11 +292,11 @@ def drive(parent: Connection, options: Options) -> None:
     try:
         pool = Pool(options)
         parent.send(("done", None))
-        while True:
-            for said in pool.run(*parent.recv()):
+        while units := parent.recv():
+            for said in pool.run(*units):
                 if said is not None:
                     parent.send(("done", said))
-                if parent.poll():  # it sends nothing meanwhile, so it is gone
+                if parent.poll():  # it has had enough, or is gone
                     return
             parent.send(("done", None))
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -77,3 +77,23 @@ class Surroundings:
             return Done(tuple(ids), log=(repr((said, torch.get_num_threads(), os.getcwd())),))
 
         return look
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """Says in its log which GPU a worker sees, when so many workers are there."""
+
+    folder: str
+    of: int
+    title: str = "looking for GPUs"
+    counts: str = "looks"
+
+    def begin(self) -> Work:
+        return self.look
+
+    def look(self, ids: Sequence[str]) -> Done:
+        (Path(self.folder) / f"gpu-{os.getpid()}").touch()
+        until = time.monotonic() + 60
+        while len(list(Path(self.folder).glob("gpu-*"))) < self.of and time.monotonic() < until:
+            time.sleep(0.05)
+        return Done(tuple(ids), log=(os.environ["CUDA_VISIBLE_DEVICES"],))

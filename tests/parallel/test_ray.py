@@ -25,7 +25,7 @@ from evalkit.parallel import ray as launching
 from evalkit.parallel.ray import INSTALL, Ray, versions
 from evalkit.parallel.units import Done, Hopeless, Unit
 
-from .ray_jobs import Files, Surroundings
+from .ray_jobs import Files, Gpus, Surroundings
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the package ray is not installed")
 
@@ -367,3 +367,89 @@ def test_ids_that_fail_always_or_kill_their_worker_are_reported_after_three_atte
         "kills-1": 3,
         "exits-1": 3,
     }
+
+
+@pytest.mark.slow
+def test_a_node_that_vanishes_costs_what_was_in_flight_there(launcher: Ray, cluster: Any, tmp_path: Path) -> None:
+    launcher.close()
+    node = cluster.add_node(**NODE)
+    beside = Beside(launcher, units(tmp_path, *[f"waits-{i}" for i in range(6)]))
+    by = until(lambda: len(found := tries(tmp_path)) == 3 and found)
+    cluster.remove_node(node, allow_graceful=False)  # as where the power fails
+    (lost,) = (id for id, ((_, at),) in by.items() if at == node.node_id)
+    (tmp_path / "go").touch()
+    assert settled(beside.said()) == ([f"waits-{i}" for i in range(6)], {})
+    assert Counter({id: len(begun) for id, begun in tries(tmp_path).items()}) == {
+        **{f"waits-{i}": 1 for i in range(6)},
+        lost: 2,
+    }
+
+
+@pytest.mark.slow
+def test_each_worker_has_a_gpu_and_what_joins_is_used(launcher: Ray, cluster: Any, tmp_path: Path) -> None:
+    """With GPUs that nodes only say that they have."""
+    launcher.close()
+    nodes = [cluster.add_node(**NODE, num_gpus=2)]
+    job = [Unit(Gpus(str(tmp_path), of=count), (str(count),)) for count in (3, 3, 3)]
+    apart = Ray(cluster.address, gpu=True)
+    try:
+        beside = Beside(apart, job)
+        until(lambda: len(list(tmp_path.glob("gpu-*"))) == 2)
+        time.sleep(2)
+        assert len(list(tmp_path.glob("gpu-*"))) == 2
+        nodes.append(cluster.add_node(**NODE, num_gpus=1))
+        said = beside.said()
+    finally:
+        apart.close()
+        for node in nodes:
+            cluster.remove_node(node)
+    gpus = Counter(line for done in said for line in done.log)
+    assert gpus == {"0": 2, "1": 1}
+
+
+@pytest.mark.slow
+def test_auto_is_the_cluster_of_this_machine(launcher: Ray, cluster: Any, tmp_path: Path) -> None:
+    launcher.close()
+    with contextlib.closing(Ray("auto")) as apart:
+        assert settled(list(apart.run(units(tmp_path, "a")))) == (["a"], {})
+        assert {node for ((_, node),) in tries(tmp_path).values()} <= {n.node_id for n in cluster.list_all_nodes()}
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_head_is_gone_is_one_line(tmp_path: Path) -> None:
+    with program(tmp_path) as (process, others):
+        (head,) = (p for p in others for command in running([p]) if "gcs_server" in command.split(" --")[0])
+        os.kill(head, signal.SIGKILL)
+        _, err = process.communicate(timeout=150)
+        line = err.splitlines()[-1]
+        assert line.startswith("evalkit.errors.EvalkitError: the connection to the Ray cluster has ended (")
+        assert "GCS may have been killed" in line
+        (tmp_path / "go").touch()  # workers end with their units
+        until(lambda: running(others) == [], 60)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_asks_for_a_token_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    program = (
+        "import ray; print(ray.init('local', num_cpus=1, include_dashboard=False).address_info['gcs_address']); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as there:
+        assert there.stdout is not None
+        address = next(line.strip() for line in there.stdout if ":" in line)
+        monkeypatch.delenv("RAY_AUTH_MODE")
+        with pytest.raises(
+            EvalkitError, match=f"^the Ray cluster at engine.address={address} asks for a token: set RAY_"
+        ):
+            list(Ray(address).run(units(tmp_path, "a")))
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        with contextlib.closing(Ray(address)) as launcher:
+            assert settled(list(launcher.run(units(tmp_path, "a")))) == (["a"], {})
+        there.communicate("\n")
