@@ -20,11 +20,14 @@ from typing import Any, cast
 
 import pytest
 
+import evalkit
 from evalkit.errors import EvalkitError
 from evalkit.parallel import ray as launching
 from evalkit.parallel.ray import INSTALL, Ray, versions
 from evalkit.parallel.units import Done, Hopeless, Unit
+from evalkit.results.result import Result
 
+from ..test_filling import DEMO, both, require_same
 from .ray_jobs import Files, Gpus, Surroundings
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the package ray is not installed")
@@ -453,3 +456,37 @@ def test_a_cluster_that_asks_for_a_token_is_one_line(tmp_path: Path, monkeypatch
         with contextlib.closing(Ray(address)) as launcher:
             assert settled(list(launcher.run(units(tmp_path, "a")))) == (["a"], {})
         there.communicate("\n")
+
+
+@pytest.mark.slow
+def test_a_run_on_a_cluster_with_a_worker_killed_is_the_run_without(
+    launcher: Ray, cluster: Any, tmp_path: Path
+) -> None:
+    """Bit for bit, on a CPU: records, and the audio that is in the cache."""
+    launcher.close()
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        def busy() -> list[int]:
+            stored = list((tmp_path / "cache").glob("codes/*/*.entry"))
+            workers = [p for node in cluster.list_all_nodes() for s in started(node) for p in family(s.process.pid)]
+            return [p for p in workers for command in running([p]) if stored and command.startswith("ray::Actor.do")]
+
+        killed.append(until(busy, 120)[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    def run(*options: str) -> Result:
+        if len(options) > 3:
+            threading.Thread(target=kill_one, daemon=True).start()
+        return evalkit.evaluate(*DEMO, "model=tiny_stereo", "metric=[chroma]", "engine.batch_size=1", *options)
+
+    more = ["engine.launcher=ray", "engine.workers=2", f"engine.address={cluster.address}"]
+    plain, shared = both(tmp_path, run, *more)
+    assert killed
+    require_same(plain, shared)
+    first, again = (
+        {path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.flac")}
+        for folder in ("first", "cache")
+    )
+    assert len(first) == 24
+    assert first == again
