@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 GRACE = 24 * 3600.0  # seconds for which whatever was written is left alone
 MOVES = 2.2 * leases.HEARTBEAT  # seconds after which a lease that another machine renews has another time
 
-DIGESTS = "digests"  # the kind of what `evalkit.store.known` keeps
+OF_A_FOLDER = {"folder", "version"}  # what the keys of collections have that `evalkit.store.known` keeps
 
 # why something stays
 RESULTS, RUNNING, YOUNG = "finished results", "running processes", "younger than 24 hours"
@@ -283,9 +283,11 @@ class _Round:
 
 
 def _of_a_folder(shelf: Shelf) -> bool:
-    """Whether a collection has the digests of the files of a folder that is there: little that saves much."""
-    about = shelf.about().get("key") if shelf.kind == DIGESTS else None
-    return isinstance(about, dict) and Path(about.get("folder") or "/dev/null").is_dir()
+    """Whether a collection says of the files of a folder what takes long to read, and the folder is there."""
+    about = shelf.about().get("key")
+    return (
+        isinstance(about, dict) and "folder" in about and about.keys() <= OF_A_FOLDER and Path(about["folder"]).is_dir()
+    )
 
 
 def moved_results(given: Sequence[Path]) -> dict[str, Path]:

@@ -292,7 +292,7 @@ def test_made_folders_stay_as_long_as_they_are_used(cache: Cache, tmp_path: Path
 
 
 def test_digests_stay_as_long_as_the_folder_of_the_files_is_there(cache: Cache, tmp_path: Path) -> None:
-    shelf = cache.collection("digests", {"folder": str(tmp_path / "clips")})
+    shelf = cache.collection("digests", {"folder": str(tmp_path / "clips"), "version": 1})
     shelf.write({key(0): Item(None, 1)})
     (tmp_path / "clips").mkdir()
     age(cache.root)
