@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
+
+from evalkit.store import memory
+from evalkit.store.memory import Fact, State, remembered, told
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def canonical(value: Any) -> str:
     """Write a value as JSON that is equal for equal values: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _JSON.encode(value)
 
 
 def digest(value: Any) -> str:
@@ -22,51 +26,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-class State(NamedTuple):
-    """What a change of a file shows in: nanoseconds, and the time of change moves even where a copy keeps the other."""
-
-    size: int
-    modified: int
-    changed: int
-    inode: int
-
-    @classmethod
-    def of(cls, stat: os.stat_result) -> State:
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-
-
-class Memory(Protocol):
-    """What knows digests of files by their folders, names and states."""
-
-    def find(self, folder: str, name: str, state: State) -> str | None:
-        """The SHA-256 of a file while it is in this state; None where that is not known."""
-
-    def keep(self, folder: str, name: str, state: State, sha256: str) -> None:
-        """Know the SHA-256 of a file from now on."""
-
-
-class _ThisProcess:
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, State], str] = {}
-
-    def find(self, folder: str, name: str, state: State) -> str | None:
-        return self._known.get((folder, name, state))
-
-    def keep(self, folder: str, name: str, state: State, sha256: str) -> None:
-        self._known[folder, name, state] = sha256
-
-
-memory: Memory = _ThisProcess()  # `evalkit.store.known.known_digests` puts one here that lasts longer
-
-
-SETTLED = 2_000_000_000  # nanoseconds after which a change must show in a file's time, on any file system
+FACT = Fact("digests", 1)
 
 
 def sha256_file(path: Path) -> str:
-    """Compute the SHA-256 of a file's bytes; an unchanged file is read only once (see `memory`)."""
-    state = State.of(os.stat(path))
-    folder, name = os.path.split(os.path.abspath(path))
-    return memory.find(folder, name, state) or _computed(folder, name, state)
+    """Compute the SHA-256 of a file's bytes; an unchanged file is read only once (see `remembered`)."""
+    return remembered(FACT, path, lambda: _read(path))
 
 
 def sha256_files(folder: Path, names: Collection[str]) -> dict[str, str]:
@@ -80,11 +45,11 @@ def sha256_files(folder: Path, names: Collection[str]) -> dict[str, str]:
             states = {one.name: State.of(one.stat()) for one in scan if one.name in names}
     except FileNotFoundError:
         return {}
-    found = {name: memory.find(place, name, state) for name, state in states.items()}
+    found = {name: memory.memory.find(FACT, place, name, state) for name, state in states.items()}
 
     def digest_of(name: str) -> tuple[str, str | None]:
         try:
-            return name, _computed(place, name, states[name])
+            return name, told(FACT, place, name, states[name], lambda: _read(os.path.join(place, name)))
         except OSError:  # one that cannot be read is as absent
             return name, None
 
@@ -94,14 +59,9 @@ def sha256_files(folder: Path, names: Collection[str]) -> dict[str, str]:
     return {name: sha256 for name, sha256 in found.items() if sha256 is not None}
 
 
-def _computed(folder: str, name: str, state: State) -> str:
-    """Read a file for its SHA-256, and know that from now on if nothing can change it unnoticed."""
-    with open(os.path.join(folder, name), "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        same = State.of(os.fstat(file.fileno())) == state
-    if same and time.time_ns() - max(state.modified, state.changed) > SETTLED:
-        memory.keep(folder, name, state, sha256)
-    return sha256
+def _read(path: str | os.PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_tree(path: Path) -> str:

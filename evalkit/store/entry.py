@@ -9,6 +9,7 @@ atomically, an entry is there and complete, or it is not there.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import struct
@@ -112,21 +113,23 @@ class Entry:
         removes such a file while a run uses its collection. Raises FileNotFoundError where the file has gone meanwhile,
         and Damaged where it cannot be read.
         """
-        sizes = [0 if shape is None else math.prod(shape) for shape in self._about["shapes"]]
+        about = self._about
+        shapes, of = about["shapes"], about["of"]
+        facts: Sequence[Any] = about["facts"] or itertools.repeat(None, len(shapes))
+        shared = [(value, canonical(value)) for value in about["shared"]] or [(None, "null")]
+        sizes = [0 if shape is None else math.prod(shape) for shape in shapes]
         values = None if self._dtype is None else self._values(sum(sizes))
-        start, about = 0, self._about
-        for number, (key, size) in enumerate(zip(self.keys, sizes, strict=True)):
-            shape = about["shapes"][number]
+        place = _place(self.kind, self.collection)
+        digests = self._digests.tobytes()
+        start = at = 0
+        for number, (key, size, shape, own) in enumerate(zip(self.keys, sizes, shapes, facts, strict=True)):
             if wanted is None or key in wanted:
-                value = None
-                if shape is not None:
-                    assert values is not None
-                    value = values[start : start + size].reshape(shape)
-                facts = about["facts"][number] if about["facts"] else None
-                item = Item(value, facts, about["shared"][about["of"][number]] if about["of"] else None)
-                fits = digest_of(self.kind, self.collection, key, item) == self._digests[number].tobytes()
-                yield key, item if fits else Damaged(f"the item {key} of '{self.path}' is damaged")
+                value = None if shape is None or values is None else values[start : start + size].reshape(shape)
+                common, text = shared[of[number] if of else 0]
+                fits = _digest(place, key, value, own, text) == digests[at : at + 16]
+                yield key, Item(value, own, common) if fits else Damaged(f"the item {key} of '{self.path}' is damaged")
             start += size
+            at += 16
 
     def _values(self, count: int) -> np.ndarray:
         assert self._dtype is not None
@@ -149,11 +152,21 @@ class Entry:
 
 def digest_of(kind: str, collection: str, key: str, item: Item) -> bytes:
     """Digest all that an item is, and where it belongs: 16 bytes of a SHA-256."""
-    value, facts, shared = item
-    shape = None if value is None else [value.dtype.str, *value.shape]
-    hashed = hashlib.sha256(canonical([kind, collection, key, facts, shared, shape]).encode())
-    if value is not None:
-        hashed.update(np.ascontiguousarray(value).data)
+    return _digest(_place(kind, collection), key, item.value, item.facts, canonical(item.shared))
+
+
+def _place(kind: str, collection: str) -> str:
+    return f"[{canonical(kind)},{canonical(collection)}"
+
+
+def _digest(place: str, key: str, value: np.ndarray | None, facts: Any, shared: str) -> bytes:
+    """Digest the JSON of place, key, facts, what is shared, dtype and shape, and then the value."""
+    own = "null" if facts is None else canonical(facts)
+    if value is None:
+        return hashlib.sha256(f'{place},"{key}",{own},{shared},null]'.encode()).digest()[:16]
+    shape = "".join(f",{length}" for length in value.shape)
+    hashed = hashlib.sha256(f'{place},"{key}",{own},{shared},["{value.dtype.str}"{shape}]]'.encode())
+    hashed.update(value if value.flags.c_contiguous else np.ascontiguousarray(value))
     return hashed.digest()[:16]
 
 

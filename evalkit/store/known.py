@@ -1,4 +1,4 @@
-"""Digests of files that earlier processes have computed, so that unchanged files are not read again."""
+"""What earlier processes have found out about files, so that unchanged files are not read again."""
 
 from __future__ import annotations
 
@@ -7,87 +7,96 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from evalkit.errors import EvalkitError
-from evalkit.store import digests
+from evalkit.store import memory
 from evalkit.store.collection import Collection
-from evalkit.store.digests import State, canonical, digest
+from evalkit.store.digests import canonical, digest
 from evalkit.store.entry import Item
+from evalkit.store.memory import Fact, State
 
-TOGETHER = 4096  # digests of one folder that are kept at once: so many are lost with a process, at most
+TOGETHER = 4096  # files of one folder whose facts are kept at once: those of so many are lost with a process, at most
 
 
-class KnownDigests:
-    """Digests of files, in a collection for each folder, which is read when a file of it is first asked for.
+class _Of(NamedTuple):
+    fact: Fact
+    folder: str
 
-    An item is a list of files: name, `State` and SHA-256 of each. Nothing in it is ever changed: a file that has
+
+class KnownFiles:
+    """Facts of files, in a collection for each folder, which is read when a file of it is first asked for.
+
+    An item is a list of files: name, `State` and fact of each. Nothing in it is ever changed: a file that has
     changed is in a later item too. Where nothing can be written, the files are only read again next time.
     """
 
     def __init__(self, root: Path):
         self.root = root
-        self._folders: dict[str, dict[tuple[str, State], str]] = {}
-        self._new: dict[str, list[tuple[str, State, str]]] = {}
+        self._known: dict[_Of, dict[tuple[str, State], Any]] = {}
+        self._new: dict[_Of, list[tuple[str, State, Any]]] = {}
         self._lock = threading.RLock()
 
-    def find(self, folder: str, name: str, state: State) -> str | None:
-        """The SHA-256 of a file while it is in this state; None where that is not known."""
+    def find(self, fact: Fact, folder: str, name: str, state: State) -> Any:
+        """A fact of a file while it is in this state; None where that is not known."""
+        of = _Of(fact, folder)
         with self._lock:
-            if folder not in self._folders:
-                self._folders[folder] = self._read(folder)
-            return self._folders[folder].get((name, state))
+            if of not in self._known:
+                self._known[of] = self._read(of)
+            return self._known[of].get((name, state))
 
-    def keep(self, folder: str, name: str, state: State, sha256: str) -> None:
-        """Know the SHA-256 of a file from now on."""
+    def keep(self, fact: Fact, folder: str, name: str, state: State, value: Any) -> None:
+        """Know a fact of a file from now on."""
+        of = _Of(fact, folder)
         with self._lock:
-            self._folders.setdefault(folder, {})[name, state] = sha256
-            new = self._new.setdefault(folder, [])
-            new.append((name, state, sha256))
+            self._known.setdefault(of, {})[name, state] = value
+            new = self._new.setdefault(of, [])
+            new.append((name, state, value))
             if len(new) >= TOGETHER:
-                self._write(folder)
+                self._write(of)
 
     def save(self) -> None:
         """Write what is new, for later processes."""
         with self._lock:
-            for folder in list(self._new):
-                self._write(folder)
+            for of in list(self._new):
+                self._write(of)
                 with contextlib.suppress(EvalkitError, OSError):
-                    self._collection(folder).compact()
+                    self._collection(of).compact()
 
-    def _collection(self, folder: str) -> Collection:
-        return Collection(self.root, "digests", {"folder": folder}, folder)
+    def _collection(self, of: _Of) -> Collection:
+        return Collection(self.root, of.fact.kind, {"folder": of.folder, "version": of.fact.version}, of.folder)
 
-    def _read(self, folder: str) -> dict[tuple[str, State], str]:
-        found: dict[tuple[str, State], str] = {}
+    def _read(self, of: _Of) -> dict[tuple[str, State], Any]:
+        found: dict[tuple[str, State], Any] = {}
         with contextlib.suppress(EvalkitError, OSError):
-            for item in self._collection(folder).read().values():
+            for item in self._collection(of).read().values():
                 if item.value is not None:
                     rows = json.loads(item.value.tobytes())
-                    found.update({(name, State(*state)): sha256 for name, state, sha256 in rows})
+                    found.update({(name, State(*state)): value for name, state, value in rows})
         return found
 
-    def _write(self, folder: str) -> None:
-        new = sorted(self._new.pop(folder))
+    def _write(self, of: _Of) -> None:
+        new = sorted(self._new.pop(of))
         with contextlib.suppress(EvalkitError, OSError):
             data = np.frombuffer(canonical(new).encode(), np.uint8)
-            self._collection(folder).write({digest(new): Item(data)})
+            self._collection(of).write({digest(new): Item(data)})
 
 
 @contextlib.contextmanager
 def known_digests(root: Path) -> Iterator[None]:
-    """Let `sha256_file` know what earlier processes computed, and keep what it computes in the block, in a cache.
+    """Let facts of files, such as their digests, be known from earlier processes, and keep new ones, in a cache.
 
     A file counts as unchanged while its size, its times of modification and of change, and its inode stay.
     """
-    before = digests.memory
-    if isinstance(before, KnownDigests) and before.root == root:
+    before = memory.memory
+    if isinstance(before, KnownFiles) and before.root == root:
         yield  # a sweep's points each say so too
         return
-    digests.memory = here = KnownDigests(root)
+    memory.memory = here = KnownFiles(root)
     try:
         yield
     finally:
-        digests.memory = before
+        memory.memory = before
         here.save()

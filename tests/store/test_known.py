@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.store import digests, known
+from evalkit.store import known, memory
 from evalkit.store.collection import Collection
 from evalkit.store.digests import sha256_file, sha256_files
 from evalkit.store.known import known_digests
@@ -29,7 +29,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return real(file, name)
 
     monkeypatch.setattr(hashlib, "file_digest", spy)
-    monkeypatch.setattr(digests, "SETTLED", -(10**9))
+    monkeypatch.setattr(memory, "SETTLED", -(10**9))
     yield names
 
 
@@ -84,7 +84,7 @@ def test_what_has_changed_is_read_again(tmp_path: Path, opened: list[str], chang
 def test_a_file_that_was_just_written_is_read_again(
     tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "SETTLED", 2_000_000_000)
+    monkeypatch.setattr(memory, "SETTLED", 2_000_000_000)
     (path,) = files(tmp_path, 1)
     for _ in range(2):
         with known_digests(tmp_path / "cache"):
@@ -168,13 +168,14 @@ def test_a_cache_that_cannot_be_written_only_makes_the_next_run_slower(tmp_path:
 SCRIPT = """
 import sys
 from pathlib import Path
-from evalkit.store import digests
+from evalkit.store import memory
+from evalkit.store.digests import sha256_file
 from evalkit.store.known import known_digests
-digests.SETTLED = -10**9
+memory.SETTLED = -10**9
 for turn in range(5):
     with known_digests(Path(sys.argv[1])):
         for path in sorted(Path(sys.argv[2]).iterdir())[turn::int(sys.argv[3])]:
-            digests.sha256_file(path)
+            sha256_file(path)
 """
 
 
