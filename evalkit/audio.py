@@ -45,7 +45,7 @@ def files_below(folder: Path) -> list[Path]:
         raise EvalkitError(f"cannot look into '{error.filename}': {error.strerror or error}") from error
 
     paths = [
-        Path(root, name)
+        os.path.join(root, name)
         for root, _, names in os.walk(folder, onerror=closed)
         for name in names
         # "._x.wav" is what macOS writes beside x.wav on foreign disks: no audio
@@ -53,7 +53,11 @@ def files_below(folder: Path) -> list[Path]:
     ]
     if not paths:
         raise EvalkitError(f"'{folder}' holds no audio ({', '.join(SUFFIXES)}): check the path")
-    return sorted(paths)
+    # in the order of paths, part by part, which they take long to compare in
+    return [Path(path) for path in sorted(paths, key=lambda path: path.split(os.sep))]
+
+
+PROBED = 1  # version of what `probe` says of a file
 
 
 def probe(path: Path) -> tuple[int, int, int]:

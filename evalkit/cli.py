@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ EXAMPLES = """\
 def main() -> None:
     """Run the command that the arguments name."""
     commands.catch_interrupts()
+    # what a run makes stays: to look for rubbish among all of it every 700 objects takes a fifth of a run's time
+    gc.set_threshold(20_000, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know an arrow
     command, *rest = sys.argv[1:] or ["--help"]

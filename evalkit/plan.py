@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -396,6 +397,8 @@ def files_of(plan: Plan) -> list[tuple[Asset, str]]:
 
 def pick_device(name: str) -> str:
     """Resolve "auto", and refuse a device that is not there."""
+    if name == "cpu" or (name == "auto" and not may_have_gpu()):
+        return "cpu"  # without torch, which takes a second to import, and which a run that finds all cached needs not
     import torch
 
     if name == "auto":
@@ -407,6 +410,18 @@ def pick_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise EvalkitError(f"engine.device={name}: {str(error).splitlines()[0]}: use cpu or auto") from error
     return name
+
+
+def may_have_gpu() -> bool:
+    """Whether there is a driver of a GPU that torch might use; where that is not known without torch, there may be."""
+    try:
+        devices = os.listdir("/dev")
+    except OSError:
+        return True
+    # of NVIDIA on a workstation and on Jetson, of WSL, and of AMD
+    return sys.platform != "linux" or any(
+        one.startswith(("nvidia", "nvhost", "nvgpu", "dxg", "kfd")) for one in devices
+    )
 
 
 def require_attention(engine: Engine) -> None:

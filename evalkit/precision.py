@@ -9,6 +9,7 @@ single queries behind masks. On a CPU these are torch's defaults.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,9 +38,13 @@ def fixed_precision() -> Iterator[None]:
 
     torch's flags hold for the whole process. Where blocks overlap, nested or on several threads, the last one to end
     restores what the first one found; each one sets all flags again when it begins, in case a model's own code
-    changed them.
+    changed them. Where torch is not loaded yet, nothing is set: there is no GPU that it was asked for, and on a CPU its
+    flags will be these.
     """
     global _inside
+    if "torch" not in sys.modules:
+        yield
+        return
     with _lock:
         if not _inside:
             _remember(_before)

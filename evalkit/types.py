@@ -115,9 +115,9 @@ class Features:
 
     def digest(self) -> str:
         """SHA-256 of ids, shapes and values, as hexadecimal digits."""
-        hashed = hashlib.sha256(
-            repr([(i, v.shape, str(v.dtype)) for i, v in zip(self.ids, self.values, strict=True)]).encode()
-        )
+        names = {dtype: str(dtype) for dtype in {value.dtype for value in self.values}}
+        shapes = [(i, v.shape, names[v.dtype]) for i, v in zip(self.ids, self.values, strict=True)]
+        hashed = hashlib.sha256(repr(shapes).encode())
         for value in self.values:
             hashed.update(np.ascontiguousarray(value).data)
         return hashed.hexdigest()

@@ -45,8 +45,10 @@ def main(arguments: list[str]) -> None:
     if parsed.multirun:
         sweep(parsed.overrides, parsed.config_dir, ["evalkit run", *flags, *overrides])
     else:
-        compose(parsed.overrides, parsed.config_dir)
-        once(["evalkit run", *flags, *overrides])
+        config = compose(parsed.overrides, parsed.config_dir)
+        plain = not {*flags} - {"--config-dir", "-cd", parsed.config_dir, f"--config-dir={parsed.config_dir}"}
+        own = any(re.match(r"[+~]*hydra\b", override) for override in overrides)
+        once(["evalkit run", *flags, *overrides], config if plain and not own else None)
 
 
 def application(task: Callable[[DictConfig], None], arguments: list[str]) -> None:
@@ -55,8 +57,8 @@ def application(task: Callable[[DictConfig], None], arguments: list[str]) -> Non
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
 
 
-def once(arguments: list[str]) -> None:
-    """Make one run, and print its table."""
+def once(arguments: list[str], config: DictConfig | None = None) -> None:
+    """Make one run, and print its table: of a configuration, or of what Hydra composes from the arguments."""
     incomplete: list[str] = []
 
     def job(config: DictConfig) -> None:
@@ -67,7 +69,11 @@ def once(arguments: list[str]) -> None:
             result.print()
             incomplete.extend(lacking(result))
 
-    application(job, arguments)
+    if config is None:
+        application(job, arguments)
+    else:  # Hydra would compose it twice more, to the same
+        sys.argv = arguments
+        job(config)
     if incomplete:
         fail("; ".join(incomplete), INCOMPLETE)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from evalkit.errors import EvalkitError
-from evalkit.prompts.audio_files import by_id, by_stem, normal, probed
+from evalkit.prompts.audio_files import by_id, by_stem, mapped, normal, probed
 from evalkit.settings import MIN_SECONDS
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip, Prompt
@@ -58,7 +58,8 @@ class Folder:
             raise EvalkitError(f"the folder of clips '{folder}' {problem}: check the path")
         files = {name: [path] for name, path in by_id(manifest, folder).items()} if manifest else by_stem(folder)
         source = manifest or folder
-        return [_clip(prompt.id, files.get(normal(prompt.id), []), source, self.duration) for prompt in prompts]
+        found = [files.get(normal(prompt.id), []) for prompt in prompts]
+        return list(mapped(lambda p, paths: _clip(p.id, paths, source, self.duration), prompts, found))
 
 
 def _clip(prompt_id: str, paths: list[Path], source: Path, duration: float | None) -> Clip:

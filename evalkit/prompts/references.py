@@ -18,14 +18,13 @@ import dataclasses
 import math
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
 from evalkit.prompts import Prompts
-from evalkit.prompts.audio_files import by_id, by_stem, long_enough, normal, probed
+from evalkit.prompts.audio_files import by_id, by_stem, long_enough, mapped, normal, probed
 from evalkit.prompts.user_files import SUFFIXES
 from evalkit.settings import MIN_SECONDS
 from evalkit.store.digests import sha256_file
@@ -54,9 +53,9 @@ def find_references(prompts: PromptSet, options: Prompts, duration: float) -> li
     and for two files that could both be the reference of one prompt.
     """
     found = _locate(prompts, options.references)
-    with progress("references", len(found), "files") as advance, ThreadPoolExecutor() as pool:
+    with progress("references", len(found), "files") as advance:
         clips = []
-        for clip in pool.map(lambda p, f: _classify(p, f, options, duration), prompts.prompts, found):
+        for clip in mapped(lambda p, f: _classify(p, f, options, duration), prompts.prompts, found):
             clips.append(clip)
             advance(1)
     return clips

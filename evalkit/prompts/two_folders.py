@@ -6,14 +6,13 @@ import dataclasses
 import functools
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from evalkit import audio
 from evalkit.errors import EvalkitError
-from evalkit.prompts.audio_files import by_id, normal, probed
+from evalkit.prompts.audio_files import by_id, mapped, normal, probed
 from evalkit.prompts.user_files import SUFFIXES
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest, sha256_file
@@ -59,8 +58,7 @@ class Files:
     def find(self, prompts: Sequence[Prompt]) -> list[Clip]:
         """Find the file of each id; "unpaired" where there is none, since only the other folder has one."""
         files = self.listed
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda prompt: _clip(prompt.id, files.get(prompt.id)), prompts))
+        return list(mapped(lambda prompt: _clip(prompt.id, files.get(prompt.id)), prompts))
 
 
 def _id(path: Path) -> str:

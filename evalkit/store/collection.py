@@ -15,6 +15,7 @@ from evalkit.store import leases
 from evalkit.store.digests import digest
 from evalkit.store.entry import LARGE, SUFFIX, Damaged, Entry, Item, OtherSchema, digest_of, read_entry, write_entry
 from evalkit.store.files import write_json
+from evalkit.store.memory import State, settled
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ ABOUT = "about.json"
 MOST = 2 * LARGE  # items of a merged file
 MOST_BYTES = 2**29  # of a merged file
 FEW = 8  # small files that may stay as they are
+HELD = 2**17  # items whose indexes stay in memory, as most collections are read several times in a run
 TRIES = 10  # to list a folder whose files are merged meanwhile
 
 
@@ -44,6 +46,9 @@ class Collection:
         self.digest = digest([kind, key])
         self.root, self.name = root, f"{kind}/{self.digest[:32]}"
         self.folder = root / self.name
+        self._listed: dict[str, State] = {}  # the files, as they were last seen
+        self._indexes: dict[tuple[str, State], Entry] = {}  # of files in which a change would have shown
+        self._held = 0  # items of these
 
     def write(self, items: Mapping[str, Item]) -> None:
         """Store items by their keys, of which the first 32 hexadecimal digits count.
@@ -121,9 +126,15 @@ class Collection:
                 yield self._entry(path)
 
     def _entry(self, path: Path) -> Entry:
+        state = self._listed.get(path.name)
+        if state is not None and (path.name, state) in self._indexes:
+            return self._indexes[path.name, state]
         entry = read_entry(path)
         if (entry.kind, entry.collection) != (self.kind, self.digest):
             raise Damaged(f"'{path}' belongs elsewhere")
+        if state is not None and settled(state) and self._held + len(entry.keys) <= HELD:
+            self._indexes[path.name, state] = entry
+            self._held += len(entry.keys)
         return entry
 
     def compact(self) -> None:
@@ -194,16 +205,17 @@ class Collection:
 
     def _files(self) -> list[Path]:
         """The files of entries, the largest first: they hold most, and what they hold need not be looked for."""
-        found: list[tuple[int, str]] = []
+        found: dict[str, State] = {}
         for _ in range(TRIES):
             try:
                 with os.scandir(self.folder) as scan:
-                    found = [(-file.stat().st_size, file.name) for file in scan if file.name.endswith(SUFFIX)]
+                    found = {file.name: State.of(file.stat()) for file in scan if file.name.endswith(SUFFIX)}
                 break
             except FileNotFoundError:  # no folder, or a file that was merged meanwhile into one that was not listed
                 if not self.folder.is_dir():
                     return []
-        return [self.folder / name for _, name in sorted(found)]
+        self._listed = found
+        return [self.folder / name for name in sorted(found, key=lambda name: (-found[name].size, name))]
 
 
 def _unlink(path: Path) -> None:

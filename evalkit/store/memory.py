@@ -25,6 +25,11 @@ class State(NamedTuple):
         return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
+def settled(state: State) -> bool:
+    """Whether a file was last changed so long ago that a further change must show in its state."""
+    return time.time_ns() - max(state.modified, state.changed) > SETTLED
+
+
 class Fact(NamedTuple):
     """What is known of each file, such as "digests", and the version of the code that tells it."""
 
@@ -70,7 +75,6 @@ def remembered(fact: Fact, path: str | os.PathLike[str], tell: Callable[[], T]) 
 def told(fact: Fact, folder: str, name: str, state: State, tell: Callable[[], T]) -> T:
     """Have a fact of a file in some state told, and know it from now on if no change can go unnoticed."""
     value = tell()
-    settled = time.time_ns() - max(state.modified, state.changed) > SETTLED
-    if settled and State.of(os.stat(os.path.join(folder, name))) == state:
+    if settled(state) and State.of(os.stat(os.path.join(folder, name))) == state:
         memory.keep(fact, folder, name, state, value)
     return value
