@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
 from evalkit.pipeline import evaluate, logging_to
-from evalkit.plan import Plan, make_plan
+from evalkit.plan import Plan, make_plan, may_have_gpu
 from evalkit.recording import metric_infos, recorded
 from evalkit.results.result import Result
 from evalkit.scoring.embedding import embed
@@ -170,3 +172,21 @@ class TestClipsMadeElsewhere:
         assert both.scores.n.tolist() == [2, 2]
         with pytest.raises(EvalkitError, match="only 2 of 3 are usable"):
             run("[synth,folder]")
+
+
+WARM = """
+import sys
+from evalkit.config import compose
+from evalkit.pipeline import evaluate
+evaluate(compose(sys.argv[1:]))
+print("loaded" if "torch" in sys.modules else "not loaded")
+"""
+
+
+@pytest.mark.skipif(may_have_gpu(), reason="where there may be a GPU, torch is asked for it")
+def test_a_run_that_finds_all_in_the_cache_does_without_torch(options: list[str]) -> None:
+    """It takes a second to import, which is a quarter of such a run."""
+    given = [*options, "engine.quiet=true"]
+    evaluate(compose(given))
+    done = subprocess.run([sys.executable, "-c", WARM, *given], capture_output=True, text=True, check=True)
+    assert done.stdout == "not loaded\n"

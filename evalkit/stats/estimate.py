@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
 from scipy.special import stdtrit  # the quantiles of scipy.stats, which takes a second to import
 
 SMALLEST = 1e-12  # tail below which none is told from another
@@ -76,4 +75,6 @@ def _tail(beyond: Callable[[float], float]) -> float:
         return SMALLEST
     if beyond(1 - SMALLEST) <= 0:
         return 1.0
+    from scipy.optimize import brentq  # here, because it takes as long to import as pandas
+
     return float(brentq(beyond, SMALLEST, 1 - SMALLEST, xtol=1e-10))

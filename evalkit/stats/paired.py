@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import betainc, ndtri  # the functions of scipy.stats, which takes a second to import
 
 from evalkit.stats.estimate import Estimate, student
@@ -85,6 +84,8 @@ def share_difference(candidate_only: float, baseline_only: float, n: int) -> Est
             return 1.0
         if beyond(low, quantile) <= 0:
             return -1.0
+        from scipy.optimize import brentq  # here, because it takes as long to import as pandas
+
         return float(brentq(beyond, low, high, args=(quantile,), xtol=1e-12))
 
     def ends(tail: float) -> tuple[float, float]:

@@ -275,3 +275,18 @@ def test_a_bug_is_a_traceback(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("evalkit.pipeline.evaluate", broken)
     with pytest.raises(ZeroDivisionError):
         evalkit(*BASE)
+
+
+@pytest.mark.parametrize("more", [[], ["hydra.job.name=x"], ["--config-dir", "."], ["--cfg", "job"]])
+def test_hydra_composes_again_only_what_is_asked_of_it(
+    more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "once", lambda arguments, config: asked.append(config))
+    run.main([*BASE[1:], "sampling.top_k=7", *more])
+    (config,) = asked
+    if more in ([], ["--config-dir", "."]):
+        assert config.sampling.top_k == 7 and (config.config_dir is None) == (not more)
+    else:
+        assert config is None
