@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import struct
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,7 +115,7 @@ class Entry:
         """
         about = self._about
         shapes, of = about["shapes"], about["of"]
-        facts: Sequence[Any] = about["facts"] or itertools.repeat(None, len(shapes))
+        facts: Iterable[Any] = about["facts"] or itertools.repeat(None, len(shapes))
         shared = [(value, canonical(value)) for value in about["shared"]] or [(None, "null")]
         sizes = [0 if shape is None else math.prod(shape) for shape in shapes]
         values = None if self._dtype is None else self._values(sum(sizes))
@@ -166,7 +166,7 @@ def _digest(place: str, key: str, value: np.ndarray | None, facts: Any, shared: 
         return hashlib.sha256(f'{place},"{key}",{own},{shared},null]'.encode()).digest()[:16]
     shape = "".join(f",{length}" for length in value.shape)
     hashed = hashlib.sha256(f'{place},"{key}",{own},{shared},["{value.dtype.str}"{shape}]]'.encode())
-    hashed.update(value if value.flags.c_contiguous else np.ascontiguousarray(value))
+    hashed.update((value if value.flags.c_contiguous else np.ascontiguousarray(value)).data)
     return hashed.digest()[:16]
 
 

@@ -15,6 +15,7 @@ import pytest
 from evalkit.store import known, memory
 from evalkit.store.collection import Collection
 from evalkit.store.digests import sha256_file, sha256_files
+from evalkit.store.entry import Item
 from evalkit.store.known import known_digests
 
 
@@ -120,7 +121,12 @@ def test_each_folder_is_opened_once_however_many_files_it_has(
                 sha256_file(path)
     read = []
     original = Collection.read
-    monkeypatch.setattr(Collection, "read", lambda self: read.append(self.label) or original(self))
+
+    def spy(self: Collection) -> dict[str, Item]:
+        read.append(self.label)
+        return original(self)
+
+    monkeypatch.setattr(Collection, "read", spy)
     with known_digests(tmp_path / "cache"):
         for path in paths:
             sha256_file(path)
