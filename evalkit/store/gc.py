@@ -81,11 +81,13 @@ class _Round:
         self.now = leases.now(root)
         self.found = Found()
         self.anew: set[str] = set()  # registers of results that were moved
+        self.holders: dict[Path, Holder] = {}  # by their leases, as they were last seen
+        # first: a run that ends now is registered before its lease goes, so that it is seen as one or the other
+        self._look(patient=remove)
         self.holding = self._registered(keep)
-        self.living: set[Path] = set()  # leases of processes that were seen alive
 
     def run(self, advance: Callable[[int], None]) -> Found:
-        self.found.holders = self._holders(patient=self.remove)
+        self.found.holders = list(self.holders.values())
         for shelf in shelves(self.root):
             if shelf.kind != registers.KIND:
                 self._shelf(shelf)
@@ -108,22 +110,23 @@ class _Round:
     def _young(self, file: File) -> bool:
         return self.now - file.mtime < GRACE
 
-    def _holders(self, patient: bool = False) -> list[Holder]:
-        """The leases that hold something now, or did when they were last seen.
+    def _look(self, patient: bool = False) -> None:
+        """Look who holds something now; whoever did at first does to the end.
 
-        Where one of another machine looks dead at first, its next renewal is waited for: the clock may have jumped.
+        Where a process of another machine looks dead at first, its next renewal is waited for: the clock may have
+        jumped.
         """
         found = leases.holders(self.root, leases.now(self.root))
         if patient and (doubted := [held for held in found if not held.lives and not held.certain]):
             log.warning("waiting %.0f s to see whether %s still runs", MOVES, doubted[0])
             time.sleep(MOVES)
             found = leases.holders(self.root, leases.now(self.root))
-        self.living |= {held.path for held in found if held.holds}
-        return [held for held in found if held.path in self.living]
+        self.holders |= {held.path: held for held in found if held.holds or held.path in self.holders}
 
     def _named(self, collection: str) -> bool:
-        """Whether a running process has named a collection, KIND/DIGEST, by the leases as they are now."""
-        return any(held.collections is None or collection in held.collections for held in self._holders())
+        """Whether a process that runs, or did at first, has named a collection, KIND/DIGEST."""
+        self._look()
+        return any(held.collections is None or collection in held.collections for held in self.holders.values())
 
     def _registered(self, keep: Sequence[Path]) -> dict[str, list[Run]]:
         """The runs that hold items, by collection. Raises EvalkitError where it is not known what one uses."""
@@ -243,7 +246,8 @@ class _Round:
 
     def _arrays(self) -> None:
         """Deal with features that results link to; a running process may be about to link others."""
-        running = bool(self._holders())
+        self._look()
+        running = bool(self.holders)
         for file in listed(self.root / contents.ARRAYS):
             if file.path.suffix != ".npy":
                 continue
@@ -274,10 +278,10 @@ class _Round:
 
     def _leases(self) -> None:
         """Deal with the files of processes that have ended."""
-        holding = {held.path for held in self._holders()}
+        self._look()
         for prefix in (leases.RUNS, leases.REMOVES):
             for held in leases.holders(self.root, leases.now(self.root), prefix):
-                if held.path not in holding and not held.lives:
+                if held.path not in self.holders and not held.lives:
                     with suppress(FileNotFoundError):
                         self._goes(leases.FOLDER, ENDED, File(held.path, held.path.stat().st_size, 0.0))
 

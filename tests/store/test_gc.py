@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +183,28 @@ def test_a_run_registers_the_items_that_it_used(cache: Cache, tmp_path: Path) ->
     age(cache.root)
     collect(cache.root, remove=True)
     assert there(shelf) == {0, 1} and other.keys() == {key(3)[:32]}
+
+
+def test_a_run_that_ends_meanwhile_is_seen_by_its_lease_or_its_register(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = features(cache, range(5))
+    age(cache.root)
+    held = leases.Lease(cache.root)
+    held.use(shelf.name)
+    original = registers.runs
+
+    def ending(root: Path) -> Iterator[registers.Run]:
+        found = list(original(root))
+        finished(cache, tmp_path / "result", {shelf: range(3)})
+        held.end()
+        yield from found
+
+    monkeypatch.setattr(registers, "runs", ending)
+    collect(cache.root, remove=True)
+    assert there(shelf) == set(range(5))
+    collect(cache.root, remove=True)
+    assert there(shelf) == set(range(3))
 
 
 def test_a_lease_of_another_machine_that_is_renewed_lives_whatever_the_clock_does(
