@@ -153,8 +153,13 @@ def shelves(root: Path, kinds: Collection[str] = ()) -> Iterator[Shelf]:
         if kind not in BESIDE:
             for name in sorted(folders(root / kind)):
                 shelf = Shelf(root, kind, name)
-                if re.fullmatch(DIGEST, name) and ((shelf.folder / ABOUT).is_file() or shelf.files()):
+                if re.fullmatch(DIGEST, name) and _is_one(shelf):
                     yield shelf
+
+
+def _is_one(shelf: Shelf) -> bool:
+    """Whether a folder is that of a collection, even one in which only the first audio was written."""
+    return (shelf.folder / ABOUT).is_file() or bool(shelf.files()) or any(True for _ in things(shelf))
 
 
 def folders(folder: Path) -> list[str]:

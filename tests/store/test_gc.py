@@ -278,6 +278,16 @@ def test_what_earlier_versions_wrote_and_what_is_half_written_goes(cache: Cache)
     assert not list((cache.root / "leases").iterdir()) and not (cache.root / "codes").exists()
 
 
+def test_audio_of_a_run_that_died_before_its_first_entry_goes(cache: Cache) -> None:
+    shelf = clips(cache, range(2))
+    for path in shelf.folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    age(cache.root)
+    assert said(collect(cache.root, remove=True), "goes") == {("clips", gc.UNREFERENCED): 2}
+    assert not shelf.folder.exists()
+
+
 def test_entries_of_another_schema_go_if_they_are_earlier(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     for schema in (0, 2):
         with monkeypatch.context() as other:
