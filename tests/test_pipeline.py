@@ -174,6 +174,15 @@ class TestClipsMadeElsewhere:
             run("[synth,folder]")
 
 
+def test_what_is_made_batch_by_batch_is_merged_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.store.collection.FEW", 1)
+    folders = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
+    evaluate(compose([*OPTIONS, *folders, "engine.batch_size=1", "engine.feature_batch_size=1", "engine.quiet=true"]))
+    for kind in ("clips", "features", "peaks"):
+        (folder,) = (tmp_path / "cache" / kind).iterdir()
+        assert len(list(folder.glob("*.entry"))) == 1, kind
+
+
 WARM = """
 import sys
 from evalkit.config import compose

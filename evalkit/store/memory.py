@@ -75,6 +75,6 @@ def remembered(fact: Fact, path: str | os.PathLike[str], tell: Callable[[], T]) 
 def told(fact: Fact, folder: str, name: str, state: State, tell: Callable[[], T]) -> T:
     """Have a fact of a file in some state told, and know it from now on if no change can go unnoticed."""
     value = tell()
-    if settled(state) and State.of(os.stat(os.path.join(folder, name))) == state:
+    if settled(state):
         memory.keep(fact, folder, name, state, value)
     return value

@@ -19,6 +19,7 @@ from evalkit.features.conditioning import condition, usable_samples
 from evalkit.features.extractor import Extractor
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
+from evalkit.store.entry import read_entry
 from evalkit.types import Clip, Prompt
 
 RATE = 32000
@@ -267,3 +268,42 @@ def test_the_protocols_resampler_is_in_the_key(tmp_path: Path) -> None:
         expected = audio.downmix(audio.resample(audio.read(clip.path), RATE, resampler)).samples
         assert sums[-1] == pytest.approx(np.sqrt(np.mean(expected**2)), rel=1e-6)
     assert sums[0] != sums[1]
+
+
+def test_a_batch_is_one_file_for_each_encoder_and_all_are_merged_at_the_end(tmp_path: Path) -> None:
+    clips = [write(tmp_path / f"{i}.wav", tone(1 + i / 50)) for i in range(20)]
+    (first,), _ = extract(tmp_path, clips, Levels(), batch_size=2)
+    extractor = Extractor(Cache(tmp_path / "cache"), "cpu", 2, RATE)
+    folder = extractor.collection(Levels()).folder
+    assert [len(read_entry(path).keys) for path in folder.glob("*.entry")] == [2] * 10
+    keyed = {extractor.key(Levels()): Levels()}
+    extractor.clips(clips, keyed, loudness=None, refuse_silence=True, title="x")
+    extractor.compact()
+    for kind in ("features", "peaks"):
+        (entry,) = (tmp_path / "cache" / kind).glob("*/*.entry")
+        assert len(read_entry(entry).keys) == 20
+    (again,), _ = extract(tmp_path, clips, Levels())
+    assert Levels.calls == []
+    for a, b in zip(first.values, again.values, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_kill_loses_at_most_the_batch_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [write(tmp_path / f"{i}.wav", tone(1 + i / 50)) for i in range(6)]
+    original = Levels.load
+
+    def deadly(self: Levels, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        encode = original(self, cache, device)
+
+        def run(items: list[Any]) -> list[np.ndarray]:
+            if len(Levels.calls) == 2:
+                raise KeyboardInterrupt
+            return encode(items)
+
+        return run
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Levels, "load", deadly)
+        extract(tmp_path, clips, Levels())
+    extract(tmp_path, clips, Levels())
+    assert Levels.calls == [2]

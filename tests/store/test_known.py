@@ -93,24 +93,6 @@ def test_a_file_that_was_just_written_is_read_again(
     assert len(opened) == 2 and not entries(tmp_path / "cache")
 
 
-def test_a_file_that_changes_while_it_is_read_is_read_again(
-    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (path,) = files(tmp_path, 1)
-    real = hashlib.file_digest
-
-    def changing(file: Any, name: str) -> Any:
-        found = real(file, name)
-        path.write_bytes(b"1")
-        return found
-
-    with known_digests(tmp_path / "cache"), monkeypatch.context() as meanwhile:
-        meanwhile.setattr(hashlib, "file_digest", changing)
-        assert sha256_file(path) == hashlib.sha256(b"0").hexdigest()
-        meanwhile.undo()
-        assert sha256_file(path) == hashlib.sha256(b"1").hexdigest()
-
-
 def test_each_folder_is_opened_once_however_many_files_it_has(
     tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
