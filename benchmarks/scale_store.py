@@ -104,7 +104,7 @@ def used(root: Path, kind: str, numbers: Iterator[int]) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "result.json").write_text(digest(list(os.urandom(8))))
     keys = np.frombuffer(b"".join(bytes.fromhex(key(number)[:32]) for number in numbers), "S16")
-    registers.write(root, folder, [(collection(root, kind).name, np.sort(keys))])
+    registers.write(root, folder, [collection(root, kind).name], lambda name: np.sort(keys))
 
 
 def show(root: Path, kind: str, clips: int) -> None:

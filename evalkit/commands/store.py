@@ -211,12 +211,18 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
         )
         for kind, counts in sorted(found.counts.items())
     ]
-    notes = [f"{verdict}: {_short(path.relative_to(root))}" for path, verdict in found.damaged]
+    notes = [f"{verdict}: {_short(path.relative_to(root).as_posix())}" for path, verdict in found.damaged]
     if found.removed:
         notes.append(f"{found.removed:,} damaged files removed: the next run makes again what they held")
     if found.left:
         notes.append(
             f"{found.left:,} damaged files stay, as running processes use what lies beside them: try again later"
+        )
+    if found.registers:
+        names = " ".join(name[: name.index("/") + 9] for name in found.registers)
+        notes.append(
+            "it is not known what some finished runs use, and 'evalkit store gc' removes nothing until their registers are "
+            f"made again with them, and these are removed: 'evalkit store rm {names} --yes'"
         )
     if found.lost and not repair:
         notes.append("'evalkit store verify --repair' removes what is damaged, and the next run makes it again")
@@ -237,14 +243,15 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
             "lost": found.lost,
             "removed": found.removed,
             "left": found.left,
+            "registers": found.registers,
             "damaged": [{"path": str(path), "verdict": verdict} for path, verdict in found.damaged],
         },
     )
 
 
-def _short(path: Path) -> str:
+def _short(path: str) -> str:
     """A path in which digests are cut to as many digits as tell them apart."""
-    return re.sub("([0-9a-f]{8})[0-9a-f]{24,}", r"\1…", path.as_posix())
+    return re.sub("([0-9a-f]{8})[0-9a-f]{24,}", r"\1…", path)
 
 
 def collected(root: Path, found: Found, removed: bool) -> Document:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,15 +135,16 @@ class _Round:
         holding: dict[str, list[Run]] = defaultdict(list)
         for run in registers.runs(self.root):
             if run.state == "damaged":
-                raise registers.unknown_use(run.shelf)
+                if not any(held.folder == str(run.folder) for held in self.holders.values()):
+                    raise registers.unknown_use(run.shelf)
+                continue  # its run died while it was written, and its lease holds what that used
             if run.state != "there" and run.result not in moved:
                 self.found.lost.append(run)
                 continue
             if run.state != "there":
                 self.anew.add(run.shelf.name)
                 if self.remove:  # so that it is found the next time
-                    used = ((name, registers.keys_of(run, name)) for name in run.parts)
-                    registers.write(self.root, moved[run.result], used)
+                    registers.write(self.root, moved[run.result], run.parts, partial(registers.keys_of, run))
             for name in run.parts:
                 holding[name].append(run)
         return holding

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from evalkit.errors import EvalkitError
-from evalkit.store.collection import Collection
+from evalkit.store.collection import Collection as Shelved
 from evalkit.store.contents import Shelf, shelves
 from evalkit.store.digests import digest
 from evalkit.store.entry import Damaged, Item, read_entry
@@ -37,28 +37,32 @@ def register(held: Lease, folder: Path) -> None:
     if not used:
         return
     try:
-        write(held.root, folder, used.items())
+        write(held.root, folder, used, used.__getitem__)
     except EvalkitError as error:
         held.outlasts = True
         log.warning("%s: nothing that '%s' uses is removed from the cache until then", error, folder)
 
 
-def write(root: Path, folder: Path, used: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Store what the result in a folder uses: keys of 16 bytes by collection, KIND/DIGEST.
+def write(root: Path, folder: Path, names: Collection[str], keys_of: Callable[[str], np.ndarray]) -> None:
+    """Store what the result in a folder uses.
+
+    Args:
+        names: of the collections, KIND/DIGEST.
+        keys_of: gives the keys of one, 16 bytes each.
 
     Raises EvalkitError where that cannot be done.
     """
-    manifest = result_digest(folder)
-    about = {"folder": str(folder), "result": manifest}
-    shelf = Collection(root, KIND, about, folder.name)
+    about = {"folder": str(folder), "result": result_digest(folder)}
+    shelf = Shelved(root, KIND, about, folder.name)
     waiting: dict[str, Item] = {}
     count = 0
-    for name, keys in used:
+    for name in names:
+        keys = keys_of(name)
         if waiting and count + len(keys) > MOST:
             shelf.write(waiting)
             waiting, count = {}, 0
         value = np.frombuffer(keys.tobytes(), np.uint8).reshape(-1, 16)
-        waiting[digest(name)] = Item(value, {"collection": name}, about)
+        waiting[digest(name)] = Item(value, {"collection": name}, {"collections": sorted(names)})
         count += len(keys)
     shelf.write(waiting)
 
@@ -82,7 +86,7 @@ class Run:
         shelf: where it lies.
         folder, result: where the result was written, and its digest.
         state: whether the result is there: "gone" where there is none, "changed" where there is another one; "damaged"
-            where the register cannot be read, so that it is not known what the run uses.
+            where the register cannot be read, or a part of it is missing, so that it is not known what the run uses.
         parts: the files that have the keys of a collection, by its name, KIND/DIGEST.
         mtime: when the register was written, by the file system's clock.
     """
@@ -100,19 +104,20 @@ def runs(root: Path) -> Iterator[Run]:
     for shelf in shelves(root, [KIND]):
         parts: dict[str, Path] = {}
         about: Any = shelf.about().get("key")
-        damaged, mtime = False, 0.0
+        damaged, mtime, names = False, 0.0, set[str]()
         for file, entry in shelf.entries():
             mtime = max(mtime, file.mtime)
             if isinstance(entry, Damaged):
                 damaged = True
             else:
                 parts |= {facts["collection"]: file.path for facts in entry.facts}
+                names |= {name for one in entry.shared for name in one["collections"]}
         about = about if isinstance(about, dict) and {"folder", "result"} <= about.keys() else {}
         if not parts and not damaged:
             continue  # it was not written to its end, and a lease stands in for it
         folder = Path(about.get("folder", ""))
         state: State = "damaged"
-        if about and not damaged:
+        if about and not damaged and names == parts.keys():
             there = result_digest(folder)
             state = "gone" if not there else "there" if there == about["result"] else "changed"
         yield Run(shelf, folder, about.get("result", ""), state, parts, mtime)

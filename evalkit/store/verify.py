@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evalkit.store import contents, leases
+from evalkit.store import contents, leases, registers
 from evalkit.store.contents import File, Shelf, beside, delete, listed, shelves
 from evalkit.store.digests import digest
 from evalkit.store.entry import CutShort, Damaged, Entry, LaterSchema, OtherSchema
@@ -34,12 +34,15 @@ class Verdicts:
         damaged: the first files that are damaged or missing, with their verdicts.
         removed: how many damaged files were removed, so that what they held is made again.
         left: how many were not, because a running process uses their collections.
+        registers: of finished runs, KIND/DIGEST, that are damaged; these stay, as without them nobody would know that
+            something is in use.
     """
 
     counts: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     removed: int = 0
     left: int = 0
+    registers: list[str] = field(default_factory=list)
 
     @property
     def lost(self) -> int:
@@ -106,7 +109,11 @@ class _Round:
     def _mended(self, shelf: Shelf) -> bool:
         """Whether what is damaged of a collection is to be removed: not where a running process uses it."""
         at = leases.now(self.root) if self.repair else 0.0
-        return self.repair and not any(held.names(shelf.name) for held in leases.holders(self.root, at))
+        return (
+            self.repair
+            and shelf.kind != registers.KIND
+            and not any(held.names(shelf.name) for held in leases.holders(self.root, at))
+        )
 
     def _shelf(self, shelf: Shelf) -> None:
         things, sizes, bad = self._things(shelf)
@@ -141,6 +148,8 @@ class _Round:
             for thing in bad.values():
                 delete(thing.path)
             self.found.removed += count
+        elif shelf.kind == registers.KIND:
+            self.found.registers += [shelf.name] if count else []
         elif self.repair:
             self.found.left += count
 

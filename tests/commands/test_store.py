@@ -152,6 +152,13 @@ def test_a_register_that_is_damaged_is_named_and_removed(evalkit: Run, cache: Ca
     assert (code, out, err.count("\n")) == (2, "", 1)
     command = err.split("'")[-2].removeprefix("evalkit ").split()
     assert "register damaged" in evalkit("store", "ls")[1] and evalkit("store", "verify")[0] == 1
+    code, out, _ = evalkit("store", "verify", "--repair")
+    assert (
+        code == 1
+        and path.exists()
+        and f"runs/{path.parent.name[:8]} --yes'" in " ".join(out.split())
+        and len(said(out)) > 5
+    )
     assert evalkit(*command)[0] == 0
     assert evalkit("store", "gc", "--yes")[0] == 0
 

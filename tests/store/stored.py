@@ -80,7 +80,7 @@ def finished(cache: Cache, folder: Path, used: dict[Collection, Iterable[int]]) 
         shelf.name: np.sort(np.frombuffer(bytes.fromhex("".join(key(number)[:32] for number in numbers)), "S16"))
         for shelf, numbers in used.items()
     }
-    registers.write(cache.root, folder, keys.items())
+    registers.write(cache.root, folder, keys, keys.__getitem__)
     return folder
 
 

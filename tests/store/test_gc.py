@@ -207,6 +207,29 @@ def test_a_run_that_ends_meanwhile_is_seen_by_its_lease_or_its_register(
     assert there(shelf) == set(range(3))
 
 
+def test_what_very_many_items_were_used_is_stored_in_parts(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelves = {features(cache, range(5), name): range(2 + number) for number, name in enumerate("abc")}
+    monkeypatch.setattr(registers, "MOST", 5)
+    finished(cache, tmp_path / "result", shelves)
+    (run,) = registers.runs(cache.root)
+    assert len(run.shelf.files()) == 2 and run.state == "there"
+    assert [len(registers.keys_of(run, shelf.name)) for shelf in shelves] == [2, 3, 4]
+    age(cache.root)
+    collect(cache.root, remove=True)
+    assert [there(shelf) for shelf in shelves] == [set(numbers) for numbers in shelves.values()]
+    run.parts[next(iter(shelves)).name].unlink()  # now it is not known what else it uses
+    with pytest.raises(EvalkitError, match="it is not known what that uses"):
+        collect(cache.root, remove=True)
+    held = leases.Lease(cache.root)  # but where it was not written to its end, the run's lease is there still
+    held.of(run.folder)
+    held.use(next(iter(shelves)).name)
+    collect(cache.root, remove=True)
+    held.end()
+    assert there(next(iter(shelves))) == {0, 1}
+
+
 def test_a_lease_of_another_machine_that_is_renewed_lives_whatever_the_clock_does(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

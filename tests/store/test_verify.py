@@ -171,6 +171,16 @@ def test_what_a_running_process_uses_is_not_repaired(cache: Cache) -> None:
     assert entry_of(shelf).exists() and not list(other.folder.glob("*.entry"))
 
 
+def test_registers_stay_as_without_them_what_they_name_would_be_removed(cache: Cache, tmp_path: Path) -> None:
+    shelf = features(cache, range(2))
+    finished(cache, tmp_path / "result", {shelf: range(2)})
+    (path,) = (cache.root / "runs").rglob("*.entry")
+    path.write_bytes(path.read_bytes()[:-1])
+    found = verify(cache.root, repair=True)
+    assert (found.lost, found.removed, found.left) == (1, 0, 0) and path.exists()
+    assert found.registers == [f"runs/{path.parent.name}"]
+
+
 def test_files_that_results_link_to_are_checked(cache: Cache) -> None:
     import hashlib
 
