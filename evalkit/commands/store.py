@@ -221,8 +221,8 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
     if found.registers:
         names = " ".join(name[: name.index("/") + 9] for name in found.registers)
         notes.append(
-            "it is not known what some finished runs use, and 'evalkit store gc' removes nothing until their registers are "
-            f"made again with them, and these are removed: 'evalkit store rm {names} --yes'"
+            "it is not known what some finished runs use, and 'evalkit store gc' removes nothing: make these runs again, and "
+            f"then 'evalkit store rm {names} --yes'"
         )
     if found.lost and not repair:
         notes.append("'evalkit store verify --repair' removes what is damaged, and the next run makes it again")
