@@ -221,8 +221,8 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
     if found.registers:
         names = " ".join(name[: name.index("/") + 9] for name in found.registers)
         notes.append(
-            "it is not known what some finished runs use, and 'evalkit store gc' removes nothing: make these runs again, and "
-            f"then 'evalkit store rm {names} --yes'"
+            "what some finished runs use is not known, and 'evalkit store gc' removes nothing: make these runs again, "
+            f"and then 'evalkit store rm {names} --yes'"
         )
     if found.lost and not repair:
         notes.append("'evalkit store verify --repair' removes what is damaged, and the next run makes it again")
