@@ -189,6 +189,7 @@ def tables(record: Mapping[str, list[Row]]) -> list[str]:
                 for kind in KINDS
                 for what, (title, _) in STEPS.items()
             ),
+            left=2,
         ),
     ]
 
