@@ -25,8 +25,10 @@ from evalkit.config import compose
 from evalkit.encoders import Encoder, Input, Reads
 from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
+from evalkit.features.extractor import Extractor
 from evalkit.filling import share, workers
 from evalkit.filling.launching import OF_A_CLUSTER, number_of_workers
+from evalkit.generation.clips import Maker
 from evalkit.metrics.fad import FAD
 from evalkit.models import Generate
 from evalkit.models.synth.synth import Synth
@@ -37,6 +39,7 @@ from evalkit.plan import make_plan
 from evalkit.results import sweep_plots
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
+from evalkit.scoring import resampling
 from evalkit.settings import Engine, Launcher, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Features, Measured, Prompt
@@ -49,6 +52,7 @@ class Here:
         self.workers = [Worker() for _ in range(count)]
         self.units: list[Unit] = []
         self.done: list[Unit] = []  # with those that were given out again
+        self.busy = False
 
     def run(self, units: Sequence[Unit]) -> Iterator[Done]:
         self.units += units
@@ -58,11 +62,14 @@ class Here:
                 if (unit := scheduler.next(number)) is None:
                     continue
                 self.done.append(unit)
+                self.busy = True
                 try:
                     done: Done = pickle.loads(pickle.dumps(worker.do(pickle.loads(pickle.dumps(unit)))))
                     said = scheduler.done(number, done)
                 except RuntimeError as error:
                     said = scheduler.broke(number, f"{type(error).__name__}: {error}")
+                finally:
+                    self.busy = False
                 if said:
                     yield said
 
@@ -83,15 +90,42 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Here]:
     return made
 
 
+@pytest.fixture
+def seen(here: list[Here], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What has made anything, and whether in a worker."""
+    found: list[tuple[str, bool]] = []
+
+    def watch(place: Any, name: str) -> None:
+        true = getattr(place, name)
+
+        def watched(*arguments: Any) -> Any:
+            found.append((name, any(launcher.busy for launcher in here)))
+            return true(*arguments)
+
+        monkeypatch.setattr(place, name, watched)
+
+    for place, name in ((Maker, "make"), (Extractor, "_encoded"), (Extractor, "_made"), (resampling, "resample")):
+        watch(place, name)
+    return found
+
+
 Record = TypeVar("Record", Result, Sweep)
 
 
-def both(folder: Path, run: Callable[..., Record], *more: str) -> tuple[Record, Record]:
+def both(
+    folder: Path, run: Callable[..., Record], *more: str, seen: list[tuple[str, bool]] | None = None
+) -> tuple[Record, Record]:
     """Make a plain run, and one with workers, each with an empty cache of the same name; `more` is for the second."""
     options = [f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}", "engine.quiet=true"]
     plain = run(*options)
     (folder / "cache").rename(folder / "first")
-    return plain, run(*options, *more)
+    if seen is not None:
+        made_here = {name for name, elsewhere in seen if not elsewhere}
+        seen.clear()
+    shared = run(*options, *more)
+    if seen is not None:
+        assert set(seen) == {(name, True) for name in made_here}  # by workers alone
+    return plain, shared
 
 
 def require_same(one: Record, other: Record) -> None:
@@ -110,6 +144,38 @@ def require_same(one: Record, other: Record) -> None:
             assert left == right, field.name
 
 
+@dataclass(frozen=True)
+class Words:
+    """An encoder of captions."""
+
+    kind: ClassVar[str] = "words"
+    version: ClassVar[int] = 1
+    random: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "text"
+    hears: ClassVar[None] = None
+
+    def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
+        return lambda captions: [np.full((1, 12), len(caption), np.float32) for caption in captions]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """How long captions are, and how loud their clips."""
+
+    encoder: ClassVar[Encoder] = Chroma()
+    reference_encoder: ClassVar[Encoder] = Words()
+    kind: ClassVar[str] = "fits"
+    title: ClassVar[str] = "Fits"
+    higher_is_better: ClassVar[None] = None
+    bounds: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    clip_by_clip: ClassVar[bool] = True
+    additive: ClassVar[bool] = False
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        sums = [ours.sum() + theirs.sum() for ours, theirs in zip(generated.values, reference.values, strict=True)]
+        return Measured(float(np.mean(sums)), n=len(sums))
+
+
 DEMO = ["prompts=demo", "random_weights=0", "sampling.duration=1", "uncertainty.resamples=100"]
 
 
@@ -118,36 +184,51 @@ DEMO = ["prompts=demo", "random_weights=0", "sampling.duration=1", "uncertainty.
     [
         # references that a model renders, captions, several clips of a prompt, clips that calibration makes
         (
-            ["model=tiny_stereo", "metric=[chroma,stereo]", "calibration=[halves,codec]", "prompts.first=4"],
+            ["model=tiny_stereo", "metric=[chroma,stereo]", "calibration=[halves,codec]", "prompts.first=3"],
             ["engine.workers=2"],
         ),
         (["model=synth", "metric=[chroma]", "sampling.samples_per_prompt=2", "prompts.first=4"], ["engine.workers=3"]),
     ],
 )
 def test_a_run_with_workers_is_the_run_without(
-    options: list[str], more: list[str], tmp_path: Path, here: list[Here]
+    options: list[str], more: list[str], tmp_path: Path, here: list[Here], seen: list[tuple[str, bool]]
 ) -> None:
-    plain, shared = both(tmp_path, lambda *given: evalkit.evaluate(*DEMO, *options, *given), *more)
+    metrics = {"fits": Fits()}
+    plain, shared = both(
+        tmp_path, lambda *given: evalkit.evaluate(*DEMO, *options, *given, metrics=metrics), *more, seen=seen
+    )
     require_same(plain, shared)
     titles = {unit.job.title for launcher in here for unit in launcher.units}
     assert titles >= {"features", "generating references"}
 
 
-def test_resamples_are_made_by_workers_too(tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [["engine.workers=3"], ["engine.workers=2", "engine.feature_batch_size=3"]])
+def test_networks_say_the_same_in_any_number_of_processes(more: list[str], tmp_path: Path) -> None:
+    options = ["model=tiny_stereo", "metric=[fad,kld,clap_score]", "prompts.first=7", "engine.batch_size=3"]
+    plain, shared = both(tmp_path, lambda *given: evalkit.evaluate(*DEMO, *options, *given), *more)
+    require_same(plain, shared)
+    assert (shared.path / "run.log").read_text().count("features of captions") == 1
+
+
+def test_resamples_are_made_by_workers_too(tmp_path: Path, here: list[Here], seen: list[tuple[str, bool]]) -> None:
     options = ["model=synth", "model.synth.noise=0.1", "metric=[]", "prompts.first=12", "slices=[caption_length]"]
     metrics = {"a": FAD(Chroma()), "b": FAD(Chroma(), ddof=0)}
-    plain, shared = both(
-        tmp_path, lambda *given: evalkit.evaluate(*DEMO, *options, *given, metrics=metrics), "engine.workers=2"
-    )
+
+    def run(*given: str) -> Result:
+        return evalkit.evaluate(*DEMO, *options, *given, metrics=metrics)
+
+    plain, shared = both(tmp_path, run, "engine.workers=2", seen=seen)
     require_same(plain, shared)
     assert plain.scores["low"].notna().all()
     asked = [unit.ids for launcher in here for unit in launcher.units if unit.job.title == "resamples"]
     assert len(asked) == 2 * (1 + len(plain.slices) / 2)
     # all is cached now: nobody is asked for anything
     here.clear()
+    seen.clear()
     given = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "engine.quiet=true"]
     require_same(plain, evalkit.evaluate(*DEMO, *options, *given, "engine.workers=2", metrics=metrics))
-    assert not any(launcher.units for launcher in here)
+    assert not any(launcher.units for launcher in here) and not seen
 
 
 def test_shares_together_make_what_a_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
