@@ -101,14 +101,16 @@ class _Lines(logging.Handler):
 def _logged() -> Iterator[list[str]]:
     """Collect what evalkit logs in the block."""
     handler, logger = _Lines(), logging.getLogger("evalkit")
-    level = logger.level
+    before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # packages that evalkit imports put a handler of their own on the root
     logger.addHandler(handler)
     try:
         yield handler.lines
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 class Launcher(Protocol):
