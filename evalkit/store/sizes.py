@@ -73,10 +73,8 @@ def of_collection(shelf: Shelf, found: Sizes | None = None) -> Size:
             found.unreadable += 1
     ids, first = np.unique(np.concatenate([np.empty(0, "S16"), *keys]), return_index=True)
     own = np.concatenate([np.empty(0, np.int64), *sizes])[first]
-    things = sorted((bytes.fromhex(file.path.stem), file.size) for file in contents.things(shelf))
-    if things:
-        places = np.array([name for name, _ in things], "S16")
-        weights = np.array([size for _, size in things], np.int64)
+    places, weights = contents.arrays_of(contents.things(shelf))
+    if len(places):
         total += int(weights.sum())
         wanted = np.concatenate([np.empty(0, "S16"), *names])[first]
         where = np.minimum(np.searchsorted(places, wanted), len(places) - 1)

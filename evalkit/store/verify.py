@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,18 +155,17 @@ class _Round:
 
     def _things(self, shelf: Shelf) -> tuple[np.ndarray, np.ndarray, dict[bytes, Thing]]:
         """The sound audio files and folders of a collection, 16 bytes each, sorted; their sizes; and the others."""
-        sound, sizes, bad = [], [], {}
-        for file in contents.things(shelf):
-            self.advance(1)
-            name = bytes.fromhex(file.path.stem)
-            if (verdict := self._thing(file)) == OK:
-                sound.append(name)
-                sizes.append(file.size)
-            else:
-                bad[name] = Thing(file.path, verdict, file.size)
-        names = np.array(sound, "S16")
-        order = np.argsort(names)
-        return names[order], np.array(sizes, np.int64)[order], bad
+        bad: dict[bytes, Thing] = {}
+
+        def sound() -> Iterator[File]:
+            for file in contents.things(shelf):
+                self.advance(1)
+                if (verdict := self._thing(file)) == OK:
+                    yield file
+                else:
+                    bad[bytes.fromhex(file.path.stem)] = Thing(file.path, verdict, file.size)
+
+        return *contents.arrays_of(sound()), bad
 
     def _thing(self, file: File) -> str:
         if not file.size:
