@@ -25,6 +25,7 @@ class Cache:
         self.root = Path(root or platformdirs.user_cache_dir("evalkit")).expanduser().absolute()
         self.weights = self.root / "weights"
         self.arrays = self.root / "arrays"
+        self._collections: dict[str, Collection] = {}
 
     def collection(self, kind: str, key: Any, label: str = "") -> Collection:
         """The items of a kind that depend on `key`, a JSON-like value.
@@ -32,7 +33,8 @@ class Cache:
         Args:
             label: what people know it by, such as a model's name; it is no part of what items are found by.
         """
-        return Collection(self.root, kind, key, label)
+        one = Collection(self.root, kind, key, label)
+        return self._collections.setdefault(one.name, one)  # which remembers what it has read
 
     def made_folder(self, name: str, version: int, write: Callable[[Path], Any]) -> Path:
         """The folder of files that `write` makes, given an empty folder; made again where it is not as it was.

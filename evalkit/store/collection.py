@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ log = logging.getLogger(__name__)
 ABOUT = "about.json"
 
 MOST = 2 * LARGE  # items of a merged file
-MOST_BYTES = 2**29  # of a merged file
+MOST_BYTES = 2**28  # of a merged file, of which merging needs three times as much memory
 FEW = 8  # small files that may stay as they are
 HELD = 2**17  # items whose indexes stay in memory, as most collections are read several times in a run
 TRIES = 10  # to list a folder whose files are merged meanwhile
+GONE = (errno.ENOENT, errno.ESTALE)  # how a file is not there, on a shared file system too
+PAUSE = 0.01  # seconds before the second try, twice as many before the third, and so on
 
 
 class Collection:
@@ -71,42 +74,70 @@ class Collection:
         found: dict[str, Item] = {}
         damaged: list[Path] = []
         leases.using(self.root, self.name)
-        for _ in range(TRIES):
-            gone = False
-            for path in self._files():
-                if names is not None and len(found) == len(names):
-                    break
-                try:
-                    gone = not self._read(path, names, found, damaged) or gone
-                except Damaged:
-                    damaged.append(path)
+        for attempt in range(TRIES):
+            files, gone = self._look()
+            holders, missed = self._holders(files, names, damaged)
+            gone = gone or missed
+            while waiting := [key for key, places in holders.items() if places and key not in found]:
+                wanted: dict[Path, set[str]] = {}
+                for key in waiting:
+                    wanted.setdefault(holders[key].pop()[1], set()).add(key)
+                for path, some in wanted.items():
+                    gone = not self._read(path, some, found, damaged) or gone
             if not gone or (names is not None and len(found) == len(names)):
                 break
+            time.sleep(PAUSE * attempt)
         self.remove(damaged)
         leases.using(self.root, self.name, found)
         if names is None:
             return found
         return {key: found[name] for name, key in names.items() if name in found}
 
-    def _read(self, path: Path, names: Mapping[str, str] | None, found: dict[str, Item], damaged: list[Path]) -> bool:
-        """Put the items of a file that are wanted into `found`; False where the file has gone."""
+    def _holders(
+        self, files: Iterable[Path], names: Container[str] | None, damaged: list[Path]
+    ) -> tuple[dict[str, list[tuple[bytes, Path]]], bool]:
+        """The files that have an item of each key, those to be read first last, and whether any file has gone.
+
+        Of several items under one key, as two machines may have made them, it is the one with the smallest digest that
+        counts, whatever is merged.
+        """
+        found: dict[str, list[tuple[bytes, Path]]] = {}
+        gone = False
+        for path in files:
+            try:
+                entry = self._entry(path)
+            except OtherSchema:
+                continue
+            except Damaged:
+                damaged.append(path)
+            except FileNotFoundError:
+                gone = True
+            else:
+                for key, own in zip(entry.keys, entry.digests, strict=True):
+                    if names is None or key in names:
+                        found.setdefault(key, []).append((own, path))
+        for places in found.values():
+            places.sort(reverse=True)
+        return found, gone
+
+    def _read(self, path: Path, wanted: Container[str], found: dict[str, Item], damaged: list[Path]) -> bool:
+        """Put items of a file into `found`; False where the file has gone."""
         try:
             entry = self._entry(path)
-            wanted = {key for key in entry.keys if (names is None or key in names) and key not in found}
-            items = dict(entry.items(wanted)) if wanted else {}
-        except OtherSchema:
-            return True
+            items = dict(entry.items(wanted))
+            good = {key: item for key, item in items.items() if isinstance(item, Item)}
+            found |= good
+            if len(good) < len(items):
+                # what is sound in the file stays, and where there is no room for a second one, so does the file
+                rest = {key: item for key, item in entry.items() if isinstance(item, Item)}
+                with suppress(EvalkitError):
+                    if rest:
+                        write_entry(self.folder, self.kind, self.digest, rest)
+                    damaged.append(path)
         except FileNotFoundError:
             return False
-        good = {key: item for key, item in items.items() if isinstance(item, Item)}
-        found |= good
-        if len(good) < len(items):
+        except Damaged:
             damaged.append(path)
-            # what is sound in the file stays
-            with suppress(EvalkitError):
-                rest = {key: item for key, item in entry.items() if isinstance(item, Item)}
-                if rest:
-                    write_entry(self.folder, self.kind, self.digest, rest)
         return True
 
     def keys(self) -> set[str]:
@@ -115,13 +146,13 @@ class Collection:
 
     def having(self, keys: Iterable[str]) -> set[str]:
         """Those of some keys that there are items of, as they are given, without reading values."""
-        there = self.keys()
-        return {key for key in keys if key[:32] in there}
+        names = {key[:32]: key for key in keys}
+        return {names[key] for entry in self.entries() for key in entry.keys if key in names}
 
     def entries(self) -> Iterator[Entry]:
         """The index of each sound file, the largest first."""
         leases.using(self.root, self.name)
-        for path in self._files():
+        for path in self._look()[0]:
             with suppress(Damaged, FileNotFoundError):
                 yield self._entry(path)
 
@@ -143,7 +174,7 @@ class Collection:
         The merged file is written before the small ones are removed; where there is no room for it, they stay.
         """
         # their indices are read one after the other, and none is kept
-        small = sorted((e.path.name, len(e.keys), e.size) for e in self.entries() if len(e.keys) < LARGE)
+        small = sorted((e.path.name, len(e.keys), e.size) for e in self.entries() if not e.large)
         if len(small) <= FEW:
             return
         group: list[Path] = []
@@ -160,21 +191,22 @@ class Collection:
         if len(group) < 2:
             return
         items: dict[str, Item] = {}
-        read = []
-        for path in group:
-            try:
-                content = dict(self._entry(path).items())
-            except (Damaged, FileNotFoundError):
-                continue
-            if all(isinstance(item, Item) for item in content.values()):  # reading deals with what is damaged
-                read.append(path)
-                items = {**{key: item for key, item in content.items() if isinstance(item, Item)}, **items}
+        digests: dict[str, bytes] = {}
         try:
+            for path in group:
+                entry = self._entry(path)
+                for (key, item), own in zip(entry.items(), entry.digests, strict=True):
+                    if isinstance(item, Damaged):
+                        raise item
+                    if own < digests.get(key, b"\xff" * 17):  # the one that `read` would give
+                        items[key], digests[key] = item, own
             merged = write_entry(self.folder, self.kind, self.digest, items)
+        except (Damaged, FileNotFoundError):
+            return  # reading deals with what is damaged, and what has gone another process has merged
         except EvalkitError as error:
             log.info("%s: small files stay as they are", error)
             return
-        for path in read:
+        for path in group:
             if path != merged:
                 _unlink(path)
 
@@ -184,7 +216,7 @@ class Collection:
         Where nothing can be written, they stay too.
         """
         digests = {key[:32]: digest_of(self.kind, self.digest, key[:32], item) for key, item in items.items()}
-        for path in self._files() if items else []:
+        for path in self._look()[0] if items else []:
             with suppress(Damaged, FileNotFoundError, EvalkitError):
                 entry = self._entry(path)
                 if digests.keys().isdisjoint(entry.keys):
@@ -203,19 +235,31 @@ class Collection:
         if paths:
             log.warning("%s: deleted, what is missing will be made again", counted("damaged cache entry", paths))
 
-    def _files(self) -> list[Path]:
-        """The files of entries, the largest first: they hold most, and what they hold need not be looked for."""
+    def _look(self) -> tuple[list[Path], bool]:
+        """The files of entries, and whether one has gone meanwhile: what is in it is then in one that is not listed.
+
+        Raises EvalkitError where the folder cannot be read.
+        """
         found: dict[str, State] = {}
-        for _ in range(TRIES):
-            try:
-                with os.scandir(self.folder) as scan:
-                    found = {file.name: State.of(file.stat()) for file in scan if file.name.endswith(SUFFIX)}
-                break
-            except FileNotFoundError:  # no folder, or a file that was merged meanwhile into one that was not listed
-                if not self.folder.is_dir():
-                    return []
+        gone = False
+        try:
+            with os.scandir(self.folder) as scan:
+                for file in scan:
+                    if file.name.endswith(SUFFIX):
+                        try:
+                            found[file.name] = State.of(file.stat())
+                        except OSError as error:
+                            if error.errno not in GONE:
+                                raise
+                            gone = True
+        except OSError as error:
+            if error.errno not in GONE:
+                raise EvalkitError(f"cannot read '{self.folder}': {error.strerror or error}") from error
+            gone = self.folder.is_dir()
         self._listed = found
-        return [self.folder / name for name in sorted(found, key=lambda name: (-found[name].size, name))]
+        for name, state in [one for one in self._indexes if found.get(one[0]) != one[1]]:
+            self._held -= len(self._indexes.pop((name, state)).keys)
+        return [self.folder / name for name in sorted(found)], gone
 
 
 def _unlink(path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,21 @@ def sha256_file(path: Path) -> str:
 def sha256_files(folder: Path, names: Collection[str]) -> dict[str, str]:
     """Compute the SHA-256 of some files of a folder, by their names, at one look; those that are absent are left out.
 
-    Unchanged files are read only once.
+    Unchanged files are read only once. Raises OSError for a file that is there and cannot be read.
     """
     place = os.path.abspath(folder)
-    try:
-        with os.scandir(place) as scan:
-            states = {one.name: State.of(one.stat()) for one in scan if one.name in names}
-    except FileNotFoundError:
-        return {}
+    states: dict[str, State] = {}
+    with suppress(FileNotFoundError), os.scandir(place) as scan:
+        for one in scan:
+            if one.name in names:
+                with suppress(FileNotFoundError):
+                    states[one.name] = State.of(one.stat())
     found = {name: memory.memory.find(FACT, place, name, state) for name, state in states.items()}
 
     def digest_of(name: str) -> tuple[str, str | None]:
         try:
             return name, told(FACT, place, name, states[name], lambda: _read(os.path.join(place, name)))
-        except OSError:  # one that cannot be read is as absent
+        except (FileNotFoundError, IsADirectoryError):
             return name, None
 
     if unknown := [name for name, sha256 in found.items() if sha256 is None]:

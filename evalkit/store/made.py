@@ -33,6 +33,7 @@ def made_folder(collection: Collection, write: Callable[[Path], Any]) -> Path:
             return folder
         log.warning("damaged or incomplete folder %s: is made again", folder)
         shutil.rmtree(folder, ignore_errors=True)
+        collection.discard({ONLY: found})  # what is made now may be of other bytes
     partial = collection.folder / f".partial-{secrets.token_hex(8)}"
     try:
         write_folder(partial, write)

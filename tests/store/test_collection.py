@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -369,3 +372,150 @@ def test_items_that_are_of_no_use_are_discarded_and_others_of_their_keys_stay(sh
     shelf.discard(lost)
     shelf.discard({})
     assert stored(shelf.folder) == before
+
+
+def fails(code: int) -> Callable[..., object]:
+    def refused(*_: object, **__: object) -> object:
+        raise OSError(code, os.strerror(code))
+
+    return refused
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ENOMEM])
+@pytest.mark.parametrize("where", ["open", "values"])
+def test_a_file_that_cannot_be_read_is_not_damaged(
+    shelf: Collection, code: int, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = features(3)
+    shelf.write(items)
+    with monkeypatch.context() as failing:
+        if where == "open":
+            failing.setattr(Path, "open", fails(code))
+        else:
+            failing.setattr(np, "fromfile", fails(code))
+        with pytest.raises(EvalkitError, match="cannot read"):
+            Collection(shelf.root, shelf.kind, shelf.key).read(items)
+    same(shelf.read(items), items)
+
+
+def test_a_file_that_another_machine_has_merged_is_looked_for_again(
+    shelf: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = features(3)
+    shelf.write(items)
+    real, tries = np.fromfile, []
+
+    def stale(*arguments: Any, **options: Any) -> np.ndarray:
+        tries.append(1)
+        return real(*arguments, **options) if len(tries) > 2 else fails(errno.ESTALE)()  # type: ignore[return-value]
+
+    monkeypatch.setattr(np, "fromfile", stale)
+    same(shelf.read(items), items)
+    assert len(tries) == 3
+
+
+def test_without_room_for_what_is_sound_a_damaged_file_stays(
+    shelf: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = features(6)
+    shelf.write(items)
+    (path,) = stored(shelf.folder)
+    data = bytearray(path.read_bytes())
+    last = items[key(5)].value
+    assert last is not None
+    data[data.index(last.tobytes())] ^= 1
+    path.write_bytes(data)
+
+    def full(*_: object) -> Path:
+        raise EvalkitError("no space left")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(collections, "write_entry", full)
+        assert set(shelf.read(items)) == set(items) - {key(5)}
+    assert set(shelf.read(items)) == set(items) - {key(5)}
+
+
+def test_of_two_items_under_one_key_the_same_counts_whatever_is_merged(tmp_path: Path) -> None:
+    """Two machines may have made other bits of the same thing: a finished run must find what it has used."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        shelf = Cache(tmp_path / str(seed)).collection("features", seed)
+        for _ in range(12):
+            numbers = rng.choice(20, size=rng.integers(1, 8), replace=False)
+            shelf.write({key(int(n)): Item(rng.random((int(rng.integers(1, 40)), 2), np.float32)) for n in numbers})
+        names = [key(n) for n in range(20)]
+        before = shelf.read(names)
+        shelf.compact()
+        assert len(stored(shelf.folder)) == 1
+        same(Collection(shelf.root, shelf.kind, shelf.key).read(names), before)
+
+
+def test_two_that_merge_at_once_do_not_keep_everything_twice(
+    shelf: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items: dict[str, Item] = {}
+    for batch in range(20):
+        new = features(2, 2 * batch)
+        shelf.write(new)
+        items |= new
+    other = Collection(shelf.root, shelf.kind, shelf.key)
+    real = Entry.items
+    done: list[int] = []
+
+    def slow(self: Entry, wanted: Container[str] | None = None) -> Iterator[tuple[str, Item | Damaged]]:
+        if len(done) == 5:
+            done.append(1)
+            monkeypatch.setattr(Entry, "items", real)
+            other.compact()
+        done.append(1)
+        return real(self, wanted)
+
+    monkeypatch.setattr(Entry, "items", slow)
+    shelf.compact()
+    assert [len(read_entry(path).keys) for path in stored(shelf.folder)] == [40]
+    same(shelf.read(items), items)
+
+
+def test_the_same_content_is_not_written_over_what_others_may_be_reading(shelf: Collection) -> None:
+    shelf.write(features(3))
+    (path,) = stored(shelf.folder)
+    before = path.stat().st_ino
+    os.utime(path, (1, 1))
+    items = shelf.read([key(n) for n in range(3)])
+    shelf.write(items)
+    assert path.stat().st_ino == before and path.stat().st_mtime > 1  # and it counts as young
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    shelf.write(items)
+    same(shelf.read(items), items)
+
+
+def test_large_files_are_those_of_many_bytes_too(shelf: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "LARGE_BYTES", 20_000)
+    large = {key(n): Item(RNG.random((1000, 4), dtype=np.float32)) for n in range(2)}
+    shelf.write(large)
+    for batch in range(12):
+        shelf.write(features(2, 10 + 2 * batch))
+    (path,) = [path for path in stored(shelf.folder) if path.stat().st_size > 20_000]
+    assert isinstance(_owner(shelf.read(large)[key(0)].value), np.memmap)
+    shelf.compact()
+    assert path.exists() and len(stored(shelf.folder)) == 2
+
+
+def test_values_that_could_not_be_read_again_are_refused(shelf: Collection) -> None:
+    with pytest.raises(TypeError, match="uint16"):
+        shelf.write({key(0): Item(np.ones(2, np.uint16))})
+
+
+def test_a_made_folder_of_other_bytes_takes_the_place_of_one_that_was_damaged(tmp_path: Path) -> None:
+    for attempt in range(6):
+        cache = Cache(tmp_path / str(attempt))
+        made: list[int] = []
+
+        def write(folder: Path, attempt: int = attempt, made: list[int] = made) -> None:
+            made.append(1)
+            (folder / "a.txt").write_text(f"{attempt} {len(made)}")
+
+        (cache.made_folder("tiny", 1, write) / "a.txt").write_text("other")
+        for _ in range(3):
+            assert (cache.made_folder("tiny", 1, write) / "a.txt").read_text() == f"{attempt} 2"
+        assert len(made) == 2

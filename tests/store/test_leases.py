@@ -70,13 +70,13 @@ def test_a_run_names_what_it_uses_before_it_reads_it(tmp_path: Path, monkeypatch
     shelf.write({digest(1): Item(np.ones(3, np.float32))})
     assert not (tmp_path / leases.FOLDER).exists()  # without a lease nothing is said
     named: list[list[str]] = []
-    original = type(shelf)._files
+    original = type(shelf)._look
 
-    def listing(self: object) -> list[Path]:
+    def listing(self: object) -> tuple[list[Path], bool]:
         named.append(sorted(found(tmp_path)[0].collections or []))
         return original(shelf)
 
-    monkeypatch.setattr(type(shelf), "_files", listing)
+    monkeypatch.setattr(type(shelf), "_look", listing)
     with lease(tmp_path) as held:
         assert found(tmp_path) == []
         shelf.read([digest(1)])
