@@ -9,6 +9,7 @@ in `Extractor.broken`, and the others go on.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from evalkit.store.collection import Collection
 from evalkit.store.digests import digest
 from evalkit.store.entry import Item
 from evalkit.store.identity import identity
+from evalkit.store.turns import Turns
 from evalkit.types import Clip, Features, Prompt
 
 log = logging.getLogger(__name__)
@@ -184,8 +186,14 @@ class Extractor:
             _require_shared([clip.id for clip, _, absent in missing if PEAK in absent], self.cache, title)
         if missing:
             with progress(f"features of {title}", len(missing), "clips") as advance:
-                for count in self._encoded(missing, encoders, loudness, found, failed):
-                    advance(count)
+                while missing:
+                    for count in self._encoded(missing, encoders, loudness, found, failed):
+                        advance(count)
+                    # what another process has encoded meanwhile
+                    usable = [key for key in keys if key not in self.broken]
+                    for key in usable:
+                        found[key] |= self._stored(key, [k for k in clip_keys.values() if k not in found[key]])
+                    missing = [one for one in _absent(clips, clip_keys, usable, found) if one[1] not in failed]
         checked = [
             self._checked(clip, clip_keys.get(clip.id, ""), found[PEAK], failed, refuse_silence) for clip in clips
         ]
@@ -242,14 +250,16 @@ class Extractor:
         if todo:
             with progress("features of captions", len(todo), "captions") as advance:
                 size = items_at_once(self.device, self.batch_size)
-                for start in range(0, len(todo), size):
-                    batch = todo[start : start + size]
-                    items = [p if whole else p.text for _, p in batch]
-                    made = self._made({key: encoder}, items, [p.id for _, p in batch])
-                    if key not in made:
-                        raise EvalkitError(self.broken[key])
-                    self._keep(key, dict(zip([k for k, _ in batch], made[key], strict=True)), found)
-                    advance(len(batch))
+                while todo:
+                    for batch in Turns(self._collections[key], {k: (k, p) for k, p in todo}).batches(lambda _: size):
+                        items = [p if whole else p.text for _, p in batch]
+                        made = self._made({key: encoder}, items, [p.id for _, p in batch])
+                        if key not in made:
+                            raise EvalkitError(self.broken[key])
+                        self._keep(key, dict(zip([k for k, _ in batch], made[key], strict=True)), found)
+                        advance(len(batch))
+                    found |= self._stored(key, [k for k, _ in todo if k not in found])  # what another process has made
+                    todo = [(k, p) for k, p in todo if k not in found]
         return Features(tuple(keys), tuple(found[k] for k in keys.values()))
 
     def _open(self, encoders: Mapping[str, Encoder]) -> None:
@@ -314,7 +324,7 @@ class Extractor:
         return self.networks[key]
 
     def _conditioned(
-        self, missing: Sequence[Missing], encoders: Mapping[str, Encoder], loudness: float | None
+        self, turns: Turns[Missing], encoders: Mapping[str, Encoder], loudness: float | None
     ) -> Iterator[list[Conditioned]]:
         """Decode and convert batch by batch, one batch ahead of the networks."""
 
@@ -330,22 +340,33 @@ class Extractor:
             except AudioError as error:
                 return item, str(error)
 
-        return made_ahead(one, self._chunks(missing), max(2, threads_beside(self.device)))
+        return made_ahead(one, self._chunks(turns), max(2, threads_beside(self.device)))
 
-    def _chunks(self, missing: Sequence[Missing]) -> list[list[Missing]]:
+    def _chunks(self, turns: Turns[Missing]) -> Iterator[list[Missing]]:
         """What goes through the encoders at once: so many, and on a GPU, unless that is given, so many seconds."""
-        size = items_at_once(self.device, self.batch_size)
+        count = items_at_once(self.device, self.batch_size)
         most = SECONDS_ON_GPU if self.batch_size is None and on_gpu(self.device) else math.inf
-        chunks: list[list[Missing]] = []
-        seconds = 0.0
-        for item in missing:
-            length = usable_seconds(item[0], self.rate)
-            seconds += length
-            if not chunks or seconds > most or len(chunks[-1]) == size:
-                chunks.append([])
-                seconds = length
-            chunks[-1].append(item)
-        return chunks
+
+        def size(waiting: Sequence[Missing]) -> int:
+            seconds = itertools.accumulate(usable_seconds(clip, self.rate) for clip, *_ in waiting[:count])
+            return max(1, sum(length <= most for length in seconds))
+
+        return turns.batches(size)
+
+    def _turns(self, missing: Sequence[Missing]) -> Turns[Missing]:
+        """Give out clips, by their keys, but for those that another process has encoded meanwhile."""
+
+        def there(waiting: Mapping[str, Missing]) -> list[str]:
+            lacking = {key for _, _, absent in waiting.values() for key in absent if key not in self.broken}
+            had = {key: self._collections[key].having(waiting) for key in lacking}
+            return [
+                clip_key
+                for clip_key, (_, _, absent) in waiting.items()
+                if all(clip_key in had[key] for key in absent if key in had)
+            ]
+
+        first = self._collections[missing[0][2][0]]
+        return Turns(first, {item[1]: item for item in missing}, there)
 
     def _encoded(
         self,
@@ -356,9 +377,12 @@ class Extractor:
         failed: dict[str, str],
     ) -> Iterator[int]:
         """Put features into `found`, and why clips have none into `failed`: the number of clips, batch by batch."""
-        batches, groups = self._conditioned(missing, encoders, loudness), self._sharing(encoders)
+        turns = self._turns(missing)
+        batches, groups = self._conditioned(turns, encoders, loudness), self._sharing(encoders)
 
         def jobs_of(batch: list[Conditioned], ahead: bool = False) -> list[Callable[[], None]]:
+            made = turns.made({item[1]: item for item, _ in batch})  # since it was decoded
+            batch = [one for one in batch if one[0][1] not in made]
             failed.update({key: sound for (_, key, _), sound in batch if isinstance(sound, str)})
             heard_first = [(key, sound) for (_, key, absent), sound in batch if PEAK in absent]
             peaks = {key: np.array([sound.peak]) for key, sound in heard_first if isinstance(sound, Heard)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ def on_gpu(device: str) -> bool:
     return torch.device(device).type != "cpu"
 
 
-def made_ahead(function: Callable[[Any], Any], chunks: Sequence[Sequence[Any]], threads: int) -> Iterator[list[Any]]:
+def made_ahead(function: Callable[[Any], Any], chunks: Iterable[Sequence[Any]], threads: int) -> Iterator[list[Any]]:
     """Apply a function to all items of each chunk, on threads which each compute alone, and are one chunk ahead."""
     import torch
 
@@ -32,11 +33,12 @@ def made_ahead(function: Callable[[Any], Any], chunks: Sequence[Sequence[Any]], 
         torch_threads_kept(),
         ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        ahead = [pool.submit(function, item) for item in chunks[0]]
-        for chunk in [*chunks[1:], []]:
+        ahead: list[Future[Any]] = []
+        for chunk in itertools.chain(chunks, [[]]):
             current, ahead = ahead, [pool.submit(function, item) for item in chunk]
-            yield [future.result() for future in current]
-            give_back_memory()
+            if current:
+                yield [future.result() for future in current]
+                give_back_memory()
 
 
 def give_back_memory() -> None:

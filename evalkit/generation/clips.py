@@ -23,6 +23,7 @@ from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entry import Item
 from evalkit.store.identity import identity
 from evalkit.store.provenance import machine, versions
+from evalkit.store.turns import Turns
 from evalkit.types import Clip, Prompt
 
 log = logging.getLogger(__name__)
@@ -156,8 +157,22 @@ class Maker:
     def make(self, prompts: Sequence[Prompt], advance: Callable[[int], None]) -> dict[str, Item]:
         """Make clips and store them, batch by batch; what is stored of each is by its prompt's key.
 
-        `advance` is called with how many were made. Raises EvalkitError for a prompt that no clip can be made for.
+        Of those that another process makes at once each makes some. `advance` is called with how many were made.
+        Raises EvalkitError for a prompt that no clip can be made for.
         """
+        stored: dict[str, Item] = {}
+        left = list(prompts)
+        while left:
+            stored |= self._make(left, advance)
+            left = [p for p in left if prompt_key(p) not in {*stored, *self.refused}]
+            others = self._clips.read([prompt_key(p) for p in left])
+            advance(len(others))
+            stored |= others
+            left = [p for p in left if prompt_key(p) not in others]  # of which the other has stored the codes so far
+        return stored
+
+    def _make(self, prompts: Sequence[Prompt], advance: Callable[[int], None]) -> dict[str, Item]:
+        """Make clips, but for those that another process has made meanwhile."""
         stored: dict[str, Item] = {}
         # writing goes on beside the next batch, and on a GPU so does decoding its codes
         with ThreadPoolExecutor(1) as writer:
@@ -177,8 +192,7 @@ class Maker:
             yield from _from_codes(self._run, prompts, sampling, self._codes, self._engine, size, self.refused)
         else:
             here = computing(self._engine)
-            for start in range(0, len(prompts), size):
-                batch = prompts[start : start + size]
+            for batch in Turns(self._clips.collection, {prompt_key(p): p for p in prompts}).batches(lambda _: size):
                 yield Batch(batch, _run(self._run, batch, sampling), here)
 
     def _write(self, batch: Batch) -> dict[str, Item]:
@@ -304,7 +318,8 @@ def _from_codes(
     before = store.batch_sizes()
     for group, waiting in groups.items():
         sizes = run.batch_size(sampling, waiting, before.get(str(group)))
-        for some, codes, rows in _codes(run, waiting, sampling, sizes.rows):
+        turns = Turns(store.collection, {prompt_key(p): p for p in waiting})
+        for some, codes, rows in _codes(run, turns, sampling, sizes.rows):
             made = {**computing(engine), **run.facts(), "batch_size": rows}
             keyed = {prompt_key(p): one for p, one in zip(some, codes, strict=True)}
             store.write(keyed, made, str(group), sizes)
@@ -314,17 +329,20 @@ def _from_codes(
 Made = tuple[Sequence[Prompt], list[np.ndarray | None], int]
 
 
-def _codes(run: Coded, prompts: Sequence[Prompt], sampling: Sampling, rows: int) -> Iterator[Made]:
+def _codes(run: Coded, turns: Turns[Prompt], sampling: Sampling, rows: int) -> Iterator[Made]:
     """Yield batches of one group of prompts with their codes, and with how many rows each was computed.
 
     All have the same number, so that no batch but the last is filled up. Where one does not fit into memory, it is
     made in halves, and the next has its full size again, as one caption may have been long; where two in a row do
     not fit, those that follow are no larger than what did.
     """
-    waiting, failed = list(prompts), 0
-    while waiting:
-        whole, fit = waiting[:rows], rows
-        del waiting[:rows]
+    failed = 0
+
+    def size(_: Sequence[Prompt]) -> int:
+        return rows  # as it is by then
+
+    for whole in turns.batches(size):
+        fit = rows
         while whole:
             batch = whole[:fit]
             try:

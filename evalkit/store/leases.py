@@ -24,8 +24,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Lease:
 
     Attributes:
         path: of its file.
+        since: when each collection was first used, by this machine's clock.
         outlasts: whether the file stays where it is at the end, as what it holds is held by nothing else.
     """
 
@@ -65,6 +66,7 @@ class Lease:
         self.pid = os.getpid()
         self._folder = ""
         self._used: dict[str, Keys] = {}
+        self.since: dict[str, float] = {}
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._written = self._refused = False
@@ -84,6 +86,7 @@ class Lease:
         with self._lock:
             new = collection not in self._used
             self._used.setdefault(collection, Keys()).add(keys)
+            self.since.setdefault(collection, time.time())
             if new and not self._refused:
                 self.write()
                 if not self._refused:
@@ -96,7 +99,7 @@ class Lease:
 
     def write(self) -> None:
         """Write the file, and renew it from now on. Raises EvalkitError where that cannot be done."""
-        about = {**process(), "folder": self._folder, "collections": sorted(self._used)}
+        about = {**process(), "folder": self._folder, "collections": sorted(self._used), "since": self.since}
         data = json.dumps(about).encode()
         try:
             write_atomic(self.path, lambda file: file.write(data), durable=False)
@@ -181,6 +184,23 @@ def using(root: Path, collection: str, keys: Iterable[str] = ()) -> None:
             one.use(collection, names)
 
 
+def beside(root: Path, collection: str) -> tuple[int, int]:
+    """How many other living processes use a collection, KIND/DIGEST, since before this one does, and since then.
+
+    None are seen from a process without a lease.
+    """
+    held = [one for one in _current.get(str(root), ()) if one.pid == os.getpid() and collection in one.since]
+    if not held:
+        return 0, 0
+    own, paths = min((one.since[collection], one.path.name) for one in held), {one.path for one in held}
+    before = [
+        (other.since[collection], other.path.name) < own
+        for other in holders(root, time.time())
+        if collection in other.since and other.lives and other.path not in paths
+    ]
+    return sum(before), len(before) - sum(before)
+
+
 @dataclass(frozen=True)
 class Holder:
     """What a lease or a marker says.
@@ -193,6 +213,7 @@ class Holder:
         lives: whether the process does, as far as can be told.
         unregistered: whether it ended after it had written its result, and before what this uses was stored.
         certain: whether this machine knows that the process lives, or that it does not.
+        since: when the process first used each collection, by its machine's clock: it matters to who makes what only.
     """
 
     path: Path
@@ -203,6 +224,7 @@ class Holder:
     lives: bool
     unregistered: bool
     certain: bool
+    since: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -243,11 +265,12 @@ def _holder(path: Path, at: float) -> Holder | None:
         machine, pid, folder = str(known["host"]), int(known["pid"]), str(known["folder"])
         here = known["machine"] is not None and known["machine"] == process()["machine"]
         alive = _alive(pid, known["started"]) if here else None
-    except (ValueError, KeyError, TypeError):
-        collections, machine, pid, folder, alive = None, "an unknown machine", 0, "", None
+        since = {str(name): float(when) for name, when in known.get("since", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        collections, machine, pid, folder, alive, since = None, "an unknown machine", 0, "", None, {}
     lives = age < STALE if alive is None else alive
     unregistered = not lives and bool(folder) and (Path(folder) / RESULT).is_file()
-    return Holder(path, machine, pid, folder, collections, lives, unregistered, alive is not None)
+    return Holder(path, machine, pid, folder, collections, lives, unregistered, alive is not None, since)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import torch
 
 from evalkit.features import extractor as extractor_module
 from evalkit.features import side_by_side as module
-from evalkit.features.extractor import Extractor
+from evalkit.features.extractor import PEAK, Extractor
 from evalkit.features.side_by_side import HELD, made_ahead, one_by_one, side_by_side
 from evalkit.store.cache import Cache
 from tests.features.test_encoding import ANSWERS, Faulty, extract, row
@@ -215,7 +215,11 @@ def test_on_a_gpu_long_clips_go_in_smaller_batches_unless_their_number_is_given(
 ) -> None:
     monkeypatch.setattr(extractor_module, "SECONDS_ON_GPU", 3.0)
     clips = [write(tmp_path / f"{i}.wav", tone(s)) for i, s in enumerate([1.0, 1.25, 0.5, 0.5, 3.5, 1.5])]
-    missing: Any = [(clip, clip.id, []) for clip in clips]
-    by = {n: Extractor(Cache(tmp_path / "cache"), "cpu", n, RATE)._chunks(missing) for n in (None, 5)}
+    missing: Any = [(clip, clip.id, [PEAK]) for clip in clips]
+    by = {}
+    for n in (None, 5):
+        extractor = Extractor(Cache(tmp_path / "cache"), "cpu", n, RATE)
+        extractor._open({})
+        by[n] = list(extractor._chunks(extractor._turns(missing)))
     assert [[clip.id for clip, *_ in chunk] for chunk in by[None]] == [["0", "1", "2"], ["3"], ["4"], ["5"]]
     assert [len(chunk) for chunk in by[5]] == [5, 1]
