@@ -205,7 +205,7 @@ class Killing:
         attempts = list(self._attempts(COLLECT, rng, self._collected, 1))
         yield from _complaints(attempts)
         for path in sorted(partial | {nobodys}):
-            if path.exists():
+            if path.is_file() or any(path.glob("*")):
                 yield f"gc has left {path.relative_to(root)}, which nobody uses"
         last = attempt(self.command, self.place)
         yield from _complaints([last])
