@@ -111,7 +111,7 @@ def runs(root: Path) -> Iterator[Run]:
                 damaged = True
             else:
                 parts |= {facts["collection"]: file.path for facts in entry.facts}
-                names |= {name for one in entry.shared for name in one["collections"]}
+                names |= {name for one in entry.shared for name in (one or {}).get("collections", ())}
         about = about if isinstance(about, dict) and {"folder", "result"} <= about.keys() else {}
         if not parts and not damaged:
             continue  # it was not written to its end, and a lease stands in for it

@@ -251,6 +251,16 @@ def test_a_lease_of_another_machine_that_is_renewed_lives_whatever_the_clock_doe
         assert not shelf.folder.exists() and not held.path.exists()
 
 
+def test_a_register_of_another_form_stops_everything(cache: Cache, tmp_path: Path) -> None:
+    shelf = features(cache, range(5))
+    about = {"folder": str(result(tmp_path / "a")), "result": registers.result_digest(tmp_path / "a")}
+    keys = np.frombuffer(bytes.fromhex(key(0)[:32]), np.uint8).reshape(1, 16)
+    cache.collection("runs", about).write({key(9): Item(keys, {"collection": shelf.name})})
+    age(cache.root)
+    with pytest.raises(EvalkitError, match="it is not known what that uses"):
+        collect(cache.root, remove=True)
+
+
 def test_a_register_that_is_damaged_stops_everything(cache: Cache, tmp_path: Path) -> None:
     shelf = features(cache, range(5))
     finished(cache, tmp_path / "a", {shelf: range(3)})
