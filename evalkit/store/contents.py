@@ -17,6 +17,7 @@ import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.store.collection import ABOUT
+from evalkit.store.digests import digest
 from evalkit.store.entry import SUFFIX, Damaged, Entry, Item, read_entry, write_entry
 from evalkit.store.leases import FOLDER as LEASES
 
@@ -59,6 +60,10 @@ class File(NamedTuple):
     links: int = 1
 
 
+class Unreadable(Damaged):
+    """A file that a failing disk, or the rights of its owner, keep from being read: nothing is known of its content."""
+
+
 @dataclass(frozen=True)
 class Shelf:
     """The folder of a collection, as it lies there.
@@ -87,6 +92,25 @@ class Shelf:
             if isinstance(known, dict):
                 return known
         return {}
+
+    def key(self) -> Any:
+        """What the items depend on, which the folder's name is the digest of.
+
+        Raises Damaged where it is not, FileNotFoundError where that is not there, and EvalkitError where it cannot be
+        read.
+        """
+        path = self.folder / ABOUT
+        try:
+            known = json.loads(path.read_bytes())
+            if digest([known["kind"], known["key"]])[:32] == self.digest:
+                return known["key"]
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise Damaged(f"'{path}' is damaged")
 
     @property
     def label(self) -> str:
@@ -122,6 +146,8 @@ class Shelf:
             entry = read_entry(path)
         except Damaged as error:
             return error
+        except EvalkitError as error:
+            return Unreadable(str(error))
         fits = (entry.kind, entry.collection[:32]) == (self.kind, self.digest)
         return entry if fits else Damaged(f"'{path}' belongs elsewhere")
 
@@ -160,20 +186,23 @@ def shelves(root: Path, kinds: Collection[str] = ()) -> Iterator[Shelf]:
 
 def _is_one(shelf: Shelf) -> bool:
     """Whether a folder is that of a collection, even one in which only the first audio was written."""
-    return (shelf.folder / ABOUT).is_file() or bool(shelf.files()) or any(True for _ in things(shelf))
+    ours = any(file.path.name == ABOUT or file.path.name.endswith(SUFFIX) for file in listed(shelf.folder))
+    return ours or any(True for _ in things(shelf))
 
 
 def folders(folder: Path) -> list[str]:
-    """The names of the folders in a folder; none where it is absent."""
+    """The names of the folders in a folder; none where it is absent. Raises EvalkitError where it cannot be read."""
     try:
         with os.scandir(folder) as scan:
             return [one.name for one in scan if one.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def listed(folder: Path) -> Iterator[File]:
-    """The files in a folder, in no order; none where it is absent."""
+    """The files in a folder, in no order; none where it is absent. Raises EvalkitError where it cannot be read."""
     try:
         with os.scandir(folder) as scan:
             for one in scan:
@@ -183,6 +212,12 @@ def listed(folder: Path) -> Iterator[File]:
                         yield File(Path(one.path), stat.st_size, stat.st_mtime, stat.st_nlink)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> EvalkitError:
+    return EvalkitError(f"cannot read '{error.filename or path}': {error.strerror or error}")
 
 
 def below(folder: Path) -> Iterator[File]:
@@ -194,7 +229,7 @@ def below(folder: Path) -> Iterator[File]:
 
 # What an item names beside its value: an audio file, or a folder of files, by the first 32 digits of its SHA-256.
 AUDIO = re.compile(rf"audio/({DIGEST})\.flac")
-FOLDER = re.compile(f"({DIGEST})")
+MADE = re.compile(f"({DIGEST})")
 
 
 class Named(NamedTuple):
@@ -213,7 +248,7 @@ class Named(NamedTuple):
 def named(facts: Any) -> Named | None:
     """What an item's facts name, if anything."""
     if isinstance(facts, dict):
-        for key, pattern in (("audio", AUDIO), ("folder", FOLDER)):
+        for key, pattern in (("audio", AUDIO), ("folder", MADE)):
             path = facts.get(key)
             if isinstance(path, str) and pattern.fullmatch(path):
                 return Named(path, str(facts.get("sha256", "")), facts.get("bytes"))
@@ -244,10 +279,10 @@ def among(names: np.ndarray, path: Path) -> bool:
     return place < len(names) and names[place] == name.rstrip(b"\0")
 
 
-State = Literal["named", "older", "partial", "unknown"]
+Role = Literal["named", "older", "partial", "unknown"]
 
 
-def state_of(root: Path, path: Path) -> State:
+def role_of(root: Path, path: Path) -> Role:
     """What a file below a folder of kinds is, but for entries: what items may name, or what else.
 
     What is in a folder that is being written is partial, as is a file that is.
@@ -260,10 +295,10 @@ def state_of(root: Path, path: Path) -> State:
     return "named" if re.fullmatch(rf"\w+/{DIGEST}/(audio/{DIGEST}\.flac|{DIGEST}/.+)", name) else "unknown"
 
 
-def beside(root: Path) -> Iterator[tuple[File, State]]:
+def beside(root: Path) -> Iterator[tuple[File, Role]]:
     """The files that belong to no item, of all kinds, with what they are."""
     for file in listed(root):
-        yield file, state_of(root, file.path)
+        yield file, role_of(root, file.path)
     for kind in sorted(folders(root)):
         if kind in (LEASES, ARRAYS):
             yield from ((file, "partial") for file in listed(root / kind) if file.path.name.startswith(PARTIAL))
@@ -275,11 +310,11 @@ def beside(root: Path) -> Iterator[tuple[File, State]]:
             yield from _beside(root, root / kind)
 
 
-def _beside(root: Path, folder: Path) -> Iterator[tuple[File, State]]:
+def _beside(root: Path, folder: Path) -> Iterator[tuple[File, Role]]:
     for file in listed(folder):
         if file.path.name == ABOUT or file.path.name.endswith(SUFFIX):
             continue
-        if (state := state_of(root, file.path)) != "named":
+        if (state := role_of(root, file.path)) != "named":
             yield file, state
     for name in folders(folder):
         yield from _beside(root, folder / name)
@@ -294,7 +329,7 @@ def things(shelf: Shelf) -> Iterator[File]:
         if AUDIO.fullmatch(f"audio/{file.path.name}"):
             yield file
     for name in folders(shelf.folder):
-        if FOLDER.fullmatch(name):
+        if MADE.fullmatch(name):
             files = list(below(shelf.folder / name))
             young = max((file.mtime for file in files), default=0.0)
             yield File(shelf.folder / name, sum(file.size for file in files), young)

@@ -21,6 +21,7 @@ import os
 import random
 import secrets
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -40,6 +41,7 @@ FOLDER = "leases"
 HEARTBEAT = 30.0  # seconds from one renewal of a lease to the next
 STALE = 1800.0  # seconds without one, after which a process of another machine counts as dead
 POLL = 0.2  # seconds between looks at a marker that is waited for
+MOVES = 2.2 * HEARTBEAT  # seconds after which a lease that another machine renews has another time
 
 RESULT = "result.json"  # what a run's folder holds when the run has finished
 
@@ -57,6 +59,7 @@ class Lease:
         path: of its file.
         since: when each collection was first used, by this machine's clock.
         outlasts: whether the file stays where it is at the end, as what it holds is held by nothing else.
+        refused: whether there is no file, as the cache is only read.
     """
 
     def __init__(self, root: Path, prefix: str = RUNS):
@@ -67,9 +70,10 @@ class Lease:
         self._folder = ""
         self._used: dict[str, Keys] = {}
         self.since: dict[str, float] = {}
+        self._named: set[str] = set()  # collections that the file has, and that nobody was removing from since
         self._lock = threading.RLock()
         self._ended = threading.Event()
-        self._written = self._refused = False
+        self._written = self.refused = False
 
     def of(self, folder: Path) -> None:
         """Say in which folder the result of this process will be."""
@@ -84,13 +88,13 @@ class Lease:
         Waits while something removes from the cache. Raises EvalkitError where the disk is full.
         """
         with self._lock:
-            new = collection not in self._used
             self._used.setdefault(collection, Keys()).add(keys)
             self.since.setdefault(collection, time.time())
-            if new and not self._refused:
+            if collection not in self._named and not self.refused:
                 self.write()
-                if not self._refused:
+                if not self.refused:
                     wait_for_others(self)
+                    self._named.add(collection)
 
     def used(self) -> dict[str, np.ndarray]:
         """The keys of all items that were read or written, 16 bytes each, sorted, by collection."""
@@ -106,7 +110,7 @@ class Lease:
         except EvalkitError as error:
             if not self._refuses(error):
                 raise
-            self._refused = True
+            self.refused = True
             return
         if not self._written:
             self._written = True
@@ -269,8 +273,40 @@ def _holder(path: Path, at: float) -> Holder | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         collections, machine, pid, folder, alive, since = None, "an unknown machine", 0, "", None, {}
     lives = age < STALE if alive is None else alive
-    unregistered = not lives and bool(folder) and (Path(folder) / RESULT).is_file()
+    unregistered = not lives and bool(folder) and not has_no_result(Path(folder))
     return Holder(path, machine, pid, folder, collections, lives, unregistered, alive is not None, since)
+
+
+def certain_holders(root: Path) -> list[Holder]:
+    """Read all leases of a cache, before anything is removed.
+
+    Where a process of another machine looks dead at first, its next renewal is waited for: the clock may have jumped.
+    """
+    found = holders(root, now(root))
+    if doubted := [held for held in found if not held.lives and not held.certain]:
+        log.warning("waiting %.0f s to see whether %s still runs", MOVES, doubted[0])
+        time.sleep(MOVES)
+        found = holders(root, now(root))
+    return found
+
+
+def gone(path: Path) -> bool:
+    """Whether nothing is at a path: not where that cannot be told, as the folder that it would be in is not seen."""
+    try:
+        path.stat()
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return False
+    try:
+        return stat.S_ISDIR(path.parent.stat().st_mode)
+    except OSError:
+        return False
+
+
+def has_no_result(folder: Path) -> bool:
+    """Whether a folder holds no finished result, or is not there: not where that cannot be seen from here."""
+    return gone(folder / RESULT) or gone(folder)
 
 
 @contextlib.contextmanager

@@ -11,16 +11,16 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.store.collection import Collection as Shelved
-from evalkit.store.contents import Shelf, shelves
+from evalkit.store.contents import Shelf, Unreadable, shelves
 from evalkit.store.digests import digest
 from evalkit.store.entry import Damaged, Item, read_entry
-from evalkit.store.leases import RESULT, Lease
+from evalkit.store.leases import RESULT, Lease, has_no_result
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ MOST = 2**20  # keys in one entry, but for what one collection alone has more: w
 def register(held: Lease, folder: Path) -> None:
     """Store what a run has used, whose result is in a folder.
 
-    Where that cannot be stored the run's lease stays, and holds all collections that it names.
+    Where that cannot be stored the run's lease stays, and holds all collections that it names; where the cache is only
+    read there is none, and nothing is held.
     """
     used = {name: keys for name, keys in held.used().items() if len(keys) and not name.startswith(f"{KIND}/")}
     if not used:
@@ -39,6 +40,8 @@ def register(held: Lease, folder: Path) -> None:
     try:
         write(held.root, folder, used, used.__getitem__)
     except EvalkitError as error:
+        if held.refused:
+            return
         held.outlasts = True
         log.warning("%s: nothing that '%s' uses is removed from the cache until then", error, folder)
 
@@ -68,14 +71,14 @@ def write(root: Path, folder: Path, names: Collection[str], keys_of: Callable[[s
 
 
 def result_digest(folder: Path) -> str:
-    """The SHA-256 of what says that a folder holds a finished result; empty where there is none."""
+    """The SHA-256 of what says that a folder holds a finished result; empty where that cannot be read."""
     try:
         return hashlib.sha256((folder / RESULT).read_bytes()).hexdigest()
     except OSError:
         return ""
 
 
-State = Literal["there", "gone", "changed", "damaged"]
+ResultState = Literal["there", "gone", "changed", "hidden", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class Run:
     Attributes:
         shelf: where it lies.
         folder, result: where the result was written, and its digest.
-        state: whether the result is there: "gone" where there is none, "changed" where there is another one; "damaged"
-            where the register cannot be read, or a part of it is missing, so that it is not known what the run uses.
+        state: whether the result is there: "gone" where there is none, "changed" where there is another one, "hidden"
+            where that cannot be seen from here; "damaged" where the register is not what was written, or a part of it
+            is missing, so that it is not known what the run uses.
         parts: the files that have the keys of a collection, by its name, KIND/DIGEST.
         mtime: when the register was written, by the file system's clock.
     """
@@ -94,33 +98,42 @@ class Run:
     shelf: Shelf
     folder: Path
     result: str
-    state: State
+    state: ResultState
     parts: Mapping[str, Path]
     mtime: float
 
 
 def runs(root: Path) -> Iterator[Run]:
-    """Read all registers, but for the keys."""
+    """Read all registers, but for the keys. Raises EvalkitError where one cannot be read."""
     for shelf in shelves(root, [KIND]):
         parts: dict[str, Path] = {}
-        about: Any = shelf.about().get("key")
         damaged, mtime, names = False, 0.0, set[str]()
         for file, entry in shelf.entries():
             mtime = max(mtime, file.mtime)
+            if isinstance(entry, Unreadable):
+                raise EvalkitError(str(entry))
             if isinstance(entry, Damaged):
                 damaged = True
             else:
                 parts |= {facts["collection"]: file.path for facts in entry.facts}
                 names |= {name for one in entry.shared for name in (one or {}).get("collections", ())}
-        about = about if isinstance(about, dict) and {"folder", "result"} <= about.keys() else {}
         if not parts and not damaged:
             continue  # it was not written to its end, and a lease stands in for it
-        folder = Path(about.get("folder", ""))
-        state: State = "damaged"
-        if about and not damaged and names == parts.keys():
-            there = result_digest(folder)
-            state = "gone" if not there else "there" if there == about["result"] else "changed"
-        yield Run(shelf, folder, about.get("result", ""), state, parts, mtime)
+        try:
+            about = shelf.key()
+            folder, result = Path(about["folder"]), str(about["result"])
+        except (Damaged, FileNotFoundError, KeyError, TypeError):
+            folder, result, damaged = Path(), "", True
+        state: ResultState = "damaged"
+        if not damaged and names == parts.keys():
+            state = _state(folder, result)
+        yield Run(shelf, folder, result, state, parts, mtime)
+
+
+def _state(folder: Path, result: str) -> ResultState:
+    if found := result_digest(folder):
+        return "there" if found == result else "changed"
+    return "gone" if has_no_result(folder) else "hidden"
 
 
 def folder_of(shelf: Shelf) -> Path | None:
@@ -132,7 +145,7 @@ def folder_of(shelf: Shelf) -> Path | None:
 def keys_of(run: Run, collection: str) -> np.ndarray:
     """The keys that a run has used of a collection, 16 bytes each, sorted.
 
-    Raises EvalkitError where they are damaged.
+    Raises EvalkitError where they are damaged, or cannot be read.
     """
     try:
         for _, item in read_entry(run.parts[collection]).items({digest(collection)[:32]}):

@@ -22,6 +22,7 @@ from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
 from evalkit.store.entry import Item
 from evalkit.store.leases import Holder, Keys, Lease, holders, lease, removing
+from evalkit.store.registers import register
 
 HOLDING = """
 import sys, time
@@ -289,3 +290,33 @@ def test_keys_are_kept_once_however_often_they_are_given() -> None:
     assert sum(map(len, keys._new)) < 2**21
     assert keys.sorted().tobytes() == b"".join(sorted(bytes.fromhex(name[:32]) for name in names))
     assert Lease(Path("nowhere")).used() == {}
+
+
+def test_a_collection_is_named_as_soon_as_there_is_room_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lease(tmp_path) as held:
+        with monkeypatch.context() as disk:
+
+            def full(*_: object, **__: object) -> None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            disk.setattr("tempfile.mkstemp", full)
+            with pytest.raises(EvalkitError):
+                held.use("features/a")
+        assert not found(tmp_path)
+        held.use("features/a")
+        assert [one.names("features/a") for one in found(tmp_path)] == [True]
+
+
+def test_a_run_that_only_reads_the_cache_says_nothing_of_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with lease(tmp_path) as held:
+        held.use("features/a", [digest(1)])
+        register(held, tmp_path / "result")
+    assert held.refused and not caplog.records
