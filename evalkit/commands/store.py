@@ -163,7 +163,13 @@ def listed(root: Path, found: Sizes) -> Document:
     beside = {"older": "of an earlier evalkit", "partial": "half written", "unknown": "not evalkit's"}
     kinds = {**found.kinds, **{beside[state]: size for state, size in found.beside.items()}}
     runs = sorted(found.runs, key=lambda one: -one[1].bytes)
-    states = {"there": "there", "gone": "moved or deleted", "changed": "another one", "damaged": "register damaged"}
+    states = {
+        "there": "there",
+        "gone": "moved or deleted",
+        "changed": "another one",
+        "hidden": "cannot be seen from here",
+        "damaged": "register damaged",
+    }
     notes = [
         *([f"{found.unreadable:,} files cannot be read: see 'evalkit store verify'"] if found.unreadable else []),
         *(["'evalkit store gc' shows what of this nobody needs"] if kinds else []),
@@ -214,6 +220,11 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
     notes = [f"{verdict}: {_short(path.relative_to(root).as_posix())}" for path, verdict in found.damaged]
     if found.removed:
         notes.append(f"{found.removed:,} damaged files removed: the next run makes again what they held")
+    if found.linked:
+        notes.append(
+            f"{found.linked:,} of these are features that results link to: the results' own copies have the same "
+            "damage, and only making these runs again mends them"
+        )
     if found.left:
         notes.append(
             f"{found.left:,} damaged files stay, as running processes use what lies beside them: try again later"
@@ -243,6 +254,7 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
             "lost": found.lost,
             "removed": found.removed,
             "left": found.left,
+            "linked": found.linked,
             "registers": found.registers,
             "damaged": [{"path": str(path), "verdict": verdict} for path, verdict in found.damaged],
         },
@@ -265,7 +277,7 @@ def collected(root: Path, found: Found, removed: bool) -> Document:
         for (kind, why), size in sorted(counts.items())
     ]
     notes = [f"{held} is running" if held.lives else _ended(held) for held in found.holders]
-    notes += _lost(found.lost)
+    notes += _lost(found.lost) + _hidden(found.hidden)
     if found.goes and not removed:
         notes.append("nothing was removed: 'evalkit store gc --yes' does that")
     free = sum(size.bytes for size in found.goes.values())
@@ -280,6 +292,7 @@ def collected(root: Path, found: Found, removed: bool) -> Document:
             "bytes": free,
             "running": [str(held) for held in found.holders if held.lives],
             "lost": [{"folder": str(run.folder), "register": run.shelf.name} for run in found.lost],
+            "hidden": [{"folder": str(run.folder), "register": run.shelf.name} for run in found.hidden],
         },
     )
 
@@ -287,18 +300,31 @@ def collected(root: Path, found: Found, removed: bool) -> Document:
 def _ended(held: Any) -> str:
     return (
         f"{held} ended before it had stored what the result '{held.folder}' uses: all collections that it named "
-        "stay as long as that is there"
+        f"stay as long as that is there, or cannot be seen from here; '{held.path}' is what holds them"
     )
 
 
 def _lost(lost: Sequence[Run]) -> list[str]:
     if not lost:
         return []
-    names = ", ".join(f"'{run.folder}'" for run in lost[:SHOWN])
-    more = f" and {len(lost) - SHOWN:,} more" if len(lost) > SHOWN else ""
     return [
-        f"results that are not where they were, and hold nothing: {names}{more}: one that was moved is given by --keep"
+        f"results that are not where they were, and hold nothing: {_folders(lost)}: one that was moved is given by "
+        "--keep"
     ]
+
+
+def _hidden(hidden: Sequence[Run]) -> list[str]:
+    if not hidden:
+        return []
+    return [
+        f"results that cannot be seen from here, and hold what they use: {_folders(hidden)}: of one that is no more, "
+        "'evalkit store rm FOLDER --yes' removes the register"
+    ]
+
+
+def _folders(runs: Sequence[Run]) -> str:
+    names = ", ".join(f"'{run.folder}'" for run in runs[:SHOWN])
+    return names + (f" and {len(runs) - SHOWN:,} more" if len(runs) > SHOWN else "")
 
 
 def chosen(root: Path, sizes: Sequence[tuple[Shelf, str, Size]], using: Sequence[Run], removed: bool) -> Document:

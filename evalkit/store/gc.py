@@ -7,8 +7,6 @@ it is written anew before the file that it was in is removed, and what items nam
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -21,22 +19,20 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.store import contents, leases, registers
 from evalkit.store.collection import ABOUT
-from evalkit.store.contents import File, Shelf, Size, beside, delete, delete_empty, listed, shelves
+from evalkit.store.contents import File, Shelf, Size, Unreadable, beside, delete, delete_empty, listed, shelves
 from evalkit.store.entry import Damaged, Entry, LaterSchema, OtherSchema
 from evalkit.store.leases import Holder
 from evalkit.store.registers import Run
 
-log = logging.getLogger(__name__)
-
 GRACE = 24 * 3600.0  # seconds for which whatever was written is left alone
-MOVES = 2.2 * leases.HEARTBEAT  # seconds after which a lease that another machine renews has another time
 
 OF_A_FOLDER = {"folder", "version"}  # what the keys of collections have that `evalkit.store.known` keeps
 
 # why something stays
 RESULTS, RUNNING, YOUNG = "finished results", "running processes", "younger than 24 hours"
-FOLDER = "their folder is there"
+FOLDER_THERE = "their folder is there"
 DAMAGED, LATER, UNKNOWN = "damaged: see evalkit store verify", "of a later evalkit", "not evalkit's"
+UNREADABLE = "cannot be read"
 # why something goes
 UNUSED, UNREFERENCED, OLDER, PARTIAL = "used by no result", "named by no item", "of an earlier evalkit", "half written"
 ENDED, NO_RESULT = "of processes that have ended", "the result is not where it was"
@@ -51,12 +47,14 @@ class Found:
         goes, stays: by kind, such as "features", and reason.
         holders: running processes, and those that ended before they had said what their results use.
         lost: runs whose result is not where they wrote it, and which hold nothing.
+        hidden: runs of whose result it cannot be seen from here whether it is there, and which hold what they use.
     """
 
     goes: dict[tuple[str, str], Size] = field(default_factory=lambda: defaultdict(Size))
     stays: dict[tuple[str, str], Size] = field(default_factory=lambda: defaultdict(Size))
     holders: list[Holder] = field(default_factory=list)
     lost: list[Run] = field(default_factory=list)
+    hidden: list[Run] = field(default_factory=list)
 
 
 def collect(
@@ -114,14 +112,10 @@ class _Round:
     def _look(self, patient: bool = False) -> None:
         """Look who holds something now; whoever did at first does to the end.
 
-        Where a process of another machine looks dead at first, its next renewal is waited for: the clock may have
-        jumped.
+        Args:
+            patient: whether to wait for the renewal of a lease that looks dead.
         """
-        found = leases.holders(self.root, leases.now(self.root))
-        if patient and (doubted := [held for held in found if not held.lives and not held.certain]):
-            log.warning("waiting %.0f s to see whether %s still runs", MOVES, doubted[0])
-            time.sleep(MOVES)
-            found = leases.holders(self.root, leases.now(self.root))
+        found = leases.certain_holders(self.root) if patient else leases.holders(self.root, leases.now(self.root))
         self.holders |= {held.path: held for held in found if held.holds or held.path in self.holders}
 
     def _named(self, collection: str) -> bool:
@@ -138,10 +132,12 @@ class _Round:
                 if not any(held.folder == str(run.folder) for held in self.holders.values()):
                     raise registers.unknown_use(run.shelf)
                 continue  # its run died while it was written, and its lease holds what that used
-            if run.state != "there" and run.result not in moved:
+            if run.state == "hidden" and run.result not in moved:
+                self.found.hidden.append(run)
+            elif run.state != "there" and run.result not in moved:
                 self.found.lost.append(run)
                 continue
-            if run.state != "there":
+            elif run.state != "there":
                 self.anew.add(run.shelf.name)
                 if self.remove:  # so that it is found the next time
                     registers.write(self.root, moved[run.result], run.parts, partial(registers.keys_of, run))
@@ -161,14 +157,14 @@ class _Round:
     def _shelf(self, shelf: Shelf) -> None:
         """Deal with a collection: its items first, then what they name."""
         kind = shelf.kind
-        whole = RUNNING if self._named(shelf.name) else FOLDER if _of_a_folder(shelf) else ""
+        whole = RUNNING if self._named(shelf.name) else _whole(shelf)
         if whole:
             for file, entry in shelf.entries():
                 self._stays(kind, whole, file, len(entry.keys) if isinstance(entry, Entry) else 1)
             for file in contents.things(shelf):
                 self._stays(kind, whole, file, 0)
             return
-        held, seen = self._held(shelf), set[str]()
+        held, seen, unknown = self._held(shelf), set[str](), ""
         names: dict[str, list[np.ndarray]] = defaultdict(list)  # what items name, by why these stay or go
         for _ in range(2):  # what was written meanwhile names things too
             for file, entry in shelf.entries(seen):
@@ -180,13 +176,14 @@ class _Round:
                 elif isinstance(entry, OtherSchema) and not isinstance(entry, LaterSchema) and not self._young(file):
                     self._goes(kind, OLDER, file)
                 else:
-                    later = isinstance(entry, LaterSchema)
-                    why = LATER if later else YOUNG if isinstance(entry, OtherSchema) else DAMAGED
+                    why = _why(entry)
                     self._stays(kind, why, file)
+                    if why in (LATER, UNREADABLE):  # what it names is not known
+                        unknown = unknown or why
         unused = np.unique(np.concatenate([np.empty(0, "S16"), *names.pop(UNUSED, [])]))
         needed = {why: np.unique(np.concatenate(some)) for why, some in names.items()}
         for file in contents.things(shelf):
-            why = next((why for why, some in needed.items() if contents.among(some, file.path)), "")
+            why = next((why for why, some in needed.items() if contents.among(some, file.path)), unknown)
             if why or self._young(file):
                 self._stays(kind, why or YOUNG, file, 0)
             elif contents.among(unused, file.path):
@@ -288,23 +285,42 @@ class _Round:
                         self._goes(leases.FOLDER, ENDED, File(held.path, held.path.stat().st_size, 0.0))
 
 
-def _of_a_folder(shelf: Shelf) -> bool:
-    """Whether a collection says of the files of a folder what takes long to read, and the folder is there."""
-    about = shelf.about().get("key")
-    return (
-        isinstance(about, dict) and "folder" in about and about.keys() <= OF_A_FOLDER and Path(about["folder"]).is_dir()
-    )
+def _whole(shelf: Shelf) -> str:
+    """Why a collection stays as a whole; nothing where its items are looked at one by one.
+
+    It does where it says of the files of a folder what takes long to read, and the folder is there.
+    """
+    try:
+        about = shelf.key()
+    except FileNotFoundError:
+        return ""
+    except Damaged:
+        return DAMAGED
+    except EvalkitError:
+        return UNREADABLE
+    of_a_folder = isinstance(about, dict) and "folder" in about and about.keys() <= OF_A_FOLDER
+    return FOLDER_THERE if of_a_folder and not leases.gone(Path(about["folder"])) else ""
+
+
+def _why(entry: Damaged) -> str:
+    """Why a file stays that is no entry of this version."""
+    if isinstance(entry, Unreadable):
+        return UNREADABLE
+    return LATER if isinstance(entry, LaterSchema) else YOUNG if isinstance(entry, OtherSchema) else DAMAGED
 
 
 def moved_results(given: Sequence[Path]) -> dict[str, Path]:
     """The folders of finished results in some folders, by the digests that their registers have.
 
-    Raises EvalkitError for a folder that holds none.
+    Raises EvalkitError for a folder that holds none, and for a result that cannot be read.
     """
     found: dict[str, Path] = {}
     for folder in given:
         inside = [path.parent.absolute() for path in sorted(folder.expanduser().rglob(leases.RESULT))]
         if not inside:
             raise EvalkitError(f"'{folder}' holds no finished result: give the folder that a result was moved to")
-        found |= {registers.result_digest(one): one for one in inside}
+        for one in inside:
+            if not (result := registers.result_digest(one)):
+                raise EvalkitError(f"cannot read the result in '{one}', which is to be kept")
+            found[result] = one
     return found

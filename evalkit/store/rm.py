@@ -39,15 +39,15 @@ def _is(shelf: Shelf, label: str, name: str) -> bool:
 
 
 def used_by(root: Path, asked: Sequence[Shelf]) -> list[registers.Run]:
-    """The finished runs whose results are there, and which use some collections."""
+    """The finished runs that use some collections, but for those whose results are known to be gone."""
     names = {shelf.name for shelf in asked}
-    return [run for run in registers.runs(root) if run.state == "there" and names & run.parts.keys()]
+    return [run for run in registers.runs(root) if run.state in ("there", "hidden") and names & run.parts.keys()]
 
 
 def remove(root: Path, asked: Sequence[Shelf]) -> None:
     """Remove collections. Raises EvalkitError, before anything is removed, for one that a running process uses."""
     with leases.removing(root):
-        for held in leases.holders(root, leases.now(root)):
+        for held in leases.certain_holders(root):
             for shelf in asked:
                 if held.lives and held.names(shelf.name):
                     raise EvalkitError(f"'{shelf.name}' is used by {held}: wait until it has ended, or stop it")

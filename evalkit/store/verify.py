@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from evalkit.errors import EvalkitError
 from evalkit.store import contents, leases, registers
+from evalkit.store.collection import ABOUT
 from evalkit.store.contents import File, Shelf, beside, delete, listed, shelves
 from evalkit.store.digests import digest
 from evalkit.store.entry import CutShort, Damaged, Entry, LaterSchema, OtherSchema
 
 # what can be said of an item, or of a file that cannot be read
 OK, CUT_SHORT, WRONG, MISSING = "ok", "cut short", "wrong digest", "missing"
+UNREADABLE = "cannot be read"
 OLDER, LATER, UNREFERENCED, PARTIAL, UNKNOWN = "older schema", "later schema", "unreferenced", "partial", "unknown"
-LOST = (CUT_SHORT, WRONG, MISSING)
+LOST = (CUT_SHORT, WRONG, MISSING, UNREADABLE)
+BROKEN = (CUT_SHORT, WRONG)  # what may be removed
 OTHERS = (OLDER, LATER, UNREFERENCED, PARTIAL, UNKNOWN)
 SHOWN = 20  # damaged files that are named
 
@@ -34,6 +38,7 @@ class Verdicts:
         damaged: the first files that are damaged or missing, with their verdicts.
         removed: how many damaged files were removed, so that what they held is made again.
         left: how many were not, because a running process uses their collections.
+        linked: how many removed files results have under names of their own, with the same damage.
         registers: of finished runs, KIND/DIGEST, that are damaged; these stay, as without them nobody would know that
             something is in use.
     """
@@ -42,6 +47,7 @@ class Verdicts:
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     removed: int = 0
     left: int = 0
+    linked: int = 0
     registers: list[str] = field(default_factory=list)
 
     @property
@@ -95,6 +101,8 @@ class _Round:
         self.found = Verdicts()
 
     def run(self) -> Verdicts:
+        if self.repair:
+            leases.certain_holders(self.root)  # waits for those that look dead
         for shelf in shelves(self.root):
             if self.held:
                 self.held.use(shelf.name)  # so that nothing of it is removed meanwhile
@@ -108,45 +116,47 @@ class _Round:
 
     def _mended(self, shelf: Shelf) -> bool:
         """Whether what is damaged of a collection is to be removed: not where a running process uses it."""
-        at = leases.now(self.root) if self.repair else 0.0
         return (
             self.repair
             and shelf.kind != registers.KIND
-            and not any(held.names(shelf.name) for held in leases.holders(self.root, at))
+            and not any(held.names(shelf.name) for held in leases.holders(self.root, leases.now(self.root)))
         )
 
     def _shelf(self, shelf: Shelf) -> None:
         things, sizes, bad = self._things(shelf)
         mended = self._mended(shelf)
-        seen, named, broken = set[str](), [np.empty(0, "S16")], 0
+        if mended:  # before the items that name them: a damaged file would be taken for theirs
+            _delete(bad.values())
+        seen, named, broken = set[str](), [np.empty(0, "S16")], self._about(shelf, mended)
         for file, entry in shelf.entries(seen):
             self.advance(1)
             if isinstance(entry, OtherSchema):
                 self._add(shelf, LATER if isinstance(entry, LaterSchema) else OLDER)
             elif isinstance(entry, Damaged):
-                verdict = CUT_SHORT if isinstance(entry, CutShort) else WRONG
+                verdict = _verdict(entry)
                 self._add(shelf, verdict)
                 self._name(file.path, verdict)
-                broken += 1
-                if mended:
+                broken += verdict in BROKEN
+                if mended and verdict in BROKEN:
                     delete(file.path)
             else:
                 named.append(contents.names_of(entry))
-                damaged = self._items(shelf, entry, named[-1], things, sizes, bad)
+                before = len(bad)
+                lost = self._items(shelf, entry, named[-1], things, sizes, bad)
+                damaged = {key for key, verdict in lost.items() if verdict != UNREADABLE}
                 broken += bool(damaged)
                 if damaged and mended:
-                    for (
-                        thing
-                    ) in bad.values():  # before the items that name them: a damaged file would be taken for theirs
-                        delete(thing.path)
-                    seen.update(shelf.keep(entry, set(entry.keys) - damaged.keys()))
+                    _delete(bad[name] for name in list(bad)[before:])
+                    if len(damaged) == len(entry.keys):
+                        delete(file.path)
+                        continue
+                    with suppress(FileNotFoundError, Damaged):  # merged meanwhile, or changed again
+                        seen.update(shelf.keep(entry, set(entry.keys) - damaged))
         needed = np.unique(np.concatenate(named))
         there = np.concatenate([things, np.array(list(bad), "S16")])
         self._add(shelf, UNREFERENCED, int((~np.isin(there, needed)).sum()))
-        count = broken + sum(thing.verdict != MISSING for thing in bad.values())
+        count = broken + sum(thing.verdict in BROKEN for thing in bad.values())
         if mended:
-            for thing in bad.values():
-                delete(thing.path)
             self.found.removed += count
         elif shelf.kind == registers.KIND:
             self.found.registers += [shelf.name] if count else []
@@ -167,10 +177,35 @@ class _Round:
 
         return *contents.arrays_of(sound()), bad
 
+    def _about(self, shelf: Shelf, mended: bool) -> int:
+        """Check what a collection says of itself, and give how many files of this are damaged."""
+        path = shelf.folder / ABOUT
+        try:
+            shelf.key()
+            return 0
+        except FileNotFoundError:
+            if shelf.kind != registers.KIND or not shelf.files():
+                return 0  # what is written into it next has it again
+            verdict = MISSING
+        except Damaged:
+            verdict = WRONG
+        except EvalkitError:
+            verdict = UNREADABLE
+        self._add(shelf, verdict)
+        self._name(path, verdict)
+        if mended and verdict in BROKEN:
+            delete(path)
+        return int(verdict != UNREADABLE)
+
     def _thing(self, file: File) -> str:
         if not file.size:
             return CUT_SHORT
-        return OK if not self.read_data or sha256(file.path)[:32] == file.path.stem else WRONG
+        try:
+            return OK if not self.read_data or sha256(file.path)[:32] == file.path.stem else WRONG
+        except FileNotFoundError:
+            return MISSING
+        except (OSError, EvalkitError):
+            return UNREADABLE
 
     def _items(
         self,
@@ -189,7 +224,9 @@ class _Round:
             except FileNotFoundError:  # merged meanwhile, and found in another file
                 return {}
             except Damaged as error:
-                lost = dict.fromkeys(entry.keys, CUT_SHORT if isinstance(error, CutShort) else WRONG)
+                lost = dict.fromkeys(entry.keys, _verdict(error))
+            except EvalkitError:
+                lost = dict.fromkeys(entry.keys, UNREADABLE)
             if lost:
                 self._name(entry.path, next(iter(lost.values())))
         where = np.searchsorted(things, names)
@@ -221,20 +258,31 @@ class _Round:
             return Thing(path, self._thing(File(path, size, stat.st_mtime)), size)
         except FileNotFoundError:
             return Thing(path, MISSING)
+        except (OSError, EvalkitError):
+            return Thing(path, UNREADABLE)
 
     def _array(self, file: File) -> None:
         """Check a file of features that results link to: it is named by the digest of its bytes."""
         self.advance(1)
         if file.path.suffix != ".npy":
             return
-        wrong = self.read_data and sha256(file.path) != file.path.stem
-        verdict = CUT_SHORT if not file.size else WRONG if wrong else OK
+        try:
+            wrong = self.read_data and sha256(file.path) != file.path.stem
+            verdict = CUT_SHORT if not file.size else WRONG if wrong else OK
+        except FileNotFoundError:
+            return
+        except OSError:
+            verdict = UNREADABLE
         self.found.counts[contents.ARRAYS][verdict] += 1
         if verdict != OK:
             self._name(file.path, verdict)
-            if self.repair:  # results have it under names of their own
+            if self.repair and verdict in BROKEN:
+                if any(held.holds for held in leases.holders(self.root, leases.now(self.root))):
+                    self.found.left += 1  # a running process may be about to link to it
+                    return
                 delete(file.path)
                 self.found.removed += 1
+                self.found.linked += file.links > 1
 
     def _add(self, shelf: Shelf, verdict: str, count: int = 1) -> None:
         if count:
@@ -243,6 +291,18 @@ class _Round:
     def _name(self, path: Path, verdict: str) -> None:
         if len(self.found.damaged) < SHOWN and (path, verdict) not in self.found.damaged:
             self.found.damaged.append((path, verdict))
+
+
+def _verdict(damage: Damaged) -> str:
+    if isinstance(damage, contents.Unreadable):
+        return UNREADABLE
+    return CUT_SHORT if isinstance(damage, CutShort) else WRONG
+
+
+def _delete(things: Iterable[Thing]) -> None:
+    for thing in things:
+        if thing.verdict in BROKEN:
+            delete(thing.path)
 
 
 def sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evalkit.commands.store import collected
 from evalkit.errors import EvalkitError
 from evalkit.store import entry as entries
 from evalkit.store import gc, leases, registers
@@ -162,7 +164,7 @@ def test_a_run_that_died_before_it_was_registered_holds_what_it_named(
             registers.register(held, tmp_path / "result")
     monkeypatch.setattr(leases, "process", lambda: {"machine": "another"})
     os.utime(held.path, (0, 0))
-    monkeypatch.setattr(gc, "MOVES", 0.0)
+    monkeypatch.setattr(leases, "MOVES", 0.0)
     age(cache.root)
     collect(cache.root, remove=True)
     assert there(shelf) == set(range(5)) and held.path.exists()
@@ -235,7 +237,7 @@ def test_a_lease_of_another_machine_that_is_renewed_lives_whatever_the_clock_doe
 ) -> None:
     shelf = features(cache, range(5))
     age(cache.root)
-    monkeypatch.setattr(gc, "MOVES", 0.3)
+    monkeypatch.setattr(leases, "MOVES", 0.3)
     with lease(cache.root) as held:
         held.use(shelf.name)
         held.path.write_text(held.path.read_text().replace(leases.process()["machine"], "another"))
@@ -259,6 +261,89 @@ def test_a_register_of_another_form_stops_everything(cache: Cache, tmp_path: Pat
     age(cache.root)
     with pytest.raises(EvalkitError, match="it is not known what that uses"):
         collect(cache.root, remove=True)
+
+
+def test_a_register_of_another_folder_than_it_was_written_for_stops_everything(cache: Cache, tmp_path: Path) -> None:
+    shelf = features(cache, range(5))
+    finished(cache, tmp_path / "a", {shelf: range(3)})
+    age(cache.root)
+    (about,) = (cache.root / "runs").glob("*/about.json")
+    sound = about.read_text()
+    for damaged in (sound.replace(str(tmp_path / "a"), str(tmp_path / "b")), "{}", "[", None):
+        about.unlink() if damaged is None else about.write_text(damaged)
+        assert [run.state for run in registers.runs(cache.root)] == ["damaged"]
+        with pytest.raises(EvalkitError, match="it is not known what that uses"):
+            collect(cache.root, remove=True)
+        assert there(shelf) == set(range(5))
+
+
+def test_a_result_that_cannot_be_seen_from_here_holds(cache: Cache, tmp_path: Path) -> None:
+    shelf = features(cache, range(6))
+    home, unmounted = tmp_path / "home" / "a", tmp_path / "mounted" / "results" / "b"
+    finished(cache, home, {shelf: range(2)})
+    finished(cache, unmounted, {shelf: range(2, 4)})
+    age(cache.root)
+    home.parent.rename(tmp_path / "elsewhere")
+    home.parent.symlink_to(home.parent)  # which nobody can look into, be it root
+    shutil.rmtree(tmp_path / "mounted" / "results")
+    found = collect(cache.root, remove=True)
+    assert sorted(run.folder for run in found.hidden) == [home, unmounted] and not found.lost
+    assert there(shelf) == {0, 1, 2, 3}
+    assert "cannot be seen from here, and hold" in " ".join(collected(cache.root, found, True).notes)
+    home.parent.unlink()
+    (tmp_path / "elsewhere").rename(home.parent)
+    unmounted.parent.mkdir()  # now it can be seen that there is none
+    age(cache.root)
+    found = collect(cache.root, remove=True)
+    assert [run.folder for run in found.lost] == [unmounted] and not found.hidden
+    assert there(shelf) == {0, 1}
+
+
+def test_folders_that_cannot_be_asked_for_stop_nothing_and_hold(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = tmp_path / ("x" * 300)  # the system refuses to say whether there is one
+    shelf, other = features(cache, range(2)), features(cache, range(2), "PaSST")
+    digests = cache.collection("digests", {"folder": str(hidden), "version": 1})
+    digests.write({key(0): Item(None, 1)})
+    held = leases.Lease(cache.root)
+    held.of(hidden)
+    held.use(shelf.name)
+    held.path.write_text(held.path.read_text().replace(leases.process()["machine"], "another"))
+    os.utime(held.path, (0, 0))
+    monkeypatch.setattr(leases, "MOVES", 0.0)
+    age(cache.root)
+    collect(cache.root, remove=True)
+    assert there(shelf) == {0, 1} and digests.keys() and not other.folder.exists() and held.path.exists()
+    held.end()
+
+
+def test_what_cannot_be_read_stays_with_what_it_may_name(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = clips(cache, range(2))
+    age(cache.root)
+
+    def failing(path: Path) -> entries.Entry:
+        raise EvalkitError(f"cannot read '{path}'")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("evalkit.store.contents.read_entry", failing)
+        found = collect(cache.root, remove=True)
+    assert said(found, "stays") == {("clips", gc.UNREADABLE): 1} and not found.goes
+    assert there(heard) == {0, 1}
+    finished(cache, cache.root.parent / "result", {heard: range(2)})
+    with monkeypatch.context() as disk:
+        disk.setattr("evalkit.store.contents.read_entry", failing)
+        with pytest.raises(EvalkitError, match="cannot read"):
+            collect(cache.root, remove=True)
+
+
+def test_audio_that_a_later_version_names_stays(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(entries, "SCHEMA", 2)
+        heard = clips(cache, range(2))
+    age(cache.root)
+    collect(cache.root, remove=True)
+    assert audio_of(heard, 0).exists() and audio_of(heard, 1).exists()
 
 
 def test_a_register_that_is_damaged_stops_everything(cache: Cache, tmp_path: Path) -> None:
