@@ -6,7 +6,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 from evalkit.parallel.units import Done, Hopeless, Job, Unit
 
@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3  # of an id in a unit of its own
 ROUNDS = 2  # units for each worker, at least, where there are ids enough
 SUSPECT = 3  # failures in a row from which on a worker rests while others work
-HOPELESS = 10  # failures in a row of the only worker that has work, at a job of which nothing was ever done
+GIVE_UP = 10  # failures in a row of the only worker that has work, at a job of which nothing was ever done
+CULPRITS = 20  # ids, at least, that nothing but failures must be laid to until work that had begun is given up
+CULPRITS_SHARE = 100  # and one in so many of all ids, which may all be bad ones that were left to the end
 
 
 def units(job: Job, ids: Sequence[str], workers: int, batch: int, rounds: int = ROUNDS) -> list[Unit]:
@@ -26,16 +28,18 @@ def units(job: Job, ids: Sequence[str], workers: int, batch: int, rounds: int = 
     little more evenly where ids are done one by one, and cost up to twice the time where they are done in batches,
     which are then not full (docs/scale.md).
     """
-    count = max(-(-len(ids) // batch), min(len(ids), rounds * workers))
-    edges = [i * len(ids) // max(1, count) for i in range(count + 1)]
+    number = max(-(-len(ids) // batch), min(len(ids), rounds * workers))
+    edges = [i * len(ids) // max(1, number) for i in range(number + 1)]
     return [Unit(job, tuple(ids[start:end])) for start, end in pairwise(edges)]
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A unit, and how often it has failed as a unit of a single id."""
+    """A unit, how often it has failed as a unit of a single id, its number, and that of the one it is a half of."""
 
     unit: Unit
+    number: int
+    parent: int = -1
     attempts: int = 0
 
 
@@ -52,7 +56,11 @@ class Scheduler:
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
-        self._waiting = deque(_Task(unit) for unit in units if unit.ids)
+        self._waiting = deque(_Task(unit, number) for number, unit in enumerate(units) if unit.ids)
+        self._numbers = count(len(units))
+        self._size = sum(len(unit.ids) for unit in units)
+        self._most = 0  # workers that had a unit at once
+        self._blamed: set[int] = set()  # units that failed since the last answer, and of which no half did
         self._held: dict[Hashable, _Task] = {}
         self._answers = 0
         self._failures: Counter[Hashable] = Counter()  # in a row, by worker
@@ -80,6 +88,7 @@ class Scheduler:
         if not self._waiting or (self._held and self._answers < self._rests_until.get(worker, 0)):
             return None
         task = self._held[worker] = self._waiting.popleft()
+        self._most = max(self._most, len(self._held))
         return task.unit
 
     def done(self, worker: Hashable, said: Done) -> Done | None:
@@ -91,6 +100,7 @@ class Scheduler:
         if task is None:
             return None
         self._answers += 1
+        self._blamed.clear()
         self._failures.pop(worker, None)
         self._rests_until.pop(worker, None)
         self._begun.setdefault(id(task.unit.job), task.unit.job)
@@ -103,7 +113,7 @@ class Scheduler:
         return Done(ids, failed, said.log)
 
     def broke(self, worker: Hashable, reason: str) -> Done | None:
-        """Take note that a unit raised an exception. Raises Hopeless where no unit of its job can be done, it seems."""
+        """Take note that a unit raised an exception. Raises Hopeless where nothing can be done any more, it seems."""
         return self._fail(worker, reason)
 
     def lost(self, worker: Hashable, reason: str) -> Done | None:
@@ -119,8 +129,17 @@ class Scheduler:
             return None
         self._failures[worker] += 1
         failures, job = self._failures[worker], task.unit.job
-        if failures >= HOPELESS and not self._held and id(job) not in self._begun:
+        if failures >= GIVE_UP and not self._held and id(job) not in self._begun:
             raise Hopeless(f"{job.title}: {failures} attempts in a row failed and none succeeded; the last: {reason}")
+        # No two of these units share an id, so that a bad one explains one of them, however often it was tried.
+        self._blamed.discard(task.parent)
+        self._blamed.add(task.number)
+        enough = max(CULPRITS, SUSPECT * self._most, self._size // CULPRITS_SHARE)
+        if len(self._blamed) > enough and not self._held and id(job) in self._begun:
+            raise Hopeless(
+                f"{job.title}: nothing works any more: since the last success all failed, {len(self._blamed)} units "
+                f"that share nothing; the last: {reason}"
+            )
         if failures >= SUSPECT:
             self._rests_until[worker] = self._answers + 2**failures
             if failures == SUSPECT and self._held:
@@ -132,7 +151,8 @@ class Scheduler:
         """Give out a unit again; if it is a single id that was tried often enough, say that it is failed instead."""
         (job, ids), attempts = (task.unit.job, task.unit.ids), task.attempts + 1
         if len(ids) > 1:
-            halves = [_Task(Unit(job, ids[: len(ids) // 2])), _Task(Unit(job, ids[len(ids) // 2 :]))]
+            middle = len(ids) // 2
+            halves = [_Task(Unit(job, half), next(self._numbers), task.number) for half in (ids[:middle], ids[middle:])]
             # Behind all others, so that what may kill workers holds up nothing else; before them as long as it is
             # unknown whether anything of the job can be done, since that shows soonest with a single id.
             if id(job) in self._begun:

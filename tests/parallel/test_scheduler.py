@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from evalkit.parallel.scheduler import ATTEMPTS, HOPELESS, ROUNDS, SUSPECT, Scheduler, units
+from evalkit.parallel.scheduler import ATTEMPTS, CULPRITS, GIVE_UP, ROUNDS, SUSPECT, Scheduler, units
 from evalkit.parallel.units import Done, Hopeless, Unit, Work
 
 
@@ -161,13 +161,13 @@ def test_a_job_that_fails_whatever_is_tried_is_given_up(size: int) -> None:
     scheduler.next(0)
     scheduler.done(0, Done(("x",)))  # another job can be done
     tried = Counter[int]()
-    with pytest.raises(Hopeless, match=f"making things: {HOPELESS} attempts in a row failed .* the last: no device"):
+    with pytest.raises(Hopeless, match=f"making things: {GIVE_UP} attempts in a row failed .* the last: no device"):
         while not scheduler.finished:
             for worker in range(4):
                 if unit := scheduler.next(worker):
                     tried[len(unit.ids)] += 1
                     assert scheduler.lost(worker, "no device") is None
-    assert tried.total() <= 4 * HOPELESS
+    assert tried.total() <= 4 * GIVE_UP
     assert tried[1] > 1  # it was not only that units are too large
 
 
@@ -183,16 +183,47 @@ def test_as_long_as_nothing_was_done_halves_come_first_in_their_order() -> None:
 
 def test_a_job_is_not_given_up_while_another_worker_may_still_do_it() -> None:
     scheduler = Scheduler(units(JOB, [str(i) for i in range(160)], 1, 8))
-    for _ in range(HOPELESS - 1):
+    for _ in range(GIVE_UP - 1):
         assert scheduler.next("w")
         scheduler.broke("w", "oh")
     assert scheduler.next("w") and (late := scheduler.next("late"))
     scheduler.broke("w", "oh")
     assert scheduler.next("w") is None
     assert scheduler.done("late", Done(late.ids))
-    for _ in range(2 * HOPELESS):  # the other worker is gone: this goes on alone, and the job is known to work
+    for _ in range(2 * GIVE_UP):  # the other worker is gone: this goes on alone, and the job is known to work
         assert scheduler.next("w")
         scheduler.broke("w", "oh")
+
+
+@pytest.mark.parametrize(("batch", "workers", "most"), [(8, 1, 60), (8, 8, 60), (128, 8, 80), (128, 64, 200 + 64)])
+def test_work_that_has_begun_is_given_up_where_nothing_works_any_more(batch: int, workers: int, most: int) -> None:
+    scheduler = Scheduler(units(JOB, [str(i) for i in range(5521)], workers, batch))
+    assert (first := scheduler.next(0)) and scheduler.done(0, Done(first.ids))
+    lost = 0
+    with pytest.raises(Hopeless, match=r"making things: nothing works any more: .*; the last: no device"):
+        while True:
+            for worker in [worker for worker in range(workers) if scheduler.next(worker)]:
+                lost += 1
+                assert scheduler.lost(worker, "no device") is None
+    assert lost <= most
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_bad_ids_that_are_left_to_the_end_fail_and_a_node_that_is_lost_costs_nothing_else(workers: int) -> None:
+    ids = [str(i) for i in range(1900)]
+    bad = set(ids[-1:150:-85][:CULPRITS])  # in a row at the end, each in a unit of its own, thrice
+    scheduler = Scheduler(units(JOB, ids, workers, 128))
+    first = scheduler.next(0)
+    answers = [scheduler.done(0, Done(first.ids if first else ()))]
+    for _ in range(2):  # all workers are lost, and once more as soon as they are back
+        for worker in [worker for worker in range(workers) if scheduler.next(worker)]:
+            assert scheduler.lost(worker, "gone") is None
+    while not scheduler.finished:
+        for worker, unit in [(worker, unit) for worker in range(workers) if (unit := scheduler.next(worker))]:
+            said = scheduler.lost(worker, "oh") if bad & set(unit.ids) else scheduler.done(worker, Done(unit.ids))
+            answers.append(said)
+    done, failed = settled([said for said in answers if said])
+    assert (len(done), set(failed)) == (1900 - CULPRITS, bad)
 
 
 @pytest.mark.parametrize("seed", range(20))
