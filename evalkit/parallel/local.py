@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
@@ -91,7 +91,8 @@ class Local:
             self._give(name, scheduler, jobs)
         more = scheduler.waiting - sum(process.starting for process in self._workers.values())
         for name in [name for name in self._devices if name not in self._workers][: max(0, more)]:
-            self._workers[name] = _Process(self._devices[name])
+            with _no_ctrl_c():  # until it is known which process has to be stopped
+                self._workers[name] = _Process(self._devices[name])
 
     def _give(self, name: int, scheduler: Scheduler, jobs: Mapping[int, bytes]) -> None:
         process = self._workers.get(name)
@@ -153,7 +154,6 @@ class _Process:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  # not a pipe, which would have to be read all the time
         self._read = 0  # bytes of it
         self._job: bytes | None = None
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the process ignores it
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", BOOT, str(theirs.fileno())],
@@ -164,9 +164,8 @@ class _Process:
                 pass_fds=[theirs.fileno()],
             )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        self._send((sys.path, threading.current_thread() is threading.main_thread()))
+        self._send((sys.path, threading.current_thread() is threading.main_thread(), _threads()))
 
     @property
     def dead(self) -> bool:
@@ -231,6 +230,21 @@ class _Process:
     def _send(self, message: Any) -> None:
         with contextlib.suppress(OSError):  # that it is dead is seen when its answer is waited for
             self.connection.send(message)
+
+
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends, in this thread and, until they ignore it, in processes that it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _threads() -> int | None:
+    """The threads of torch in this process, on which sums in float32 depend; None where nobody has loaded torch."""
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
 
 
 def _pickled(units: Sequence[Unit]) -> dict[int, bytes]:

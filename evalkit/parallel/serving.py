@@ -27,9 +27,9 @@ BOOT = """\
 import sys
 from multiprocessing.connection import Connection
 parent = Connection(int(sys.argv[1]))
-sys.path[:], bound = parent.recv()
+sys.path[:], bound, threads = parent.recv()
 from evalkit.parallel.serving import serve
-serve(parent, bound)
+serve(parent, bound, threads)
 """
 
 
@@ -38,7 +38,7 @@ READY, DONE, BROKE, HOPELESS = "ready", "done", "broke", "hopeless"
 Answer = tuple[str, Any]  # one of these, and: nothing, a Done, (the reason, the traceback), the reason
 
 
-def serve(parent: Connection, bound: bool) -> None:
+def serve(parent: Connection, bound: bool, threads: int | None) -> None:
     """Do what the parent asks for, and answer, until there is no parent; it never returns.
 
     It is asked with (pickled job or None for the same as before, ids), and answers with an `Answer`; the first one says
@@ -47,6 +47,7 @@ def serve(parent: Connection, bound: bool) -> None:
     Args:
         bound: whether to die of SIGKILL with the thread of the parent that started this process: the system then ends
             even what holds Python's lock. It must be the parent's main thread, since others may end before it.
+        threads: of torch, for jobs that load it; None for its own choice.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops its workers
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the parent blocks it until here
@@ -58,7 +59,7 @@ def serve(parent: Connection, bound: bool) -> None:
     asked: SimpleQueue[tuple[bytes | None, tuple[str, ...]]] = SimpleQueue()
     threading.Thread(target=_receive, args=(parent, asked), daemon=True).start()
     answer: Answer = (READY, None)
-    server = Server()
+    server = Server(threads)
     while True:
         with contextlib.suppress(OSError):  # without a parent, the thread ends this process
             parent.send(answer)
@@ -66,9 +67,14 @@ def serve(parent: Connection, bound: bool) -> None:
 
 
 class Server:
-    """Does units that come with their jobs pickled, and answers whatever becomes of them."""
+    """Does units that come with their jobs pickled, and answers whatever becomes of them.
 
-    def __init__(self) -> None:
+    Args:
+        threads: of torch, for jobs that load it; None for its own choice.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
         self._worker = Worker()
         self._last: tuple[bytes, Job] | None = None
 
@@ -77,6 +83,8 @@ class Server:
         try:
             if pickled is not None and (self._last is None or self._last[0] != pickled):
                 self._last = pickled, _loaded(pickled)
+                if self._threads is not None and "torch" in sys.modules:  # which the job's module has imported
+                    sys.modules["torch"].set_num_threads(self._threads)
             assert self._last is not None
             done = self._worker.do(Unit(self._last[1], ids))
             return DONE, Done(tuple(done.ids), dict(done.failed), tuple(done.log))

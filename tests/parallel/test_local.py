@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ import torch
 from evalkit.errors import EvalkitError
 from evalkit.parallel import local, serving
 from evalkit.parallel.local import Local, visible_gpus
-from evalkit.parallel.scheduler import ATTEMPTS, HOPELESS
+from evalkit.parallel.scheduler import ATTEMPTS, GIVE_UP
 from evalkit.parallel.units import Done, Hopeless, Unit
 from tests.conftest import ROOT
 from tests.parallel.toys import Toy
@@ -154,9 +154,9 @@ def test_what_no_worker_can_do_stops_all_with_one_line(tmp_path: Path) -> None:
 
 
 def test_a_job_that_always_kills_its_workers_is_given_up(toy: Toy) -> None:
-    with workers(1) as launcher, pytest.raises(Hopeless, match=f"making toys: {HOPELESS} attempts in a row failed"):
+    with workers(1) as launcher, pytest.raises(Hopeless, match=f"making toys: {GIVE_UP} attempts in a row failed"):
         list(launcher.run(cut(toy, [f"exit-{i}" for i in range(100)], 8)))
-    assert len(toy.noted("begun")) == HOPELESS
+    assert len(toy.noted("begun")) == GIVE_UP
 
 
 def test_the_death_of_a_worker_is_seen_though_its_child_lives_on(toy: Toy) -> None:
@@ -228,6 +228,40 @@ def test_ctrl_c_does_not_reach_a_process_that_is_starting(toy: Toy, monkeypatch:
     pressed = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     monkeypatch.setattr(local, "BOOT", pressed + serving.BOOT)
     assert run(toy, ["make"])[0] == ["make"]
+
+
+def test_ctrl_c_while_a_process_is_started_leaves_none(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(real(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(local.subprocess, "Popen", start)
+    with workers(1) as launcher:
+        with pytest.raises(KeyboardInterrupt):
+            list(launcher.run(cut(toy, MAKE, 8)))
+        assert not alive(started[0].pid)
+
+
+@dataclass(frozen=True)
+class Threads(Toy):
+    """It notes how many threads torch has, which this module imports."""
+
+    def work(self, ids: Sequence[str]) -> Done:
+        return Done(tuple(ids), {}, (str(torch.get_num_threads()),))
+
+
+def test_torch_has_as_many_threads_as_here(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 2)
+    try:
+        with workers(1) as launcher:
+            assert list(launcher.run([Unit(Threads(tmp_path), ("a",))])) == [Done(("a",), {}, (str(before + 2),))]
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
