@@ -114,9 +114,12 @@ def runs(root: Path) -> Iterator[Run]:
                 raise EvalkitError(str(entry))
             if isinstance(entry, Damaged):
                 damaged = True
-            else:
+                continue
+            try:
                 parts |= {facts["collection"]: file.path for facts in entry.facts}
-                names |= {name for one in entry.shared for name in (one or {}).get("collections", ())}
+                names |= {name for one in entry.shared for name in one["collections"]}
+            except (KeyError, TypeError):  # of another form
+                damaged = True
         if not parts and not damaged:
             continue  # it was not written to its end, and a lease stands in for it
         try:

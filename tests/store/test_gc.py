@@ -21,10 +21,12 @@ from evalkit.store import entry as entries
 from evalkit.store import gc, leases, registers
 from evalkit.store.cache import Cache
 from evalkit.store.collection import Collection
+from evalkit.store.contents import Shelf
 from evalkit.store.digests import digest
 from evalkit.store.entry import Item
 from evalkit.store.gc import Found, collect
 from evalkit.store.leases import lease
+from evalkit.store.rm import used_by
 
 from .stored import age, audio, audio_of, clips, earlier, features, files, finished, key, made, result
 
@@ -125,6 +127,9 @@ def test_a_result_that_is_not_where_it_was_holds_nothing_unless_it_is_named(cach
     (run,) = registers.runs(cache.root)
     assert run.folder == tmp_path / "elsewhere" / "moved" and run.state == "there"
     with pytest.raises(EvalkitError, match="holds no finished result"):
+        collect(cache.root, remove=True, keep=[tmp_path / "deleted"])
+    (tmp_path / "deleted" / "result.json").mkdir()
+    with pytest.raises(EvalkitError, match="cannot read the result"):
         collect(cache.root, remove=True, keep=[tmp_path / "deleted"])
 
 
@@ -257,10 +262,12 @@ def test_a_register_of_another_form_stops_everything(cache: Cache, tmp_path: Pat
     shelf = features(cache, range(5))
     about = {"folder": str(result(tmp_path / "a")), "result": registers.result_digest(tmp_path / "a")}
     keys = np.frombuffer(bytes.fromhex(key(0)[:32]), np.uint8).reshape(1, 16)
-    cache.collection("runs", about).write({key(9): Item(keys, {"collection": shelf.name})})
-    age(cache.root)
-    with pytest.raises(EvalkitError, match="it is not known what that uses"):
-        collect(cache.root, remove=True)
+    for facts in ({"collection": shelf.name}, None):
+        cache.collection("runs", about).write({key(9): Item(keys, facts)})
+        age(cache.root)
+        with pytest.raises(EvalkitError, match="it is not known what that uses"):
+            collect(cache.root, remove=True)
+        shutil.rmtree(cache.root / "runs")
 
 
 def test_a_register_of_another_folder_than_it_was_written_for_stops_everything(cache: Cache, tmp_path: Path) -> None:
@@ -290,6 +297,8 @@ def test_a_result_that_cannot_be_seen_from_here_holds(cache: Cache, tmp_path: Pa
     assert sorted(run.folder for run in found.hidden) == [home, unmounted] and not found.lost
     assert there(shelf) == {0, 1, 2, 3}
     assert "cannot be seen from here, and hold" in " ".join(collected(cache.root, found, True).notes)
+    using = used_by(cache.root, [Shelf(cache.root, *shelf.name.split("/"))])
+    assert sorted(run.folder for run in using) == [home, unmounted]
     home.parent.unlink()
     (tmp_path / "elsewhere").rename(home.parent)
     unmounted.parent.mkdir()  # now it can be seen that there is none
@@ -555,7 +564,9 @@ import os, random, sys, time
 from pathlib import Path
 from evalkit.store import leases
 from evalkit.store.cache import Cache
+from evalkit.store.contents import Shelf
 from evalkit.store.leases import lease
+from evalkit.store.rm import used_by
 from tests.store.stored import age, audio, audio_of, clips, features, key
 root, seed = Path(sys.argv[1]), int(sys.argv[2])
 leases.POLL = 0.002
