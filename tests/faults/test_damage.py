@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def test_damaged_files_are_found_and_removed(full: Site, evalkit: Run) -> None:
         flip(paths[rng.integers(len(paths))], rng)
     assert evalkit("store", "verify", "--read-data", *cache)[0] == 1
     assert evalkit("store", "verify", "--read-data", "--repair", *cache)[0] == 1
+    left = json.loads(evalkit("store", "verify", "--read-data", "--json", *cache)[1])
+    assert {Path(one["path"]).relative_to(full.cache).parts[0] for one in left["damaged"]} == {"runs"}
+    assert evalkit("store", "rm", *left["registers"], "--yes", *cache)[0] == 0  # as verify says
     assert evalkit("store", "verify", "--read-data", *cache)[0] == 0
     ended = full.run()
     assert full.wrong(ended) == []
