@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def measure(config: DictConfig, folder: Path, number: int, options: Mapping[str,
         options: the value of each parameter, by its key.
         name: what its folder is called; empty for its number and options.
     """
-    found = run(config, folder / (name or _named(number, options)), options)
+    found = run(config, _place(folder, number, options, name), options)
     write(folder, number, found)
     return found
 
@@ -75,6 +76,10 @@ class Point:
     config: DictConfig
     options: Mapping[str, Any]
     name: str = ""
+
+    def clear(self, folder: Path, number: int) -> None:
+        """Remove what a worker has left of this point that died before it had measured it."""
+        shutil.rmtree(_place(folder, number, self.options, self.name), ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Measure:
             with silenced(True):
                 for number in ids:
                     point = self.points[number]
+                    point.clear(Path(self.folder), int(number))
                     config = point.config.copy()
                     config.engine.workers = 1  # the workers of the sweep are those of its points
                     config.engine.launcher, config.engine.address = Launcher.local, None
@@ -117,6 +123,7 @@ def measure_with(workers: Workers, folder: Path, points: Mapping[int, Point]) ->
     found = []
     for number, point in points.items():
         if str(number) in failed:
+            point.clear(folder, number)
             write(folder, number, Outcome(point.options, _rows(point.config), None, failed[str(number)]))
         found.append(read(file_of(folder, number)))
     return found
@@ -189,6 +196,10 @@ def discard(folder: RunFolder) -> None:
         path.unlink()
     inside.rmdir()
     folder.discard()
+
+
+def _place(folder: Path, number: int, options: Mapping[str, Any], name: str) -> Path:
+    return folder / (name or _named(number, options))
 
 
 def _named(number: int, options: Mapping[str, Any]) -> str:

@@ -76,7 +76,8 @@ def run(
         samples: clips of each prompt.
         level, seed: of the draws by which points are dropped.
         allow: packages outside evalkit whose metrics may be imported.
-        ahead: hears of all the points of a rung, and of its prompts as `measure` does, before these are measured.
+        ahead: hears of the points of a rung, and of its prompts as `measure` does, before these are measured; not of
+            the first point of the first rung, which is measured before.
 
     Returns every point as it was measured last, and the rungs.
     """
@@ -86,8 +87,12 @@ def run(
     for size in [*sizes, len(ids)]:
         last = size == len(ids)
         chosen = None if last else order[:size]
-        ahead(left, chosen)
-        for number in left:
+        # The first of all is measured alone: the others find what is the same for them, and what it fails at is said.
+        alone = 0 if told else 1
+        for number in left[:alone]:
+            found[number] = measure(number, chosen)
+        ahead(left[alone:], chosen)
+        for number in left[alone:]:
             found[number] = measure(number, chosen)
         there = {number: side for number in left if (side := found[number].side) is not None}
         beaten = {} if chosen is None else _beaten(there, chosen, objectives, share, seed, allow)

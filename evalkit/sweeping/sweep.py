@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from evalkit.config import compose
 from evalkit.filling.workers import workers_of
+from evalkit.pipeline import logging_to
+from evalkit.progress import silenced
 from evalkit.results.comparable import SHARE
 from evalkit.results.pairing import Side
 from evalkit.results.sweep_points import Point, Rung, best_point
@@ -39,7 +40,7 @@ def make(overrides: Sequence[str], asked: Asked, config_dir: str | None = None) 
     """
     checked = check(overrides, asked, config_dir)
     folder = RunFolder(checked.plan.output_dir, checked.name)
-    work = Work(checked, folder.path, config_dir)
+    work = _Points(checked, folder, config_dir)
     try:
         (folder.path / FOLDER).mkdir()
         if asked.race:
@@ -58,7 +59,7 @@ def make(overrides: Sequence[str], asked: Asked, config_dir: str | None = None) 
         each.discard(folder)
 
 
-class Work:
+class _Points:
     """The points of a sweep, measured one after the other.
 
     Attributes:
@@ -69,8 +70,9 @@ class Work:
         unconfirmed: why the winner could not be measured again, where that failed.
     """
 
-    def __init__(self, checked: Checked, folder: Path, config_dir: str | None):
-        self.checked, self.folder, self.config_dir = checked, folder, config_dir
+    def __init__(self, checked: Checked, folder: RunFolder, config_dir: str | None):
+        self.checked, self.folder, self.config_dir = checked, folder.path, config_dir
+        self._place = folder
         self.options: list[Options] = []
         self.points: list[Point] = []
         self.rungs: list[Rung] = []
@@ -97,9 +99,11 @@ class Work:
 
     def ahead(self, points: Mapping[int, each.Point]) -> None:
         """Have points measured side by side, if there are workers; `measured` finds what came of them."""
-        plan = self.checked.plan
+        plan, quiet = self.checked.plan, self.checked.plan.engine.quiet
         with workers_of(plan.engine, plan.cache.root) as workers:
-            if workers is not None and len(points) > 1:
+            if workers is None or len(points) < 2:
+                return
+            with silenced(quiet), logging_to(self._place, on_screen=not quiet):
                 found = each.measure_with(workers, self.folder / FOLDER, points)
                 self._ahead = dict(zip(points, found, strict=True))
 

@@ -99,6 +99,12 @@ def test_a_point_that_another_beats_in_every_objective_is_measured_no_further(mo
     assert few == more[:50] == race.nested(IDS)[:50]
 
 
+def test_the_first_point_is_measured_before_others_may_be_measured_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    field, heard = Field([[1.0, 0.0]] * 3), []
+    field.run(monkeypatch, [50], [FAD], ahead=lambda numbers, _: heard.append(([*numbers], len(field.asked))))
+    assert heard == [([2, 3], 1), ([1, 2, 3], 3)]
+
+
 def test_the_default_is_measured_to_the_end_however_bad_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     points, _ = Field([[9.0, 0.0], [1.0, 0.0], [9.0, 0.0]]).run(monkeypatch, [50], [FAD], default=1)
     assert [points[number].status for number in (1, 2, 3)] == ["ok", "ok", "dropped"]

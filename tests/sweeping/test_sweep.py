@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
-from evalkit import load, pipeline, sweep
+from evalkit import load, pipeline, progress, sweep
+from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
+from evalkit.parallel.units import Done
 from evalkit.results import sweep_plots
 from evalkit.results.pairing import Side, side
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
+from evalkit.settings import Engine
+from evalkit.store.cache import Cache
+from evalkit.store.runs import RunFolder
+from evalkit.sweeping import points
 from evalkit.sweeping import sweep as sweeping
 from evalkit.sweeping.checking import Asked
 from evalkit.sweeping.race import nested
@@ -86,6 +95,51 @@ def test_models_are_points_of_which_none_is_the_default(make: Make) -> None:
     found = make("model=synth,tiny_stereo", "prompts.first=2")
     assert measured(found) == [{"model": "synth"}, {"model": "tiny_stereo"}] and found.default is None
     assert any("no point is the default: model is swept, and has none" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_is_said_while_points_are_measured_at_once_is_logged_and_told_unless_quiet(
+    quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def measured(*_: Any) -> list[str]:
+        logging.getLogger("evalkit.x").warning("a worker died")
+        monkeypatch.setattr(progress, "_due", 0.0)
+        monkeypatch.setattr(progress, "INTERVAL", 0.01)
+        with progress.progress("points", 2, "points"):
+            time.sleep(0.1)
+        return ["a", "b"]
+
+    monkeypatch.setattr(points, "measure_with", measured)
+    plan = SimpleNamespace(engine=Engine(device="cpu", workers=2, quiet=quiet), cache=Cache(tmp_path / "cache"))
+    checked: Any = SimpleNamespace(plan=plan, space=SimpleNamespace(parameters=[]), default=None)
+    plan.config = {"allow_targets": []}
+    folder = RunFolder(tmp_path, "sweep")
+    point = points.Point(compose(BASE), {})
+    sweeping._Points(checked, folder, None).ahead({1: point, 2: point})
+    said = capfd.readouterr().err
+    assert ("a worker died" in said, "points: 0 of 2 points" in said) == (not quiet, not quiet)
+    assert "WARNING evalkit.x: a worker died" in (folder.path / "run.log").read_text()
+
+
+def test_what_a_worker_that_died_has_left_of_a_point_is_no_part_of_the_record(tmp_path: Path) -> None:
+    places = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
+    options = {"model.synth.detune": 100.0}
+    point = points.Point(compose([*BASE, *places, "model.synth.detune=100.0", "prompts.first=2"]), options)
+    (left := tmp_path / "points" / "001-detune-100.0").mkdir(parents=True)
+    (left / "run.log").write_text("half")
+    job = points.Measure(str(tmp_path / "points"), {"1": point})
+    assert job.begin()(["1"]) == Done(("1",))
+    assert sorted(path.name for path in (tmp_path / "points").iterdir()) == ["001-detune-100.0", "001.json"]
+    assert points.read(tmp_path / "points" / "001.json").result is not None
+
+
+def test_a_point_whose_workers_all_died_leaves_nothing_but_its_reason(tmp_path: Path) -> None:
+    point = points.Point(compose(BASE), {"model.synth.detune": 100.0})
+    (tmp_path / "001-detune-100.0").mkdir()
+    dead: Any = SimpleNamespace(do=lambda *_: {"1": "its worker died"})
+    (found,) = points.measure_with(dead, tmp_path, {1: point})
+    assert (found.result, found.error) == (None, "its worker died")
+    assert [path.name for path in tmp_path.iterdir()] == ["001.json"]
 
 
 def test_a_point_that_fails_is_a_row_with_its_reason_and_the_others_go_on(
