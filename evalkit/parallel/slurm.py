@@ -154,12 +154,16 @@ SCRIPT = """\
 again() {{
     if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then
         scontrol requeue "{job}"
+    else  # it has the rest of its time
+        wait "$work"
+        exit
     fi
 }}
 trap again {signal}
 
 {command} &
-wait $!
+work=$!
+wait "$work"
 """
 
 

@@ -231,7 +231,7 @@ def test_a_script_asks_for_the_same_as_what_is_submitted(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("count", "restarted", "expected"),
-    [(16, 0, ["scontrol requeue 77_5"]), (None, 2, ["scontrol requeue 80"]), (16, 3, [])],
+    [(16, 0, ["scontrol requeue 77_5"]), (None, 2, ["scontrol requeue 80"])],
 )
 def test_a_script_puts_its_job_back_into_the_queue_at_its_time_limit(
     cluster: Cluster, tmp_path: Path, count: int | None, restarted: int, expected: list[str]
@@ -248,6 +248,18 @@ def test_a_script_puts_its_job_back_into_the_queue_at_its_time_limit(
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # SLURM ends what a script leaves
     assert cluster.calls == expected
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_script_that_may_not_go_back_waits_for_what_can_be_done_in_the_rest_of_its_time(
+    cluster: Cluster, tmp_path: Path, status: int
+) -> None:
+    begun, finished = tmp_path / "begun", tmp_path / "finished"
+    path = written_script(tmp_path, f"sh -c 'touch {begun}; sleep 1; touch {finished}; exit {status}'", restarts=0)
+    process = subprocess.Popen(["bash", str(path)], stderr=subprocess.DEVNULL)
+    until(begun.exists, "the script did not start its command")
+    process.send_signal(signal.SIGUSR2)
+    assert (process.wait(60), finished.exists(), cluster.calls) == (status, True, [])
 
 
 def test_a_script_ends_as_its_command_does(tmp_path: Path) -> None:
