@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 import evalkit
+from evalkit import filling
 from evalkit.audio import Audio
 from evalkit.config import compose
 from evalkit.encoders import Encoder, Input, Reads
@@ -32,6 +33,7 @@ from evalkit.generation.clips import Maker
 from evalkit.metrics.fad import FAD
 from evalkit.models import Generate
 from evalkit.models.synth.synth import Synth
+from evalkit.objects import Objects, compose_with
 from evalkit.parallel.scheduler import ATTEMPTS, Scheduler
 from evalkit.parallel.units import Done, Unit, Worker
 from evalkit.pipeline import evaluate
@@ -40,6 +42,7 @@ from evalkit.results import sweep_plots
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.scoring import resampling
+from evalkit.scoring.rows import ready
 from evalkit.settings import Engine, Launcher, Sampling
 from evalkit.store.cache import Cache
 from evalkit.types import Features, Measured, Prompt
@@ -268,6 +271,31 @@ def test_a_share_says_which_clips_cannot_be_used(tmp_path: Path) -> None:
     assert [*filled.failed] == ["folder: demo-folkg1"] and "decoded" in filled.failed["folder: demo-folkg1"]
     assert (filled.made, filled.found, filled.encoded) == (2, 0, 3)  # references, and what can be read
     assert not share(compose([*given, "engine.keep_going=true"]), 0, 1).failed
+
+
+def test_a_share_says_that_an_encoder_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(Chroma, "load", load)
+    given = [*DEMO, "model=synth", "model.synth.seed=1", "metric=[chroma]", "prompts.first=2"]
+    given += [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "engine.keep_going=true"]
+    filled = share(compose(given), 0, 1)
+    assert [*filled.failed] == ["encoder 1"] and "no memory" in filled.failed["encoder 1"]
+    assert (filled.made, filled.found) == (4, 0)
+
+
+def test_a_share_counts_no_clip_that_could_not_be_made(
+    tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubled(tmp_path, "fine", "fails", "fine")
+    given = ["prompts=table", f"prompts.path={tmp_path / 'prompts.csv'}", "metric=[stereo]", "engine.workers=2"]
+    given += ["engine.keep_going=true"]
+    given += [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}", "engine.quiet=true"]
+    config, objects = compose_with(given, None, Objects({"x": Troubled(str(tmp_path / "marks"))}))
+    monkeypatch.setattr(filling, "ready", lambda config: ready(config, objects))
+    filled = share(config, 0, 1)
+    assert (filled.made, filled.found, filled.failed) == (2, 0, {})
 
 
 @pytest.mark.slow

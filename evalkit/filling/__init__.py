@@ -58,7 +58,8 @@ class Filled:
         made: clips that were generated.
         found: clips that had been generated before.
         encoded: features of clips and captions that were made.
-        failed: why clips of models cannot be used, by model and prompt, where the run must have all.
+        failed: why clips of models cannot be used, by model and prompt, where the run must have all, and why encoders
+            gave no features.
     """
 
     made: int
@@ -88,21 +89,29 @@ def share(config: DictConfig, index: int, count: int) -> Filled:
         if not own:
             return Filled(0, 0, 0, {})
         failed: dict[str, str] = {}
+        broken: dict[str, str] = {}
         with beyond_one_process(plan) as plan:
             clips = clips_of_run(plan, part, part=True)
             for row in embed(plan, own, clips.references, clips.models, {}, part=True):
                 failed |= {
                     f"{row.name}: {clip.id}": clip.reason or clip.status for clip in row.row.clips if not clip.ok
                 }
+                broken |= row.broken
     generated = [row.clips for name, row in clips.models.items() if isinstance(plan.models[name], Generator)]
     if isinstance(plan.references, Generator) and any(clip.ok for clip in clips.references):
         generated.append(clips.references)
     made = sum(block.done for block in blocks if block.title.startswith("generating "))
+    lost = sum(clip.status == "failed" for clips in generated for clip in clips)
+    if plan.elsewhere is not None:  # whose progress counts what could not be made as well
+        made = max(0, made - lost)
     return Filled(
         made=made,
-        found=sum(map(len, generated)) - made,
+        found=max(0, sum(map(len, generated)) - made - lost),
         encoded=sum(block.done for block in blocks if block.title.startswith("features of ")),
-        failed={} if plan.engine.keep_going else failed,
+        failed={
+            **({} if plan.engine.keep_going else failed),
+            **{f"encoder {number}": why for number, why in enumerate(broken.values(), 1)},
+        },
     )
 
 
