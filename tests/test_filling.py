@@ -498,6 +498,46 @@ def test_a_clip_that_kills_what_encodes_it_is_said_and_the_others_count(tmp_path
     assert result.scores["n"].tolist() == [4]
 
 
+SCRIPT = """
+from dataclasses import dataclass
+from typing import ClassVar
+import evalkit
+from tests.test_filling import Deadly, Loud, Troubled
+
+@dataclass(frozen=True)
+class Model(Troubled):
+    kind: ClassVar[str] = "of_a_script"
+
+@dataclass(frozen=True)
+class Network(Deadly):
+    kind: ClassVar[str] = "network_of_a_script"
+
+evalkit.evaluate(
+    "prompts=demo", "prompts.first=2", "metric=[]", "uncertainty.resamples=0", "cache_dir=cache", "output_dir=runs",
+    "engine.quiet=true", "engine.workers=2", models={"x": Model("marks")}, metrics={"loud": Loud(Network())},
+)
+"""
+
+
+def test_components_of_a_script_are_found_under_the_keys_of_its_own_process(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "marks").mkdir()
+    root = str(Path(__file__).parents[1])
+    ran = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    # what this process looks for is what the workers have written, and there is nothing else
+    assert {kind: len(list((tmp_path / "cache" / kind).iterdir())) for kind in ("clips", "features")} == {
+        "clips": 1,
+        "features": 1,
+    }
+
+
 def test_what_workers_say_that_they_made_must_be_in_the_cache(
     tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ class Extractor:
         rate: of the protocol in Hz, None for each file's own.
         networks: those that are loaded, by the encoder's key.
         elsewhere: what encodes in place of this process, but for what it leaves out because an encoder is broken.
+        definitions: of encoders that were looked at elsewhere, as by the process that this one works for.
         broken: why an encoder cannot be used, by its key; it gives no features from then on.
     """
 
@@ -134,6 +135,7 @@ class Extractor:
     rate: int | None
     resampler: str = "julius"
     elsewhere: Elsewhere | None = None
+    definitions: Sequence[tuple[Encoder, Mapping[str, Any]]] = ()
     networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _dimensions: dict[str, int] = field(default_factory=dict)
@@ -141,14 +143,18 @@ class Extractor:
 
     def key(self, encoder: Encoder) -> str:
         """The digest of an encoder: everything that affects its output."""
-        return digest(self._described(encoder))
+        return digest(self.definition(encoder))
 
-    def _described(self, encoder: Encoder) -> dict[str, Any]:
+    def definition(self, encoder: Encoder) -> Mapping[str, Any]:
+        """Describe an encoder by everything that affects its output, as a JSON-like value."""
+        for known, definition in self.definitions:
+            if known == encoder:
+                return definition
         return {"encoder": identity(encoder, self.cache), "device": self.device.split(":")[0]}
 
     def collection(self, encoder: Encoder) -> Collection:
         """Where the features of an encoder are kept."""
-        return self.cache.collection("features", self._described(encoder), encoder.kind)
+        return self.cache.collection("features", self.definition(encoder), encoder.kind)
 
     def compact(self) -> None:
         """Merge what was stored batch by batch, so that the next run finds it by one look."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from evalkit import progress
-from evalkit.encoders import Encoder
+from evalkit.encoders import Encoder, Headed
 from evalkit.filling.jobs import Encode
 from evalkit.filling.stages import Stages
 from evalkit.filling.workers import workers_of
@@ -39,8 +39,11 @@ def beyond_one_process(plan: Plan) -> Iterator[Plan]:
         if workers is None:
             yield plan
             return
+        encoders, extractor = encoders_of(plan), plan.extractor()
+        trunks = [encoder.trunk for encoder in encoders if isinstance(encoder, Headed)]
         encode = Encode(
-            tuple(encoders_of(plan)),
+            tuple(encoders),
+            tuple((encoder, extractor.definition(encoder)) for encoder in [*encoders, *trunks]),
             str(plan.cache.root),
             plan.engine.device,
             plan.engine.feature_batch_size,

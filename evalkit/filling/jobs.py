@@ -22,8 +22,9 @@ from evalkit import progress
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
-from evalkit.generation.clips import Maker, explaining, made_before, prompt_key
+from evalkit.generation.clips import Maker, explaining, prompt_key
 from evalkit.generation.memory import gpu_failed, release
+from evalkit.generation.stored import ClipStore
 from evalkit.metrics import Metric
 from evalkit.models import Generator
 from evalkit.parallel.units import Done, Work
@@ -41,11 +42,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MakeClips:
-    """Clips of one model; the ids are prompts, as `of_prompt` writes them."""
+    """Clips of one model; the ids are prompts, as `of_prompt` writes them.
+
+    Attributes:
+        key: what the clips are kept under, which says of a model of a script or notebook what only the run knows.
+    """
 
     model: Generator
     sampling: Sampling
     engine: Engine
+    key: Mapping[str, Any]
     cache_dir: str
     title: str
     counts: ClassVar[str] = "clips"
@@ -54,17 +60,17 @@ class MakeClips:
         """Load the model; the work makes clips that are not in the cache, and puts them there."""
         cache = Cache(self.cache_dir)
         release()  # what the job before had loaded
-        with fixed_precision(), explaining(self.engine), leaving_a_broken_gpu():
-            maker = Maker(self.model, self.sampling, cache, self.engine)
+        with working(cache), explaining(self.engine), leaving_a_broken_gpu():
+            maker = Maker(self.model, self.sampling, cache, self.engine, self.key)
+        store = ClipStore.of(cache, self.key, self.model)
 
         def work(ids: Sequence[str]) -> Done:
             prompts = [to_prompt(text) for text in ids]
             with working(cache), explaining(self.engine), leaving_a_broken_gpu():
-                # a worker that was lost with these may have made some
-                before = made_before(self.model, prompts, self.sampling, cache, self.engine)
-                todo = [prompt for prompt, clip in zip(prompts, before, strict=True) if clip.status == "missing"]
+                keys = [prompt_key(prompt) for prompt in prompts]
+                before = store.read(keys)  # a worker that was lost with these may have made some
+                todo = [prompt for key, prompt in zip(keys, prompts, strict=True) if key not in before]
                 maker.make(todo, lambda count: None)
-            keys = [prompt_key(prompt) for prompt in prompts]
             failed = {text: maker.refused[key] for text, key in zip(ids, keys, strict=True) if key in maker.refused}
             return Done(tuple(text for text in ids if text not in failed), failed)
 
@@ -77,10 +83,12 @@ class Encode:
 
     Attributes:
         encoders: all that a run has, each once.
+        definitions: of these and of their trunks; see `Extractor`.
         rate, resampler: of the protocol; see `Extractor`.
     """
 
     encoders: tuple[Encoder, ...]
+    definitions: tuple[tuple[Encoder, Mapping[str, Any]], ...]
     cache_dir: str
     device: str
     batch_size: int | None
@@ -93,7 +101,9 @@ class Encode:
         """Load nothing yet: each network is loaded when it is first needed, and kept."""
         release()  # what the job before had loaded
         cache = Cache(self.cache_dir)
-        extractor = Extractor(cache, self.device, self.batch_size, self.rate, self.resampler)
+        extractor = Extractor(
+            cache, self.device, self.batch_size, self.rate, self.resampler, definitions=self.definitions
+        )
         keys = [extractor.key(encoder) for encoder in self.encoders]
 
         def work(ids: Sequence[str]) -> Done:

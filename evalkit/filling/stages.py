@@ -10,7 +10,7 @@ from evalkit.batching import items_at_once
 from evalkit.encoders import Encoder
 from evalkit.filling.jobs import Encode, MakeClips, Resample, of_caption, of_clip, of_prompt
 from evalkit.filling.workers import Workers
-from evalkit.generation.clips import TOGETHER
+from evalkit.generation.clips import TOGETHER, generation_key
 from evalkit.models import Generator
 from evalkit.parallel.scheduler import units
 from evalkit.parallel.units import Unit
@@ -40,7 +40,8 @@ class Stages:
         self, model: Generator, prompts: Sequence[Prompt], sampling: Sampling, engine: Engine, title: str
     ) -> Mapping[str, str]:
         """Have clips made; see `evalkit.generation.clips.Elsewhere`."""
-        job = MakeClips(model, sampling, engine, self.encode.cache_dir, f"generating {title}")
+        key = generation_key(model, sampling, self.plan.cache, engine)
+        job = MakeClips(model, sampling, engine, key, self.encode.cache_dir, f"generating {title}")
         # a batch takes as long if it is not full, so that it is cut only where some workers would have none
         batch = engine.batch_size or (TOGETHER if engine.device == "cpu" else LARGEST)
         size = max(1, min(batch, -(-len(prompts) // self.workers.count)))

@@ -90,7 +90,7 @@ def clips_of(
             _require_made(todo, {*stored, *refused}, failed, cache, engine, title)
         else:
             with explaining(engine):
-                maker = Maker(model, sampling, cache, engine)
+                maker = Maker(model, sampling, cache, engine, key)
                 with progress(f"generating {title}", len(todo), "clips") as advance:
                     stored |= maker.make(todo, advance)
             refused |= maker.refused
@@ -140,18 +140,17 @@ def explaining(engine: Engine) -> Iterator[None]:
 
 
 class Maker:
-    """A loaded model that makes clips, of one way of sampling, and stores them.
+    """A loaded model that makes clips, of one way of sampling, and stores them under their `generation_key`.
 
     Attributes:
         refused: why no clip can be made for a prompt, by its key, where the engine is to keep going.
     """
 
-    def __init__(self, model: Generator, sampling: Sampling, cache: Cache, engine: Engine):
+    def __init__(self, model: Generator, sampling: Sampling, cache: Cache, engine: Engine, key: Mapping[str, Any]):
         self.refused: dict[str, str] = {}
         self._sampling, self._engine = sampling, engine
         self._size = engine.batch_size or TOGETHER
         self._run = model.load(cache, engine)
-        key = generation_key(model, sampling, cache, engine)
         self._clips, self._codes = ClipStore.of(cache, key, model), CodeStore.of(cache, key, model)
 
     def make(self, prompts: Sequence[Prompt], advance: Callable[[int], None]) -> dict[str, Item]:
