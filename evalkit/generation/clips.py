@@ -18,6 +18,7 @@ from evalkit.generation.stored import ClipStore, CodeStore
 from evalkit.models import Coded, Existing, Generate, Generator
 from evalkit.progress import progress
 from evalkit.settings import Attention, Engine, Sampling
+from evalkit.store import leases
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entry import Item
@@ -78,6 +79,7 @@ def clips_of(
         raise EvalkitError(f"{title}: {next(iter(refused.values()))}: shorten it, or set engine.keep_going=true")
     todo = [p for p in missing if prompt_key(p) not in refused]
     if todo:
+        codes = CodeStore.of(cache, key, model).collection
         if len(todo) < len(prompts):
             log.info("%s: %d of %d clips are to be made", title, len(todo), len(prompts))
         if elsewhere is not None:
@@ -85,6 +87,8 @@ def clips_of(
             for id, reason in failed.items():
                 log.warning("%s: the clip of '%s' could not be made: %s", title, id, reason)
             stored = store.read(keys)
+            # a run that makes codes itself holds them as long as its result is there
+            leases.using(cache.root, codes.name, codes.having(keys))
             # not tried again here: what has killed other processes would kill this one
             refused |= {prompt_key(p): failed[p.id] for p in todo if p.id in failed}
             _require_made(todo, {*stored, *refused}, failed, cache, engine, title)
@@ -95,7 +99,7 @@ def clips_of(
                     stored |= maker.make(todo, advance)
             refused |= maker.refused
         store.collection.compact()
-        CodeStore.of(cache, key, model).collection.compact()
+        codes.compact()
     # not stored: another file, or another setting, may do
     stored |= {k: Item(None, {"status": "failed", "reason": reason}, {}) for k, reason in refused.items()}
     return [store.clip(p, stored[k]) for k, p in zip(keys, prompts, strict=True)]

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import weakref
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from evalkit.store.cache import Cache
 from evalkit.store.collection import Collection
 from evalkit.store.digests import digest, sha256_file
 from evalkit.store.entry import Item, read_entry
+from evalkit.store.leases import lease
 from evalkit.types import BatchSize, Clip, Prompt
 from tests.engines import CPU, cpu
 
@@ -321,6 +323,23 @@ def test_codes_are_stored_first_and_clips_made_from_them(tmp_path: Path, caplog:
     assert prompt_key(PROMPTS[2]) in read_entry(entries(tmp_path, "clips")[0]).keys
     assert make(Tokens(), cache) == clips
     assert CALLS == [["id2"]]
+
+
+def test_a_run_holds_codes_that_were_made_elsewhere_as_it_holds_its_own(tmp_path: Path) -> None:
+    class Node:
+        def clips(self, *given: Any) -> dict[str, str]:
+            make(Tokens(), Cache(tmp_path / "node"))
+            shutil.copytree(tmp_path / "node", tmp_path / "shared", dirs_exist_ok=True)
+            return {}
+
+    def used(root: Path, elsewhere: Any) -> dict[str, list[bytes]]:
+        with lease(root) as held:
+            clips_of(Tokens(), PROMPTS, Sampling(), Cache(root), cpu(), "tokens", elsewhere)
+            return {name: list(keys) for name, keys in held.used().items()}
+
+    own = used(tmp_path / "own", None)
+    assert used(tmp_path / "shared", Node()) == own
+    assert {name.partition("/")[0] for name, keys in own.items() if len(keys) == len(PROMPTS)} == {"clips", "codes"}
 
 
 def test_clips_know_how_they_were_made_also_by_an_earlier_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
