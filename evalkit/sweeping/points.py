@@ -6,15 +6,16 @@ The file lies beside the folder, so that points may be measured anywhere: what g
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from evalkit import pipeline
 from evalkit.errors import EvalkitError, failure
@@ -97,7 +98,14 @@ class Measure:
     counts: ClassVar[str] = "points"
 
     def begin(self) -> Work:
-        """Load nothing: each run loads what it needs."""
+        """Load nothing: each run loads what it needs.
+
+        Raises EvalkitError where the folder of the points is not there.
+        """
+        if not Path(self.folder).is_dir():
+            raise EvalkitError(
+                f"'{self.folder}' is not on {platform.node()}: set output_dir to a folder that all workers share"
+            )
 
         def work(ids: Sequence[str]) -> Done:
             with silenced(True):
@@ -116,17 +124,28 @@ class Measure:
 def measure_with(workers: Workers, folder: Path, points: Mapping[int, Point]) -> list[Outcome]:
     """Measure points, each in one worker; give what came of them, in their order.
 
-    A point whose worker dies again and again has failed.
+    A point whose worker dies again and again has failed. Raises EvalkitError where workers have other folders.
     """
-    job = Measure(str(folder), {str(number): point for number, point in points.items()})
+    job = Measure(str(folder.absolute()), {str(number): _resolved(point) for number, point in points.items()})
     failed = workers.do([Unit(job, (number,)) for number in job.points], job.title, job.counts)
     found = []
     for number, point in points.items():
         if str(number) in failed:
             point.clear(folder, number)
             write(folder, number, Outcome(point.options, _rows(point.config), None, failed[str(number)]))
+        elif not file_of(folder, number).is_file():
+            raise EvalkitError(
+                f"what a worker has measured is not in '{folder}': set output_dir to a folder that all workers share"
+            )
         found.append(read(file_of(folder, number)))
     return found
+
+
+def _resolved(point: Point) -> Point:
+    """A point that does not depend on the variables and the time of where it is measured."""
+    config = point.config.copy()
+    OmegaConf.resolve(config)
+    return replace(point, config=config)
 
 
 def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Outcome:
