@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from omegaconf import OmegaConf
 
 import evalkit
 from evalkit import filling
@@ -26,8 +27,9 @@ from evalkit.config import compose
 from evalkit.encoders import Encoder, Input, Reads
 from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
+from evalkit.features import extractor
 from evalkit.features.extractor import Extractor
-from evalkit.filling import share, workers
+from evalkit.filling import jobs, share, workers
 from evalkit.filling.launching import OF_A_CLUSTER, number_of_workers
 from evalkit.generation.clips import Maker
 from evalkit.metrics.fad import FAD
@@ -45,7 +47,8 @@ from evalkit.scoring import resampling
 from evalkit.scoring.rows import ready
 from evalkit.settings import Engine, Launcher, Sampling
 from evalkit.store.cache import Cache
-from evalkit.types import Features, Measured, Prompt
+from evalkit.sweeping import points
+from evalkit.types import Clip, Features, Measured, Prompt
 
 
 class Here:
@@ -491,7 +494,7 @@ def test_a_clip_that_kills_what_encodes_it_is_said_and_the_others_count(tmp_path
     options = ["model=folder", f"model.folder.path={clips}", "metric=[]", "prompts=table", "engine.quiet=true"]
     options += [f"prompts.path={tmp_path / 'prompts.csv'}", f"cache_dir={tmp_path / 'cache'}"]
     options += [f"output_dir={tmp_path / 'runs'}", "engine.workers=2"]
-    with pytest.raises(EvalkitError, match=r"folder: 1 of 5 clips are not usable \(3: its worker was killed"):
+    with pytest.raises(EvalkitError, match=r"1 of 5 clips could not be encoded \(3: its worker was killed"):
         evalkit.evaluate(*options, metrics={"loud": Loud()})
     result = evalkit.evaluate(*options, "engine.keep_going=true", metrics={"loud": Loud()})
     assert result.clips["status"].to_dict() == {0: "ok", 1: "ok", 2: "ok", 3: "unreadable", 4: "ok"}
@@ -536,6 +539,112 @@ def test_components_of_a_script_are_found_under_the_keys_of_its_own_process(tmp_
         "clips": 1,
         "features": 1,
     }
+
+
+def referred(folder: Path) -> Callable[..., Result]:
+    """A run on ten clips in a folder, and references in another."""
+    for place in ("clips", "references"):
+        (folder / place).mkdir()
+        for number in range(10):
+            samples = np.random.default_rng(number).uniform(-0.5, 0.5, 32000)
+            soundfile.write(folder / place / f"{number}.wav", samples, 32000)
+    (folder / "prompts.csv").write_text("\n".join(["id,caption", *(f"{number},music" for number in range(10))]))
+    options = ["model=folder", f"model.folder.path={folder / 'clips'}", "metric=[]", "prompts=table"]
+    options += [f"prompts.path={folder / 'prompts.csv'}", f"prompts.references={folder / 'references'}"]
+    options += [f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}", "engine.quiet=true"]
+    metrics = {"fad": FAD(Chroma())}
+    return lambda *more: evalkit.evaluate(*options, "uncertainty.resamples=0", *more, metrics=metrics)
+
+
+def test_a_reference_that_workers_break_at_ends_the_run_unless_it_is_to_keep_going(
+    tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, condition = referred(tmp_path), extractor.condition
+
+    def breaks(clip: Clip, *arguments: Any) -> Any:
+        if str(clip.path).endswith("references/3.wav"):
+            raise RuntimeError("no room")
+        return condition(clip, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extractor, "condition", breaks)
+        with pytest.raises(EvalkitError, match=r"references: 1 of 10 clips .* \(3: RuntimeError: no room.*keep_going"):
+            run("engine.workers=2")
+        assert run("engine.workers=2", "engine.keep_going=true").scores["n"].tolist() == [9]
+    (tmp_path / "references" / "3.wav").write_bytes(b"no audio")  # which a run without workers leaves out as well
+    assert run("engine.workers=2").scores["n"].tolist() == [9]
+
+
+def test_files_that_only_the_run_sees_are_named(
+    tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, to_clip = referred(tmp_path), jobs.to_clip
+
+    def on_a_node(text: str) -> Clip:
+        clip = to_clip(text)
+        assert clip.path is not None
+        return dataclasses.replace(clip, path=clip.path.with_suffix(".elsewhere"))
+
+    monkeypatch.setattr(jobs, "to_clip", on_a_node)
+    with pytest.raises(EvalkitError, match=r"0\.elsewhere' cannot be opened on .*file system that all workers share"):
+        run("engine.workers=2", "engine.keep_going=true")
+
+
+@dataclass(frozen=True)
+class Once(Deadly):
+    """An encoder that fails at its first call in a process."""
+
+    kind: ClassVar[str] = "once"
+    calls: ClassVar[list[int]] = []
+
+    def features(self, clip: np.ndarray) -> np.ndarray:
+        self.calls.append(len(clip))
+        if len(self.calls) == 1:
+            raise RuntimeError("out of luck")
+        return super().features(clip)
+
+
+def test_an_encoder_that_fails_once_in_a_worker_is_not_given_up_by_it(tmp_path: Path) -> None:
+    clips, network, cache = [], Once(), Cache(tmp_path / "cache")
+    for number in range(2):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, np.random.default_rng(number).uniform(-0.5, 0.5, 32000), 32000)
+        clips.append(Clip(str(number), path, sha256=str(number) * 64, frames=32000, sample_rate=32000, channels=1))
+    of_run = Extractor(cache, "cpu", None, 32000)
+    job = jobs.Encode(
+        (network,), ((network, of_run.definition(network)),), str(cache.root), "cpu", None, 32000, "julius"
+    )
+    work = job.begin()
+    for clip in clips:
+        text = jobs.of_clip(clip, None, [0])
+        assert work([text]) == Done((text,))
+    missing = of_run.not_encoded(clips, {of_run.key(network): network}, loudness=None)
+    assert [clip.id for clip in missing] == ["0"]
+
+
+class Silent:
+    """Workers that say that they have done all, and have done nothing."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+
+    def do(self, units: Sequence[Unit], title: str, counts: str) -> dict[str, str]:
+        self.units += units
+        return {}
+
+
+def test_points_that_workers_measure_elsewhere_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "here")
+    config = OmegaConf.create({"model": {"x": 1}, "output_dir": "${oc.env:PLACE}"})
+    workers: Any = Silent()
+    with pytest.raises(EvalkitError, match=r"set output_dir to a folder that all workers share"):
+        points.measure_with(workers, tmp_path, {1: points.Point(config, {})})
+    (unit,) = workers.units
+    monkeypatch.setenv("PLACE", "there")
+    assert unit.job.points["1"].config.output_dir == "here"  # not as the worker's variables have it
+    unit.job.begin()
+    with pytest.raises(EvalkitError, match=r"nowhere' is not on .*: set output_dir"):
+        points.Measure(str(tmp_path / "nowhere"), {}).begin()
 
 
 def test_what_workers_say_that_they_made_must_be_in_the_cache(

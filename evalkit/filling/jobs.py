@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import pickle
+import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,8 @@ class MakeClips:
 class Encode:
     """Features of clips and captions; the ids are as `of_clip` and `of_caption` write them.
 
+    Where a clip's content is why it has no features, `UNREADABLE` comes before the reason.
+
     Attributes:
         encoders: all that a run has, each once.
         definitions: of these and of their trunks; see `Extractor`.
@@ -121,10 +124,15 @@ class Encode:
                         continue
                     clips = [to_clip(text) for text in texts]
                     _, checked = extractor.clips(clips, wanted, loudness=level, refuse_silence=False, title="clips")
-                    failed |= {text: clip.reason for text, clip in zip(texts, checked, strict=True) if not clip.ok}
+                    for text, clip in zip(texts, checked, strict=True):
+                        if not clip.ok:
+                            require_here(clip)
+                            failed[text] = UNREADABLE + clip.reason
             for reason in extractor.broken.values():
                 if gpu_failed(reason):
                     give_up(reason)
+            # what has failed once need not fail with other clips; the run makes what is not there, or fails as well
+            extractor.broken.clear()
             return Done(tuple(text for text in ids if text not in failed), failed)
 
         return work
@@ -173,6 +181,20 @@ class Resample:
 
 
 CAPTIONS = "captions"  # in place of a loudness
+
+UNREADABLE = "unreadable: "  # before why a clip itself cannot be used, which is not for want of a worker
+
+
+def require_here(clip: Clip) -> None:
+    """Raise EvalkitError for a clip whose file, which the run has read before, cannot be opened on this machine."""
+    assert clip.path is not None
+    try:
+        clip.path.open("rb").close()
+    except OSError as error:
+        raise EvalkitError(
+            f"'{clip.path}' cannot be opened on {platform.node()} ({error.strerror or error}): clips and references "
+            "must lie on a file system that all workers share"
+        ) from error
 
 
 def alike(ids: Iterable[str]) -> Mapping[str, list[str]]:

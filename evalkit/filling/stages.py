@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from evalkit.batching import items_at_once
 from evalkit.encoders import Encoder
-from evalkit.filling.jobs import Encode, MakeClips, Resample, of_caption, of_clip, of_prompt
+from evalkit.errors import EvalkitError
+from evalkit.filling.jobs import UNREADABLE, Encode, MakeClips, Resample, of_caption, of_clip, of_prompt
 from evalkit.filling.workers import Workers
 from evalkit.generation.clips import TOGETHER, generation_key
 from evalkit.models import Generator
@@ -82,7 +83,18 @@ class Stages:
         return {int(number): reason for number, reason in failed.items()}
 
     def _encoded(self, ids: Mapping[str, str], title: str, counts: str) -> dict[str, str]:
-        """Have clips or captions encoded, by what workers call them; return why not, by their own ids."""
+        """Have clips or captions encoded, by what workers call them; return why not, by their own ids.
+
+        Raises EvalkitError for what workers died of or broke at, unless the engine is to keep going.
+        """
         batch = items_at_once(self.encode.device, self.encode.batch_size)
         work = units(self.encode, list(ids), self.workers.count, batch)
-        return {ids[text]: reason for text, reason in self.workers.do(work, title, counts).items()}
+        failed = self.workers.do(work, title, counts)
+        lost = {ids[text]: reason for text, reason in failed.items() if not reason.startswith(UNREADABLE)}
+        if lost and not self.plan.engine.keep_going:
+            first, reason = next(iter(lost.items()))
+            raise EvalkitError(
+                f"{title}: {len(lost)} of {len(ids)} {counts} could not be encoded ({first}: {reason}): what is "
+                "finished is kept; mend what is wrong, or set engine.keep_going=true to go on without these"
+            )
+        return {ids[text]: reason.removeprefix(UNREADABLE) for text, reason in failed.items()}
