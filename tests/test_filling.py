@@ -27,7 +27,7 @@ from evalkit.config import compose
 from evalkit.encoders import Encoder, Input, Reads
 from evalkit.encoders.chroma import Chroma
 from evalkit.errors import EvalkitError
-from evalkit.features import extractor
+from evalkit.features import conditioning, extractor
 from evalkit.features.extractor import Extractor
 from evalkit.filling import jobs, share, workers
 from evalkit.filling.launching import OF_A_CLUSTER, number_of_workers
@@ -559,12 +559,12 @@ def referred(folder: Path) -> Callable[..., Result]:
 def test_a_reference_that_workers_break_at_ends_the_run_unless_it_is_to_keep_going(
     tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, condition = referred(tmp_path), extractor.condition
+    run = referred(tmp_path)
 
     def breaks(clip: Clip, *arguments: Any) -> Any:
         if str(clip.path).endswith("references/3.wav"):
             raise RuntimeError("no room")
-        return condition(clip, *arguments)
+        return conditioning.condition(clip, *arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(extractor, "condition", breaks)
