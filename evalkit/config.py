@@ -414,7 +414,7 @@ def check(config: Any) -> None:
     )
     require(
         engine.launcher is not Launcher.ray or workers != 1,
-        "engine.launcher=ray: set engine.workers to a number of workers, or to auto for all GPUs of the cluster",
+        "engine.launcher=ray is for several workers: set engine.workers to 2 or more, or to auto for all GPUs there",
     )
     duration = sampling.duration
     require(

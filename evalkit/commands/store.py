@@ -219,7 +219,7 @@ def verified(root: Path, found: Verdicts, read_data: bool, repair: bool) -> Docu
     ]
     notes = [f"{verdict}: {_short(path.relative_to(root).as_posix())}" for path, verdict in found.damaged]
     if found.removed:
-        notes.append(f"{found.removed:,} damaged files removed: the next run makes again what they held")
+        notes.append(f"damaged files removed: {found.removed:,}; the next run makes again what they held")
     if found.linked:
         notes.append(
             f"{found.linked:,} of these are features that results link to: the results' own copies have the same "

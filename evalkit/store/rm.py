@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from evalkit.errors import EvalkitError, unknown
+from evalkit.errors import EvalkitError
 from evalkit.store import contents, leases, registers
 from evalkit.store.collection import ABOUT
 from evalkit.store.contents import Shelf, delete, delete_empty, shelves
@@ -24,7 +25,10 @@ def chosen(root: Path, names: Sequence[str]) -> list[Shelf]:
     for name in names:
         own = {shelf.name: shelf for shelf, label in known if _is(shelf, label, name)}
         if not own:
-            raise unknown("collection", name, {part for shelf, label in known for part in (shelf.kind, label) if part})
+            there = dict.fromkeys(part for shelf, label in known for part in (shelf.kind, label) if part)
+            near = difflib.get_close_matches(name, there, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise EvalkitError(f"no collection '{name}' in '{root}': {hint}'evalkit store ls' shows what there is")
         found |= own
     return list(found.values())
 

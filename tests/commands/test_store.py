@@ -142,7 +142,7 @@ def test_collections_are_removed_by_name(evalkit: Run, cache: Cache, tmp_path: P
         assert told(evalkit, "rm", name, "--yes")["removed"]
     assert told(evalkit, "ls")["runs"] == []
     code, out, err = evalkit("store", "rm", "VGGosh")
-    assert (code, out, err.count("\n")) == (2, "", 1) and "unknown collection 'VGGosh'" in err
+    assert (code, out, err.count("\n")) == (2, "", 1) and "no collection 'VGGosh'" in err
 
 
 def test_a_register_that_is_damaged_is_named_and_removed(evalkit: Run, cache: Cache) -> None:
