@@ -239,7 +239,7 @@ def test_ctrl_c_while_a_process_is_started_leaves_none(toy: Toy, monkeypatch: py
         return started[0]
 
     real = subprocess.Popen
-    monkeypatch.setattr(local.subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     with workers(1) as launcher:
         with pytest.raises(KeyboardInterrupt):
             list(launcher.run(cut(toy, MAKE, 8)))
