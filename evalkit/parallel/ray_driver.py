@@ -85,6 +85,12 @@ class Pool:
         self._token = Path(options.store) / f".partial-{uuid.uuid4().hex}" if options.store else None
         _connect(options)
         self._needs = {"num_gpus": 1, "num_cpus": 0} if options.gpu else {"num_cpus": self._cpus()}
+        if not options.gpu and (unused := sum(_each("GPU"))):
+            log.warning(
+                "the Ray cluster has %d GPUs, and the run is on CPUs, as the machine that it was started on has no GPU "
+                "or engine.device=cpu: start it on a node that has one",
+                unused,
+            )
         # It is started again, here or elsewhere, as often as it takes; the scheduler decides what is done again.
         self._actor = ray.remote(Actor).options(
             **self._needs,

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import http.server
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -391,7 +392,9 @@ def test_a_node_that_vanishes_costs_what_was_in_flight_there(launcher: Ray, clus
 
 
 @pytest.mark.slow
-def test_each_worker_has_a_gpu_and_what_joins_is_used(launcher: Ray, cluster: Any, tmp_path: Path) -> None:
+def test_each_worker_has_a_gpu_and_what_joins_is_used(
+    launcher: Ray, cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """With GPUs that nodes only say that they have."""
     launcher.close()
     nodes = [cluster.add_node(**NODE, num_gpus=2)]
@@ -404,6 +407,10 @@ def test_each_worker_has_a_gpu_and_what_joins_is_used(launcher: Ray, cluster: An
         assert len(list(tmp_path.glob("gpu-*"))) == 2
         nodes.append(cluster.add_node(**NODE, num_gpus=1))
         said = beside.said()
+        apart.close()
+        with caplog.at_level(logging.WARNING), contextlib.closing(Ray(cluster.address, 1)) as blind:
+            list(blind.run([Unit(Gpus(str(tmp_path), of=1), ("on a cpu",))]))
+        assert "the Ray cluster has 3 GPUs, and the run is on CPUs" in caplog.text
     finally:
         apart.close()
         for node in nodes:
