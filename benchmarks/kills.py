@@ -205,7 +205,8 @@ class Killing:
         attempts = list(self._attempts(COLLECT, rng, self._collected, 1))
         yield from _complaints(attempts)
         for path in sorted(partial | {nobodys}):
-            if path.is_file() or any(path.glob("*")):
+            # a folder from which a killed gc has removed something is young
+            if (path.is_file() or any(path.glob("*"))) and time.time() - path.stat().st_mtime > DAYS / 2:
                 yield f"gc has left {path.relative_to(root)}, which nobody uses"
         last = attempt(self.command, self.place)
         yield from _complaints([last])

@@ -14,7 +14,10 @@ from .conftest import Site
 DAY = 86400.0
 
 
-@pytest.mark.parametrize("jump", [DAY, -DAY], ids=["forward", "back"])
+JUMPS = [DAY, pytest.param(-DAY, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("jump", JUMPS, ids=["forward", "back"])
 def test_a_clock_that_jumps_changes_nothing(site: Site, jump: float) -> None:
     rng = np.random.default_rng(4)
     killed = attempt(site.killing.command, site.place, after=rng.uniform(0.5, 0.9) * site.killing.whole.worked)
@@ -26,7 +29,7 @@ def test_a_clock_that_jumps_changes_nothing(site: Site, jump: float) -> None:
     assert not ended.computed()
 
 
-@pytest.mark.parametrize("jump", [DAY, -DAY], ids=["forward", "back"])
+@pytest.mark.parametrize("jump", JUMPS, ids=["forward", "back"])
 def test_files_of_another_day_are_what_they_were(full: Site, jump: float) -> None:
     for path in full.cache.rglob("*"):
         known = path.stat().st_mtime

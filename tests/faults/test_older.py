@@ -14,7 +14,9 @@ from evalkit.store.entry import Item, read_entry, write_entry
 from .conftest import Site
 
 
-@pytest.mark.parametrize("schema", [entry.SCHEMA - 1, entry.SCHEMA + 1], ids=["older", "later"])
+@pytest.mark.parametrize(
+    "schema", [entry.SCHEMA - 1, pytest.param(entry.SCHEMA + 1, marks=pytest.mark.slow)], ids=["older", "later"]
+)
 def test_entries_of_another_schema_are_not_read(full: Site, schema: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """They stay, for the version that reads them; that what they hold is another number would be seen."""
     found = {path: read_entry(path) for path in sorted(full.cache.glob("*/*/*.entry"))}
