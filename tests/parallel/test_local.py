@@ -240,10 +240,14 @@ def test_ctrl_c_while_a_process_is_started_leaves_none(toy: Toy, monkeypatch: py
 
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", start)
-    with workers(1) as launcher:
-        with pytest.raises(KeyboardInterrupt):
-            list(launcher.run(cut(toy, MAKE, 8)))
-        assert not alive(started[0].pid)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    try:
+        with workers(1) as launcher:
+            with pytest.raises(KeyboardInterrupt):
+                list(launcher.run(cut(toy, MAKE, 8)))
+            assert not alive(started[0].pid)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)
