@@ -210,9 +210,9 @@ class Killing:
                 yield f"gc has left {path.relative_to(root)}, which nobody uses"
         last = attempt(self.command, self.place)
         yield from _complaints([last])
-        # codes are needed by no result whose run has found their clips
+        # codes and tokenizers are needed by no result whose run has found what was made with them
         different = self.left.differences(left_by(last, self.place))
-        yield from (f"after gc {name} differs" for name in different if not name.startswith("codes/"))
+        yield from (f"after gc {name} differs" for name in different if not name.startswith(("codes/", "checkpoints/")))
         if last.computed():
             yield f"after gc this was computed again: {last.computed()}"
 
