@@ -27,7 +27,7 @@ def number_of_workers(engine: Engine) -> int | None:
         count = max(1, len(gpus(engine)))
     if count > 1 and ":" in engine.device:
         raise EvalkitError(f"engine.device={engine.device} is one GPU: set engine.device=cuda for several workers")
-    return count if count > 1 or engine.launcher is Kind.ray else None
+    return count if count > 1 else None
 
 
 def launched(engine: Engine, count: int, store: Path) -> Launcher:

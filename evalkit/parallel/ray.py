@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EvalkitError
-from evalkit.parallel.serving import pickled
+from evalkit.parallel.serving import loaded, pickled
 from evalkit.parallel.units import Done, Hopeless, Unit, Work
 
 INSTALL = "engine.launcher=ray: the package ray is not installed: pip install 'evalkit[ray]'"
@@ -92,8 +92,8 @@ class Packed:
     pickled: bytes
 
     def begin(self) -> Work:
-        """Not called: workers unpickle it first."""
-        raise NotImplementedError
+        """Begin the job itself."""
+        return loaded(self.pickled).begin()
 
 
 class Ray:

@@ -82,7 +82,7 @@ class Server:
         """Do a unit, whose job is the last one if None is given."""
         try:
             if pickled is not None and (self._last is None or self._last[0] != pickled):
-                self._last = pickled, _loaded(pickled)
+                self._last = pickled, loaded(pickled)
                 if self._threads is not None and "torch" in sys.modules:  # which the job's module has imported
                     sys.modules["torch"].set_num_threads(self._threads)
             assert self._last is not None
@@ -113,7 +113,8 @@ def pickled(job: Job) -> bytes:
         ) from error
 
 
-def _loaded(pickled: bytes) -> Job:
+def loaded(pickled: bytes) -> Job:
+    """Read a job that `pickled` has made. Raises Hopeless if that cannot be done."""
     try:
         return cloudpickle.loads(pickled)
     except Exception as error:
