@@ -19,13 +19,13 @@ from evalkit.errors import EvalkitError
 from evalkit.store.collection import ABOUT
 from evalkit.store.digests import digest
 from evalkit.store.entry import SUFFIX, Damaged, Entry, Item, read_entry, write_entry
+from evalkit.store.files import PARTIAL
 from evalkit.store.leases import FOLDER as LEASES
 
 DIGEST = "[0-9a-f]{32}"
 WEIGHTS, ARRAYS = "weights", "arrays"
 BESIDE = (WEIGHTS, ARRAYS, LEASES)  # folders of the cache that have no collections
 AT_ONCE = 2**27  # bytes of values that are written into one file again
-PARTIAL = ".partial-"  # what the names of files that are being written begin with
 
 # what versions before the present format wrote
 OLDER = re.compile(

@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from evalkit.errors import EvalkitError
 
+PARTIAL = ".partial-"  # what the names of files and folders that are being written begin with
+
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = True) -> None:
     """Write a file so that it is either absent, or complete and, if `durable`, on disk.
@@ -25,7 +27,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
@@ -78,7 +80,7 @@ def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PARTIAL))
         try:
             write(partial)
             partial.chmod(0o755)  # mkdtemp makes it private

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.errors import EvalkitError
-from evalkit.store.files import write_atomic
+from evalkit.store.files import PARTIAL, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -349,7 +349,7 @@ def now(root: Path) -> float:
     """The time by the clock of the file system that a cache lies on; by this machine's where it is only read."""
     try:
         (root / FOLDER).mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=root / FOLDER, prefix=".partial-") as file:
+        with tempfile.NamedTemporaryFile(dir=root / FOLDER, prefix=PARTIAL) as file:
             os.utime(file.name)
             return os.stat(file.name).st_mtime
     except OSError:

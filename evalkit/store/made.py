@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.store.collection import Collection
 from evalkit.store.digests import digest, sha256_tree
 from evalkit.store.entry import Item
-from evalkit.store.files import cannot_write, write_folder
+from evalkit.store.files import PARTIAL, cannot_write, write_folder
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def made_folder(collection: Collection, write: Callable[[Path], Any]) -> Path:
         log.warning("damaged or incomplete folder %s: is made again", folder)
         shutil.rmtree(folder, ignore_errors=True)
         collection.discard({ONLY: found})  # what is made now may be of other bytes
-    partial = collection.folder / f".partial-{secrets.token_hex(8)}"
+    partial = collection.folder / f"{PARTIAL}{secrets.token_hex(8)}"
     try:
         write_folder(partial, write)
         sha256 = sha256_tree(partial)
