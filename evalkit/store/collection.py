@@ -140,10 +140,6 @@ class Collection:
             damaged.append(path)
         return True
 
-    def keys(self) -> set[str]:
-        """The keys of all items, 32 hexadecimal digits each, without reading their values."""
-        return {key for entry in self.entries() for key in entry.keys}
-
     def having(self, keys: Iterable[str]) -> set[str]:
         """Those of some keys that there are items of, as they are given, without reading values."""
         names = {key[:32]: key for key in keys}

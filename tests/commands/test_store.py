@@ -16,7 +16,7 @@ from evalkit.store.cache import Cache
 from evalkit.store.leases import lease
 
 from ..conftest import Run
-from ..store.stored import age, clips, earlier, features, finished, key, made
+from ..store.stored import age, clips, earlier, features, finished, key, keys, made
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def test_what_nobody_needs_is_shown_and_then_removed(evalkit: Run, cache: Cache)
     assert removed["bytes"] == shown["bytes"] > 0 and removed["removed"] and not shown["removed"]
     assert told(evalkit, "gc")["bytes"] == 0
     assert (cache.weights / "vggish.pt").exists()
-    assert cache.collection("features", "VGGish").keys() == {key(number)[:32] for number in range(4)}
+    assert keys(cache.collection("features", "VGGish")) == {key(number)[:32] for number in range(4)}
 
 
 def test_a_result_that_was_moved_is_given(evalkit: Run, cache: Cache, tmp_path: Path) -> None:
     (tmp_path / "moved").mkdir()
     (tmp_path / "result.json").rename(tmp_path / "moved" / "result.json")
     assert told(evalkit, "gc", "--yes", "--keep", str(tmp_path / "moved"))["lost"] == []
-    assert len(cache.collection("features", "VGGish").keys()) == 6
+    assert len(keys(cache.collection("features", "VGGish"))) == 6
     code, out, err = evalkit("store", "gc", "--keep", str(tmp_path / "nowhere"))
     assert (code, out) == (2, "") and err.endswith(
         "holds no finished result: give the folder that a result was moved to\n"

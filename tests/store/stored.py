@@ -23,6 +23,11 @@ def key(number: int) -> str:
     return digest(["item", number])
 
 
+def keys(shelf: Collection) -> set[str]:
+    """The keys of all items of a collection, 32 hexadecimal digits each."""
+    return {key for entry in shelf.entries() for key in entry.keys}
+
+
 def features(cache: Cache, numbers: Iterable[int], key_of: str = "VGGish") -> Collection:
     """Store features, one entry for all."""
     shelf = cache.collection("features", key_of, key_of)

@@ -21,6 +21,8 @@ from evalkit.store.collection import Collection
 from evalkit.store.digests import digest
 from evalkit.store.entry import Damaged, Entry, Item, read_entry
 
+from .stored import keys
+
 RNG = np.random.default_rng(0)
 
 
@@ -35,6 +37,19 @@ def features(count: int, first: int = 0) -> dict[str, Item]:
 
 def stored(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.entry"))
+
+
+def damaged_at_the_end(shelf: Collection) -> tuple[dict[str, Item], Path]:
+    """Six items, the last of which is damaged in their file."""
+    items = features(6)
+    shelf.write(items)
+    (path,) = stored(shelf.folder)
+    data = bytearray(path.read_bytes())
+    last = items[key(5)].value
+    assert last is not None
+    data[data.index(last.tobytes())] ^= 1
+    path.write_bytes(data)
+    return items, path
 
 
 @pytest.fixture
@@ -67,7 +82,7 @@ def test_items_come_back_as_they_were_stored(shelf: Collection, dtype: str) -> N
     same(shelf.read([key(2)]), {key(2): items[key(2)]})
     same(shelf.read(), {name[:32]: item for name, item in items.items()})
     assert shelf.having([key(1), key(9)]) == {key(1)}
-    assert shelf.keys() == {name[:32] for name in items}
+    assert keys(shelf) == {name[:32] for name in items}
 
 
 def test_the_same_content_is_the_same_file_whoever_writes_it(tmp_path: Path) -> None:
@@ -110,14 +125,7 @@ def test_a_flipped_bit_anywhere_is_noticed(shelf: Collection, caplog: pytest.Log
 
 
 def test_items_that_were_not_damaged_stay(shelf: Collection) -> None:
-    items = features(6)
-    shelf.write(items)
-    (path,) = stored(shelf.folder)
-    data = bytearray(path.read_bytes())
-    last = items[key(5)].value
-    assert last is not None
-    data[data.index(last.tobytes())] ^= 1
-    path.write_bytes(data)
+    items, path = damaged_at_the_end(shelf)
     lost = set(items) - set(shelf.read(items))
     assert lost == {key(5)}
     assert not path.exists()
@@ -190,7 +198,7 @@ def test_an_entry_of_another_schema_is_absent_and_stays(shelf: Collection, monke
     with monkeypatch.context() as older:
         older.setattr(entries, "SCHEMA", 0)
         shelf.write(items)
-    assert shelf.read(items) == {} and shelf.keys() == set() and len(stored(shelf.folder)) == 1
+    assert shelf.read(items) == {} and keys(shelf) == set() and len(stored(shelf.folder)) == 1
     shelf.write(items)
     same(shelf.read(items), items)
     shelf.compact()
@@ -417,14 +425,7 @@ def test_a_file_that_another_machine_has_merged_is_looked_for_again(
 def test_without_room_for_what_is_sound_a_damaged_file_stays(
     shelf: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = features(6)
-    shelf.write(items)
-    (path,) = stored(shelf.folder)
-    data = bytearray(path.read_bytes())
-    last = items[key(5)].value
-    assert last is not None
-    data[data.index(last.tobytes())] ^= 1
-    path.write_bytes(data)
+    items, _ = damaged_at_the_end(shelf)
 
     def full(*_: object) -> Path:
         raise EvalkitError("no space left")

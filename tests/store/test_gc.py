@@ -28,7 +28,7 @@ from evalkit.store.gc import Found, collect
 from evalkit.store.leases import lease
 from evalkit.store.rm import used_by
 
-from .stored import age, audio, audio_of, clips, earlier, features, files, finished, key, made, result
+from .stored import age, audio, audio_of, clips, earlier, features, files, finished, key, keys, made, result
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_run_registers_the_items_that_it_used(cache: Cache, tmp_path: Path) ->
     assert registers.keys_of(run, other.name).tobytes() == bytes.fromhex(key(3)[:32])
     age(cache.root)
     collect(cache.root, remove=True)
-    assert there(shelf) == {0, 1} and other.keys() == {key(3)[:32]}
+    assert there(shelf) == {0, 1} and keys(other) == {key(3)[:32]}
 
 
 def test_a_run_that_ends_meanwhile_is_seen_by_its_lease_or_its_register(
@@ -323,7 +323,7 @@ def test_folders_that_cannot_be_asked_for_stop_nothing_and_hold(
     monkeypatch.setattr(leases, "MOVES", 0.0)
     age(cache.root)
     collect(cache.root, remove=True)
-    assert there(shelf) == {0, 1} and digests.keys() and not other.folder.exists() and held.path.exists()
+    assert there(shelf) == {0, 1} and keys(digests) and not other.folder.exists() and held.path.exists()
     held.end()
 
 
@@ -456,7 +456,7 @@ def test_digests_stay_as_long_as_the_folder_of_the_files_is_there(cache: Cache, 
     (tmp_path / "clips").mkdir()
     age(cache.root)
     collect(cache.root, remove=True)
-    assert shelf.keys()
+    assert keys(shelf)
     (tmp_path / "clips").rmdir()
     collect(cache.root, remove=True)
     assert not shelf.folder.exists()
