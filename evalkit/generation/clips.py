@@ -167,7 +167,8 @@ class Maker:
         left = list(prompts)
         while left:
             stored |= self._make(left, advance)
-            left = [p for p in left if prompt_key(p) not in {*stored, *self.refused}]
+            settled = {*stored, *self.refused}
+            left = [p for p in left if prompt_key(p) not in settled]
             others = self._clips.read([prompt_key(p) for p in left])
             advance(len(others))
             stored |= others
