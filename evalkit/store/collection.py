@@ -146,11 +146,23 @@ class Collection:
         return {names[key] for entry in self.entries() for key in entry.keys if key in names}
 
     def entries(self) -> Iterator[Entry]:
-        """The index of each sound file, the largest first."""
+        """The index of each sound file; what is merged meanwhile may come twice, but is not left out."""
         leases.using(self.root, self.name)
-        for path in self._look()[0]:
-            with suppress(Damaged, FileNotFoundError):
-                yield self._entry(path)
+        seen: set[str] = set()
+        for attempt in range(TRIES):
+            files, gone = self._look()
+            for path in files:
+                if path.name not in seen:
+                    seen.add(path.name)
+                    try:
+                        yield self._entry(path)
+                    except FileNotFoundError:
+                        gone = True
+                    except Damaged:
+                        pass
+            if not gone:
+                return
+            time.sleep(PAUSE * attempt)
 
     def _entry(self, path: Path) -> Entry:
         state = self._listed.get(path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def test_features_are_views_of_their_files_and_differ_between_sides(tmp_path: Pa
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_is_held_for_a_moment_is_seen(tmp_path: Path) -> None:
     with scale_stats.most_held() as held:
-        ones = np.ones(10_000_000)
+        # memory of its own: what this process has freed before may be used again, and would not be new
+        ones = np.frombuffer(mmap.mmap(-1, 80_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         for _ in range(20):
             ones += 1
         del ones
