@@ -1,6 +1,6 @@
 """How often a gate decides wrongly, and how much it sees: `evalkit compare` on pairs of which the truth is known.
 
-    pip install -c constraints.txt -e '.[plots]'
+    pip install -c constraints.txt -e .
     OMP_NUM_THREADS=1 python -m benchmarks.gate [--part fad|clips|shares|whole|runs|…|all] [--keep FOLDER]
 
 A baseline and a candidate are drawn from known distributions again and again, or rendered by the synthesizer, and

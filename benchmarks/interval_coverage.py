@@ -1,6 +1,6 @@
 """How often the intervals hold what they should, and what is left of FAD's bias with few clips.
 
-    pip install -c constraints.txt -e '.[plots]'
+    pip install -c constraints.txt -e .
     python -m benchmarks.interval_coverage [--part means|shares|fad|fad_inf|kad|all]
 
 Clips are drawn from known distributions again and again; each time evalkit computes a value and its 95 % interval. The

@@ -165,6 +165,21 @@ def encode_flac(audio: Audio) -> bytes:
     return buffer.getvalue()
 
 
+def encode_mp3(audio: Audio, quality: float = 0.7) -> bytes:
+    """Encode as MP3 of a variable bit rate, which every browser plays.
+
+    Args:
+        quality: from 0, the largest file, to 1.
+    """
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer, "w", audio.rate, audio.samples.shape[0], "MPEG_LAYER_III", format="MP3",
+        compression_level=quality, bitrate_mode="VARIABLE",
+    ) as file:  # fmt: skip
+        file.write(audio.samples.T)
+    return buffer.getvalue()
+
+
 RESAMPLERS = ("julius", "resampy", "torchaudio", "torchaudio_kaiser_best", "soxr_hq")
 
 

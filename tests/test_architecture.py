@@ -16,7 +16,7 @@ ROOMS = [
     "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
     "functional", "parallel", "store", "weights", "batching", "assets",
     "slices", "prompts", "encoders", "metrics",
-    "report", "results",
+    "report", "results", "page", "listening", "trackers",
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
     "config", "objects", "sharing", "protocols", "plan",
@@ -25,8 +25,8 @@ ROOMS = [
 ]  # fmt: skip
 
 # Results are read where nothing can be made: no weights, no configuration, no prompts.
-READING = ("report", "results")
-MAKING = ("prompts", *ROOMS[ROOMS.index("results") + 1 :])
+READING = ("report", "results", "page", "listening", "trackers")
+MAKING = ("prompts", *ROOMS[ROOMS.index("trackers") + 1 :])
 
 
 def modules() -> dict[str, Path]:

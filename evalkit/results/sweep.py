@@ -122,7 +122,7 @@ class Sweep(SweepRecord):
 def _with_plots(sweep: Sweep, folder: Path) -> Sweep:
     """Draw the plots; where that is not possible, the sweep says why, and is there all the same."""
     try:
-        plots, why = sweep_plots.write(sweep, folder), "" if sweep_plots.available() else sweep_plots.NO_MATPLOTLIB
+        plots, why = sweep_plots.write(sweep, folder), ""
     except EvalkitError:  # where nothing can be written, the record cannot be either
         raise
     except Exception as error:

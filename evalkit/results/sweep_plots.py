@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import logging
 import re
@@ -21,14 +20,8 @@ if TYPE_CHECKING:
 METRICS = 6  # in one figure; further ones are in another
 DPI = 150
 LONGEST = 60  # characters of a parameter in a file's name
-NO_MATPLOTLIB = 'no plots: pip install "evalkit[plots]"'
 
 log = logging.getLogger(__name__)
-
-
-def available() -> bool:
-    """Whether what draws plots is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def figures(sweep: SweepRecord) -> dict[str, Figure]:
@@ -43,11 +36,8 @@ def figures(sweep: SweepRecord) -> dict[str, Figure]:
 def write(sweep: SweepRecord, folder: Path) -> list[str]:
     """Write all plots into a folder, each as PNG and SVG, which are the same for the same record.
 
-    Returns their names without an ending; none where matplotlib is not installed. Raises EvalkitError where the folder
-    cannot be written to.
+    Returns their names without an ending. Raises EvalkitError where the folder cannot be written to.
     """
-    if not available():
-        return []
     names = []
     with drawing.style(), warnings.catch_warnings():
         # of characters that DejaVu Sans does not have, which are boxes

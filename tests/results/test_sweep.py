@@ -128,14 +128,6 @@ def test_plots_lie_in_the_folder_and_are_named(saved: Sweep, folder: Path) -> No
         assert b"<svg" in (folder / "plots" / f"{name}.svg").read_bytes()
 
 
-def test_without_matplotlib_the_sweep_is_saved_and_says_so(
-    saved: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweep_plots, "available", lambda: False)
-    again = saved.save(tmp_path / "s")
-    assert again.plots == [] and 'no plots: pip install "evalkit[plots]"' in again.document().notes
-
-
 def test_plots_that_cannot_be_drawn_take_nothing_else_with_them(
     saved: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

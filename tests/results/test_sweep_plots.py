@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 import sys
@@ -425,17 +424,6 @@ def test_what_has_nothing_to_show_has_no_plots(missing: str, tmp_path: Path) -> 
         record = sweep({TOP_K: [10]}, lambda k: {"fad": k})
     assert sweep_plots.write(record, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
-
-
-def test_without_matplotlib_there_are_no_plots(
-    grid: SweepRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
-    assert sweep_plots.write(grid, tmp_path) == []
-    assert not sweep_plots.available()
-    assert list(tmp_path.iterdir()) == []
-    assert sweep_plots.NO_MATPLOTLIB == 'no plots: pip install "evalkit[plots]"'
 
 
 def test_directions_are_those_of_metrics_whether_they_are_objectives_or_not(grid: SweepRecord) -> None:

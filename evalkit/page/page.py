@@ -1,0 +1,64 @@
+"""The whole page as one text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import pkgutil
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup
+
+from evalkit.page import sections
+from evalkit.page.section import written
+from evalkit.page.view import View
+from evalkit.store.provenance import installed
+
+
+def render(view: View) -> str:
+    """Write the page of some records: HTML that needs no other file but the clips that it links to."""
+    shown = [section for module in _modules() if (section := module.section(view)) is not None]
+    script = "\n".join(static("js"))
+    return str(
+        written(
+            "page.html.j2",
+            view=view,
+            document=view.document,
+            sections=shown,
+            data={name: _json(value) for section in shown for name, value in section.data.items()},
+            style=Markup("\n".join(static("css"))),
+            script=Markup(script),
+            policy=policy(script),
+            version=installed("evalkit"),
+        )
+    )
+
+
+def policy(script: str) -> str:
+    """What the page may load and run: nothing but this script, and pictures and sound."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; media-src data: blob: file: 'self'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def static(ending: str) -> list[str]:
+    """The files of `evalkit/page/static` with an ending, in the order of their names."""
+    found = sorted((one for one in files("evalkit.page").joinpath("static").iterdir()), key=lambda one: one.name)
+    return [one.read_text("utf-8") for one in found if one.name.endswith(f".{ending}")]
+
+
+def _modules() -> list[Any]:
+    names = [module.name for module in pkgutil.iter_modules(sections.__path__)]
+    modules = [importlib.import_module(f"{sections.__name__}.{name}") for name in names]
+    return sorted(modules, key=lambda module: module.ORDER)
+
+
+def _json(value: Any) -> Markup:
+    """JSON that no text inside of it can end, as it stands in a script element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

@@ -1,0 +1,1 @@
+"""Experiment trackers, one file each, that a record is sent to."""
