@@ -116,10 +116,10 @@ def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[Sy
                     found.append(System(side.row, role, result, side.row))
         return found
     points: dict[int, Role] = {}
-    if record.winner is not None:
-        points[record.winner] = "winner"
     if record.default is not None:
-        points = {record.default: "default"} | ({} if record.default == record.winner else points)
+        points[record.default] = "default"
+    if record.winner is not None:
+        points.setdefault(record.winner, "winner")
     for number, role in points.items():
         try:
             result = record.result(number)
