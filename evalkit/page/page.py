@@ -21,7 +21,7 @@ from evalkit.store.provenance import installed
 def render(view: View) -> str:
     """Write the page of some records: HTML that needs no other file but the clips that it links to."""
     shown = [section for module in _modules() if (section := module.section(view)) is not None]
-    script = "\n".join(static("js"))
+    first, script = "\n".join(static("js", "head")), "\n".join(static("js"))
     return str(
         written(
             "page.html.j2",
@@ -30,25 +30,29 @@ def render(view: View) -> str:
             sections=shown,
             data={name: _json(value) for section in shown for name, value in section.data.items()},
             style=Markup("\n".join(static("css"))),
+            first=Markup(first),
             script=Markup(script),
-            policy=policy(script),
+            policy=policy(first, script),
+            title=": ".join(filter(None, [view.document.outcome, view.document.title])),
             version=installed("evalkit"),
         )
     )
 
 
-def policy(script: str) -> str:
-    """What the page may load and run: nothing but this script, and pictures and sound."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def policy(*scripts: str) -> str:
+    """What the page may load and run: nothing but these scripts, and pictures and sound."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "img-src data:; media-src data: blob: file: 'self'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {allowed}; "
+        "style-src 'unsafe-inline'; img-src data:; media-src data: blob: file: 'self'; base-uri 'none'; "
+        "form-action 'none'"
     )
 
 
-def static(ending: str) -> list[str]:
-    """The files of `evalkit/page/static` with an ending, in the order of their names."""
-    found = sorted((one for one in files("evalkit.page").joinpath("static").iterdir()), key=lambda one: one.name)
+def static(ending: str, folder: str = ".") -> list[str]:
+    """The files of a folder of `evalkit/page/static` with an ending, in the order of their names."""
+    found = sorted(files("evalkit.page").joinpath("static", folder).iterdir(), key=lambda one: one.name)
     return [one.read_text("utf-8") for one in found if one.name.endswith(f".{ending}")]
 
 

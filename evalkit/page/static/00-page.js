@@ -7,3 +7,59 @@ const evalkit = {
     return found && JSON.parse(found.textContent);
   },
 };
+
+{
+  // the theme: the system's, or what was chosen, which is remembered where a page may remember things
+  const theme = document.getElementById("page-theme");
+  theme.value = document.documentElement.dataset.theme ?? "auto";
+  theme.hidden = false;
+  theme.addEventListener("change", () => {
+    const chosen = theme.value;
+    if (chosen === "auto") {
+      delete document.documentElement.dataset.theme;
+    } else {
+      document.documentElement.dataset.theme = chosen;
+    }
+    try {
+      localStorage.setItem("evalkit-theme", chosen);
+    } catch {
+      // the theme is chosen for now
+    }
+  });
+
+  // names may stand in the title of the window when they are shown on the page
+  const title = document.querySelector("h1 .when-seen").textContent;
+  document.addEventListener("evalkit:blind", () => {
+    const blind = "blind" in document.body.dataset;
+    document.title = `${blind ? "Blind listening" : title} · evalkit`;
+  });
+
+  // which section is being read
+  const links = new Map(
+    [...document.querySelectorAll(".page-nav a")].map((link) => [link.hash.slice(1), link]),
+  );
+  const read = new Set();
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) {
+        if (entry.isIntersecting) {
+          read.add(entry.target.id);
+        } else {
+          read.delete(entry.target.id);
+        }
+      }
+      const current = [...links.keys()].find((id) => read.has(id));
+      for (const [id, link] of links) {
+        if (id === current) {
+          link.setAttribute("aria-current", "true");
+        } else {
+          link.removeAttribute("aria-current");
+        }
+      }
+    },
+    { rootMargin: "-30% 0px -60% 0px" },
+  );
+  for (const id of links.keys()) {
+    observer.observe(document.getElementById(id));
+  }
+}
