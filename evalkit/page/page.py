@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +15,7 @@ from markupsafe import Markup
 
 from evalkit.page import sections
 from evalkit.page.section import written
+from evalkit.page.tables import tone
 from evalkit.page.view import View
 from evalkit.store.provenance import installed
 
@@ -33,6 +35,7 @@ def render(view: View) -> str:
             first=Markup(first),
             script=Markup(script),
             policy=policy(first, script),
+            tone=tone(view.document.outcome),
             title=": ".join(filter(None, [view.document.outcome, view.document.title])),
             version=installed("evalkit"),
         )
@@ -65,4 +68,5 @@ def _modules() -> list[Any]:
 def _json(value: Any) -> Markup:
     """JSON that no text inside of it can end, as it stands in a script element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    # halves of surrogate pairs, as names of files may have them, are in no file of UTF-8
+    return Markup(re.sub("[<\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from evalkit.page.links import breakable, linked
 from evalkit.report.literal import literal
 
 
@@ -42,7 +43,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["literal"] = literal
+    found.filters |= {"breakable": breakable, "linked": linked, "literal": literal}
     return found
 
 

@@ -1,13 +1,189 @@
-"""The table of the records, with what must be read first."""
+"""What must be read first, the outcome, and all tables of the records with what must be known of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
 from evalkit.page.section import Section, written
+from evalkit.page.tables import html, legend, tone
 from evalkit.page.view import View
+from evalkit.report.document import Item, Listing, Quantity, Table
+from evalkit.results.comparison import Comparison
+from evalkit.results.record import Count
+from evalkit.results.result import Result
+from evalkit.results.summary import clip_counts
+from evalkit.results.sweep import Sweep
+from evalkit.results.sweep_text import shown
 
 ORDER = 10
+CHANGED = "(changed)"  # in the name of a protocol
+
+
+@dataclass(frozen=True)
+class Part:
+    """A further table.
+
+    Attributes:
+        body: the table as HTML.
+        folded: whether it is shown only when it is asked for.
+    """
+
+    table: Table | Listing
+    body: Markup
+    legend: list[str]
+    folded: bool
 
 
 def section(view: View) -> Section:
-    """Write the main table."""
-    return Section("summary", "Summary", written("summary.html.j2", document=view.document))
+    """Write everything that the document says."""
+    document, prompts = view.document, bool(view.systems)
+    coverage = _coverage(view)
+    more = [
+        Part(
+            table,
+            html(table, f"summary-more-{number}", view.output, prompts=prompts),
+            legend(table),
+            folded=not isinstance(table, Listing),
+        )
+        for number, table in enumerate(document.more, 1)
+    ]
+    body = written(
+        "summary.html.j2",
+        document=document,
+        warnings=list(_warnings(view)),
+        tone=tone(document.outcome),
+        main=html(document.table, "", view.output, caption=document.heading, prompts=prompts),
+        legend=legend(document.table),
+        protocol=[(name, text) for record in view.records for name, text in _protocol(record, len(view.records) > 1)],
+        covered=coverage.rows and html(coverage, "summary-coverage", view.output),
+        more=more,
+    )
+    return Section("summary", "Summary", body)
+
+
+def _warnings(view: View) -> Iterator[str]:
+    """What must be read first, one sentence or more each."""
+    if view.document.warning:
+        yield view.document.warning
+    for record in view.records:
+        of = f"{record.path.name}: " if len(view.records) > 1 else ""
+        if isinstance(record, Result):
+            yield from (of + text for text in _of_result(record))
+        elif CHANGED in record.protocol:
+            yield f"The protocol is changed ({record.protocol}): compare with nothing that was published."
+    yield from (f"{text[:1].upper()}{text[1:]}." for text in view.missing)
+
+
+def _of_result(result: Result) -> Iterator[str]:
+    """What a reader of one result must not miss: a changed protocol, and references or clips that are missing."""
+    if result.protocol.changes:
+        yield f"The protocol is changed: {'; '.join(result.protocol.changes)}."
+    elif CHANGED in result.protocol.name:
+        yield f"The protocol is changed: {result.protocol.name}."
+    references = result.references_info
+    if references is None:
+        if any(info.compares_with == "references" for info in result.metrics.values()):
+            yield "There are no references."
+    else:
+        usable = references.usable
+        if usable.ok < usable.total:
+            yield f"References are missing: {usable.ok:,} of {usable.total:,} could be used{_because(usable)}."
+        if references.rendered_by:
+            yield f"References are rendered by {references.rendered_by}: they are not recordings."
+    for name, clips in clip_counts(result).items():
+        if clips.ok < clips.total:
+            yield f"Clips of {name} are missing: {clips.ok:,} of {clips.total:,} could be used{_because(clips)}."
+
+
+def _because(count: Count) -> str:
+    return f" ({count.why})" if count.why else ""
+
+
+def _protocol(record: Result | Comparison | Sweep, several: bool) -> Iterator[tuple[str, str]]:
+    """What was measured, and how, as names and values."""
+    if several:
+        yield "Result", record.path.name
+    if isinstance(record, Result):
+        yield from _measured(record, several)
+        return
+    yield "Data set", f"{record.dataset}, subset {record.subset}"
+    yield "Protocol", record.protocol
+    if isinstance(record, Comparison):
+        yield "Compared on", f"{record.prompts:,} of {record.prompts_total:,} prompts"
+        yield "Intervals", f"{record.gate['level']:.3g} confidence, over prompts"
+        known = {"power": "power", "swaps": "swaps", "groups": "groups"}
+        yield "Gate", ", ".join(f"{text} {record.gate[key]:g}" for key, text in known.items() if key in record.gate)
+        return
+    yield "Prompts", f"{record.prompts:,}"
+    yield "Swept", "; ".join(f"{one.key}: {', '.join(map(shown, one.values))}" for one in record.parameters)
+    yield "Judged by", ", ".join(one.title for one in record.objectives) or "nothing"
+    yield "Intervals", f"{record.level:.3g} confidence, {record.draws:,} draws, seed {record.seed}"
+    if record.fresh_seed is not None:
+        yield "Measured again", f"with seed {record.fresh_seed}"
+
+
+def _measured(result: Result, several: bool) -> Iterator[tuple[str, str]]:
+    info = result.prompts_info
+    if not several:
+        yield "Data set", f"{info.dataset}, subset {info.subset}"
+    yield "Protocol", result.protocol.name
+    if result.protocol.changes:
+        yield "Changed", "; ".join(result.protocol.changes)
+    if any(row.generated and not row.calibration for row in result.rows.values()):
+        yield "Sampling", _listed(result.sampling)
+    yield (
+        "Intervals",
+        f"{result.uncertainty['level']:.3g} confidence, {result.uncertainty['resamples']:,} resamples, "
+        f"seed {result.uncertainty['seed']}",
+    )
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in values.items())
+
+
+def _coverage(view: View) -> Listing:
+    """How much of what was asked for could be measured."""
+    rows = []
+    for record in view.records:
+        of = f" ({record.path.name})" if len(view.records) > 1 else ""
+        if isinstance(record, Comparison):
+            rows.append(_covered("prompts on both sides", Count(record.prompts, record.prompts_total)))
+        elif isinstance(record, Sweep):
+            statuses = record.points["status"]
+            why = {status: int((statuses == status).sum()) for status in ("failed", "dropped")}
+            rows.append(_covered("points on all prompts", Count(int((statuses == "ok").sum()), len(statuses), why)))
+        else:
+            info = record.prompts_info
+            rows.append(_covered(f"prompts{of}", Count(info.selected, info.total), f"subset {info.subset}"))
+            if record.references_info is not None:
+                rows.append(_covered(f"references{of}", record.references_info.usable))
+            rows += [_covered(f"clips of {what}{of}", clips) for what, clips in _clips(record)]
+    columns = [
+        [Quantity("what", "what", "word")],
+        [Quantity("ok", "used", "count"), Quantity("total", "of", "count"), Quantity("share", "share", "share")],
+        [Quantity("why", "the others", "word")],
+    ]
+    return Listing(columns, rows, title="Coverage")
+
+
+def _clips(result: Result) -> Iterator[tuple[str, Count]]:
+    """The clips of each row; rows that have all of equally many are one."""
+    whole: dict[int, list[str]] = {}
+    counts = clip_counts(result)
+    for name, clips in counts.items():
+        if clips.ok == clips.total:
+            whole.setdefault(clips.total, []).append(name)
+    for total, names in whole.items():
+        yield names[0] if len(names) == 1 else f"each of {len(names)} rows", Count(total, total)
+    yield from ((name, clips) for name, clips in counts.items() if clips.ok < clips.total)
+
+
+def _covered(what: str, count: Count, why: str = "") -> Item:
+    share = count.ok / count.total if count.total else None
+    missing = (count.why or why) if count.ok < count.total else ""
+    return Item({"what": what, "ok": count.ok, "total": count.total, "share": share, "why": missing}, {})

@@ -27,8 +27,22 @@ const evalkit = {
     }
   });
 
+  // paper has no disclosures to open: what belongs to the tables is printed
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details[data-print]:not([open])")) {
+      details.open = true;
+      opened.push(details);
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const details of opened.splice(0)) {
+      details.open = false;
+    }
+  });
+
   // names may stand in the title of the window when they are shown on the page
-  const title = document.querySelector("h1 .when-seen").textContent;
+  const title = document.querySelector("h1 .when-seen").dataset.title;
   document.addEventListener("evalkit:blind", () => {
     const blind = "blind" in document.body.dataset;
     document.title = `${blind ? "Blind listening" : title} · evalkit`;
