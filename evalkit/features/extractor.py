@@ -359,7 +359,7 @@ class Extractor:
 
         return turns.batches(size)
 
-    def _turns(self, missing: Sequence[Missing]) -> Turns[Missing]:
+    def _turns(self, missing: Sequence[Missing], encoders: Iterable[str]) -> Turns[Missing]:
         """Give out clips, by their keys, but for those that another process has encoded meanwhile."""
 
         def there(waiting: Mapping[str, Missing]) -> list[str]:
@@ -371,8 +371,9 @@ class Extractor:
                 if all(clip_key in had[key] for key in absent if key in had)
             ]
 
-        first = self._collections[missing[0][2][0]]
-        return Turns(first, {item[1]: item for item in missing}, there)
+        # the same for all processes that want the same features, whatever is there of them: else two may both be first
+        whose = next(iter(encoders), PEAK)
+        return Turns(self._collections[whose], {item[1]: item for item in missing}, there)
 
     def _encoded(
         self,
@@ -383,7 +384,7 @@ class Extractor:
         failed: dict[str, str],
     ) -> Iterator[int]:
         """Put features into `found`, and why clips have none into `failed`: the number of clips, batch by batch."""
-        turns = self._turns(missing)
+        turns = self._turns(missing, encoders)
         batches, groups = self._conditioned(turns, encoders, loudness), self._sharing(encoders)
 
         def jobs_of(batch: list[Conditioned], ahead: bool = False) -> list[Callable[[], None]]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 
-from benchmarks.attempts import Attempt, attempt
+from benchmarks.attempts import Attempt, Ended, attempt
 from benchmarks.kills import BATCH, COLLECT, age
 
 from .conftest import Site
+
+
+def _told(ended: list[Ended]) -> str:
+    """What attempts have noted, but for changes to files, and what they printed."""
+    return "\n".join(f"{[note for note in one.journal if note[0] != 'change']}\n{one.err}" for one in ended)
 
 
 def test_two_runs_of_one_configuration_at_once(site: Site) -> None:
@@ -19,7 +24,7 @@ def test_two_runs_of_one_configuration_at_once(site: Site) -> None:
     doubled = ended[0].computed() + ended[1].computed() - site.killing.whole.computed()
     for what, times in Counter(what for what, _ in doubled.elements()).items():
         sides = 1 if what == "codes" else 2  # features are of references and of clips
-        assert times <= sides * BATCH, f"{what}: {times} clips"
+        assert times <= sides * BATCH, f"{what}: {times} clips\n{_told(ended)}"
 
 
 def test_what_a_run_finds_is_not_removed_beside_it(full: Site) -> None:

@@ -220,6 +220,18 @@ def test_on_a_gpu_long_clips_go_in_smaller_batches_unless_their_number_is_given(
     for n in (None, 5):
         extractor = Extractor(Cache(tmp_path / "cache"), "cpu", n, RATE)
         extractor._open({})
-        by[n] = list(extractor._chunks(extractor._turns(missing)))
+        by[n] = list(extractor._chunks(extractor._turns(missing, [])))
     assert [[clip.id for clip, *_ in chunk] for chunk in by[None]] == [["0", "1", "2"], ["3"], ["4"], ["5"]]
     assert [len(chunk) for chunk in by[5]] == [5, 1]
+
+
+def test_whose_turn_it_is_does_not_depend_on_what_is_missing(tmp_path: Path) -> None:
+    """Of two processes of one configuration either takes the clips from another end: both look at one collection."""
+    clip = write(tmp_path / "a.wav", tone(1.0))
+    extractor = Extractor(Cache(tmp_path / "cache"), "cpu", None, RATE)
+    extractor._open({})
+    extractor._collections["encoder"] = extractor.cache.collection("features", "encoder")
+    nothing: Any = [(clip, clip.id, [PEAK, "encoder"])]
+    peaks: Any = [(clip, clip.id, ["encoder"])]
+    looked_at = [extractor._turns(missing, ["encoder"])._collection for missing in (nothing, peaks)]
+    assert looked_at == [extractor._collections["encoder"]] * 2
