@@ -4,7 +4,7 @@
 DONE := .venv/.done
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow parity lint format clean
+.PHONY: setup demo test test-slow parity docs lint format clean
 .DEFAULT_GOAL := setup
 
 setup: $(DONE)
@@ -24,6 +24,10 @@ test-slow: $(DONE)
 parity: $(DONE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity -m "slow or not slow" --parity-table
 
+# The documentation as a site, in `site`; a broken link is an error.
+docs: $(DONE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 lint: $(DONE)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -34,7 +38,7 @@ format: $(DONE)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache
 
 # The stamp is removed first and written last. Without it .venv is made anew: an installation that was
 # interrupted can look complete to pip while files are missing.

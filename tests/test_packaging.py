@@ -168,7 +168,7 @@ def test_the_constraints_pin_every_requirement() -> None:
 
 WITH_TORCH = {"triton"}  # which torch's wheels for CUDA require in the version that they were built with
 # groups of dependencies that the package itself imports
-RUNTIME = ("", "diffusers", "melody", "search", "plots", "ray", "slurm")
+RUNTIME = ("", "diffusers", "melody", "search", "ray", "slurm")
 
 
 def test_every_import_is_a_declared_dependency() -> None:

@@ -19,18 +19,29 @@ from evalkit.sweeping.space import read
 from evalkit.types import Features
 
 from .conftest import ROOT, Run
-from .test_contributing import ADDED, RECIPES
+from .test_components import ADDED, RECIPES
 
-README = (ROOT / "README.md").read_text("utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+PAGES = {path.name: path.read_text("utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
 
 
-def test_the_metric_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = (b for b in blocks("python") if "class MeanCosine" in b)
-    (config,) = blocks("yaml")
+def blocks(language: str, *pages: str) -> list[str]:
+    """The blocks of a language in some pages, or in all."""
+    return [
+        block
+        for name in pages or sorted(PAGES)
+        for block in re.findall(rf"^```{language}\n(.*?)^```", PAGES[name], re.DOTALL | re.MULTILINE)
+    ]
+
+
+def shown(*pages: str) -> list[list[str]]:
+    """The commands of evalkit that some pages show, or all, in words; a command may take several lines."""
+    lines = "\n".join(blocks("sh", *pages)).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))[:1] == ["evalkit"]]
+
+
+def test_the_metric_of_the_recipe_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = (b for b in blocks("python", "components.md") if "class MeanCosine" in b)
+    (config,) = (b for b in blocks("yaml", "components.md") if "cosine.MeanCosine" in b)
     module = ModuleType("evalkit.metrics.cosine")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(code, module.__dict__)
@@ -43,17 +54,21 @@ def test_the_metric_of_the_readme_works(tmp_path: Path, monkeypatch: pytest.Monk
     assert metric.encoder == build(composed.metric.fad.encoder)
 
 
-@pytest.mark.parametrize("text", ["\n".join(blocks("sh")), usage()], ids=["README", "usage"])
-def test_every_command_shown_composes(text: str) -> None:
-    commands = [line.split("#")[0] for line in text.splitlines() if re.match(r"\s*evalkit (run|fetch) ", line)]
-    assert len(commands) >= 4
-    for command in commands:
-        options = [word.strip("'") for word in command.split()[2:] if "=" in word and not word.startswith("[")]
-        if not options or "--help" in command or "=NAME" in command or "metric=[fad,cosine]" in options:
-            continue
-        if " fetch " in command and not any(o.startswith("model=") for o in options):
+@pytest.mark.parametrize("name", [*sorted(PAGES), "usage"])
+def test_every_command_shown_composes(name: str) -> None:
+    commands = (
+        [shlex.split(line) for line in usage().splitlines() if line.startswith("  evalkit ") and "=" in line]
+        if name == "usage"
+        else shown(name)
+    )
+    for words in commands:
+        options = [word for word in words[2:] if "=" in word and not word.startswith(("[", "-", "hydra/"))]
+        made = words[1] in ("run", "fetch") and options and not {"--help", "--config-dir"} & set(words)
+        if not made or any("NAME" in o or "fad_pitch" in o or "cosine" in o for o in options):
+            continue  # what a page adds is tested where it is added
+        if words[1] == "fetch" and not any(o.startswith("model=") for o in options):
             options += ["model=[]", "prompts=demo"]  # the files of metrics alone
-        sweep = " -m " in command  # else a comma is inside a list
+        sweep = words[2] == "-m"  # else a comma is inside a list
         values = [
             [f"{o.partition('=')[0]}={v}" for v in o.partition("=")[2].split(",")] if sweep else [o] for o in options
         ]
@@ -62,41 +77,40 @@ def test_every_command_shown_composes(text: str) -> None:
 
 
 def test_the_demos_table_is_shown() -> None:
-    (table,) = blocks("text")
+    (table,) = (b for b in blocks("text", "quickstart.md") if "second_rendering" in b)
     for name in compose(["experiment=demo"]).model:
         number, bounds = r" +-?[\d.,]+", r" +-?[\d.,]+…-?[\d.,]+"
         assert re.search(rf"^{name}(?:{number}){{4}}\n12 of 12 clips(?:{bounds}){{4}}$", table, re.MULTILINE), name
     assert "The numbers below mean nothing outside this table." in table
-    assert "@@" not in README
+    assert not [name for name, text in PAGES.items() if "@@" in text]
 
 
 @pytest.mark.slow
 def test_the_reproduction_shown_is_what_happens(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    (command,) = (line for line in blocks("sh") if "reproduce tiny_stereo" in line)
+    (command,) = (words for words in shown("reproduce.md") if words[1:3] == ["reproduce", "tiny_stereo"])
     monkeypatch.setenv("COLUMNS", "80")
-    code, out, err = evalkit(*shlex.split(command)[1:])
-    (shown,) = (block for block in blocks("console") if "NOT COMPARABLE" in block)
+    code, out, err = evalkit(*command[1:])
+    (table,) = (block for block in blocks("console", "reproduce.md") if "NOT COMPARABLE" in block)
     assert code == 0, err
     # numbers of random weights are of one machine
-    printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, shown.strip()))
-    assert expected in printed and "\n- random weights: not compared" in shown
+    printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, table.strip()))
+    assert expected in printed and "\n- random weights: not compared" in table
 
 
 @pytest.mark.slow
 def test_the_sweep_shown_is_what_happens(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    (command,) = (line for line in blocks("sh") if line.startswith("evalkit sweep experiment=sweep_offline"))
+    (command,) = (words for words in shown("sweep.md") if words[1:3] == ["sweep", "experiment=sweep_offline"])
     monkeypatch.setenv("COLUMNS", "80")
-    code, out, err = evalkit(*shlex.split(command)[1:])
-    (shown,) = (block for block in blocks("console") if "Pareto" in block)
+    code, out, err = evalkit(*command[1:])
+    (table,) = (block for block in blocks("console", "sweep.md") if "Pareto" in block)
     assert code == 3 and err.splitlines()[-1].endswith("3 of 12 points failed: 10, 11, 12")
     # numbers of random weights are of one machine
-    printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, shown.strip()))
+    printed, expected = (re.sub(r" *[\d,]+\.\d+", " 0.0", text) for text in (out, table.strip()))
     assert expected in printed
 
 
 def test_every_sweep_shown_composes() -> None:
-    commands = [shlex.split(line.split("#")[0]) for line in "\n".join(blocks("sh")).splitlines()]
-    sweeps = [words for words in commands if words[:2] == ["evalkit", "sweep"] or words[:3] == ["evalkit", "run", "-m"]]
+    sweeps = [words for words in shown() if words[1] == "sweep" or words[1:3] == ["run", "-m"]]
     assert len(sweeps) >= 4
     for words in sweeps:
         space = read([word for word in words[2:] if "=" in word and not word.startswith("hydra/")])

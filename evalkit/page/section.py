@@ -22,7 +22,7 @@ class Section:
         id: of its element, and what the address of the page has behind "#".
         title: the heading.
         body: HTML below the heading, in which all text of unknown origin is escaped.
-        data: what scripts read, by name: JSON-like values, `evalkit.data(NAME)` in the page.
+        data: what scripts read, by name: JSON-like values, `data(NAME)` of the page's own global object.
         blind: whether it may be seen while names of systems are hidden.
     """
 

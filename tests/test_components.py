@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md and of the README work as they stand there, on the command line."""
+"""The recipes of docs/components.md work as they stand there, on the command line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import pytest
 
 from .conftest import ROOT, Run
 
-TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-RECIPES = re.findall(
-    r"```(?:python|yaml)\n# ((?:evalkit|conf)/\S+)\n(.*?)```", TEXT + (ROOT / "README.md").read_text("utf-8"), re.DOTALL
-)
+TEXT = (ROOT / "docs" / "components.md").read_text("utf-8")
+RECIPES = re.findall(r"```(?:python|yaml)\n# ((?:evalkit|conf)/\S+)\n(.*?)```", TEXT, re.DOTALL)
 ADDED = {name.removesuffix(".py").replace("/", "."): name for name, _ in RECIPES if name.startswith("evalkit/")}
 
 
