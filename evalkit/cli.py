@@ -28,7 +28,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know an arrow
     command, *rest = sys.argv[1:] or ["--help"]
-    with commands.one_line_errors():  # around the import too
+    with commands.DONE, commands.one_line_errors():  # around the import too
         if command in ("-h", "--help", "help"):
             print(usage())
         elif command == "--version":

@@ -73,3 +73,15 @@ def test_a_new_command_is_one_file(evalkit: Run, tmp_path: Path, monkeypatch: py
     assert "  evalkit greet NAME\n      Greet somebody.\n" in evalkit("--help")[1]
     assert evalkit("greet", "Ada") == (0, "hello Ada\n", "")
     assert evalkit("greet") == (2, "", "evalkit: nobody to greet: give a name\n")
+
+
+@pytest.mark.parametrize("command", sorted(files()))
+def test_what_a_command_takes_is_known_without_waiting_for_packages(command: str) -> None:
+    code = (
+        f"import sys, evalkit.commands.{command} as command\n"
+        "parsers = list(command.parsers().values()) if hasattr(command, 'parsers') else [command.parser()]\n"
+        "assert parsers and all(parser.format_help() for parser in parsers)\n"
+        "print({'torch', 'transformers', 'pandas', 'hydra', 'omegaconf', 'numpy', 'rich'} & {*sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,7 +1,8 @@
 """The commands of the command line, one file each, and what they share.
 
 The docstring of a command's file says what it does in the first paragraph and how it is called in the second;
-its `main` takes the arguments that follow the command's name.
+its `main` takes the arguments that follow the command's name, and its `parser()` makes the parser of these, or
+`parsers()` those of its subcommands by name, without importing what takes long.
 """
 
 from __future__ import annotations
@@ -9,20 +10,41 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, unknown
 from evalkit.report.literal import literal
 
 if TYPE_CHECKING:
+    from evalkit.report.document import Document
     from evalkit.results.record import Record
 
 INCOMPLETE = 3  # exit status where a result was written that has not all scores
+
+TERMINAL = "terminal"  # the form that tables are printed in where no other is asked for
+DONE = contextlib.ExitStack()  # closed when a command ends: puts back what --quiet and --format change in the process
+_ANSWERS: list[TextIO] = []  # the last one is stdout where everything else is printed on stderr
+
+
+class OneOf:
+    """The type of an option that takes one of some names; completion offers them."""
+
+    def __init__(self, kind: str, names: tuple[str, ...]):
+        self.kind = kind
+        self.names = names
+
+    def __call__(self, text: str) -> str:
+        """The name, as it is. Raises EvalkitError for another one."""
+        if text not in self.names:
+            raise unknown(self.kind, text, self.names)
+        return text
 
 
 def described(document: str | None) -> tuple[str, str]:
@@ -37,10 +59,82 @@ def parser_for(command: str, document: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(f"evalkit {command}", usage=call, description=summary)
 
 
+def takes_options(parser: argparse.ArgumentParser, about: str = "an option of 'evalkit run'") -> None:
+    """Let a command be given options of `evalkit run`, which `parse` returns as `options`, and a folder of YAMLs."""
+    parser.add_argument("options", nargs="*", default=[], metavar="OPTION=VALUE", help=about)
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
+
+
+def shows_progress(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told to show neither progress nor warnings; `parse` sees to it."""
+    parser.add_argument("--quiet", "-q", action="store_true", help="show no progress and no warnings")
+
+
+def prints_table(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
+    """Let a command print its table in any form, which `parse` returns as `format`, and `show` prints.
+
+    Args:
+        without: forms that mean nothing for this table.
+    """
+    from evalkit.report import formats
+
+    forms = [name for name in formats() if name not in without]
+    kind = OneOf("format", tuple(forms))
+    parser.add_argument("--format", default=TERMINAL, metavar="NAME", type=kind, help=f"of {', '.join(forms)}")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
+
+
 def parse(parser: argparse.ArgumentParser, arguments: list[str], status: int = 2) -> argparse.Namespace:
-    """Parse options in any order, with one line and an exit status for what is wrong with them."""
+    """Parse options in any order, with one line and an exit status for what is wrong with them, and `obey` them."""
     parser.error = lambda message: fail(f"{message}: see '{parser.prog} --help'", status)  # type: ignore[method-assign]
-    return parser.parse_intermixed_args(arguments)
+    parsed = parser.parse_intermixed_args(arguments)
+    obey(parsed)
+    return parsed
+
+
+def obey(parsed: argparse.Namespace) -> None:
+    """Do what --quiet and --format ask for, which every command has alike.
+
+    From here on neither progress nor warnings are shown, and a form that is not for people has stdout for itself:
+    everything else that is printed goes to stderr.
+    """
+    if getattr(parsed, "quiet", False):
+        _be_quiet()
+        if isinstance(getattr(parsed, "options", None), list):
+            parsed.options.append("engine.quiet=true")
+    if getattr(parsed, "format", TERMINAL) != TERMINAL:
+        _only_the_table()
+
+
+def show(document: Document, form: str) -> None:
+    """Print a document on stdout in the form that was asked for."""
+    from evalkit.report import renderer  # here, because pandas takes a second
+
+    print(renderer(form)(document), end="", file=answers(), flush=True)
+
+
+def answers() -> TextIO:
+    """Where what was asked for is printed: stdout, also where everything else goes to stderr."""
+    return _ANSWERS[-1] if _ANSWERS else sys.stdout
+
+
+def _only_the_table() -> None:
+    """Let everything but what `show` prints go to stderr until the command ends."""
+    _ANSWERS.append(sys.stdout)
+    DONE.callback(_ANSWERS.pop)
+    DONE.enter_context(contextlib.redirect_stdout(sys.stderr))
+
+
+def _be_quiet() -> None:
+    """Show no progress and no warnings until the command ends; errors are said all the same."""
+    from evalkit import progress  # here, because rich takes a while
+
+    DONE.enter_context(progress.silenced(True))
+    nowhere = logging.NullHandler()  # else Python prints what no other handler takes
+    logging.getLogger("evalkit").addHandler(nowhere)
+    DONE.callback(logging.getLogger("evalkit").removeHandler, nowhere)
+    DONE.callback(setattr, warnings, "showwarning", warnings.showwarning)
+    warnings.showwarning = lambda *_, **__: None
 
 
 def lacking(result: Record) -> list[str]:
@@ -109,11 +203,11 @@ def one_line_errors(status: int | None = None) -> Iterator[None]:
     except EvalkitError as error:
         fail(str(error), mistake)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers().fileno())
         sys.exit(1 if status is None else status)
     except OSError as error:
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # files name theirs
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), answers().fileno())
             fail(f"cannot write the output: {error.strerror}: make room, or write it elsewhere", mistake)
         if error.filename is None:
             raise

@@ -1,7 +1,7 @@
 """Compare a candidate with a baseline, prompt by prompt, and say whether it passes a gate.
 
 evalkit compare BASELINE CANDIDATE [--gate FILE] [--junit FILE] [--allow-random] [--common-prompts]
-                  [--format NAME] [--output DIR] [--config-dir DIR]
+                  [--format NAME] [--json] [--output DIR] [--config-dir DIR] [--quiet]
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import sys
 import traceback
 from pathlib import Path
 
-from evalkit.commands import one_line_errors, parse, parser_for
+from evalkit import commands
+from evalkit.commands import one_line_errors, parse, parser_for, show
 from evalkit.errors import EvalkitError
-from evalkit.results.gate import MISTAKE, STATUS
 
 SIDE = (
     "the folder of a result, RESULT::ROW where it has several rows, or a file with options of 'evalkit run', one a "
     "line: that run is made first, and what the file does not say is as on the other side; several as A,B,C"
 )
-STATUSES = f"""exit status: {STATUS["GO"]} GO, {STATUS["NO-GO"]} NO-GO, {STATUS["INCONCLUSIVE"]} INCONCLUSIVE,
-{MISTAKE} where nothing was compared"""
+STATUSES = "exit status: 0 GO, 1 NO-GO, 2 INCONCLUSIVE, 4 where nothing was compared"  # as in evalkit.results.gate
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit compare`."""
+    from evalkit.results.gate import MISTAKE  # here, because help need not wait for it
+
     try:
         with one_line_errors(MISTAKE):
             status = compared(parse(parser(), arguments, MISTAKE))
@@ -45,9 +46,10 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--junit", metavar="FILE", help="write the verdicts as JUnit XML, whatever the outcome")
     found.add_argument("--allow-random", action="store_true", help="let random weights be a GO, for trying things out")
     found.add_argument("--common-prompts", action="store_true", help="compare on the prompts that both sides have")
-    found.add_argument("--format", default="terminal", metavar="NAME", help="of what is printed, as in 'evalkit table'")
+    commands.prints_table(found)
     found.add_argument("--output", metavar="DIR", help="where the folder is made; without it in results/comparisons")
     found.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
+    commands.shows_progress(found)
     return found
 
 
@@ -55,9 +57,9 @@ def compared(asked: argparse.Namespace) -> int:
     """Compare what is asked for, print it, and return the exit status."""
     from evalkit.comparing import OUTPUT, compare  # here, because importing torch takes seconds
     from evalkit.report import renderer
+    from evalkit.results.gate import STATUS
     from evalkit.store.files import write_output
 
-    render, junit = renderer(asked.format), renderer("junit")
     if asked.junit is not None:
         require_writable(Path(asked.junit))
     comparison = compare(
@@ -68,12 +70,13 @@ def compared(asked: argparse.Namespace) -> int:
         common_prompts=asked.common_prompts,
         config_dir=asked.config_dir,
         output_dir=asked.output or OUTPUT,
+        quiet=asked.quiet,
     )
     document = comparison.document()
     if asked.junit is not None:
-        write_output(Path(asked.junit).expanduser().absolute(), junit(document))
-    print(render(document), end="")
-    print(f"comparison: {comparison.path}", file=sys.stdout if asked.format == "terminal" else sys.stderr)
+        write_output(Path(asked.junit).expanduser().absolute(), renderer("junit")(document))
+    show(document, asked.format)
+    print(f"comparison: {comparison.path}")
     return STATUS[comparison.outcome]
 
 

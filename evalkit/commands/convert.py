@@ -1,35 +1,44 @@
 """Save a checkpoint of audiocraft in transformers' layout, which is that of the hub's facebook/musicgen-*.
 
-evalkit convert CHECKPOINT FOLDER [OPTION=VALUE ...]
+evalkit convert CHECKPOINT FOLDER [OPTION=VALUE ...] [--config-dir DIR] [--quiet]
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evalkit.checkpoints.transformers import quiet_transformers
+from evalkit import commands
 from evalkit.commands import parse, parser_for
-from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
-from evalkit.models.audiocraft import Audiocraft
-from evalkit.store.cache import Cache
-from evalkit.store.files import write_folder
+
+if TYPE_CHECKING:
+    from evalkit.models.audiocraft import Audiocraft
+    from evalkit.store.cache import Cache
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit convert`."""
-    parser = parser_for("convert", __doc__)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="what audiocraft wrote: a folder or a file")
-    parser.add_argument(
-        "folder", metavar="FOLDER", help="a new folder, for transformers and model.NAME.checkpoint.path"
-    )
-    parser.add_argument("options", nargs="*", help="the options of evalkit run, such as model.audiocraft.encodec=null")
-    parsed = parse(parser, arguments)
-    config = compose(["model=audiocraft", "prompts=demo", *parsed.options])  # prompts: compose wants some
+    parsed = parse(parser(), arguments)
+    from evalkit.config import build, compose  # here, because help need not wait for it
+    from evalkit.store.cache import Cache
+
+    config = compose(["model=audiocraft", "prompts=demo", *parsed.options], parsed.config_dir)  # which wants prompts
     model = build(config.model.audiocraft, list(config.allow_targets))
     convert(dataclasses.replace(model, path=parsed.checkpoint), Path(parsed.folder), Cache(config.cache_dir))
     print(f"written: evalkit run model=musicgen_small model.musicgen_small.checkpoint.path='{parsed.folder}'")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("convert", __doc__)
+    found.add_argument("checkpoint", metavar="CHECKPOINT", help="what audiocraft wrote: a folder or a file")
+    found.add_argument("folder", metavar="FOLDER", help="a new folder, for transformers and model.NAME.checkpoint.path")
+    commands.takes_options(found, "an option of 'evalkit run', such as model.audiocraft.encodec=null")
+    commands.shows_progress(found)
+    return found
 
 
 def convert(model: Audiocraft, folder: Path, cache: Cache) -> None:
@@ -41,6 +50,9 @@ def convert(model: Audiocraft, folder: Path, cache: Cache) -> None:
     folder = folder.expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EvalkitError(f"'{folder}' exists and is not an empty folder: choose another one")
+    from evalkit.checkpoints.transformers import quiet_transformers
+    from evalkit.store.files import write_folder
+
     parts = model.parts(cache)
     import transformers
 

@@ -1,6 +1,7 @@
 """Write what a record says in a form for elsewhere: a model card, a paper, a web page, a spreadsheet.
 
-evalkit export RESULT --to model-index|latex|markdown|csv|json [--row NAME] [--output FILE]
+evalkit export RESULT --to model-index|latex|markdown|csv|json [--json] [--row NAME]
+               [--source-url URL] [--output FILE]
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from evalkit.commands import parse, parser_for
-from evalkit.errors import EvalkitError, unknown
+from evalkit.commands import OneOf, fail, parse, parser_for
+from evalkit.errors import EvalkitError
 
 MODEL_INDEX = "model-index"
 NOT_FOR_FILES = ("terminal",)  # forms
@@ -18,12 +19,9 @@ NOT_FOR_FILES = ("terminal",)  # forms
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit export`."""
-    from evalkit.report import formats
-
-    forms = [MODEL_INDEX, *(name for name in formats() if name not in NOT_FOR_FILES)]
-    parsed = parse(parser(forms), arguments)
-    if parsed.to not in forms:
-        raise unknown("form", parsed.to, forms)
+    parsed = parse(parser(), arguments)
+    if parsed.to is None:
+        fail("give the form, as in --to latex: see 'evalkit export --help'")
     text = exported(parsed)
     if parsed.output is None:
         print(text, end="")
@@ -39,11 +37,20 @@ def main(arguments: list[str]) -> None:
     print(f"exported: {target}", file=sys.stderr)
 
 
-def parser(forms: list[str]) -> argparse.ArgumentParser:
+def forms() -> list[str]:
+    """What a record can be written as."""
+    from evalkit.report import formats
+
+    return [MODEL_INDEX, *(name for name in formats() if name not in NOT_FOR_FILES)]
+
+
+def parser() -> argparse.ArgumentParser:
     """Make the parser of the command."""
     found = parser_for("export", __doc__)
     found.add_argument("result", metavar="RESULT", help="a folder that evalkit made, RESULT::ROW for one of its models")
-    found.add_argument("--to", required=True, metavar="FORM", help=f"of {', '.join(forms)}")
+    kind = OneOf("form", tuple(forms()))
+    found.add_argument("--to", metavar="FORM", type=kind, help=f"of {', '.join(kind.names)}")
+    found.add_argument("--json", action="store_const", const="json", dest="to", help="the same as --to json")
     found.add_argument("--row", metavar="NAME", help=f"the model of a {MODEL_INDEX}, where the result has several")
     found.add_argument("--source-url", metavar="URL", help=f"where a {MODEL_INDEX} says that the result can be read")
     found.add_argument("--output", metavar="FILE", help="where it is written, over what is there but no model card")

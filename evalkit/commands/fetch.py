@@ -1,31 +1,33 @@
 """Bring every file that a run needs into the cache, and list where it lies.
 
-evalkit fetch [--list] [model=NAME prompts=NAME] [OPTION=VALUE ...]
+evalkit fetch [--list] [model=NAME prompts=NAME] [OPTION=VALUE ...] [--config-dir DIR]
+              [--format NAME] [--json] [--quiet]
 
 Without a model and prompts these are the files of the metrics, which is what `evalkit score` needs.
 """
 
 from __future__ import annotations
 
-import pandas as pd
-from omegaconf import DictConfig
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+import argparse
+import sys
+from typing import TYPE_CHECKING
 
-from evalkit.assets import Asset, assets_of
-from evalkit.commands import parse, parser_for
-from evalkit.config import build, compose
-from evalkit.store.cache import Cache
+from evalkit import commands
+from evalkit.commands import TERMINAL, parse, parser_for, show
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from omegaconf import DictConfig
+
+    from evalkit.assets import Asset
+    from evalkit.report.document import Document
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit fetch`."""
-    parser = parser_for("fetch", __doc__)
-    parser.add_argument("--list", action="store_true", help="only say what is needed and where it lies")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
-    parser.add_argument("options", nargs="*", help="the options of evalkit run")
-    parsed = parse(parser, arguments)
+    parsed = parse(parser(), arguments)
+    from evalkit.config import compose  # here, because help need not wait for it
+
     options = list(parsed.options)
     if not {option.partition("=")[0] for option in options} & {"model", "prompts", "experiment"}:
         options += ["model=[]", "prompts=demo"]  # neither of which needs a file
@@ -33,21 +35,29 @@ def main(arguments: list[str]) -> None:
     if not parsed.list:
         fetch(config)
     frame = listing(config)
-    if frame.empty:
+    if parsed.format != TERMINAL or (len(frame) and sys.stdout.isatty()):
+        show(document(frame), parsed.format)
+    elif frame.empty:
         print("nothing to fetch: this configuration needs no file from elsewhere")
-        return
-    console = Console()
-    if not console.is_terminal:
+    else:
         print(frame.to_csv(sep="\t", index=False, na_rep="?"), end="")
-        return
-    table = Table(*(Column(name, overflow="fold") for name in frame.columns))
-    for row in frame.astype(object).where(frame.notna(), "?").itertuples(index=False):
-        table.add_row(*(escape(str(value)) for value in row))
-    console.print(table)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("fetch", __doc__)
+    found.add_argument("--list", action="store_true", help="only say what is needed and where it lies")
+    commands.takes_options(found)
+    commands.prints_table(found, without=("junit",))
+    commands.shows_progress(found)
+    return found
 
 
 def assets(config: DictConfig) -> list[Asset]:
     """All files that a run of this configuration reads, without looking at them."""
+    from evalkit.assets import assets_of
+    from evalkit.config import build
+
     allow = list(config.allow_targets)
     nodes = [*config.model.values(), config.prompts, *config.metric.values(), *config.calibration.values()]
     return [asset for asset in assets_of([build(node, allow) for node in nodes]) if not asset.random]
@@ -55,6 +65,10 @@ def assets(config: DictConfig) -> list[Asset]:
 
 def listing(config: DictConfig) -> pd.DataFrame:
     """One row per file: name, size in MB where known, licence, source, and where it lies or "missing"."""
+    import pandas as pd
+
+    from evalkit.store.cache import Cache
+
     cache = Cache(config.cache_dir)
     rows = []
     for asset in assets(config):
@@ -71,11 +85,24 @@ def listing(config: DictConfig) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "MB", "licence", "source", "lies at"])
 
 
+def document(frame: pd.DataFrame) -> Document:
+    """The listing for people and programs."""
+    from evalkit.report.document import Document, Item, Listing, Quantity
+
+    kinds = [Quantity(name, name, "count" if name == "MB" else "word") for name in map(str, frame.columns)]
+    rows = [Item(cell := dict(zip(frame.columns, row, strict=True)), cell) for row in frame.itertuples(index=False)]
+    missing = sum(frame["lies at"] == "missing")
+    heading = f"{len(frame):,} files from elsewhere, {missing:,} of them missing" if len(frame) else "nothing to fetch"
+    return Document("fetch", heading, Listing([[kind] for kind in kinds], rows))
+
+
 def fetch(config: DictConfig) -> None:
     """Bring what is missing into the cache, and check what has a known digest.
 
     Raises EvalkitError for the first file that cannot be had.
     """
+    from evalkit.store.cache import Cache
+
     cache = Cache(config.cache_dir)
     for asset in assets(config):
         asset.fetch(cache)

@@ -1,14 +1,15 @@
 """Write a page to look at and listen to: one HTML file of results, of a comparison, or of a sweep.
 
-evalkit report RECORD ... [--output FILE] [--blind] [--audio SIZE] [--across-protocols]
+evalkit report RECORD ... [--output FILE] [--blind] [--audio SIZE] [--across-protocols] [--quiet]
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
-from evalkit.commands import parse, parser_for
+from evalkit.commands import parse, parser_for, shows_progress
 from evalkit.errors import EvalkitError
 
 PAGE = "report.html"
@@ -18,18 +19,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit report`."""
-    parser = parser_for("report", __doc__)
-    parser.add_argument("records", nargs="+", metavar="RECORD", help="a folder that evalkit made")
-    parser.add_argument("--output", metavar="FILE", help=f"the page; {PAGE} in the first record's folder by default")
-    parser.add_argument("--blind", action="store_true", help="hide names and numbers until they are asked for")
-    parser.add_argument(
-        "--audio",
-        default=AUDIO,
-        metavar="SIZE",
-        help=f"of clips in the page, {AUDIO} by default; others are linked",
-    )
-    parser.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
-    parsed = parse(parser, arguments)
+    parsed = parse(parser(), arguments)
     page = write(
         [Path(record) for record in parsed.records],
         Path(parsed.output) if parsed.output else None,
@@ -38,6 +28,23 @@ def main(arguments: list[str]) -> None:
         across_protocols=parsed.across_protocols,
     )
     print(f"report: {page}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("report", __doc__)
+    found.add_argument("records", nargs="+", metavar="RECORD", help="a folder that evalkit made")
+    found.add_argument("--output", metavar="FILE", help=f"the page; {PAGE} in the first record's folder by default")
+    found.add_argument("--blind", action="store_true", help="hide names and numbers until they are asked for")
+    found.add_argument(
+        "--audio",
+        default=AUDIO,
+        metavar="SIZE",
+        help=f"of clips in the page, {AUDIO} by default; others are linked",
+    )
+    found.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
+    shows_progress(found)
+    return found
 
 
 def write(

@@ -1,6 +1,7 @@
 """Measure again what was published for a checkpoint, over several sampling seeds, and say whether it is reproduced.
 
 evalkit reproduce MODEL [OPTION=VALUE ...] [--seeds N] [--dry-run] [--config-dir DIR]
+                  [--format NAME] [--json] [--quiet]
 
 Protocol, prompts, sampling, duration and metrics are those of the source that published the numbers; options are those
 of `evalkit run`, such as prompts.references=CLIPS, and win over them.
@@ -8,30 +9,21 @@ of `evalkit run`, such as prompts.references=CLIPS, and win over them.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import textwrap
 from collections.abc import Iterable
 
-from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for
+from evalkit import commands
+from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for, show
 
 LABEL = 12  # characters for what something is said of
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit reproduce`."""
-    parser = parser_for("reproduce", __doc__)
-    parser.add_argument("model", metavar="MODEL", help="a model with published numbers, such as musicgen_small")
-    parser.add_argument("options", nargs="*", default=[], metavar="OPTION=VALUE", help="an option of 'evalkit run'")
-    parser.add_argument(
-        "--seeds", type=int, metavar="N", help="clips of each prompt; 3, the fewest that a verdict can be made of"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only say what is missing, and after a few clips how long it will take"
-    )
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
-    parsed = parse(parser, arguments)
+    parsed = parse(parser(), arguments)
     from evalkit import pipeline, progress  # here, because importing torch takes seconds that help need not wait for
-    from evalkit.report import renderer
     from evalkit.reproducing.composing import composed
     from evalkit.reproducing.outlook import outlook
     from evalkit.reproducing.timing import stages, timed
@@ -51,10 +43,26 @@ def main(arguments: list[str]) -> None:
         return
     result = pipeline.evaluate(config)
     print()
-    print(renderer("terminal")(document(result)), end="")
+    show(document(result), parsed.format)
     print(f"result: {result.path}")
     if absent := lacking(result):
         fail("; ".join(absent), INCOMPLETE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("reproduce", __doc__)
+    found.add_argument("model", metavar="MODEL", help="a model with published numbers, such as musicgen_small")
+    commands.takes_options(found)
+    found.add_argument(
+        "--seeds", type=int, metavar="N", help="clips of each prompt; 3, the fewest that a verdict can be made of"
+    )
+    found.add_argument(
+        "--dry-run", action="store_true", help="only say what is missing, and after a few clips how long it will take"
+    )
+    commands.prints_table(found)
+    commands.shows_progress(found)
+    return found
 
 
 def say(lines: Iterable[tuple[str, str]]) -> None:

@@ -1,12 +1,14 @@
 """Generate clips, measure them, and print the table.
 
-evalkit run model=NAME prompts=NAME [OPTION=VALUE ...]
+evalkit run model=NAME prompts=NAME [OPTION=VALUE ...] [-m]
+            [--config-dir DIR] [--format NAME] [--json] [--quiet]
 
 A Hydra application, so that multirun and launchers work.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import inspect
 import json
@@ -16,48 +18,81 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig
-
-from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse
-from evalkit.config import Config, compose, in_quotes, prepared
+from evalkit import commands
+from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, parser_for, show
 from evalkit.errors import EvalkitError
-from evalkit.settings import Engine, Sampling, Uncertainty, conf_dir
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit run`."""
+    from hydra._internal.utils import get_args_parser  # here, because completion does not wait for it
+
+    from evalkit.config import compose, prepared
+
+    asked = {"-h", "--help"} & set(arguments)
+    own, arguments = ours().parse_known_args([a for a in arguments if a not in ("-h", "--help")])
+    commands.obey(own)
     parser = get_args_parser()
     parser.prog = "evalkit run"
-    asked = {"-h", "--help"} & set(arguments)
-    parsed = parse(parser, [argument for argument in arguments if argument not in ("-h", "--help")])
+    parsed = parse(parser, arguments)
     if asked:
         print(options(parsed.config_dir, parsed.overrides))
         return
     if parsed.config_path or parsed.config_name:
         raise EvalkitError("the base is always evalkit's own config.yaml: use --config-dir DIR for your YAMLs")
     flags = [argument for argument in arguments if argument not in parsed.overrides]
-    overrides = prepared(parsed.overrides, parsed.config_dir)
+    given = [*parsed.overrides, *own.options]
+    overrides = prepared(given, parsed.config_dir)
     # otherwise Hydra prints errors itself, in several lines
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if parsed.multirun:
-        sweep(parsed.overrides, parsed.config_dir, ["evalkit run", *flags, *overrides])
+        sweep(given, parsed.config_dir, ["evalkit run", *flags, *overrides], own.format)
     else:
-        config = compose(parsed.overrides, parsed.config_dir)
+        config = compose(given, parsed.config_dir)
         plain = not {*flags} - {"--config-dir", "-cd", parsed.config_dir, f"--config-dir={parsed.config_dir}"}
-        own = any(re.match(r"[+~]*hydra\b", override) for override in overrides)
-        once(["evalkit run", *flags, *overrides], config if plain and not own else None)
+        hydras = any(re.match(r"[+~]*hydra\b", override) for override in overrides)
+        once(["evalkit run", *flags, *overrides], config if plain and not hydras else None, own.format)
+
+
+def ours() -> argparse.ArgumentParser:
+    """Make the parser of what Hydra does not know; `options` are those that these stand for."""
+    found = argparse.ArgumentParser("evalkit run", add_help=False, allow_abbrev=False)
+    found.error = lambda message: fail(f"{message}: see 'evalkit run --help'")  # type: ignore[method-assign]
+    commands.prints_table(found)
+    commands.shows_progress(found)
+    found.set_defaults(options=[])
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make a parser that describes the command; Hydra's own, which knows more, is the one that parses."""
+    found = parser_for("run", __doc__)
+    commands.takes_options(found, "an option of the run; 'evalkit run --help' lists them")
+    found.add_argument("--multirun", "-m", action="store_true", help="run every combination of values given as A,B,C")
+    found.add_argument("--cfg", "-c", choices=["job", "hydra", "all"], help="print the configuration, and run nothing")
+    found.add_argument("--package", "-p", metavar="NAME", help="of --cfg: only this part, such as sampling")
+    found.add_argument("--resolve", action="store_true", help="of --cfg: with values in place of what refers to them")
+    commands.prints_table(found)
+    commands.shows_progress(found)
+    return found
 
 
 def application(task: Callable[[DictConfig], None], arguments: list[str]) -> None:
     """Run a task as a Hydra application, with these arguments."""
+    import hydra
+
+    from evalkit.settings import conf_dir
+
     sys.argv = arguments
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
 
 
-def once(arguments: list[str], config: DictConfig | None = None) -> None:
+def once(arguments: list[str], config: DictConfig | None = None, form: str = commands.TERMINAL) -> None:
     """Make one run, and print its table: of a configuration, or of what Hydra composes from the arguments."""
     incomplete: list[str] = []
 
@@ -66,7 +101,8 @@ def once(arguments: list[str], config: DictConfig | None = None) -> None:
 
         with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
             result = evaluate(config)
-            result.print()
+            show(result.document(), form)
+            print(f"result: {result.path}")
             incomplete.extend(lacking(result))
 
     if config is None:
@@ -78,8 +114,9 @@ def once(arguments: list[str], config: DictConfig | None = None) -> None:
         fail("; ".join(incomplete), INCOMPLETE)
 
 
-def sweep(overrides: list[str], config_dir: str | None, arguments: list[str]) -> None:
+def sweep(overrides: list[str], config_dir: str | None, arguments: list[str], form: str = commands.TERMINAL) -> None:
     """Make the runs of a sweep, each in a job of Hydra, and print the record of them all."""
+    from evalkit.config import in_quotes
     from evalkit.sweeping import multirun, points  # here, because importing torch takes seconds
 
     begun = multirun.begin(overrides, config_dir)
@@ -92,7 +129,8 @@ def sweep(overrides: list[str], config_dir: str | None, arguments: list[str]) ->
         made = multirun.end(begun, failed)
     finally:
         points.discard(begun.folder)
-    made.sweep.print()
+    show(made.sweep.document(), form)
+    print(f"sweep: {made.sweep.path}")
     if made.incomplete:
         fail(made.incomplete, INCOMPLETE)
 
@@ -112,12 +150,16 @@ metric.NAME.KEY=VALUE."""
 
 def options(config_dir: str | None, overrides: list[str]) -> str:
     """List what can be selected and set, from the YAMLs, the user's too, and the descriptions of the schema."""
+    from evalkit.config import Config, prepared
+    from evalkit.settings import Engine, Sampling, Uncertainty, conf_dir
+
     prepared([], config_dir)  # refuses a folder that cannot be used
     own = Path(config_dir) if config_dir else None
     call, summary = described(__doc__)
     lines = [f"usage: {call}", "", summary, ""]
     lines += _wrapped("-m (--multirun) runs every combination of values given as A,B,C, with any Hydra launcher.", "")
     lines += _wrapped("--config-dir DIR adds a folder of your own YAMLs; with it, this help lists them too.", "")
+    lines += _wrapped("--format NAME prints the table in another form, --json as JSON; --quiet shows no progress.", "")
     lines += ["", "groups, selected by name (GROUP=NAME; model, metric, calibration also =[A,B]):"]
     about = attributes(Config)
     for group in sorted({p.name for p in conf_dir().iterdir() if p.is_dir()} - set(HIDDEN)):

@@ -2,7 +2,7 @@
 
 evalkit slurm OPTION=VALUE ... --shards N --time LIMIT [--partition NAME] [--gpus-per-task N] [--cpus-per-task N]
                 [--mem SIZE] [--account NAME] [--qos NAME] [--constraint LIST] [--slurm KEY=VALUE] [--setup LINE]
-                [--timeouts N] [--sweep] [--no-confirm] [--write FOLDER] [--config-dir DIR]
+                [--timeouts N] [--sweep] [--no-confirm] [--write FOLDER] [--config-dir DIR] [--quiet]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalkit import commands
 from evalkit.commands import INCOMPLETE, fail, one_line_errors, parse, parser_for
 from evalkit.errors import EvalkitError
 from evalkit.parallel import slurm
@@ -342,7 +343,7 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of the command."""
     found = parser_for("slurm", __doc__)
     found.epilog = EPILOG
-    found.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="an option of 'evalkit run'")
+    commands.takes_options(found)
     found.add_argument("--shards", type=int, metavar="N", help="tasks of the array: shares of the run")
     found.add_argument("--time", metavar="LIMIT", help="time limit of each task, such as 4:00:00")
     for name, (value, about) in FLAGS.items():
@@ -367,8 +368,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--sweep", action="store_true", help="make the record of 'evalkit sweep', of every combination")
     found.add_argument("--no-confirm", action="store_true", help="of --sweep: do not measure the winner again")
     found.add_argument("--write", type=Path, metavar="FOLDER", help="write scripts for sbatch, and submit nothing")
-    found.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
     found.add_argument("--task", type=int, metavar="I", help="do one share here and now, the I-th from 0")
     found.add_argument("--of", type=int, metavar="N", help="of so many")
     found.add_argument("--token", metavar="NAME", help="a file that must lie in the cache, as evalkit writes it")
+    commands.shows_progress(found)
     return found

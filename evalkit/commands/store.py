@@ -1,7 +1,7 @@
 """List, check and tidy the cache: what was made once, and is kept for later runs.
 
 evalkit store ls | verify [--read-data] [--repair] | gc [--keep RESULT ...] [--yes] | rm NAME ... [--yes]
-              [--cache DIR] [--json]
+              [--cache DIR] [--format NAME] [--json] [--quiet]
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands import parse, parser_for
+from evalkit import commands
+from evalkit.commands import parse, parser_for, show
 from evalkit.errors import EvalkitError, unknown
 
 if TYPE_CHECKING:
@@ -43,49 +44,62 @@ EPILOG = (
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit store`."""
-    actions = {"ls": ls, "verify": verify, "gc": gc, "rm": rm}
     action, *rest = arguments or ["--help"]
     if action in ("-h", "--help"):
         parser = parser_for("store", __doc__)
         parser.epilog = EPILOG
         parser.parse_args(["--help"])
-    if action not in actions:
-        raise unknown("action", action, actions)
-    parser = argparse.ArgumentParser(f"evalkit store {action}", description=ABOUT[action])
-    parser.add_argument("--cache", metavar="DIR", help="the cache; without it EVALKIT_CACHE, or ~/.cache/evalkit")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    actions[action](parser, rest)
+    if action not in ACTIONS:
+        raise unknown("action", action, ACTIONS)
+    ACTIONS[action](parse(parsers()[action], rest))
 
 
-def opened(parsed: argparse.Namespace, given: Sequence[str] = ()) -> tuple[Path, list[str]]:
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Make the parsers of the actions."""
+    made = {name: argparse.ArgumentParser(f"evalkit store {name}", description=ABOUT[name]) for name in ABOUT}
+    for name, parser in made.items():
+        parser.add_argument("--cache", metavar="DIR", help="the cache; without it EVALKIT_CACHE, or ~/.cache/evalkit")
+        if name != "rm":
+            parser.add_argument("places", nargs="*", metavar="cache_dir=DIR", help="the same as --cache")
+        commands.prints_table(parser, without=("junit",))
+        commands.shows_progress(parser)
+    made["verify"].add_argument("--read-data", action="store_true", help="read every byte and compare digests")
+    made["verify"].add_argument(
+        "--repair", action="store_true", help="remove what is damaged, so that the next run makes it"
+    )
+    made["gc"].add_argument("--yes", action="store_true", help="remove it; without this it is only shown")
+    made["gc"].add_argument(
+        *("--keep", "-k"), action="append", default=[], type=Path, metavar="RESULT",
+        help="the folder of a result that was moved since, or a folder that holds such: keep what it uses",
+    )  # fmt: skip
+    made["rm"].add_argument("--yes", action="store_true", help="remove them; without this they are only shown")
+    made["rm"].add_argument(
+        *("places",), nargs="+", metavar="NAME",
+        help="a kind such as features, a label or the first digits of a digest as ls shows them, or a run's folder",
+    )  # fmt: skip
+    return made
+
+
+def opened(parsed: argparse.Namespace) -> tuple[Path, list[str]]:
     """The cache's folder, which may be given as the option of a run too, and the arguments beside that.
 
     Raises EvalkitError where there is none.
     """
     from evalkit.store.cache import Cache
 
-    options = [text.removeprefix(CACHE) for text in given if text.startswith(CACHE)]
+    options = [text.removeprefix(CACHE) for text in parsed.places if text.startswith(CACHE)]
     root = Cache(parsed.cache or (options[-1] if options else os.environ.get("EVALKIT_CACHE"))).root
     if not root.is_dir():
         raise EvalkitError(f"there is no cache at '{root}': give its folder with --cache")
-    return root, [text for text in given if not text.startswith(CACHE)]
+    return root, [text for text in parsed.places if not text.startswith(CACHE)]
 
 
-def opened_alone(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[Path, argparse.Namespace]:
-    """Read the options of an action that is given nothing else."""
-    parser.add_argument("options", nargs="*", metavar="cache_dir=DIR", help="the same as --cache")
-    parsed = parse(parser, arguments)
-    root, more = opened(parsed, parsed.options)
+def opened_alone(parsed: argparse.Namespace, action: str) -> Path:
+    """The cache's folder, of an action that is given nothing else."""
+    root, more = opened(parsed)
     if more:
-        raise EvalkitError(f"'{more[0]}' is no option of {parser.prog}: see '{parser.prog} --help'")
-    return root, parsed
-
-
-def show(document: Document, as_json: bool) -> None:
-    """Print a document."""
-    from evalkit.report import renderer
-
-    print(renderer("json" if as_json else "terminal")(document), end="", flush=True)
+        raise EvalkitError(f"'{more[0]}' is no option of evalkit store {action}: see 'evalkit store {action} --help'")
+    return root
 
 
 def collections(root: Path, title: str) -> Any:
@@ -96,55 +110,42 @@ def collections(root: Path, title: str) -> Any:
     return progress(title, sum(1 for _ in shelves(root)), "collections")
 
 
-def ls(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+def ls(parsed: argparse.Namespace) -> None:
     """Run `evalkit store ls`."""
-    root, parsed = opened_alone(parser, arguments)
+    root = opened_alone(parsed, "ls")
     from evalkit.store.sizes import measure
 
     with collections(root, "reading the cache") as advance:
         found = measure(root, advance)
-    show(listed(root, found), parsed.json)
+    show(listed(root, found), parsed.format)
 
 
-def verify(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+def verify(parsed: argparse.Namespace) -> None:
     """Run `evalkit store verify`."""
-    parser.add_argument("--read-data", action="store_true", help="read every byte and compare digests")
-    parser.add_argument("--repair", action="store_true", help="remove what is damaged, so that the next run makes it")
-    root, parsed = opened_alone(parser, arguments)
+    root = opened_alone(parsed, "verify")
     from evalkit.progress import progress
     from evalkit.store import verify as verifying
 
     with progress("verifying", verifying.files(root), "files") as advance:
         found = verifying.verify(root, parsed.read_data, parsed.repair, advance)
-    show(verified(root, found, parsed.read_data, parsed.repair), parsed.json)
+    show(verified(root, found, parsed.read_data, parsed.repair), parsed.format)
     if found.lost:
         sys.exit(LOSS)
 
 
-def gc(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+def gc(parsed: argparse.Namespace) -> None:
     """Run `evalkit store gc`."""
-    parser.add_argument("--yes", action="store_true", help="remove it; without this it is only shown")
-    parser.add_argument(
-        *("--keep", "-k"), action="append", default=[], type=Path, metavar="RESULT",
-        help="the folder of a result that was moved since, or a folder that holds such: keep what it uses",
-    )  # fmt: skip
-    root, parsed = opened_alone(parser, arguments)
+    root = opened_alone(parsed, "gc")
     from evalkit.store.gc import collect
 
     with collections(root, "removing" if parsed.yes else "looking for what nobody needs") as advance:
         found = collect(root, parsed.yes, parsed.keep, advance)
-    show(collected(root, found, parsed.yes), parsed.json)
+    show(collected(root, found, parsed.yes), parsed.format)
 
 
-def rm(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+def rm(parsed: argparse.Namespace) -> None:
     """Run `evalkit store rm`."""
-    parser.add_argument("--yes", action="store_true", help="remove them; without this they are only shown")
-    parser.add_argument(
-        *("names",), nargs="+", metavar="NAME",
-        help="a kind such as features, a label or the first digits of a digest as ls shows them, or a run's folder",
-    )  # fmt: skip
-    parsed = parse(parser, arguments)
-    root, names = opened(parsed, parsed.names)
+    root, names = opened(parsed)
     from evalkit.store import rm as removing
     from evalkit.store.sizes import of_collection
 
@@ -153,7 +154,10 @@ def rm(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     using = removing.used_by(root, asked)
     if parsed.yes:
         removing.remove(root, asked)
-    show(chosen(root, sizes, using, parsed.yes), parsed.json)
+    show(chosen(root, sizes, using, parsed.yes), parsed.format)
+
+
+ACTIONS = {"ls": ls, "verify": verify, "gc": gc, "rm": rm}
 
 
 def listed(root: Path, found: Sizes) -> Document:

@@ -1,7 +1,8 @@
 """Measure every combination of options, and say which points are not worse than the best beyond noise.
 
 evalkit sweep OPTION=VALUES ... [--search NAME] [--trials N] [--race N,N,all] [--objectives A,B]
-                [--margin METRIC=VALUE] [--study FILE] [--no-confirm] [--config-dir DIR]
+                [--margin METRIC=VALUE] [--study FILE] [--no-confirm] [--config-dir DIR] [--format NAME] [--json]
+                [--quiet]
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evalkit.commands import INCOMPLETE, fail, parse, parser_for
+from evalkit import commands
+from evalkit.commands import INCOMPLETE, fail, parse, parser_for, show
 from evalkit.errors import EvalkitError
 
 EPILOG = """Options are those of 'evalkit run'; several values of one are written A,B,C or range(START,STOP,STEP), and
@@ -36,7 +38,8 @@ def main(arguments: list[str]) -> None:
         confirm=not parsed.no_confirm,
     )
     made = sweep.make(parsed.options, asked, parsed.config_dir)
-    made.sweep.print()
+    show(made.sweep.document(), parsed.format)
+    print(f"sweep: {made.sweep.path}")
     if made.incomplete:
         fail(made.incomplete, INCOMPLETE)
 
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of the command."""
     found = parser_for("sweep", __doc__)
     found.epilog = EPILOG
-    found.add_argument("options", nargs="*", metavar="OPTION=VALUES", help="options, of which some have several values")
+    commands.takes_options(found, "options, of which some have several values")
     found.add_argument("--search", default="grid", metavar="NAME", help="grid for every combination, or optuna")
     found.add_argument("--trials", type=int, metavar="N", help="points in all, of a search that chooses as it goes")
     found.add_argument(
@@ -59,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--study", type=Path, metavar="FILE", help="where the search keeps its study, to go on from it")
     found.add_argument("--no-confirm", action="store_true", help="do not measure the winner again on a fresh seed")
-    found.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
+    commands.prints_table(found)
+    commands.shows_progress(found)
     return found
 
 

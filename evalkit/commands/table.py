@@ -1,28 +1,33 @@
 """Print the table of a result, of several results in one, of a comparison, or of a sweep.
 
-evalkit table RESULT ... [--format NAME] [--across-protocols]
+evalkit table RESULT ... [--format NAME] [--json] [--markdown] [--across-protocols]
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit import commands
 from evalkit.commands import parse, parser_for
 from evalkit.errors import EvalkitError
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit table`."""
-    from evalkit.report import formats
-
-    parser = parser_for("table", __doc__)
-    parser.add_argument("results", nargs="+", metavar="RESULT", help="a folder that evalkit made")
-    parser.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
-    parser.add_argument("--format", default="terminal", metavar="NAME", help=f"of {', '.join(formats())}")
-    parser.add_argument("--markdown", action="store_const", const="markdown", dest="format", help="--format markdown")
-    parsed = parse(parser, arguments)
+    parsed = parse(parser(), arguments)
     show([Path(folder) for folder in parsed.results], parsed.across_protocols, parsed.format)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("table", __doc__)
+    found.add_argument("results", nargs="+", metavar="RESULT", help="a folder that evalkit made")
+    found.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
+    commands.prints_table(found)
+    found.add_argument("--markdown", action="store_const", const="markdown", dest="format", help="--format markdown")
+    return found
 
 
 def show(folders: Sequence[Path], across_protocols: bool = False, form: str = "terminal") -> None:
@@ -30,17 +35,15 @@ def show(folders: Sequence[Path], across_protocols: bool = False, form: str = "t
 
     Raises EvalkitError for results that cannot be joined.
     """
-    from evalkit.report import renderer  # here, because pandas takes a second that no single run should wait for
-    from evalkit.results.joined import join
+    from evalkit.results.joined import join  # here, because pandas takes a second that no single run should wait for
     from evalkit.results.loading import load
     from evalkit.results.record import Record
 
-    render = renderer(form)
     records = [load(folder) for folder in folders]
     results = [record for record in records if isinstance(record, Record)]
     if len(records) == 1:
-        print(render(records[0].document()), end="")
+        commands.show(records[0].document(), form)
     elif len(results) < len(records):
         raise EvalkitError("a comparison or a sweep is a table by itself: give it alone")
     else:
-        print(render(join(results, across_protocols)), end="")
+        commands.show(join(results, across_protocols), form)

@@ -136,7 +136,7 @@ def test_a_model_card_is_not_written_over(evalkit: Run, result: str, tmp_path: P
 
 def mistakes() -> dict[str, tuple[list[str], str]]:
     return {
-        "no form": (["RESULT"], "the following arguments are required: --to"),
+        "no form": (["RESULT"], "give the form, as in --to latex"),
         "unknown form": (["RESULT", "--to", "latx"], "unknown form 'latx': did you mean 'latex'?"),
         "terminal": (["RESULT", "--to", "terminal"], "unknown form 'terminal'"),
         "no record": (["NOWHERE", "--to", "csv"], "NOWHERE"),

@@ -283,7 +283,7 @@ def test_hydra_composes_again_only_what_is_asked_of_it(
 ) -> None:
     asked: list[Any] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "once", lambda arguments, config: asked.append(config))
+    monkeypatch.setattr(run, "once", lambda arguments, config, form: asked.append(config))
     run.main([*BASE[1:], "sampling.top_k=7", *more])
     (config,) = asked
     if more in ([], ["--config-dir", "."]):
