@@ -1,10 +1,11 @@
 """Say what this machine can do for evalkit: versions, device, and how clips would be generated here, with the reasons.
 
-evalkit doctor [--device NAME] [--format NAME]
+evalkit doctor [--device NAME] [--format NAME] [--json]
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands import fail, parse, parser_for
+from evalkit.commands import fail, parse, parser_for, prints_table, show
 
 if TYPE_CHECKING:
     from evalkit.report.document import Document
@@ -25,20 +26,19 @@ EXACT = 1e-5  # relative error of products and convolutions above which they are
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit doctor`."""
-    from evalkit.report import formats
-
-    parser = parser_for("doctor", __doc__)
-    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N, or auto, as engine.device")
-    forms = [name for name in formats() if name != "junit"]  # where nothing is judged there are no test cases
-    parser.add_argument("--format", default="terminal", metavar="NAME", help=f"of {', '.join(forms)}")
-    parsed = parse(parser, arguments)
-    from evalkit.report import renderer
-
-    render = renderer(parsed.format)
+    parsed = parse(parser(), arguments)
     found = examine(parsed.device)
-    print(render(document(found)), end="")
+    show(document(found), parsed.format)
     if found.unusable:
         fail(f"nothing can be generated on {found.facts['device']}: {found.unusable}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    found = parser_for("doctor", __doc__)
+    found.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N, or auto, as engine.device")
+    prints_table(found, without=("junit",))  # where nothing is judged there are no test cases
+    return found
 
 
 @dataclass(frozen=True)

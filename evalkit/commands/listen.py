@@ -5,6 +5,7 @@ evalkit listen make | serve | analyse | export ...
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 from pathlib import Path
@@ -30,6 +31,12 @@ def main(arguments: list[str]) -> None:
     if action not in known:
         raise unknown("action", action, known)
     importlib.import_module(f"{listening.__name__}.{action}").main(rest)
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Make the parsers of the actions that say what they take by a function `parser()`."""
+    modules = {name: importlib.import_module(f"{listening.__name__}.{name}") for name in actions()}
+    return {name: module.parser() for name, module in modules.items() if hasattr(module, "parser")}
 
 
 def actions() -> dict[str, Path]:
