@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evalkit.results.sweep import Sweep
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "evaluate", "load", "reproduce", "score", "sweep"]
+__all__ = ["__version__", "compare", "evaluate", "load", "reproduce", "score", "sweep", "write_report"]
 
 
 def evaluate(
@@ -198,3 +198,35 @@ def load(path: str | Path) -> Any:
     from evalkit.results.loading import load as read
 
     return read(path)
+
+
+def write_report(
+    records: Result | Comparison | Sweep | str | Path | Sequence[Result | Comparison | Sweep | str | Path],
+    output: str | Path | None = None,
+    *,
+    blind: bool = False,
+    audio_bytes: int = 8_000_000,
+    across_protocols: bool = False,
+) -> Path:
+    """Write a page to look at and listen to, as `evalkit report` does, and return where it is.
+
+    Args:
+        records: a result, a comparison or a sweep, or its folder; or several results that fit into one table.
+        output: the HTML file; None for report.html in the first record's folder.
+        blind: hide names and numbers until they are asked for.
+        audio_bytes: how large the clips inside of the page may be in all; others are linked.
+        across_protocols: whether results of different protocols may stand in one table.
+
+    Raises evalkit.errors.EvalkitError for a folder without a record, records that do not fit into one page, a file that
+    is there and is no such page, and where nothing can be written.
+    """
+    from evalkit.page.writing import write
+
+    given = [records] if not isinstance(records, Sequence) or isinstance(records, str) else records
+    return write(
+        [load(one) if isinstance(one, (str, Path)) else one for one in given],
+        Path(output) if output is not None else None,
+        audio_bytes=audio_bytes,
+        blind=blind,
+        across_protocols=across_protocols,
+    )

@@ -67,6 +67,7 @@ class Config:
         cache_dir: where clips, features and weights are kept; null for EVALKIT_CACHE, or ~/.cache/evalkit
         output_dir: where the folder of each result is made
         name: what the name of the result's folder ends with; null for the names of the models
+        report: whether evalkit run ends by writing report.html, to look at and listen to, into the result's folder
         allow_targets: packages of your own whose components may be built, such as [my_package]
         config_dir: a folder of your own YAMLs, as --config-dir gave it
     """
@@ -86,6 +87,7 @@ class Config:
     cache_dir: str | None = None
     output_dir: str = "results/runs"
     name: str | None = None
+    report: bool = False
     allow_targets: list[str] = field(default_factory=list)
     config_dir: str | None = None
 

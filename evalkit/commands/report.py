@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.commands import parse, parser_for, shows_progress
 from evalkit.errors import EvalkitError
+from evalkit.report.literal import literal
+
+if TYPE_CHECKING:
+    from evalkit.results.result import Result
+
 
 PAGE = "report.html"
 AUDIO = "8M"
@@ -20,10 +27,16 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 def main(arguments: list[str]) -> None:
     """Run `evalkit report`."""
     parsed = parse(parser(), arguments)
+    audio_bytes = size(parsed.audio)
+    if parsed.output == "":
+        raise EvalkitError("--output is empty: name a file")
+    from evalkit.page.writing import write  # here, because pandas takes a second
+    from evalkit.results.loading import load
+
     page = write(
-        [Path(record) for record in parsed.records],
+        [load(record) for record in parsed.records],
         Path(parsed.output) if parsed.output else None,
-        audio_bytes=size(parsed.audio),
+        audio_bytes=audio_bytes,
         blind=parsed.blind,
         across_protocols=parsed.across_protocols,
     )
@@ -47,36 +60,21 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def write(
-    folders: list[Path],
-    output: Path | None = None,
-    *,
-    audio_bytes: int,
-    blind: bool = False,
-    across_protocols: bool = False,
-) -> Path:
-    """Write the page of the records in some folders, and return where it is.
-
-    Raises EvalkitError for folders without a record, records that do not fit into one page, and a file that cannot
-    be written.
-    """
-    from evalkit.page.page import render  # here, because pandas takes a second
-    from evalkit.page.view import view
-    from evalkit.results.loading import load
-    from evalkit.store.files import write_output
-
-    records = [load(folder) for folder in folders]
-    target = (output or records[0].path / PAGE).expanduser().absolute()
-    if target.is_dir():
-        raise EvalkitError(f"--output {target}: a folder is there: name a file")
-    shown = view(records, target, across_protocols=across_protocols, audio_bytes=audio_bytes, blind=blind)
-    write_output(target, render(shown))
-    return target
-
-
 def size(text: str) -> int:
     """Read a number of bytes, such as 8M or 500k. Raises EvalkitError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", text.strip().upper())
     if found is None:
         raise EvalkitError(f"--audio {text}: give a size such as {AUDIO}, or 0 for no clips in the page")
     return int(float(found[1]) * UNITS[found[2]])
+
+
+def written_at_the_end(result: Result) -> None:
+    """Write the page of a run that has finished, and say where: the run stays finished where that cannot be done."""
+    try:
+        from evalkit.page.writing import write
+        from evalkit.results.loading import load
+
+        print(f"report: {write([load(result.path)])}")
+    except Exception as error:  # whatever it is: the result is there
+        again = f"the result is complete; evalkit report {result.path} tries again"
+        print(f"evalkit: no report was written ({literal(error)}): {again}", file=sys.stderr)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from evalkit import commands
 from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, parser_for, show
+from evalkit.commands.report import written_at_the_end
 from evalkit.errors import EvalkitError
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def once(arguments: list[str], config: DictConfig | None = None, form: str = com
             result = evaluate(config)
             show(result.document(), form)
             print(f"result: {result.path}")
+            if config.report:
+                written_at_the_end(result)
             incomplete.extend(lacking(result))
 
     if config is None:

@@ -19,6 +19,8 @@ from evalkit.page.tables import tone
 from evalkit.page.view import View
 from evalkit.store.provenance import installed
 
+OURS = '<meta name="generator" content="evalkit '  # in every page, near its beginning
+
 
 def render(view: View) -> str:
     """Write the page of some records: HTML that needs no other file but the clips that it links to."""

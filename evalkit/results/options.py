@@ -12,7 +12,17 @@ from evalkit.results.record import Record
 # Where a run lies, how its work is done and what is shown of it: no number depends on these. What prompts and
 # references there were is compared by their content.
 UNSEEN = (
-    *("name", "output_dir", "cache_dir", "config_dir", "allow_targets", "min_references", "small_slice", "slices"),
+    *(
+        "name",
+        "output_dir",
+        "cache_dir",
+        "config_dir",
+        "allow_targets",
+        "min_references",
+        "small_slice",
+        "slices",
+        "report",
+    ),
     *("engine.batch_size", "engine.feature_batch_size", "engine.attention", "engine.cuda_graphs"),
     *("engine.keep_going", "engine.quiet", "engine.workers", "engine.launcher", "engine.address"),
     "prompts",

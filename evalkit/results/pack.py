@@ -9,7 +9,7 @@ from typing import IO
 
 from evalkit.errors import EvalkitError
 from evalkit.results.evidence import require_intact
-from evalkit.results.folders import MANIFEST, read_manifest
+from evalkit.results.folders import LOG, MANIFEST, REPORT, read_manifest
 from evalkit.results.result import Result
 from evalkit.store.digests import sha256_file
 from evalkit.store.files import write_atomic
@@ -35,7 +35,7 @@ def pack(result: Result, archive: Path, generated: bool = True, references: bool
         require_intact(result.path / "features" / f"{name}.npy", name)
     parts = [*manifest["files"], *(f"features/{name}.npy" for name in manifest["features"])]
     parts += sorted(
-        path.name for pattern in ("config.yaml", "run.log", "table.*") for path in result.path.glob(pattern)
+        path.name for pattern in ("config.yaml", LOG, "table.*", REPORT) for path in result.path.glob(pattern)
     )
 
     def write(file: IO[bytes]) -> None:

@@ -49,8 +49,7 @@ def section(view: View) -> Section:
     for number, record in enumerate(view.records, 1):
         tables = [
             (title, html(listing, f"provenance-{number}-{k}", view.output))
-            for k, (title, listing) in enumerate(_tables(record), 1)
-            if listing.rows
+            for k, (title, listing) in enumerate(((t, found) for t, found in _tables(record) if found.rows), 1)
         ]
         shown.append(
             Shown(

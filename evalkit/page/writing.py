@@ -1,0 +1,59 @@
+"""Writing the page of some records where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalkit.errors import EvalkitError
+from evalkit.page.page import OURS, render
+from evalkit.page.view import view
+from evalkit.results.comparison import Comparison
+from evalkit.results.folders import REPORT
+from evalkit.results.result import Result
+from evalkit.results.sweep import Sweep
+from evalkit.store.files import cannot_write, is_file_or_new, write_output
+
+AUDIO = 8_000_000  # bytes
+HEAD = 4096  # bytes of a page that say what made it
+
+
+def write(
+    records: Sequence[Result | Comparison | Sweep],
+    output: Path | None = None,
+    *,
+    audio_bytes: int = AUDIO,
+    blind: bool = False,
+    across_protocols: bool = False,
+) -> Path:
+    """Write the page of some records, and return where it is.
+
+    Args:
+        output: the file; None for `report.html` in the first record's folder.
+        audio_bytes: how large the clips inside of the page may be in all; others are linked.
+        blind: whether names of systems are hidden at first.
+        across_protocols: whether results of different protocols may stand in one table.
+
+    Raises EvalkitError for records that do not fit into one page, for a file that is there and is no page of evalkit's,
+    and where nothing can be written.
+    """
+    target = (output or records[0].path / REPORT).expanduser().absolute()
+    require_replaceable(target)
+    shown = view(records, target, across_protocols=across_protocols, audio_bytes=audio_bytes, blind=blind)
+    write_output(target, render(shown))
+    return target
+
+
+def require_replaceable(target: Path) -> None:
+    """Raise EvalkitError where a page must not be written: over a folder, or a file that is no page of evalkit's."""
+    try:
+        if target.is_dir():
+            raise EvalkitError(f"'{target}' is a folder: name a file in it")
+        if not is_file_or_new(target) or not target.exists():
+            return
+        with target.open("rb") as file:
+            ours = OURS.encode() in file.read(HEAD)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    if not ours:
+        raise EvalkitError(f"'{target}' is there and was not written by evalkit report: name another file")
