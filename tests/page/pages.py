@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from evalkit.page.writing import write
+from evalkit.results import sweep_plots
 from evalkit.results.comparison import Comparison
 from evalkit.results.record import Record
 from evalkit.results.result import Result
@@ -79,7 +81,9 @@ def swept_in(folder: Path) -> Sweep:
     again = swept.measured(folder.parent / "features", 50, 0.5), swept.measured(folder.parent / "features", 51)
     parameters = [dataclasses.replace(swept.PARAMETERS[0], values=[1, 3, 6, 9]), swept.PARAMETERS[1]]
     facts: dict[str, Any] = {"confirmed": again, "fresh_seed": 12, "rungs": [Rung(20, 5, 0, 100)]}
-    return swept.sweep(points, parameters=parameters, draws=99, **facts).save(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep_plots, "write", lambda *arguments: [])  # seconds of plots that the page draws itself
+        return swept.sweep(points, parameters=parameters, draws=99, **facts).save(folder)
 
 
 def page_of(output: Path, records: Sequence[Any], **options: Any) -> Path:
