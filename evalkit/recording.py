@@ -30,7 +30,7 @@ from evalkit.results.ways import ways
 from evalkit.scoring.scores import Measurement, score_row
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
-from evalkit.store.digests import digest
+from evalkit.store.digests import digest, sha256_file
 from evalkit.store.identity import identity
 from evalkit.store.provenance import provenance
 from evalkit.store.runs import RunFolder
@@ -64,12 +64,7 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
         remarks=list(remarks(plan, prompts, measured)),
         config=plan.config,
         provenance={**provenance(plan.engine.device), "dtype": plan.engine.dtype.value},
-        prompts=typed(
-            pd.DataFrame(
-                [(p.id, p.text, list(p.tags), list(p.labels)) for p in prompts.prompts], columns=list(PROMPTS)
-            ),
-            PROMPTS,
-        ),
+        prompts=prompts_frame(prompts),
         scores=pd.DataFrame(
             [
                 {
@@ -91,6 +86,16 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
     known = plan.published if prompts.form == "prompts" else []
     context = others(prompts.dataset, list(metrics), known, shown)
     return dataclasses.replace(result, scores=scores, context=context).save(folder.path)
+
+
+def prompts_frame(prompts: PromptSet) -> pd.DataFrame:
+    """The prompts of a record, with the melodies that they give to models, where they do."""
+    rows = [(p.id, p.text, list(p.tags), list(p.labels)) for p in prompts.prompts]
+    frame = pd.DataFrame(rows, columns=list(PROMPTS))
+    if any(p.melody for p in prompts.prompts):
+        frame["melody"] = [str(p.melody.absolute()) if p.melody else "" for p in prompts.prompts]
+        frame["melody_sha256"] = [sha256_file(p.melody) if p.melody else "" for p in prompts.prompts]
+    return typed(frame, PROMPTS)
 
 
 def metric_infos(plan: Plan) -> dict[str, MetricInfo]:

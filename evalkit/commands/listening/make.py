@@ -1,0 +1,65 @@
+"""Make a listening test: a page for each rater, with the clips of some systems and what is hidden among them.
+
+evalkit listen make RECORD ... --axis quality|relevance|melody --method rating|pairs
+                    [--raters N] [--prompts N] [--minutes M] [--output FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from evalkit.commands import parse, parser_for
+from evalkit.errors import EvalkitError, unknown
+
+FOLDER = "listening"
+
+
+def main(arguments: list[str]) -> None:
+    """Run `evalkit listen make`."""
+    parser = parser_for("listen make", __doc__)
+    add = parser.add_argument
+    add("records", nargs="+", metavar="RECORD", help="a folder that evalkit made; RESULT::ROW for one of its models")
+    add("--axis", required=True, metavar="AXIS", help="what is asked about: quality, relevance (to captions) or melody")
+    add("--method", required=True, metavar="METHOD", help="rating: each clip, from 1 to 100; pairs: the better of two")
+    add("--raters", type=int, metavar="N", help="how many; as many as are needed by default")
+    add("--prompts", type=int, metavar="N", help="how many; 20, or what --raters have time for")
+    add("--minutes", type=float, default=25.0, metavar="M", help="that a session may last (25)")
+    add("--votes", type=int, default=5, metavar="N", help="how often each clip is heard at least (5)")
+    add("--seconds", type=float, default=10.0, metavar="S", help="clips are cut to at most that (10)")
+    add("--level", type=float, default=-14.0, metavar="LUFS", help="how loud all clips are (-14)")
+    add("--on-a-page", type=int, default=8, metavar="N", help="clips rated on one page at most (8)")
+    add("--seed", type=int, default=0, metavar="S", help="of which prompts are asked, and who hears what (0)")
+    add("--no-reference", action="store_true", help="hide no references among the clips")
+    add("--no-control", action="store_true", help="hide no bad clips among the clips")
+    add("--output", metavar="FOLDER", help=f"a new folder; {FOLDER}-AXIS in the first record's by default")
+    parsed = parse(parser, arguments)
+    from evalkit.listening.making import METHODS, Asked, make  # here, because pandas takes a second
+    from evalkit.listening.material import AXES
+    from evalkit.results.loading import with_row
+
+    for kind, value, known in (("axis", parsed.axis, AXES), ("method", parsed.method, METHODS)):
+        if value not in known:
+            raise unknown(kind, value, known)
+    for name in ("raters", "prompts", "votes", "on_a_page", "minutes", "seconds"):
+        value = getattr(parsed, name)
+        if value is not None and not value > 0:
+            raise EvalkitError(f"--{name.replace('_', '-')} {value}: must be more than 0")
+    if not -40 <= parsed.level <= -5:
+        raise EvalkitError(f"--level {parsed.level:g}: give a loudness between -40 and -5 LUFS")
+    first = Path(with_row(parsed.records[0])[0])
+    asked = Asked(
+        axis=parsed.axis, method=parsed.method, raters=parsed.raters, prompts=parsed.prompts, minutes=parsed.minutes,
+        votes=parsed.votes, seed=parsed.seed, level=parsed.level, seconds=parsed.seconds, on_a_page=parsed.on_a_page,
+        reference=not parsed.no_reference, control=not parsed.no_control,
+    )  # fmt: skip
+    made = make(parsed.records, asked, Path(parsed.output) if parsed.output else first / f"{FOLDER}-{parsed.axis}")
+    for note in made.notes:
+        print(f"evalkit: {note}", file=sys.stderr)
+    facts = made.study.facts
+    pages = [len(session["pages"]) for session in facts["sessions"].values()]
+    print(
+        f"{len(facts['prompts'])} prompts × {len(facts['systems'])} systems ({', '.join(facts['systems'])}), "
+        f"each heard at least {facts['votes']} times by {len(pages)} raters, {max(pages)} pages each"
+    )
+    print(f"study: {made.study.folder}")

@@ -1,0 +1,168 @@
+"""The page of a rater: one HTML file with all its sound, which knows clips by opaque names alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from evalkit.listening.answers import CHOICES as CHOSEN
+from evalkit.listening.material import Axis
+from evalkit.listening.study import Study
+from evalkit.report.literal import literal
+from evalkit.store.provenance import installed
+
+HEARD = 0.9  # the share of each clip that must have been played before a rater goes on
+
+QUESTIONS: Mapping[Axis, str] = {
+    "quality": "How good does each clip sound, as a piece of music?",
+    "relevance": "How well does each clip fit the description?",
+    "melody": "How closely does each clip follow the melody?",
+}
+PAIR_QUESTIONS: Mapping[Axis, str] = {
+    "quality": "Which clip sounds better, as a piece of music?",
+    "relevance": "Which clip fits the description better?",
+    "melody": "Which clip follows the melody more closely?",
+}
+ABOUT: Mapping[Axis, Sequence[str]] = {
+    "quality": (
+        "Judge how good the music sounds: sound quality, noise and distortion, how convincing it is as music.",
+        "Whether you like the style does not matter.",
+    ),
+    "relevance": (
+        "Judge how well the music fits the description: instruments, genre, tempo, mood, whatever it names.",
+        "How good the clip sounds, and whether you like the style, does not matter.",
+    ),
+    "melody": (
+        "Judge how closely the music follows the melody: its notes and its rhythm, on whatever instruments.",
+        "How good the clip sounds, and whether you like the style, does not matter.",
+    ),
+}
+ANCHORS: Mapping[Axis, Sequence[str]] = {
+    "quality": ("Bad", "Poor", "Fair", "Good", "Excellent"),
+    "relevance": ("Not at all", "Little", "Partly", "Well", "Fully"),
+    "melody": ("Not at all", "Little", "Partly", "Well", "Fully"),
+}
+CHOICES: Mapping[Axis, Sequence[str]] = {  # first, second, tie, both_bad
+    "quality": ("A is better", "B is better", "No difference", "Both are bad"),
+    "relevance": ("A fits better", "B fits better", "No difference", "Neither fits"),
+    "melody": ("A is closer", "B is closer", "No difference", "Neither follows it"),
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What raters read.
+
+    Attributes:
+        axis, method: what they are asked, and how.
+    """
+
+    axis: Axis
+    method: str
+
+    def plain(self) -> dict[str, Any]:
+        """As the page's script reads it."""
+        pairs = self.method == "pairs"
+        return {
+            "question": (PAIR_QUESTIONS if pairs else QUESTIONS)[self.axis],
+            "about": ABOUT[self.axis],
+            "anchors": ANCHORS[self.axis],
+            "choices": list(zip(CHOSEN, CHOICES[self.axis], strict=True)) if pairs else [],
+        }
+
+
+@dataclass(frozen=True)
+class Practice:
+    """What a rater gets used to the test with.
+
+    Attributes:
+        items: two clips, a good one and a bad one.
+        prompt: what they are of.
+        melody: the item of its melody; empty for none.
+    """
+
+    items: Sequence[str]
+    prompt: str
+    melody: str
+
+
+def render(study: Study, session: str, words: Words, practice: Practice, captions: Mapping[str, str]) -> str:
+    """Write the page of a session. Nothing in it says which system made which clip."""
+    facts = study.facts
+    pages = [_page(study, page, words, captions) for page in study.sessions[session]["pages"]]
+    first = {"items": practice.items, **_beside(words, captions[practice.prompt], practice.melody)}
+    data = {
+        "study": study.id, "session": session, "axis": words.axis, "method": words.method, "scale": facts["scale"],
+        "heard": HEARD, "words": words.plain(), "practice": first, "pages": pages,
+    }  # fmt: skip
+    named = [item for page in [first, *pages] for item in [*page["items"], page.get("melody")] if item]
+    style, script = static("css"), static("js")
+    return str(
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            data=_json(data),
+            sounds={item: base64.b64encode(study.sound(item).read_bytes()).decode() for item in dict.fromkeys(named)},
+            style=Markup(style),
+            script=Markup(script),
+            policy=policy(),
+            version=installed("evalkit"),
+        )
+    )
+
+
+def policy() -> str:
+    """What a page may load and run: its own script and style, sound out of itself, and answers to where it is from."""
+    script, style = _hash(static("js")), _hash(static("css"))
+    return (
+        f"default-src 'none'; script-src '{script}'; style-src '{style}'; img-src data:; media-src blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def static(ending: str) -> str:
+    """What a page's only script or style holds; the style begins with that of reports."""
+    own = files("evalkit.listening").joinpath("static", f"listen.{ending}").read_text("utf-8")
+    if ending != "css":
+        return own
+    return files("evalkit.page").joinpath("static", "00-page.css").read_text("utf-8") + own
+
+
+def _page(study: Study, items: Sequence[str], words: Words, captions: Mapping[str, str]) -> dict[str, Any]:
+    prompt = study.facts["items"][items[0]]["prompt"]
+    melody = study.facts["prompts"][prompt].get("melody", "")
+    return {"items": list(items), **_beside(words, captions[prompt], melody)}
+
+
+def _beside(words: Words, caption: str, melody: str) -> dict[str, Any]:
+    """What is shown beside the clips of a prompt: only what raters need for their judgement."""
+    shown = {"caption": literal(caption)} if words.axis == "relevance" else {}
+    return {**shown, **({"melody": melody} if melody else {})}
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json(value: Any) -> Markup:
+    """JSON that no text inside of it can end, as it stands in a script element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("evalkit.listening"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
