@@ -1,0 +1,103 @@
+"""Clips to look at and listen to: cards of the prompts that say most, and the sound of all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from evalkit.page.choice import Choice, choose, makers_of
+from evalkit.page.section import Section, written
+from evalkit.page.sound import key, sounds
+from evalkit.page.sources import REFERENCE, Source, Sources, sources
+from evalkit.page.view import View
+from evalkit.report import numbers
+
+ORDER = 30
+
+LANES = 10  # clips of a card; more are among all clips
+
+
+def section(view: View) -> Section | None:
+    """Write the cards; what their players, and those of other sections, play is in the section's data."""
+    found = sources(view)
+    if not found.prompts:
+        return None
+    chosen = choose(view, found)
+    shown = [_lanes(found.prompts[choice.id], choice.sample) for choice in chosen]
+    first = [source.clip for lanes in shown for source in lanes]
+    made = sounds(
+        first, [source.clip for lanes in found.prompts.values() for source in lanes], view.output, view.audio_bytes
+    )
+    metrics = _metrics(view)
+    cards = [
+        {
+            "id": choice.id,
+            "sample": choice.sample,
+            "sources": [_source(source, metrics, choice) for source in lanes],
+            "more": len(found.prompts[choice.id]) - len(lanes),
+        }
+        for choice, lanes in zip(chosen, shown, strict=True)
+    ]
+    body = written(
+        "clips.html.j2",
+        cards=[
+            (choice, found.captions[choice.id], found.tags.get(choice.id, []), card)
+            for choice, card in zip(chosen, cards, strict=True)
+        ],
+        counted=made.counted(),
+        reasons=made.reasons(),
+        missing=view.missing,
+    )
+    return Section(
+        "clips",
+        "Clips",
+        Markup(body),
+        data={
+            "sounds": made.entries,
+            "systems": [{"name": name, "role": role} for name, role in found.systems],
+            "prompt-sounds": _keys(found),
+            "clips": {"metrics": [f"{title} {arrow}".rstrip() for title, arrow in metrics.values()], "cards": cards},
+        },
+        blind=True,
+    )
+
+
+def _lanes(all_of_prompt: list[Source], sample: int) -> list[Source]:
+    """The clips of a card: one of each system, and the reference."""
+    models = [source for source in all_of_prompt if source.maker != REFERENCE and source.sample == sample]
+    references = [source for source in all_of_prompt if source.maker == REFERENCE]
+    return [*models[: LANES - len(references)], *references]
+
+
+def _source(source: Source, metrics: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+    """A lane of a card, JSON-like: whose clip, its key, and its values as text, with those marked that chose it."""
+    if source.maker == REFERENCE:
+        return {"system": source.maker, "key": key(source.clip), "scores": []}
+    why = makers_of(choice.reasons)
+    scores = [
+        {"text": numbers.number(source.values.get(name)), "why": why.get((source.maker, name), "")} for name in metrics
+    ]
+    return {"system": source.maker, "key": key(source.clip), "scores": scores}
+
+
+def _metrics(view: View) -> dict[str, tuple[str, str]]:
+    """Titles and arrows of the metrics that have a value of each clip."""
+    found: dict[str, tuple[str, str]] = {}
+    for system in view.systems:
+        for name, info in system.result.metrics.items():
+            if name in system.result.clips.columns:
+                found.setdefault(name, (info.title, numbers.ARROWS[info.higher_is_better]))
+    if view.comparison is not None:
+        for name, title in view.comparison.moved.drop_duplicates("metric")[["metric", "title"]].itertuples(index=False):
+            direction = view.comparison.metrics.set_index("metric")["direction"].get(name, "same")
+            found.setdefault(name, (title, {"higher": "↑", "lower": "↓"}.get(direction, "")))
+    return found
+
+
+def _keys(found: Sources) -> dict[str, list[list[Any]]]:
+    return {
+        prompt: [[source.maker, source.sample, key(source.clip)] for source in lanes]
+        for prompt, lanes in found.prompts.items()
+    }

@@ -1,0 +1,240 @@
+"""Clips as a page can play them: inside of it as MP3, beside it by a link, or a word why neither is possible."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from evalkit import audio
+from evalkit.audio import Audio, AudioError
+from evalkit.page import pictures
+from evalkit.progress import progress
+from evalkit.store.digests import sha256_file
+from evalkit.types import Clip
+
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+# What browsers play from a file, by its suffix.
+PLAYED = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".m4a": "audio/mp4",
+}
+
+THREADS = 4
+AUDIBLE = -60.0  # LUFS: what is quieter is not matched, or else all others would have to be as quiet
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """The clips of a page.
+
+    Attributes:
+        entries: by key what the page's scripts play, JSON-like: `type` and either `base64` or `href`, `seconds`, and
+            for a link `start`; what was measured, where it was: `lufs` and `peak_db` (None where there is none),
+            `peaks`, `picture`, `said`. Only `reason` where the clip cannot be played.
+        bytes: how many characters sound and pictures take in the page.
+    """
+
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bytes: int = 0
+
+    def counted(self) -> str:
+        """How many clips are inside of the page, linked, or not there."""
+        inside = sum("base64" in entry for entry in self.entries.values())
+        linked = sum("href" in entry for entry in self.entries.values())
+        total, gone = len(self.entries), len(self.entries) - inside - linked
+        said = [f"{inside:,} of {total:,} clips {'is' if inside == 1 else 'are'} inside the page"]
+        if linked:
+            said.append("1 is linked" if linked == 1 else f"{linked:,} are linked")
+        if gone:
+            said.append(f"{gone:,} cannot be played")
+        return ", ".join(said)
+
+    def reasons(self) -> dict[str, int]:
+        """Why clips cannot be played, with how many each."""
+        found: dict[str, int] = {}
+        for entry in self.entries.values():
+            if "reason" in entry:
+                found[entry["reason"]] = found.get(entry["reason"], 0) + 1
+        return found
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """A clip that was decoded.
+
+    Attributes:
+        facts: of its entry.
+        picture: its spectrogram.
+        mp3: as MP3; None where that was not asked for.
+    """
+
+    facts: Mapping[str, Any]
+    picture: str
+    mp3: str | None
+
+
+def key(clip: Clip) -> str:
+    """What names a clip in a page: equal for the same part of the same bytes, or the same want of any."""
+    what = (
+        [clip.sha256 or str(clip.path or ""), clip.start, clip.seconds, clip.gain]
+        if clip.ok
+        else [clip.status, clip.reason]
+    )
+    return hashlib.sha256(repr(what).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def sounds(first: Sequence[Clip], others: Sequence[Clip], output: Path, budget: int) -> Sounds:
+    """Make the clips of a page.
+
+    Args:
+        first: clips that the page has cards of, the most important first: they are decoded in any case.
+        others: clips that are put inside only where there is room left.
+        output: the file of the page, which links are relative to.
+        budget: characters that sound and pictures inside of the page may take.
+    """
+    chosen = {key(clip): clip for clip in first}
+    rest = {name: clip for clip in others if (name := key(clip)) not in chosen}
+    made = _Page(output, budget)
+    made.add(chosen, measure=True)
+    room = made.room()
+    inside = dict(list(rest.items())[:room])
+    made.add(inside, measure=False)
+    made.link({name: clip for name, clip in rest.items() if name not in inside})
+    return Sounds(made.entries, made.bytes)
+
+
+class _Page:
+    def __init__(self, output: Path, budget: int):
+        self.output, self.budget = output, budget
+        self.entries: dict[str, dict[str, Any]] = {}
+        self.bytes = 0
+        self.sizes: list[int] = []
+
+    def room(self) -> int:
+        """For about how many more clips of the same size there is room."""
+        if self.budget <= self.bytes:
+            return 0
+        size = sum(self.sizes) / len(self.sizes) if self.sizes else 100_000
+        return int((self.budget - self.bytes) / max(1.0, size)) if self.sizes or self.budget > size else 0
+
+    def add(self, clips: Mapping[str, Clip], measure: bool) -> None:
+        """Put clips inside while there is room, and link the others; `measure`: say what is heard of those as well."""
+        if not clips:
+            return
+
+        def heard(clip: Clip) -> _Heard | str:
+            found = _heard(clip, self.budget > 0)
+            advance(1)
+            return found
+
+        with (
+            progress("clips", len(clips), "clips") as advance,
+            ThreadPoolExecutor(max(1, min(THREADS, os.cpu_count() or 1))) as pool,
+        ):
+            for name, clip, found in zip(clips, clips.values(), pool.map(heard, clips.values()), strict=True):
+                self.entries[name] = self._entry(clip, found, measure)
+
+    def link(self, clips: Mapping[str, Clip]) -> None:
+        """Link clips without a look at what is in them."""
+        for name, clip in clips.items():
+            reason = _absent(clip)
+            self.entries[name] = {"reason": reason} if reason else self._linked(clip)
+
+    def _entry(self, clip: Clip, found: _Heard | str, measure: bool) -> dict[str, Any]:
+        if isinstance(found, str):
+            return {"reason": found}
+        size = len(found.mp3 or "") + len(found.picture)
+        if found.mp3 is not None and self.bytes + size <= self.budget:
+            self.bytes += size
+            self.sizes.append(size)
+            return {"type": "audio/mpeg", "base64": found.mp3, **found.facts, "picture": found.picture}
+        linked = self._linked(clip)
+        if "reason" in linked or not measure:
+            return linked
+        if self.bytes + len(found.picture) <= self.budget:
+            self.bytes += len(found.picture)
+            linked["picture"] = found.picture
+        return {**linked, **found.facts}
+
+    def _linked(self, clip: Clip) -> dict[str, Any]:
+        """The entry of a clip that a page links to."""
+        assert clip.path is not None
+        type = PLAYED.get(clip.path.suffix.lower())
+        if type is None:
+            return {"reason": f"no room in the page, and browsers do not play {clip.path.suffix or 'such'} files"}
+        try:
+            beside = os.path.relpath(clip.path, self.output.parent)
+            href = quote(os.fsencode(Path(beside).as_posix()))
+        except ValueError:  # another drive, to which no relative path leads
+            href = clip.path.absolute().as_uri()
+        return {"type": type, "href": href, "start": clip.start, "seconds": clip.seconds}
+
+
+def _absent(clip: Clip) -> str:
+    """Why a clip is not there at all; empty where it is."""
+    if not clip.ok:
+        return f"{clip.status}: {clip.reason}" if clip.reason else clip.status
+    if clip.path is None or not clip.path.is_file():
+        return "its file is gone"
+    return ""
+
+
+def _heard(clip: Clip, encode: bool) -> _Heard | str:
+    """Decode a clip and say what is in it; a text where it cannot be decoded, or is another than was measured."""
+    reason = _absent(clip)
+    if reason or clip.path is None:
+        return reason
+    try:
+        if clip.sha256 and sha256_file(clip.path) != clip.sha256:
+            return "its file is not the one that was measured"
+        part = cut(audio.read(clip.path), clip)
+        peak = float(np.abs(part.samples).max())
+        loudness = audio.loudness(part)
+        facts = {
+            "seconds": round(part.samples.shape[1] / part.rate, 4),
+            "lufs": round(loudness, 2) if math.isfinite(loudness) and loudness > AUDIBLE else None,
+            "peak_db": round(20 * math.log10(peak), 2) if peak > 0 else None,
+            "peaks": pictures.outline(part.samples),
+            "said": pictures.described(part),
+        }
+        mp3 = base64.b64encode(as_mp3(part)).decode() if encode else None
+        return _Heard(facts, pictures.data_url(pictures.spectrogram(part)), mp3)
+    except (AudioError, OSError) as error:
+        return str(error)
+
+
+def cut(whole: Audio, clip: Clip) -> Audio:
+    """The part of a clip that was measured, at its own rate, as it was stored; surround becomes its downmix.
+
+    Raises AudioError where nothing is left of it.
+    """
+    start = round(clip.start * whole.rate)
+    end = None if clip.seconds is None else start + round(clip.seconds * whole.rate)
+    samples = whole.samples[:, start:end]
+    if not samples.shape[1]:
+        raise AudioError("it is shorter than the part that was measured")
+    return Audio(samples, whole.rate) if len(samples) <= 2 else audio.downmix(Audio(samples, whole.rate))
+
+
+def as_mp3(part: Audio) -> bytes:
+    """Encode as MP3, at the next higher rate that it has, with as many channels."""
+    rate = next((rate for rate in MP3_RATES if rate >= part.rate), MP3_RATES[-1])
+    if rate != part.rate:
+        part = audio.resample(part, rate, "soxr_hq")
+    return audio.encode_mp3(Audio(np.clip(part.samples, -1.0, 1.0), rate))
