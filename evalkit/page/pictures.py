@@ -77,7 +77,7 @@ def _channels(samples: np.ndarray) -> str:
         return f"{len(samples)} channels"
     heard = np.abs(samples).max(axis=1) > 10 ** (SILENCE / 20)
     if heard.all() or not heard.any():
-        return "stereo" if not np.array_equal(samples[0], samples[1]) else "two equal channels"
+        return "stereo" if not np.array_equal(samples[0], samples[1]) else "stereo with equal channels"
     return "left channel alone" if heard[0] else "right channel alone"
 
 

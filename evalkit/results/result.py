@@ -70,11 +70,16 @@ class Result(Record):
         Args:
             sha256, path: columns of `clips`, or with the prefix "reference_" those of the reference.
         """
-        packed = next((self.path / "audio").glob(f"{sha256}.*"), None) if sha256 else None
-        if packed is not None:
-            return packed
+        if sha256 in self._packed:
+            return self._packed[sha256]
         found = Path(path) if isinstance(path, str) else None
         return found if found is not None and found.is_file() else None
+
+    @functools.cached_property
+    def _packed(self) -> dict[str, Path]:
+        """The clips of an unpacked archive by their digests, listed once: looking for each would list all each time."""
+        folder = self.path / "audio"
+        return {path.stem: path for path in folder.iterdir()} if folder.is_dir() else {}
 
     def __repr__(self) -> str:
         def counted(number: int, noun: str) -> str:

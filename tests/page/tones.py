@@ -22,7 +22,9 @@ TONES = {"one": 440.0, "two": 880.0, "three": 1320.0, "reference": 1760.0}  # Hz
 METRICS = ("kld", "clap_score")
 
 
-def tone(hertz: float, seconds: float = SECONDS, rate: int = RATE, level: float = 0.25, channels: int = 2) -> np.ndarray:
+def tone(
+    hertz: float, seconds: float = SECONDS, rate: int = RATE, level: float = 0.25, channels: int = 2
+) -> np.ndarray:
     """A sine, (samples, channels), of which the right channel has half the level of the left."""
     sine = level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
     return np.stack([sine / 2**channel for channel in range(channels)], axis=1).astype(np.float32)

@@ -5,6 +5,13 @@
   const FADE = 0.012; // seconds from one clip to another, so that none begins with a click
   const FORGOTTEN = 24; // decoded clips that are kept
 
+  const NEAR = 0.03; // seconds from where an element should be that are not made up for
+  const HUSHED = 0.0001; // the volume of an element that is not to be heard: -80 dB
+  const SETTLED = 400; // ms after which the clock of an element runs evenly
+  const WINDOW = 0.07; // seconds in which the clock of an element is looked at
+  const TRIES = 4;
+
+  let lag = 0.1; // seconds that elements need to get going, as it was found so far
   let context = null;
   let out = null;
   const decoded = new Map(); // by entry, the oldest first
@@ -82,6 +89,10 @@
       this.gain?.gain.setTargetAtTime(value, context.currentTime, FADE / 3);
     }
 
+    rest() {
+      this.stop();
+    }
+
     stop() {
       const { node, gain } = this;
       this.node = null;
@@ -97,6 +108,9 @@
       this.first = sound.start ?? 0;
       this.seconds = sound.seconds ?? 0;
       this.element = null;
+      this.loud = 1; // a factor
+      this.hushed = false;
+      this.begun = 0; // when it was set to a place, in ms: its clock does not run evenly at once
       this.run = 0; // counts starts, of which the last counts
     }
 
@@ -104,7 +118,6 @@
       if (this.element !== null && this.element.error === null) return;
       this.element = new Audio(this.sound.href);
       this.element.preload = "auto";
-      this.element.preservesPitch = true;
       this.element.addEventListener("loadedmetadata", () => {
         if (!this.seconds) this.seconds = this.element.duration - this.first;
       });
@@ -114,21 +127,30 @@
       this.prepare();
     }
 
-    async start(place, level) {
+    // Where another clip sounds, `place` moves: this one runs unheard until it is at the same place, and then is heard.
+    async start(place, level, before) {
       this.prepare();
       const { element } = this;
       const run = ++this.run;
-      element.muted = true;
+      const asked = () => run === this.run && !element.paused;
       this.level(level);
       try {
-        element.currentTime = this.first + place();
-        await element.play();
-        // an element needs a moment from where it was told to begin to where it is heard: made up for, then heard
-        for (let tries = 0; tries < 3; tries += 1) {
-          const late = place() - this.position;
-          if (run !== this.run || Math.abs(late) < 0.025) break;
-          element.currentTime += late + (tries ? 0 : 0.02);
-          await once(element, "seeked");
+        if (!before) {
+          this.hush(false);
+          this.begun = performance.now();
+          element.currentTime = this.first + place();
+          await element.play();
+        }
+        for (let tries = 0; before && tries < TRIES; tries += 1) {
+          const steady = !element.paused && performance.now() > this.begun + SETTLED;
+          if (steady && Math.abs(place() - this.position) < NEAR) break;
+          this.hush(true);
+          element.currentTime = this.first + place() + lag;
+          this.begun = performance.now();
+          await element.play();
+          if (!(await running(element, asked))) return;
+          this.begun = -Infinity;
+          lag = Math.min(0.5, Math.max(0, lag + place() - this.position));
         }
       } catch (error) {
         if (error.name === "AbortError") return; // stopped before it began
@@ -139,7 +161,7 @@
           { cause: error },
         );
       }
-      element.muted = false;
+      this.hush(false);
     }
 
     get position() {
@@ -147,16 +169,41 @@
     }
 
     level(value) {
-      if (this.element !== null) this.element.volume = Math.min(1, value);
+      this.loud = value;
+      if (this.element !== null) this.hush(this.hushed);
+    }
+
+    // no more heard, but going on: it is at the right place when it is chosen again
+    rest() {
+      this.hush(true);
+    }
+
+    // by its volume, not quite to 0: an element without any sound changes its output, which makes it stumble. On iOS
+    // elements have no volume, and are muted.
+    hush(hushed) {
+      this.hushed = hushed;
+      this.element.volume = hushed ? HUSHED : Math.min(1, this.loud);
+      this.element.muted = hushed && this.element.volume > 2 * HUSHED;
     }
 
     stop() {
+      this.run += 1;
       this.element?.pause();
     }
   }
 
-  function once(target, type) {
-    return new Promise((resolve) => target.addEventListener(type, resolve, { once: true }));
+  const moment = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+
+  // Wait until the clock of an element runs evenly, which it does not at first; whether it is still `asked` for then.
+  async function running(element, asked) {
+    for (let tries = 0; tries < 30; tries += 1) {
+      const [now, at] = [performance.now() / 1000, element.currentTime];
+      await moment(WINDOW);
+      if (!asked()) return false;
+      const slow = performance.now() / 1000 - now - (element.currentTime - at);
+      if (Math.abs(slow) < WINDOW / 5) break;
+    }
+    return true;
   }
 
   // The voice of an entry of the data "sounds"; null for one that only has a reason why it cannot be played.

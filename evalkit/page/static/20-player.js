@@ -368,8 +368,7 @@
     pause() {
       this.turn += 1;
       this.at = this.position;
-      this.voice?.stop();
-      this.voice = null;
+      this.silence();
       if (playing === this) playing = null;
       this.say("Paused");
       this.paint();
@@ -382,18 +381,19 @@
       try {
         lane.voice.prepare();
         await lane.voice.load();
-        if (turn === this.turn) await lane.voice.start(place, this.level(lane));
+        if (turn === this.turn && before !== lane.voice) {
+          await lane.voice.start(place, this.level(lane), before !== null);
+        }
       } catch (error) {
-        before?.stop();
         if (turn === this.turn) this.fail(lane, error);
         return;
       }
-      before?.stop();
       if (turn !== this.turn) {
         const wanted = this.playing && this.lanes[this.selected].voice === lane.voice;
-        if (!wanted) lane.voice.stop();
+        if (!wanted && this.voice !== lane.voice) lane.voice.stop();
         return;
       }
+      if (before !== null && before !== lane.voice) before.rest();
       this.voice = lane.voice;
       this.follow(turn);
       // so that the others are there at once; linked ones are not read before they are played
@@ -402,8 +402,14 @@
       }
     }
 
-    fail(lane, error) {
+    silence() {
+      for (const lane of this.lanes) lane.voice?.stop();
       this.voice = null;
+    }
+
+    fail(lane, error) {
+      this.at = this.position;
+      this.silence();
       if (playing === this) playing = null;
       lane.row.querySelector(".player-reason")?.remove();
       lane.row.append(this.reason(error.message));
@@ -421,8 +427,7 @@
         }
         const { voice } = this;
         if (voice.seconds && voice.position >= voice.seconds - 0.005) {
-          voice.stop();
-          this.voice = null;
+          this.silence();
           this.at = 0;
           if (settings.looped) {
             this.play();
@@ -464,9 +469,7 @@
       used = this;
       const at = Math.min(Math.max(0, to), Math.max(0, this.seconds - 0.01));
       if (this.playing) {
-        const before = this.voice;
-        before?.stop();
-        this.voice = null;
+        this.silence();
         this.at = at;
         this.sound(() => at, null);
       }
