@@ -32,6 +32,7 @@ lint: $(DONE)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy evalkit benchmarks tests
+	$(BIN)/oxlint evalkit
 
 format: $(DONE)
 	$(BIN)/ruff check --fix
