@@ -17,7 +17,7 @@
     answers: {}, heard: {}, plays: {}, page_seconds: {}, events: [],
   });
   let keeps = true;
-  let state = restored();
+  const state = restored();
 
   function restored() {
     try {
@@ -83,17 +83,17 @@
     const element = made("div", { class: "listen-player" }, button,
       made("div", { class: "listen-track", "aria-hidden": "true" }, bar), heard);
     let last = null;
-    let parts = [];
+    const parts = [];
 
     function share() {
       const seconds = audio.duration;
       if (!(seconds > 0)) return 0;
       parts.sort((a, b) => a[0] - b[0]);
       let covered = 0;
-      let end = 0;
+      let until = 0;
       for (const [from, to] of parts) {
-        covered += Math.max(0, to - Math.max(from, end));
-        end = Math.max(end, to);
+        covered += Math.max(0, to - Math.max(from, until));
+        until = Math.max(until, to);
       }
       return Math.min(1, covered / seconds);
     }
@@ -109,14 +109,14 @@
       const before = state.heard[heardKey] || 0;
       const share_ = Math.max(before, share());
       if (share_ > before) state.heard[heardKey] = Math.round(share_ * 1000) / 1000;
-      show();
+      refresh();
       if (before < data.heard && share_ >= data.heard) {
         keep();
         changed();
       }
     }
 
-    function show() {
+    function refresh() {
       const playing = !audio.paused;
       button.setAttribute("aria-pressed", String(playing));
       button.firstChild.textContent = `${playing ? "Pause" : "Play"} ${name}`;
@@ -143,7 +143,7 @@
       last = audio.currentTime;
       state.plays[heardKey] = (state.plays[heardKey] || 0) + 1;
       log("play", item);
-      show();
+      refresh();
     });
     audio.addEventListener("timeupdate", look);
     audio.addEventListener("seeking", () => { last = null; });
@@ -158,7 +158,7 @@
       log("ended", item);
       keep();
     });
-    show();
+    refresh();
     const self = { audio, toggle, element, button, name, heard: () => (state.heard[heardKey] || 0) >= data.heard };
     players.push(self);
     return self;
@@ -416,7 +416,7 @@
       type: "range", id, min: lowest, max: highest, step: 1, "aria-describedby": `${id}-anchors`,
     });
     input.value = given ? given.rating : Math.round((lowest + highest) / 2);
-    const show = () => {
+    const paint = () => {
       const rated = answer in state.answers;
       input.toggleAttribute("data-unset", !rated);
       shown.toggleAttribute("data-rated", rated);
@@ -430,7 +430,7 @@
         log("rate", item);
         keep();
       }
-      show();
+      paint();
       changed();
     };
     input.addEventListener("input", () => rate(false));
@@ -444,7 +444,7 @@
       }
     });
     controls.push({ text: `rate ${letter(index)}`, element: input, given: () => answer in state.answers });
-    show();
+    paint();
     return made("div", { class: "listen-rating" },
       made("label", { for: id }, made("span", {}, `Rating of ${letter(index)}`), shown), input,
       made("div", { class: "listen-anchors", id: `${id}-anchors` }, ...words.anchors.map((text) => made("span", {}, text))));
