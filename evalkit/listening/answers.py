@@ -76,11 +76,10 @@ def keep(study: Study, session: str, given: Mapping[str, Any]) -> Path:
     target = study.folder / ANSWERS / f"{session}.json"
     if target.exists():
         before = target.read_bytes()
-        earlier = json.loads(before)
-        same = earlier.get("started") == given.get("started")
-        if earlier["finished"] and not given["finished"]:
+        earlier = _read(before)
+        if earlier is not None and earlier["finished"] and not given["finished"]:
             raise Refused("this session was finished already", 409)
-        if not same or len(earlier["answers"]) > len(given["answers"]):
+        if earlier is None or earlier["started"] != given["started"] or len(earlier["answers"]) > len(given["answers"]):
             write_bytes(_unused(study.folder / ANSWERS / EARLIER, session), before)
     text = json.dumps(dict(given), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     write_bytes(target, text.encode("utf-8", "backslashreplace"))
@@ -90,7 +89,17 @@ def keep(study: Study, session: str, given: Mapping[str, Any]) -> Path:
 def finished(study: Study, session: str) -> bool | None:
     """Whether a session's answers are all there; None where it has none."""
     target = study.folder / ANSWERS / f"{session}.json"
-    return bool(json.loads(target.read_bytes())["finished"]) if target.exists() else None
+    found = _read(target.read_bytes()) if target.exists() else None
+    return None if found is None else bool(found["finished"])
+
+
+def _read(body: bytes) -> dict[str, Any] | None:
+    """Read what was kept; None for what somebody has damaged since."""
+    try:
+        found = json.loads(body)
+        return found if isinstance(found["answers"], list) and {"finished", "started"} <= set(found) else None
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _unused(folder: Path, session: str) -> Path:

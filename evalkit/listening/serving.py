@@ -169,6 +169,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take answers."""
+        session = "a session"
         try:
             session = self._session()
             origin = self.headers.get("Origin")
@@ -181,8 +182,8 @@ class Handler(BaseHTTPRequestHandler):
                 keep(self.ours.study, session, given)
         except Refused as error:
             self._send(error.status, f"{error}\n".encode())
-        except EvalkitError as error:  # no space left, for one
-            self.ours.said(str(error))
+        except (EvalkitError, OSError) as error:  # no space left, for one
+            self.ours.said(f"answers of {session} cannot be stored: {error}")
             self._send(507, b"the answers cannot be stored: tell who asked you\n")
         else:
             self._send(200, b"kept\n")

@@ -415,7 +415,7 @@
     const input = made("input", {
       type: "range", id, min: lowest, max: highest, step: 1, "aria-describedby": `${id}-anchors`,
     });
-    input.value = given ? given.rating : Math.round((lowest + highest) / 2);
+    input.value = given ? given.rating : Math.floor((lowest + highest) / 2);
     const paint = () => {
       const rated = answer in state.answers;
       input.toggleAttribute("data-unset", !rated);
