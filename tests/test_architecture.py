@@ -14,13 +14,13 @@ from .conftest import ROOT
 ROOMS = [
     "errors", "types", "contracts", "stats",
     "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
-    "functional", "parallel", "store", "weights", "batching", "assets",
+    "functional", "parallel", "store", "weights", "batching", "assets", "intact",
     "slices", "prompts", "encoders", "metrics",
     "report", "results", "page", "listening", "trackers",
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
     "config", "objects", "sharing", "protocols", "plan",
-    "scoring", "recording", "filling", "pipeline", "comparing", "reproducing", "sweeping",
+    "scoring", "recording", "filling", "pipeline", "comparing", "reproducing", "sweeping", "checks",
     "commands", "evalkit", "cli",
 ]  # fmt: skip
 

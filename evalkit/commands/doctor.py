@@ -1,217 +1,122 @@
-"""Say what this machine can do for evalkit: versions, device, and how clips would be generated here, with the reasons.
+"""Say what this machine has and what it lacks: packages, cache, files, audio formats, device, references.
 
-evalkit doctor [--device NAME] [--format NAME] [--json]
+evalkit doctor [OPTION=VALUE ...] [--read-data] [--device NAME] [--config-dir DIR] [--format NAME] [--json]
+               [--quiet]
+
+With options of `evalkit run`, such as model=musicgen_small prompts=musiccaps prompts.references=CLIPS, it looks at what
+that run needs. Exit status: 0 where all that is needed is there and whole, 1 where something is missing or damaged, 2
+for a mistake.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import math
-import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.commands import fail, parse, parser_for, prints_table, show
+from evalkit import commands
+from evalkit.commands import TERMINAL, fail, parse, parser_for, show
 
 if TYPE_CHECKING:
-    from evalkit.report.document import Document
+    from evalkit.checks import Asked, Finding
+    from evalkit.report.document import Document, Listing, Quantity
 
-HEADS, SIZE = 24, 64  # of a layer's attention in musicgen-medium; heads have this size in all published checkpoints
-PACKAGES = ("evalkit", "torch", "transformers", "triton")
-EXACT = 1e-5  # relative error of products and convolutions above which they are not float32's: TF32 has about 3e-4
+LACKING = 1  # exit status where something that is needed is missing or damaged
+WHAT, STATUS, FOUND = 20, 8, 48  # characters of columns, so that those of all subjects stand below each other
 
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit doctor`."""
     parsed = parse(parser(), arguments)
-    found = examine(parsed.device)
-    show(document(found), parsed.format)
-    if found.unusable:
-        fail(f"nothing can be generated on {found.facts['device']}: {found.unusable}")
+    asked = asked_for(parsed)
+    found: list[tuple[str, Finding]] = []
+    for name, findings in looked_at(asked):
+        if findings and parsed.format == TERMINAL:  # each as soon as it is known
+            print(said(name, findings), end="", flush=True)
+        found += [(name, finding) for finding in findings]
+    if parsed.format != TERMINAL:
+        show(document(found), parsed.format)
+    if bad := [f"{finding.what} ({finding.status})" for _, finding in found if finding.bad]:
+        fail(f"{len(bad):,} of what is needed {'is' if len(bad) == 1 else 'are'} not there: {', '.join(bad)}", LACKING)
 
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the command."""
     found = parser_for("doctor", __doc__)
-    found.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:N, or auto, as engine.device")
-    prints_table(found, without=("junit",))  # where nothing is judged there are no test cases
+    commands.takes_options(found)
+    found.add_argument("--read-data", action="store_true", help="read every byte: compare digests, decode references")
+    found.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N, or auto, as engine.device")
+    commands.prints_table(found, without=("junit",))  # where nothing is judged there are no test cases
+    commands.shows_progress(found)
     return found
 
 
-@dataclass(frozen=True)
-class Found:
-    """What was found on a machine.
+def asked_for(parsed: argparse.Namespace) -> Asked:
+    """Compose what is asked for. Raises EvalkitError for options that are wrong."""
+    from evalkit.checks import Asked
+    from evalkit.config import compose
 
-    Attributes:
-        facts: values by name: versions of packages, and what a record says of how clips were made.
-        memory: bytes that the device has; None where the system does not tell.
-        free: bytes of these that nobody uses; None on a CPU, where much that is in use can be had.
-        fixed: whether torch's flags are as evalkit sets them for whatever it computes.
-        errors: relative errors of float32 products and convolutions on the device, against float64.
-        refused: why a faster attention, graphs or a GPU are not used, one sentence each.
-        unusable: why nothing can be generated on the device; empty where it can.
-    """
-
-    facts: dict[str, Any]
-    memory: int | None
-    free: int | None
-    fixed: bool
-    errors: dict[str, float]
-    refused: list[str]
-    unusable: str = ""
-
-    @property
-    def exact(self) -> bool:
-        """Whether float32 is float32, and no flag that evalkit sets is otherwise."""
-        return self.fixed and max(self.errors.values(), default=math.inf) <= EXACT
+    named = {re.split(r"[=.@]", option.lstrip("+~"))[0] for option in parsed.options}
+    named &= {"model", "prompts", "metric", "protocol", "calibration", "experiment"}
+    beside = (
+        [] if "experiment" in named else [f"{group}={name}" for group, name in NOTHING.items() if group not in named]
+    )
+    config = compose([*beside, *parsed.options], parsed.config_dir)
+    return Asked(config, frozenset(named), parsed.device or config.engine.device, parsed.read_data)
 
 
-def examine(asked: str) -> Found:
-    """Look at a device. Raises EvalkitError for one that is not there."""
-    import torch
-
-    from evalkit.errors import EvalkitError
-    from evalkit.plan import pick_device, pick_dtype
-    from evalkit.precision import fixed_precision, holds
-    from evalkit.settings import Dtype
-    from evalkit.store.provenance import installed, machine
-
-    name = pick_device(asked)
-    device, dtype = torch.device(name), pick_dtype(Dtype.auto, name)
-    refused = [f"no GPU is used: {why}"] if asked == "auto" and device.type == "cpu" and (why := no_gpu()) else []
-    facts = {package: installed(package) for package in PACKAGES}
-    facts |= {"device": name, **machine(name), "dtype": dtype.value}
-    if device.type == "cuda":
-        facts["capability"] = ".".join(map(str, torch.cuda.get_device_capability(device)))
-        free, memory = torch.cuda.mem_get_info(device)
-    else:
-        facts["threads"] = torch.get_num_threads()
-        memory, free = _memory(), None
-    errors: dict[str, float] = {}
-    unusable = ""
-    with fixed_precision():
-        fixed = holds()
-        try:
-            errors = float32_errors(device)
-            chosen, why = attention(device, getattr(torch, dtype.value))
-            facts |= chosen
-            refused += [why] if why else []
-        except (EvalkitError, RuntimeError) as error:  # such as a GPU that this torch has no kernels for
-            unusable = str(error).partition("\n")[0]
-    return Found(facts, memory, free, fixed, errors, refused, unusable)
+NOTHING = {"model": "[]", "prompts": "demo"}  # neither of which needs a file
 
 
-def no_gpu() -> str:
-    """Why torch has no GPU; empty where it has one."""
-    import torch
+def looked_at(asked: Asked) -> Iterator[tuple[str, list[Finding]]]:
+    """What is found of each subject, one after the other."""
+    from evalkit.checks import subjects
 
-    if torch.cuda.is_available():
-        return ""
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA"
-    return f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, and finds no GPU or no driver that fits"
+    for subject in subjects():
+        yield subject.name, list(subject.check(asked))
 
 
-def attention(device: Any, dtype: Any) -> tuple[dict[str, Any], str]:
-    """How a model of the published checkpoints' shape would compute here, and why not faster; empty where it is.
+def said(name: str, findings: list[Finding]) -> str:
+    """One subject on a terminal."""
+    from evalkit.report import renderer
+    from evalkit.report.document import Document
 
-    Raises EvalkitError where no attention gives the right numbers.
-    """
-    from evalkit.decoding.backend import choose
-    from evalkit.settings import Engine
-
-    engine = Engine()
-    with _unlogged():  # what it warns of is said in the document
-        chosen = choose(engine.attention, engine.cuda_graphs, device, dtype, HEADS, SIZE)
-    why = f"{chosen.attention} attention is used, which is slower: {chosen.refused}" if chosen.refused else ""
-    return {"attention": chosen.attention, "graphs": chosen.graphs}, why
+    remedies = list(dict.fromkeys(finding.remedy for finding in findings if finding.remedy))
+    text = renderer(TERMINAL)(Document("doctor", "", listing(name, findings), notes=remedies))
+    return text.strip("\n") + "\n\n"
 
 
-@contextmanager
-def _unlogged() -> Iterator[None]:
-    logger = logging.getLogger("evalkit")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def listing(name: str, findings: list[Finding]) -> Listing:
+    """A table of one subject."""
+    from evalkit.report.document import Item, Listing, Quantity
+
+    columns = [
+        [Quantity("what", name, "word", least=WHAT)],
+        [Quantity("status", "status", "verdict", least=STATUS)],
+        [Quantity("found", "found here", "word", least=FOUND)],
+    ]
+    rows = [Item(cell := {"what": one.what, "status": one.status, "found": one.found}, cell) for one in findings]
+    return Listing(columns, rows)
 
 
-def float32_errors(device: Any) -> dict[str, float]:
-    """Relative errors of a product and of a convolution in float32 on a device, against float64 on the CPU."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
-    waves, filters = torch.randn(4, 32, 1024, generator=generator), torch.randn(32, 32, 7, generator=generator)
-    convolve = torch.nn.functional.conv1d
-    with torch.inference_mode():
-        made = {"products": (a.to(device) @ b.to(device), a.double() @ b.double())}
-        made["convolutions"] = (
-            convolve(waves.to(device), filters.to(device)),
-            convolve(waves.double(), filters.double()),
-        )
-        return {key: float((x.cpu().double() - y).norm() / y.norm()) for key, (x, y) in made.items()}
-
-
-def _memory() -> int | None:
-    """Bytes of the system's memory."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def document(found: Found) -> Document:
-    """Say what was found, one line each."""
+def document(found: list[tuple[str, Finding]]) -> Document:
+    """Everything in one table, and by subject what programs may want."""
     from evalkit.report.document import Document, Item, Listing, Quantity
 
-    said = {**_versions(found.facts), **_device(found), **_generation(found)}
-    rows = [Item(cell := {"what": what, "found": text}, cell) for what, text in said.items()]
-    return Document(
-        title="doctor",
-        heading=f"evalkit on {found.facts['device']}",
-        table=Listing([[Quantity("what", "what", "word")], [Quantity("found", "found here", "word")]], rows),
-        notes=found.refused,
-        plain={
-            "facts": found.facts,
-            "memory": found.memory,
-            "free": found.free,
-            "precision": {"fixed": found.fixed, "errors": found.errors, "exact": found.exact},
-            "usable": not found.unusable,
-        },
-    )
-
-
-def _versions(facts: dict[str, Any]) -> dict[str, str]:
-    return {package: facts[package] or "not installed" for package in PACKAGES}
-
-
-def _device(found: Found) -> dict[str, str]:
-    facts = found.facts
-    gib = [f"{n / 2**30:,.1f} GiB{what}" for n, what in ((found.memory, ""), (found.free, " free")) if n is not None]
-    said = {"device": f"{facts['device']} ({facts['device_name']})", "memory": ", ".join(gib) or "unknown"}
-    if "capability" not in facts:
-        return said | {"threads": f"{facts['threads']:,}"}
-    versions = {"CUDA": facts["cuda"], "cuDNN": facts["cudnn"], "driver": facts["driver"] or "unknown"}
-    cuda = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return said | {"capability": facts["capability"], "CUDA": cuda.removeprefix("CUDA ")}
-
-
-def _generation(found: Found) -> dict[str, str]:
-    facts = found.facts
-    said = {}
-    if found.errors:
-        exact = "exact" if found.exact else "of reduced precision, so that numbers are not those of other machines"
-        errors = ", ".join(f"{error:.0e} of {key}" for key, error in found.errors.items())
-        said["float32"] = f"{exact}: relative error {errors}"
-    if found.unusable:
-        return said | {"generation": f"not possible: {found.unusable}"}
-    return said | {
-        "generation": f"{facts['dtype']}, {facts['attention']} attention, "
-        f"{'CUDA graphs' if facts['graphs'] else 'no CUDA graphs'}"
-    }
+    columns: list[list[Quantity]] = [
+        [Quantity("subject", "subject", "word")],
+        [Quantity("what", "what", "word")],
+        [Quantity("status", "status", "verdict")],
+        [Quantity("found", "found here", "word")],
+    ]
+    rows: list[Item] = []
+    facts: dict[str, dict[str, Any]] = {}
+    for name, one in found:
+        cell = {"subject": name, "what": one.what, "status": one.status, "found": one.found}
+        rows.append(Item(cell, {**cell, "needed": one.needed, "remedy": one.remedy or None, "facts": dict(one.facts)}))
+        facts.setdefault(name, {}).update(one.facts)
+    bad = sum(one.bad for _, one in found)
+    heading = f"{bad:,} of what is needed not there" if bad else "all that is needed is there"
+    remedies = list(dict.fromkeys(one.remedy for _, one in found if one.remedy))
+    return Document("doctor", heading, Listing(columns, rows), notes=remedies, plain={"ok": not bad, "facts": facts})

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,13 +52,26 @@ def find_references(prompts: PromptSet, options: Prompts, duration: float) -> li
     Raises EvalkitError for a folder or pairing file that is absent, holds nothing or fits no prompt,
     and for two files that could both be the reference of one prompt.
     """
+    return _found(prompts, options, lambda p, f: _with_digest(_classify(p, f, options, duration)))
+
+
+def survey_references(prompts: PromptSet, options: Prompts, duration: float) -> list[Clip]:
+    """Find and classify references as `find_references` does, by their headers alone: they have no digests."""
+    return _found(prompts, options, lambda p, f: _classify(p, f, options, duration))
+
+
+def _found(prompts: PromptSet, options: Prompts, classify: Callable[[Prompt, _Found], Clip]) -> list[Clip]:
     found = _locate(prompts, options.references)
     with progress("references", len(found), "files") as advance:
         clips = []
-        for clip in mapped(lambda p, f: _classify(p, f, options, duration), prompts.prompts, found):
+        for clip in mapped(classify, prompts.prompts, found):
             clips.append(clip)
             advance(1)
     return clips
+
+
+def _with_digest(clip: Clip) -> Clip:
+    return dataclasses.replace(clip, sha256=sha256_file(clip.path)) if clip.ok and clip.path is not None else clip
 
 
 class _Found(NamedTuple):
@@ -189,4 +202,4 @@ def _classify(prompt: Prompt, found: _Found, options: Prompts, duration: float) 
     seconds: float | None = min(meant, duration, whole - start)
     if math.isinf(duration) and not note:
         seconds = None
-    return dataclasses.replace(clip, sha256=sha256_file(path), start=start, seconds=seconds, note=note)
+    return dataclasses.replace(clip, start=start, seconds=seconds, note=note)

@@ -29,12 +29,14 @@ class Quantity:
         label: what it is called where people read it.
         kind: how it is written, see `evalkit.report.numbers.text`; flags are for plain forms only.
         about: a few words for readers who do not know it; empty for none.
+        least: characters that its column has at least on a terminal, for listings that stand below each other.
     """
 
     key: str
     label: str
     kind: numbers.Kind
     about: str = ""
+    least: int = 0
 
     def text(self, cell: Cell) -> str:
         """Write it for people; a published value that is not comparable is marked."""

@@ -19,6 +19,7 @@ STYLES = {
     "better": "green", "worse": "red",
     "REPRODUCED": "green", "DIFFERS (higher)": "bold red", "DIFFERS (lower)": "bold red", "UNDECIDED": "yellow",
     "NOT COMPARABLE": "yellow",
+    "ok": "green", "warning": "yellow", "missing": "bold red", "damaged": "bold red", "absent": "dim",
 }  # fmt: skip
 
 
@@ -58,7 +59,10 @@ class _Grid:
 
     def widths(self, width: int) -> list[int]:
         """The columns' widths: the widest column of words is made narrower until all fit."""
-        widths = [max(map(cell_len, self._texts(column, column))) for column in self.columns]
+        widths = [
+            max(*map(cell_len, self._texts(column, column)), *(quantity.least for quantity in column))
+            for column in self.columns
+        ]
         least = [self._least(column) for column in self.columns]
         while self._total(widths) > width:
             widest = max((i for i, size in enumerate(widths) if size > least[i]), key=lambda i: widths[i])

@@ -1,133 +1,278 @@
-"""`evalkit doctor`: what this machine can do, on one screen."""
+"""`evalkit doctor`: what this machine has and what it lacks, in words that fit 80 columns, and as JSON."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
+import soundfile
 
-from evalkit import plan, precision
-from evalkit.commands import doctor
-from evalkit.decoding import backend
-from evalkit.errors import EvalkitError
+from evalkit import checks
+from evalkit.checks import Asked, Finding, audio_formats, extras, hub
 from evalkit.report import formats
-from evalkit.store import provenance
 
 from ..conftest import Run
 
-
-def on_a_gpu(monkeypatch: pytest.MonkeyPatch, refused: str = "", error: Exception | None = None) -> None:
-    """Stand in for a GPU and for what is found on it."""
-
-    def choose(wanted: Any, graphs: bool, device: torch.device, dtype: torch.dtype, heads: int, size: int) -> Any:
-        assert (device.type, dtype, size, graphs) == ("cuda", torch.float16, 64, True)
-        if error:
-            raise error
-        if refused:
-            logging.getLogger("evalkit.decoding.backend").warning("slower: %s", refused)
-        return backend.Backend("efficient" if refused else "triton", graphs, 1, refused)
-
-    monkeypatch.setattr(plan, "pick_device", lambda name: "cuda:0")
-    monkeypatch.setattr(backend, "choose", choose)
-    monkeypatch.setattr(doctor, "float32_errors", lambda device: {"products": 3e-7, "convolutions": 2e-7})
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70 << 30, 79 << 30))
-    monkeypatch.setattr(torch.version, "cuda", "12.8")
-    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91002)
-    monkeypatch.setattr(provenance, "_driver", lambda: "570.124.06")
+URL = "https://example.org/vggish.pth"
+VGGISH = "metric.fad.encoder.weights"
+QUICK = ("metric=[]", "model=[]")
 
 
-def test_a_cpu_on_one_screen_with_why_no_gpu_is_used(evalkit: Run) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the device, whose look takes seconds; tests/checks/test_device.py has it."""
+    every = checks.subjects()
+    monkeypatch.setattr(checks, "subjects", lambda: [one for one in every if one.name != "device"])
+
+
+@pytest.fixture
+def only_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at files alone."""
+    every = checks.subjects()
+    monkeypatch.setattr(checks, "subjects", lambda: [one for one in every if one.name == "files"])
+
+
+def told(evalkit: Run, *arguments: str, status: int = 0) -> dict[str, Any]:
+    code, out, err = evalkit("doctor", *arguments, "--json")
+    assert (code, err.count("\n")) == (status, int(status > 0)), err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def of(found: dict[str, Any], subject: str) -> dict[str, Any]:
+    return {row["what"]: row for row in found["table"] if row["subject"] == subject}
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_subject_has_its_lines_in_80_columns(evalkit: Run) -> None:
     code, out, err = evalkit("doctor")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    assert f"torch         {torch.__version__}" in lines and "float32, torch attention, no CUDA graphs" in out
-    assert f"no GPU is used: torch {torch.__version__} is built without CUDA" in out
-    assert "exact: relative error" in out
-    code, out, err = evalkit("doctor", "--device", "cpu")
-    assert (code, err) == (0, "") and "no GPU" not in out  # none was asked for
+    assert max(map(len, lines)) <= 80
+    heads = [line.split()[0] for line in lines if "status" in line and "found here" in line]
+    assert heads == ["packages", "extras", "cache", "audio", "hub", "files", "models"]
+    for line in lines:  # all columns stand below each other
+        if "found here" in line:
+            assert (line.index("status"), line.index("found here")) == (22, 32)
+    assert "VGGish weights        absent" in out and "not asked, as HF_HUB_OFFLINE is set" in out
 
 
-def test_a_gpu_on_one_screen(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_a_gpu(monkeypatch)
-    code, out, err = evalkit("doctor", "--device", "cuda:0")
-    assert (code, err) == (0, "")
-    lines = out.splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    said = dict(line.split("  ", 1) for line in lines if "  " in line)
-    found = {what: text.strip() for what, text in said.items()}
-    assert found["device"] == "cuda:0 (NVIDIA H100 80GB HBM3)" and found["capability"] == "9.0"
-    assert found["memory"] == "79.0 GiB, 70.0 GiB free"
-    assert found["CUDA"] == "12.8, cuDNN 91002, driver 570.124.06"
-    assert found["generation"] == "float16, triton attention, CUDA graphs"
-
-
-def test_a_slower_attention_has_its_reason_once(
-    evalkit: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    on_a_gpu(monkeypatch, refused="triton: No module named 'triton'")
-    code, out, err = evalkit("doctor")
-    assert (code, err) == (0, "")
-    said = "efficient attention is used, which is slower: triton: No module named 'triton'"
-    assert " ".join(out.split()).count(said) == 1
-    assert not caplog.records and logging.getLogger("evalkit").level == logging.NOTSET
-
-
-@pytest.mark.parametrize(
-    "error",
-    [EvalkitError("every attention is wrong"), RuntimeError("CUDA error: no kernel image is available\nCompile with")],
-)
-def test_a_gpu_that_cannot_generate_is_shown_and_is_an_error(
-    error: Exception, evalkit: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_a_gpu(monkeypatch, error=error)
-    code, out, err = evalkit("doctor", "--format", "json")
-    first = str(error).splitlines()[0]
-    assert (code, err) == (2, f"evalkit: nothing can be generated on cuda:0: {first}\n")
-    found = json.loads(out)
-    assert found["usable"] is False and "attention" not in found["facts"]
-    assert {"what": "generation", "found": f"not possible: {first}"} in found["table"]
-
-
-def test_a_device_that_is_not_there_is_an_error(evalkit: Run) -> None:
-    code, out, err = evalkit("doctor", "--device", "cuda")
-    assert (code, out) == (2, "") and err.startswith("evalkit: engine.device=cuda: ") and err.count("\n") == 1
-
-
-def test_reduced_precision_is_found_out(evalkit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = precision.holds()
-    code, out, _ = evalkit("doctor", "--format", "json")
-    assert code == 0 and json.loads(out)["precision"]["fixed"] and json.loads(out)["precision"]["exact"]
-    assert precision.holds() == flags  # given back
-    monkeypatch.setattr(doctor, "float32_errors", lambda device: {"products": 3e-7, "convolutions": 3e-4})
-    code, out, _ = evalkit("doctor", "--format", "json")
-    assert json.loads(out)["precision"]["exact"] is False and "of reduced precision" in out
-
-
-def test_errors_are_those_of_what_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = doctor.float32_errors(torch.device("cpu"))
-    assert min(found.values()) > 1e-8 and max(found.values()) < doctor.EXACT
-    convolve = torch.nn.functional.conv1d
-    # as TF32 has them: ten bits
-    coarse = lambda x: x if x.dtype == torch.float64 else (x * 1024).round() / 1024  # noqa: E731
-    monkeypatch.setattr(torch.nn.functional, "conv1d", lambda x, y: convolve(coarse(x), coarse(y)))
-    assert doctor.float32_errors(torch.device("cpu"))["convolutions"] > doctor.EXACT
-
-
-def test_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.no_gpu() == f"torch {torch.__version__} is built without CUDA"
-    monkeypatch.setattr(torch.version, "cuda", "12.8")
-    assert "is built for CUDA 12.8, and finds no GPU" in doctor.no_gpu()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert doctor.no_gpu() == ""
-
-
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("form", [name for name in formats() if name != "junit"])
-def test_every_form_has_the_versions(evalkit: Run, form: str) -> None:
-    code, out, err = evalkit("doctor", "--format", form)
-    assert (code, err) == (0, "") and torch.__version__.partition("+")[0] in out
+def test_every_form_has_the_same_findings(evalkit: Run, form: str) -> None:
+    code, out, err = evalkit("doctor", *QUICK, "--format", form)
+    assert (code, err) == (0, "")
+    assert "transformers" in out and "FLAC" in out
+
+
+def test_the_first_lines_come_before_torch_is_imported(tmp_path: Path) -> None:
+    code = "import sys\nfrom evalkit.commands import doctor as d\nfrom evalkit.checks import subjects\n"
+    code += "asked = d.asked_for(d.parser().parse_args([]))\n"
+    code += "[list(s.check(asked)) for s in subjects()[:7]]\n"
+    code += "print([s.name for s in subjects()[:7]], 'torch' in sys.modules)"
+    environment = {**os.environ, "EVALKIT_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    names = "['packages', 'extras', 'cache', 'audio', 'hub', 'files', 'models']"
+    assert done.stdout == f"{names} False\n"
+
+
+@pytest.mark.usefixtures("only_files")
+def test_weights_that_are_asked_for_are_needed_and_others_are_not(evalkit: Run, tmp_path: Path) -> None:
+    everything = of(told(evalkit), "files")
+    assert {row["status"] for row in everything.values()} == {"absent"}
+    assert {"VGGish weights", "PaSST weights", "CLAP weights", "MusicCaps captions"} <= set(everything)
+    found = told(evalkit, "metric=[fad]", status=1)
+    (name,) = of(found, "files")
+    assert (name, found["ok"]) == ("VGGish weights", False)
+    code, out, err = evalkit("doctor", "metric=[fad]")
+    assert (code, err) == (1, "evalkit: 1 of what is needed is not there: VGGish weights (missing)\n")
+    assert "'evalkit fetch' with the same options" in out
+    absent = f"{VGGISH}.path={tmp_path / 'absent.pth'}"
+    row = of(told(evalkit, "metric=[fad]", absent, status=1), "files")["VGGish weights"]
+    assert row["found"] == f"'{tmp_path / 'absent.pth'}' does not exist" and row["remedy"] is None
+
+
+@pytest.mark.usefixtures("only_files")
+def test_a_file_is_whole_by_its_size_and_as_published_by_its_digest(evalkit: Run, tmp_path: Path) -> None:
+    content = os.urandom(2_000_000)
+    place = tmp_path / "cache" / "weights" / "vggish.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    options = ["metric=[fad]", f"{VGGISH}.url={URL}", f"{VGGISH}.size={len(content)}", f"{VGGISH}.sha256='{sha256}'"]
+
+    def row(status: int, *more: str) -> tuple[str, str]:
+        found = of(told(evalkit, *options, *more, status=status), "files")["VGGish weights"]
+        return found["status"], found["found"]
+
+    assert row(0) == ("ok", "vggish.pth: there")
+    assert row(0, "--read-data") == ("ok", "vggish.pth: every byte as published")
+    place.write_bytes(content[:-1])
+    assert row(1) == ("damaged", f"'{place}' has 1,999,999 bytes, where 2,000,000 were published")
+    place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert row(0)[0] == "ok"  # at a look
+    assert row(1, "--read-data") == ("damaged", f"'{place}' has other content than was published")
+    place.write_bytes(b"")
+    assert row(1) == ("damaged", f"'{place}' is empty")
+
+
+@pytest.mark.usefixtures("only_files")
+def test_what_is_damaged_is_an_error_also_if_nobody_asked_for_it(evalkit: Run, tmp_path: Path) -> None:
+    place = tmp_path / "cache" / "weights" / "vggish-10086976.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"half")
+    code, out, err = evalkit("doctor")
+    assert (code, err) == (1, "evalkit: 1 of what is needed is not there: VGGish weights (damaged)\n")
+    assert "delete what is damaged, and run 'evalkit fetch' again" in out
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> list[str]:
+    """Ten prompts, and the references of nine of them."""
+    (tmp_path / "clips").mkdir()
+    tone = 0.1 * np.sin(np.arange(32_000) * 0.1)
+    for number in range(9):
+        soundfile.write(tmp_path / "clips" / f"p{number}.flac", tone, 16_000)
+    table = tmp_path / "prompts.csv"
+    table.write_text("id,caption\n" + "".join(f"p{number},a tone\n" for number in range(10)))
+    return ["prompts=table", f"prompts.path={table}", f"prompts.references={tmp_path / 'clips'}", *QUICK]
+
+
+def references(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {what: (row["status"], row["found"]) for what, row in of(found, "prompts").items()}
+
+
+@pytest.mark.usefixtures("quick")
+def test_references_are_counted_by_their_headers_and_decoded_if_asked(
+    evalkit: Run, tmp_path: Path, prompts: list[str]
+) -> None:
+    found = references(told(evalkit, *prompts))
+    assert found["prompts"][0] == "ok" and found["prompts"][1].startswith("10 of ")
+    assert found["references"] == ("warning", "9 of 10 can be used (by their headers)")
+    assert found["missing"][1] == f"1: p9; the first one: not in '{tmp_path / 'clips'}'"
+    broken = tmp_path / "clips" / "p0.flac"
+    broken.write_bytes(broken.read_bytes()[:-2000])
+    assert references(told(evalkit, *prompts))["references"][0] == "warning"  # its header is whole
+    found = references(told(evalkit, *prompts, "--read-data", status=1))
+    assert found["references"] == ("missing", "8 of 10 can be used (decoded)")
+    assert found["unreadable"][1].startswith("1: p0; the first one: ")
+    assert references(told(evalkit, *prompts, "--read-data", "min_references=0.5"))["references"][0] == "warning"
+
+
+@pytest.mark.usefixtures("quick")
+def test_references_that_are_not_there(evalkit: Run, tmp_path: Path, prompts: list[str]) -> None:
+    table, path, _, *more = prompts
+    assert references(told(evalkit, table, path, *more))["references"][0] == "warning"
+    absent = f"prompts.references={tmp_path / 'absent'}"
+    status, said = references(told(evalkit, table, path, absent, *more, status=1))["references"]
+    assert status == "missing" and "does not exist" in said
+    found = references(told(evalkit, table, f"prompts.path={tmp_path / 'none.csv'}", *more, status=1))
+    assert set(found) == {"prompts"} and found["prompts"][0] == "missing"
+    assert references(told(evalkit, "prompts=demo", *more)).get("references", ("ok",))[0] == "ok"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["prompts=musicap"], "unknown prompts 'musicap': did you mean 'musiccaps'?"),
+        (["metric=[fat]"], "unknown metric 'fat'"),
+        (["--format", "junit"], "unknown format 'junit'"),
+        (["--nope"], "--nope: see 'evalkit doctor --help'"),
+        (["--config-dir", "/absent"], "'/absent' does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(evalkit: Run, arguments: list[str], expected: str) -> None:
+    code, out, err = evalkit("doctor", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert expected in err
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_cache_that_cannot_be_written_is_missing(
+    evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    found = told(evalkit, *QUICK, f"cache_dir={tmp_path / 'file' / 'cache'}", status=1)
+    assert of(found, "cache")["room for it"]["status"] == "missing"
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 5_000_000_000, "total": 10**11})())
+    row = of(told(evalkit, *QUICK), "cache")["room for it"]
+    assert row["status"] == "warning" and row["found"].startswith("5.0 of 100.0 GB free; all clips of MusicCaps")
+
+
+def test_ffmpeg_that_is_found_must_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert audio_formats.refused(audio_formats.TONES / "tone.m4a") != ""
+    program.unlink()
+    assert "ffmpeg, which is not installed" in audio_formats.refused(audio_formats.TONES / "tone.m4a")
+
+
+def test_another_sound_is_not_the_tone(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", 0.1 * np.sin(np.arange(8000) * 0.5), 16_000)
+    assert audio_formats.refused(tmp_path / "x.wav").startswith("what is decoded is another sound, of 1274 Hz")
+
+
+def test_extras_are_known_by_what_they_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Package:
+        def get_all(self, name: str) -> list[str]:
+            more = ["here>=2; extra == 'old'", "gone; extra == 'new'", "here; extra == 'fine'", "x; extra == 'dev'"]
+            return {"Provides-Extra": ["old", "new", "fine", "dev"], "Requires-Dist": ["here>=1", *more]}[name]
+
+    monkeypatch.setattr("importlib.metadata.metadata", lambda name: Package())
+    monkeypatch.setattr(extras, "installed", {"here": "1.5"}.get)
+    found = {one.what: one for one in extras.check(Asked(config=None))}
+    assert {name: one.status for name, one in found.items()} == {"old": "warning", "new": "absent", "fine": "ok"}
+    assert found["old"].found == "pip install 'evalkit[old]' brings here>=2" and not found["old"].bad
+
+
+def test_the_hub_is_asked_once_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_HEAD(self) -> None:
+            self.send_response(self.status)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    assert hub.unreachable(address, 3.0) == ""
+    Answers.status = 503
+    assert hub.unreachable(address, 3.0) == "it answers with status 503"
+    server.shutdown()
+    server.server_close()
+    assert hub.unreachable(address, 3.0) == "Connection refused"
+
+    def slow(*_: Any, **__: Any) -> Any:
+        time.sleep(1)
+        raise socket.gaierror("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    begun = time.monotonic()
+    assert hub.unreachable("http://example.org", 0.2) == "no answer in 0.2 s"
+    assert time.monotonic() - begun < 0.9
+    time.sleep(1)  # until the thread is done with what stands in here
+
+
+def test_only_what_is_needed_is_an_error() -> None:
+    for status in ("ok", "warning", "absent"):
+        assert not Finding("x", status, "", needed=True).bad
+    assert Finding("x", "missing", "", needed=True).bad and not Finding("x", "missing", "").bad

@@ -1,0 +1,94 @@
+"""How many of the chosen prompts have a reference that can be used."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+
+from evalkit import audio
+from evalkit.checks import Asked, Finding
+from evalkit.config import build
+from evalkit.errors import EvalkitError
+from evalkit.models import Generator
+from evalkit.progress import progress
+from evalkit.prompts import Prompts
+from evalkit.prompts.audio_files import mapped
+from evalkit.prompts.references import survey_references
+from evalkit.store.cache import Cache
+from evalkit.types import Clip, PromptSet
+
+SUBJECT = "prompts"
+ORDER = 80
+SHOWN = 3  # prompts that are named for each reason
+
+
+def check(asked: Asked) -> Iterator[Finding]:
+    """Read the prompts that the options name, and find the reference of each: by its header, or by decoding it."""
+    if not asked.named & {"prompts", "experiment"}:
+        return
+    options: Prompts = build(asked.config.prompts, list(asked.config.allow_targets))
+    try:
+        prompts = options.load(Cache(asked.config.cache_dir))
+    except EvalkitError as error:
+        yield Finding("prompts", "missing", str(error), needed=True)
+        return
+    facts = {"dataset": prompts.dataset, "subset": prompts.subset, "prompts": len(prompts.prompts)}
+    yield Finding("prompts", "ok", f"{len(prompts.prompts):,} of {prompts.dataset}, {prompts.subset}", facts=facts)
+    yield from _references(prompts, options, asked)
+
+
+def _references(prompts: PromptSet, options: Prompts, asked: Asked) -> Iterator[Finding]:
+    if isinstance(options.references, Generator):
+        yield Finding("references", "ok", "made by a model", facts={"usable": len(prompts.prompts)})
+        return
+    if not options.references and not any(prompt.reference for prompt in prompts.prompts):
+        said = "none is given: metrics that compare with references cannot be measured"
+        yield Finding("references", "warning", said, remedy="set prompts.references", facts={"usable": 0})
+        return
+    try:
+        clips = survey_references(prompts, options, asked.config.sampling.duration)
+    except EvalkitError as error:
+        yield Finding("references", "missing", str(error), needed=True, facts={"usable": 0})
+        return
+    if asked.read_data:
+        clips = decoded(clips)
+    usable, total = sum(clip.ok for clip in clips), len(clips)
+    enough = usable >= asked.config.min_references * total and usable > 0
+    how = "decoded" if asked.read_data else "by their headers"
+    remedy = "" if enough else f"a run wants {asked.config.min_references:.0%} of them (min_references)"
+    yield Finding(
+        "references",
+        "ok" if usable == total else "warning" if enough else "missing",
+        f"{usable:,} of {total:,} can be used ({how})",
+        needed=True,
+        remedy=remedy,
+        facts={"usable": usable, "wanted": asked.config.min_references, "decoded": asked.read_data},
+    )
+    counts = Counter(clip.status for clip in clips if not clip.ok)
+    for status, count in counts.most_common():
+        some = [clip for clip in clips if clip.status == status][:SHOWN]
+        names = ", ".join(clip.id for clip in some) + (", …" if count > len(some) else "")
+        ids = [clip.id for clip in clips if clip.status == status]
+        said = f"{count:,}: {names}; the first one: {some[0].reason}"
+        yield Finding(status, "warning", said, facts={status: ids})
+
+
+def decoded(clips: list[Clip]) -> list[Clip]:
+    """Read every clip that its header lets pass; what cannot be read is "unreadable"."""
+    with progress("decoding references", len(clips), "files") as advance:
+        found = []
+        for clip in mapped(_decoded, clips):
+            found.append(clip)
+            advance(1)
+    return found
+
+
+def _decoded(clip: Clip) -> Clip:
+    if not clip.ok or clip.path is None:
+        return clip
+    try:
+        audio.read(clip.path)
+    except audio.AudioError as error:
+        return dataclasses.replace(clip, status="unreadable", reason=str(error))
+    return clip

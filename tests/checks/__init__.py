@@ -1,0 +1,1 @@
+"""What evalkit doctor looks at, one subject at a time."""
