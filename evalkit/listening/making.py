@@ -191,6 +191,7 @@ def _write(
             },
             "prompts": {prompt: {"caption": material.captions[prompt]} for prompt in chosen},
             "items": facts,
+            "practice": {"prompt": practice.prompt, "items": list(practice.items), "melody": practice.melody},
             "sessions": {name: {"pages": own} for name, own in pages.items()},
         },
     )  # fmt: skip

@@ -12,12 +12,12 @@ import numpy as np
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
 from evalkit.errors import EvalkitError
+from evalkit.page.sound import MP3_RATES
 from evalkit.store.seeds import keyed
 
 PEAK = 10 ** (-1 / 20)  # the highest sample of any item: decoders of MP3 overshoot
 SILENT = -70.0  # LUFS: what is not louder stays as it is
 QUIETEST = -30.0  # LUFS: no one item draws all others below this
-MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 FADE = 0.02  # seconds, where a clip is cut
 
 
