@@ -82,7 +82,7 @@ def html(table: Table | Listing, name: str, output: Path, caption: str = "", pro
     """Write a table.
 
     Args:
-        name: the id of the element that names it; empty where its caption does.
+        name: the ids of the elements that name it; empty where its caption does.
         output: the file of the page, which links to files are relative to.
         caption: what stands above it, empty where a heading does.
         prompts: whether the page shows prompts, which ids of prompts lead to.

@@ -132,7 +132,7 @@ def test_tables_have_captions_heads_and_a_way_to_scroll(page: Path) -> None:
     assert all(found.get("scope") in ("col", "row") for tag, found in elements if tag == "th")
     ids = [found["id"] for _, found in elements if "id" in found]
     assert len(ids) == len(set(ids))
-    names = [found["aria-labelledby"] for _, found in elements if "aria-labelledby" in found]
+    names = [name for _, found in elements for name in str(found.get("aria-labelledby", "")).split()]
     assert set(names) <= set(ids)
 
 
@@ -230,8 +230,8 @@ def test_pages_can_be_used_with_a_screen_reader_and_fit_a_phone(
     with opened(browser, made_pages[of][0], viewport=size, color_scheme=theme) as shown:
         shown.evaluate("for (const one of document.querySelectorAll('#summary details')) one.open = true")
         assert shown.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
-        found = Axe().run(shown).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+        found = Axe().run(shown).response["violations"]  # of any impact
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
 def test_the_theme_is_the_systems_until_one_is_chosen_which_is_remembered(

@@ -45,10 +45,10 @@ class Shown:
 
 def section(view: View) -> Section:
     """Say of each record what made it."""
-    shown = []
+    shown, several = [], len(view.records) > 1
     for number, record in enumerate(view.records, 1):
         tables = [
-            (title, html(listing, f"provenance-{number}-{k}", view.output))
+            (title, html(listing, f"{f'provenance-{number} ' * several}provenance-{number}-{k}", view.output))
             for k, (title, listing) in enumerate(((t, found) for t, found in _tables(record) if found.rows), 1)
         ]
         shown.append(
