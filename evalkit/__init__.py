@@ -78,6 +78,7 @@ def compare(
     allow_random: bool = False,
     common_prompts: bool = False,
     allow: Sequence[str] = (),
+    trackers: Sequence[str] = (),
     config_dir: str | None = None,
     output_dir: str | Path = "results/comparisons",
     quiet: bool = False,
@@ -94,7 +95,8 @@ def compare(
         gate: a YAML of limits; None for the gate that comes with evalkit.
         allow_random: whether random weights may be a GO.
         common_prompts: whether to compare on the prompts that both sides have, where they have not the same.
-        allow: packages of your own whose metrics may be computed again.
+        allow: packages of your own whose metrics may be computed again, and whose trackers may be used.
+        trackers: experiment trackers that the comparison is sent to, such as ["mlflow"].
         config_dir, quiet: as for `evaluate`, of the runs that are made.
         output_dir: where the folder of the comparison is made.
 
@@ -110,6 +112,7 @@ def compare(
         allow_random=allow_random,
         common_prompts=common_prompts,
         allow=allow,
+        trackers=trackers,
         config_dir=config_dir,
         output_dir=output_dir,
         quiet=quiet,

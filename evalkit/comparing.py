@@ -12,15 +12,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from evalkit import pipeline
+from evalkit.config import only_node
 from evalkit.errors import EvalkitError, unknown
+from evalkit.plan import tracker_of
+from evalkit.progress import silenced
 from evalkit.results import compare as reading
 from evalkit.results import gate, pairing
 from evalkit.results.comparison import Comparison
 from evalkit.results.folders import MANIFEST
 from evalkit.results.loading import with_row
 from evalkit.results.result import Result
+from evalkit.settings import conf_dir
 from evalkit.sharing import OptionsFile
 from evalkit.store.runs import RunFolder
+from evalkit.trackers import Tracker, tell
 
 OUTPUT = "results/comparisons"  # where the folders of comparisons are made
 LISTED = 20  # results that a message names
@@ -55,6 +60,7 @@ def compare(
     config_dir: str | None = None,
     output_dir: str | Path = OUTPUT,
     allow: Sequence[str] = (),
+    trackers: Sequence[str] = (),
     quiet: bool = False,
 ) -> Comparison:
     """Compare a candidate with a baseline under a gate, after the runs that a side still needs.
@@ -66,9 +72,11 @@ def compare(
         baseline, candidate: one or several of: a result, its folder, "RESULT::ROW", a file of options.
         gate_file: None for the gate that comes with evalkit.
         output_dir: where the folder of the comparison is made.
-        allow: packages whose metrics may be computed again.
+        allow: packages whose metrics may be computed again, and whose trackers may be used.
+        trackers: what the comparison is sent to, by the names of their YAMLs.
         quiet: show no progress of the runs.
     """
+    told = {name: tracker_named(name, config_dir, allow) for name in trackers}
     chosen = gate.load(Path(gate_file) if gate_file is not None else None)
     more = ["engine.quiet=true"] if quiet else []
     sides = [parts(side, name, more) for name, side in (("baseline", baseline), ("candidate", candidate))]
@@ -78,7 +86,22 @@ def compare(
     before, after = ([finished(part, config) for part, config in side] for side in pairs)
     targets = [str(package) for side in configs for config in side if config for package in config.allow_targets]
     comparison = reading.compare(before, after, chosen, allow_random, common_prompts, [*allow, *targets])
-    return comparison.save(RunFolder(output_dir, f"{after[0].row[:60]}-vs-{before[0].row[:60]}").path)
+    saved = comparison.save(RunFolder(output_dir, f"{after[0].row[:60]}-vs-{before[0].row[:60]}").path)
+    with silenced(quiet):
+        tell(saved, told)
+    return saved
+
+
+def tracker_named(name: str, config_dir: str | None, allow: Sequence[str]) -> Tracker:
+    """Build the tracker of a YAML, evalkit's or the user's.
+
+    Raises EvalkitError for one that there is not, and where nothing can be sent to it.
+    """
+    folders = [conf_dir(), *([Path(config_dir)] if config_dir is not None else [])]
+    found = {path.stem: path for folder in folders for path in sorted((folder / "tracker").glob("*.yaml"))}
+    if name not in found:
+        raise unknown("tracker", name, found)
+    return tracker_of(name, only_node(found[name]), list(allow))
 
 
 def parts(side: Given | Sequence[Given], name: str, more: Sequence[str] = ()) -> list[Part]:

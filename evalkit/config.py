@@ -68,6 +68,7 @@ class Config:
         output_dir: where the folder of each result is made
         name: what the name of the result's folder ends with; null for the names of the models
         report: whether evalkit run ends by writing report.html, to look at and listen to, into the result's folder
+        tracker: experiment trackers that the result is sent to when it is finished
         allow_targets: packages of your own whose components may be built, such as [my_package]
         config_dir: a folder of your own YAMLs, as --config-dir gave it
     """
@@ -88,6 +89,7 @@ class Config:
     output_dir: str = "results/runs"
     name: str | None = None
     report: bool = False
+    tracker: dict[str, Any] = field(default_factory=dict)
     allow_targets: list[str] = field(default_factory=list)
     config_dir: str | None = None
 
@@ -334,11 +336,22 @@ def build(node: Any, allow: list[str] | None = None) -> Any:
 
 def build_from(path: Path, allow: list[str] | None = None) -> Any:
     """Make the object that a YAML with a `_target_` describes by itself, as `build` does of a node."""
+    return build(_loaded(path), allow)
+
+
+def only_node(path: Path) -> Any:
+    """Read a YAML that has one component, below its name. Raises EvalkitError for any other."""
+    nodes = OmegaConf.to_container(_loaded(path))
+    if not isinstance(nodes, dict) or len(nodes) != 1:
+        raise EvalkitError(f"'{path}': one name is due at its top, and a component with a _target_ below it")
+    return next(iter(nodes.values()))
+
+
+def _loaded(path: Path) -> Any:
     try:
-        node = OmegaConf.load(path)
+        return OmegaConf.load(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise EvalkitError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
-    return build(node, allow)
 
 
 def _check_values(target: type, given: Mapping[str, Any]) -> None:

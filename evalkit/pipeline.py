@@ -26,6 +26,7 @@ from evalkit.store.known import known_digests
 from evalkit.store.leases import lease
 from evalkit.store.registers import register
 from evalkit.store.runs import RunFolder
+from evalkit.trackers import tell
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +50,14 @@ def evaluate(config: DictConfig, given: Objects | None = None, place: Path | Non
         plan, prompts, slices = ready(config, given)
         folder = RunFolder(place.parent, place.name, stamped=False) if place else RunFolder(plan.output_dir, plan.name)
         held.of(folder.path)
-        with (
-            fixed_precision(),
-            logging_to(folder, on_screen=not config.engine.quiet),
-            beyond_one_process(plan) as plan,
-        ):
-            clips = clips_of_run(plan, prompts)
-            features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
-            scores = score(plan, metric_infos(plan), features, slices)
-            result = recorded(folder, plan, prompts, scores)
-            register(held, folder.path)
+        with fixed_precision(), logging_to(folder, on_screen=not config.engine.quiet):
+            with beyond_one_process(plan) as plan:
+                clips = clips_of_run(plan, prompts)
+                features = embed(plan, prompts.prompts, clips.references, clips.models, clips.calibration)
+                scores = score(plan, metric_infos(plan), features, slices)
+                result = recorded(folder, plan, prompts, scores)
+                register(held, folder.path)
+            tell(result, plan.trackers)
             return result
 
 

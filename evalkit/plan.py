@@ -34,6 +34,7 @@ from evalkit.settings import Attention, Dtype, Engine, Protocol, Sampling, Uncer
 from evalkit.slices import Grouping, Slice
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity, named
+from evalkit.trackers import Tracker
 
 
 class Elsewhere(MakesClips, Encodes, typing.Protocol):
@@ -62,6 +63,8 @@ class Plan:
         small_slice: number of prompts below which a slice's scores are marked.
         min_references: share of the prompts whose reference must be usable.
         output_dir, name: where the run's folder is made, and what its name ends with.
+        trackers: what the record is sent to, by name; no part of `config`, because nothing that is measured depends on
+            them, and an address may hold a password.
         elsewhere: the other processes that make clips and features; None where this one makes them.
     """
 
@@ -84,6 +87,7 @@ class Plan:
     min_references: float
     output_dir: str
     name: str
+    trackers: dict[str, Tracker]
     elsewhere: Elsewhere | None = None
 
     @property
@@ -165,6 +169,7 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
     if isinstance(prompts, TwoFolders):
         require_no_captions(config, metrics, prompts)
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    plain.pop("tracker")
     protocol = protocol_of(config)
     protocols, changes = followed(config, metrics, cache, given.metrics)
     plan = Plan(
@@ -187,6 +192,7 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
         min_references=config.min_references,
         output_dir=config.output_dir,
         name=config.name or "_".join(models)[:60],
+        trackers={str(name): tracker_of(str(name), node, allow) for name, node in config.tracker.items()},
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
@@ -196,6 +202,15 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
         if model.published and not (checkpoint and checkpoint.repo == model.published):
             require_known(f"model.{name}.published", model.published, plan.published)
     return plan
+
+
+def tracker_of(name: str, node: Any, allow: list[str] | None = None) -> Tracker:
+    """Build a tracker. Raises EvalkitError where nothing can be sent to it, before there is anything to send."""
+    made = build(node, allow)
+    require(f"tracker.{name}", made, Tracker)
+    tracker: Tracker = made
+    tracker.check()
+    return tracker
 
 
 def check_metric(name: str, metric: Metric) -> None:

@@ -122,6 +122,13 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
     log.info("%s: %d %s in %.1f s (%.2f %s/s)", title, block.done, unit, elapsed, block.done / max(elapsed, 1e-9), unit)
 
 
+def say(text: str) -> None:
+    """Write a line to the log, and where progress is shown to stderr."""
+    log.info("%s", text)
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
 _due = 0.0  # when the next line is written, by the monotonic clock; in the past where nothing has run for a while
 
 

@@ -1,7 +1,7 @@
 """Compare a candidate with a baseline, prompt by prompt, and say whether it passes a gate.
 
 evalkit compare BASELINE CANDIDATE [--gate FILE] [--junit FILE] [--allow-random] [--common-prompts]
-                  [--format NAME] [--json] [--output DIR] [--config-dir DIR] [--quiet]
+                  [--format NAME] [--json] [--output DIR] [--tracker NAME] [--config-dir DIR] [--quiet]
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--common-prompts", action="store_true", help="compare on the prompts that both sides have")
     commands.prints_table(found)
     found.add_argument("--output", metavar="DIR", help="where the folder is made; without it in results/comparisons")
+    found.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an experiment tracker to send it to",
+    )
     found.add_argument("--config-dir", metavar="DIR", help="a folder of your own YAMLs")
     commands.shows_progress(found)
     return found
@@ -71,6 +78,7 @@ def compared(asked: argparse.Namespace) -> int:
         config_dir=asked.config_dir,
         output_dir=asked.output or OUTPUT,
         quiet=asked.quiet,
+        trackers=[name for given in asked.tracker for name in given.split(",")],
     )
     document = comparison.document()
     if asked.junit is not None:

@@ -1,7 +1,8 @@
-"""Write what a record says in a form for elsewhere: a model card, a paper, a web page, a spreadsheet.
+"""Write what a record says in a form for elsewhere, such as a model card or a paper, or send it to a tracker.
 
 evalkit export RESULT --to model-index|latex|markdown|csv|json [--json] [--row NAME]
                [--source-url URL] [--output FILE]
+evalkit export RECORD --to tensorboard|mlflow|wandb|trackio [--project NAME] [--output PLACE]
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ NOT_FOR_FILES = ("terminal",)  # forms
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit export`."""
+    from evalkit import trackers
+
     parsed = parse(parser(), arguments)
     if parsed.to is None:
         fail("give the form, as in --to latex: see 'evalkit export --help'")
+    if parsed.to in trackers.names():
+        send(parsed)
+        return
+    if parsed.project is not None:
+        raise EvalkitError(f"--project is for a tracker, such as --to {trackers.names()[0]}: leave it out")
     text = exported(parsed)
     if parsed.output is None:
         print(text, end="")
@@ -46,15 +54,41 @@ def forms() -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the command."""
+    from evalkit import trackers
+
     found = parser_for("export", __doc__)
     found.add_argument("result", metavar="RESULT", help="a folder that evalkit made, RESULT::ROW for one of its models")
-    kind = OneOf("form", tuple(forms()))
-    found.add_argument("--to", metavar="FORM", type=kind, help=f"of {', '.join(kind.names)}")
+    own, others = forms(), trackers.names()
+    found.add_argument(
+        "--to",
+        metavar="NAME",
+        type=OneOf("form", (*own, *others)),
+        help=f"a form ({', '.join(own)}) or a tracker ({', '.join(others)})",
+    )
     found.add_argument("--json", action="store_const", const="json", dest="to", help="the same as --to json")
     found.add_argument("--row", metavar="NAME", help=f"the model of a {MODEL_INDEX}, where the result has several")
     found.add_argument("--source-url", metavar="URL", help=f"where a {MODEL_INDEX} says that the result can be read")
-    found.add_argument("--output", metavar="FILE", help="where it is written, over what is there but no model card")
+    found.add_argument(
+        "--project", "--experiment", metavar="NAME", help="under which a tracker keeps it; evalkit by default"
+    )
+    found.add_argument(
+        "--output",
+        metavar="PLACE",
+        help="the file that is written, over what is there but no model card; the folder of a tracker, or MLflow's URI",
+    )
     return found
+
+
+def send(asked: argparse.Namespace) -> None:
+    """Send a record to a tracker, and say where it can be seen."""
+    from evalkit import trackers  # here, because pandas takes a second
+    from evalkit.results.loading import load
+
+    if asked.row or asked.source_url:
+        raise EvalkitError(f"--row and --source-url are for --to {MODEL_INDEX}: leave them out")
+    options = {"project": asked.project, "output": asked.output}
+    tracker = trackers.tracker(asked.to, **{name: value for name, value in options.items() if value is not None})
+    print(f"sent to {trackers.send(load(asked.result), tracker)}", file=sys.stderr)
 
 
 def exported(asked: argparse.Namespace) -> str:

@@ -23,12 +23,12 @@ TOGETHER = ("value", "low", "high", "n")  # what stands in one column: 4.903 [4.
 
 def render(document: Document) -> str:
     """Write a document as GitHub Markdown, with all its tables, notes and provenance."""
-    parts = [f"# evalkit: {_escape(': '.join(filter(None, [document.outcome, document.title])))}"]
+    parts = [f"# evalkit: {escaped(': '.join(filter(None, [document.outcome, document.title])))}"]
     if document.warning:
-        parts.append(f"> **{_escape(document.warning)}**")
+        parts.append(f"> **{escaped(document.warning)}**")
     if document.reasons:
         parts.append(_bullets(document.reasons))
-    parts.append(_escape(document.heading))
+    parts.append(escaped(document.heading))
     parts += _section(document.table)
     if document.notes:
         parts.append(_bullets(document.notes))
@@ -63,12 +63,12 @@ def _left_out(lines: int, titles: Sequence[str]) -> str:
 def _section(table: Table | Listing) -> Iterator[str]:
     """A table with what stands around it."""
     if table.title:
-        yield f"## {_escape(table.title)}"
+        yield f"## {escaped(table.title)}"
     if table.intro:
-        yield _escape(table.intro)
+        yield escaped(table.intro)
     yield _listing(table) if isinstance(table, Listing) else _pipe_table(table)
     if legend := _legend(table):
-        yield _escape(legend)
+        yield escaped(legend)
     if table.notes:
         yield _bullets(table.notes)
 
@@ -91,7 +91,7 @@ def _pipe_table(table: Table) -> str:
 
 
 def _piped(head: Iterable[str], body: Sequence[Sequence[str]], align: Sequence[str]) -> str:
-    shown = [_escape(name) for name in head]
+    shown = [escaped(name) for name in head]
     return tabulate(body, shown, tablefmt="pipe", disable_numparse=True, colalign=align if body else None)
 
 
@@ -106,23 +106,23 @@ def _entry(quantity: Quantity, cell: Cell) -> str:
     """What a listing has in one column."""
     if quantity.kind == "links":
         return " ".join(map(_link, cell.get(quantity.key) or ()))
-    text = _escape(quantity.text(cell))
+    text = escaped(quantity.text(cell))
     return f"**{text}**" if quantity.kind == "verdict" and not absent(cell.get(quantity.key)) else text
 
 
 def _label(texts: Mapping[str, str | Link], name: str) -> str:
     text = texts.get(name, "")
-    return _link(text) if isinstance(text, Link) else _escape(text)
+    return _link(text) if isinstance(text, Link) else escaped(text)
 
 
 def _link(link: Link) -> str:
-    return f"[{_escape(link.text)}]({link.url})"
+    return f"[{escaped(link.text)}]({link.url})"
 
 
 def _cells(table: Table, row: Row, columns: Iterable[tuple[Column, Quantity | None]]) -> Iterator[str]:
     for column, quantity in columns:
         cell = row.cells.get(column.name, {})
-        yield _escape(quantity.text(cell)) if quantity else _escape(_measured(table, cell))
+        yield escaped(quantity.text(cell)) if quantity else escaped(_measured(table, cell))
 
 
 def _measured(table: Table, cell: Cell) -> str:
@@ -142,10 +142,10 @@ def _legend(table: Table | Listing) -> str:
 
 
 def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_escape(line)}" for line in lines)
+    return "\n".join(f"- {escaped(line)}" for line in lines)
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """Make text show literally in GitHub Markdown, also inside a table's cell."""
     text = html.escape(literal(text), quote=False)
     # an underscore inside a word is not emphasis, and stays readable in the source

@@ -25,7 +25,7 @@ UNSEEN = (
     ),
     *("engine.batch_size", "engine.feature_batch_size", "engine.attention", "engine.cuda_graphs"),
     *("engine.keep_going", "engine.quiet", "engine.workers", "engine.launcher", "engine.address"),
-    "prompts",
+    *("prompts", "tracker"),
 )
 DERIVED = ("metric", "model", "calibration")  # of which parts come from other options
 

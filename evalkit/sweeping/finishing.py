@@ -9,6 +9,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.plan import Plan
+from evalkit.progress import silenced
 from evalkit.results.frames import TAKEN
 from evalkit.results.options import leaves, short
 from evalkit.results.pairing import Side
@@ -16,6 +17,7 @@ from evalkit.results.summary import unscored
 from evalkit.results.sweep import Sweep
 from evalkit.results.sweep_points import Point, Rung, swept
 from evalkit.results.sweep_record import Objective, Parameter
+from evalkit.trackers import tell
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def finish(
         allow=[str(package) for package in plan.config["allow_targets"]],
         remarks=remarks,
     ).save(folder)
+    with silenced(plan.engine.quiet):
+        tell(sweep, plan.trackers)
     return Made(sweep, _incomplete(sweep, points, failed, unconfirmed))
 
 

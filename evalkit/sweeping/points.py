@@ -155,6 +155,8 @@ def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Outcome:
         place: the folder of its result.
     """
     rows = _rows(config)
+    config = config.copy()
+    config.tracker = {}  # which get the sweep as a whole
     try:
         return Outcome(options, rows, pipeline.evaluate(config, place=place))
     except EvalkitError as error:
