@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 
 from evalkit.errors import EvalkitError, reason
-from evalkit.page.writing import PAGE, write
+from evalkit.page.writing import write
 from evalkit.report.document import Document
 from evalkit.report.to_markdown import shortened
-from evalkit.results.folders import MANIFEST
+from evalkit.results.folders import MANIFEST, REPORT
 from evalkit.store.digests import digest, sha256_file
 from evalkit.trackers.redaction import redacted
 from evalkit.trackers.run import Limits
@@ -79,7 +79,7 @@ def about(record: Any, random: Sequence[str], limits: Limits, folder: Path) -> A
         del files["config.yaml"]
     if limits.report:
         try:
-            files[PAGE] = page(record)
+            files[REPORT] = page(record)
         except Exception as error:  # the numbers are worth more than their page
             missing.append(f"the page, because it could not be made: {reason(error)}")
     manifest = record.path / MANIFEST
@@ -97,7 +97,7 @@ def about(record: Any, random: Sequence[str], limits: Limits, folder: Path) -> A
 
 def page(record: Any) -> Path:
     """Where the page of a record is; it is made if it is not there."""
-    target: Path = record.path / PAGE
+    target: Path = record.path / REPORT
     return target if target.is_file() else write([record])
 
 

@@ -43,6 +43,7 @@ def test_a_run_is_sent_when_it_is_finished_and_its_record_does_not_say_where(eva
     assert load(other).clips.drop(columns="path").equals(load(path).clips.drop(columns="path"))
 
 
+@pytest.mark.slow  # it draws plots of the sweep
 def test_a_sweep_is_sent_as_a_whole_with_a_run_for_each_point(evalkit: Run, tmp_path: Path) -> None:
     options = ["model.synth.noise=0.0,0.3", "--objectives", "silence_share", "--no-confirm"]
     code, _, err = evalkit("sweep", *BASE, *options, TRACKED)

@@ -19,7 +19,7 @@ from .records import MODEL, PROMPTS
 
 pytest.importorskip("wandb", reason="wandb is not installed")
 
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb.proto import wandb_internal_pb2
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -37,7 +37,7 @@ def records(path: Path) -> Iterator[Any]:
         whole += data[place + HEAD : place + HEAD + length]
         place += HEAD + length
         if kind in (1, 4):  # full, last
-            yield Record.FromString(whole)
+            yield wandb_internal_pb2.Record.FromString(whole)  # type: ignore[attr-defined]  # protobuf makes it
             whole = b""
 
 
