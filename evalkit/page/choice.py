@@ -69,7 +69,8 @@ def choose(view: View, sources: Sources) -> list[Choice]:
     queues: list[list[_Found]] = []
     if view.comparison is not None:
         queues += _moved(view, sources, metrics)
-        systems = [number for number in systems if sources.systems[number][1] == "candidate"]
+        # where a result is gone, what moved is all that is known of it, and no best or worst of all
+        systems = [number for number in range(len(view.systems)) if view.systems[number].role == "candidate"]
     elif view.sweep is not None and len(names) == 2:
         before, after = (_with(sources, role) for role in ("default", "winner"))
         queues += [_changed(table, metric, before, after, names) for metric in metrics]

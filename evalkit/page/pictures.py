@@ -36,7 +36,8 @@ def outline(samples: np.ndarray) -> list[list[int]]:
 
 def spectrogram(audio: Audio) -> bytes:
     """The log-mel spectrogram of a clip, all channels together, as a PNG with a transparent ground."""
-    image = Image.fromarray(_levels(audio), "P")
+    levels = _levels(audio)
+    image = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
     image.putpalette(_palette()[:, :3].tobytes())
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True, bits=4, transparency=_palette()[:, 3].tobytes())

@@ -38,6 +38,8 @@ PLAYED = {
 THREADS = 4
 AUDIBLE = -60.0  # LUFS: what is quieter is not matched, or else all others would have to be as quiet
 
+GONE = "its file is gone"
+
 
 @dataclass(frozen=True)
 class Sounds:
@@ -55,14 +57,18 @@ class Sounds:
 
     def counted(self) -> str:
         """How many clips are inside of the page, linked, or not there."""
+        reasons, total = self.reasons(), len(self.entries)
         inside = sum("base64" in entry for entry in self.entries.values())
         linked = sum("href" in entry for entry in self.entries.values())
-        total, gone = len(self.entries), len(self.entries) - inside - linked
+        gone, others = reasons.get(GONE, 0), sum(reasons.values()) - reasons.get(GONE, 0)
+
+        def are(number: int) -> str:
+            return f"{number:,} {'is' if number == 1 else 'are'}"
+
         said = [f"{inside:,} of {total:,} clips {'is' if inside == 1 else 'are'} inside the page"]
-        if linked:
-            said.append("1 is linked" if linked == 1 else f"{linked:,} are linked")
-        if gone:
-            said.append(f"{gone:,} cannot be played")
+        said += [f"{are(linked)} linked"] if linked else []
+        said += [f"{are(gone)} gone"] if gone else []
+        said += [f"{others:,} cannot be played"] if others else []
         return ", ".join(said)
 
     def reasons(self) -> dict[str, int]:
@@ -147,8 +153,10 @@ class _Page:
             progress("clips", len(clips), "clips") as advance,
             ThreadPoolExecutor(max(1, min(THREADS, os.cpu_count() or 1))) as pool,
         ):
-            for name, clip, found in zip(clips, clips.values(), pool.map(heard, clips.values()), strict=True):
-                self.entries[name] = self._entry(clip, found, measure)
+            found = dict(zip(clips, pool.map(heard, clips.values()), strict=True))
+        drawn = {name for name, one in found.items() if measure and isinstance(one, _Heard) and self._fits(one.picture)}
+        for name, one in found.items():
+            self.entries[name] = self._entry(clips[name], one, measure, name in drawn)
 
     def link(self, clips: Mapping[str, Clip]) -> None:
         """Link clips without a look at what is in them."""
@@ -156,21 +164,25 @@ class _Page:
             reason = _absent(clip)
             self.entries[name] = {"reason": reason} if reason else self._linked(clip)
 
-    def _entry(self, clip: Clip, found: _Heard | str, measure: bool) -> dict[str, Any]:
+    def _fits(self, *parts: str) -> bool:
+        """Take room for something, if there is any left."""
+        size = sum(map(len, parts))
+        if self.bytes + size > self.budget:
+            return False
+        self.bytes += size
+        return True
+
+    def _entry(self, clip: Clip, found: _Heard | str, measure: bool, drawn: bool) -> dict[str, Any]:
         if isinstance(found, str):
             return {"reason": found}
-        size = len(found.mp3 or "") + len(found.picture)
-        if found.mp3 is not None and self.bytes + size <= self.budget:
-            self.bytes += size
-            self.sizes.append(size)
-            return {"type": "audio/mpeg", "base64": found.mp3, **found.facts, "picture": found.picture}
+        picture = {"picture": found.picture}
+        if found.mp3 is not None and self._fits(found.mp3, *(() if drawn else (found.picture,))):
+            self.sizes.append(len(found.mp3) + len(found.picture))
+            return {"type": "audio/mpeg", "base64": found.mp3, **found.facts, **picture}
         linked = self._linked(clip)
         if "reason" in linked or not measure:
             return linked
-        if self.bytes + len(found.picture) <= self.budget:
-            self.bytes += len(found.picture)
-            linked["picture"] = found.picture
-        return {**linked, **found.facts}
+        return {**linked, **found.facts, **(picture if drawn else {})}
 
     def _linked(self, clip: Clip) -> dict[str, Any]:
         """The entry of a clip that a page links to."""
@@ -191,7 +203,7 @@ def _absent(clip: Clip) -> str:
     if not clip.ok:
         return f"{clip.status}: {clip.reason}" if clip.reason else clip.status
     if clip.path is None or not clip.path.is_file():
-        return "its file is gone"
+        return GONE
     return ""
 
 

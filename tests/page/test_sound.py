@@ -97,7 +97,7 @@ def test_what_cannot_be_played_says_why(tmp_path: Path) -> None:
     assert said[2].startswith("cannot be decoded")
     assert said[3] == "it is shorter than the part that was measured"
     assert said[4] == "missing: no file 'missing.*'"
-    assert made.counted() == "0 of 5 clips are inside the page, 5 cannot be played"
+    assert made.counted() == "0 of 5 clips are inside the page, 1 is gone, 4 cannot be played"
 
 
 def test_the_first_clips_are_inside_and_the_others_are_linked(tmp_path: Path) -> None:
@@ -123,6 +123,14 @@ def test_pictures_count_and_nothing_is_inside_without_room(tmp_path: Path) -> No
     inside = sounds(clips[:1], [], tmp_path / "report.html", ROOM)
     entry = inside.entries[key(clips[0])]
     assert inside.bytes == len(str(entry["base64"])) + len(str(entry["picture"]))
+
+
+def test_pictures_of_all_cards_come_before_sound(tmp_path: Path) -> None:
+    clips = [clip(tmp_path, f"{i}.wav", tone(440.0 + i, 2.0)) for i in range(3)]
+    size = sounds(clips[:1], [], tmp_path / "report.html", ROOM).bytes
+    made = sounds(clips, [], tmp_path / "report.html", round(1.7 * size))
+    assert ["base64" in made.entries[key(one)] for one in clips] == [True, False, False]
+    assert all("picture" in entry for entry in made.entries.values())
 
 
 def test_a_format_that_browsers_do_not_play_is_said_where_there_is_no_room(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from evalkit.page.choice import Choice, choose, makers_of
 from evalkit.page.section import Section, written
-from evalkit.page.sound import key, sounds
+from evalkit.page.sound import GONE, key, sounds
 from evalkit.page.sources import REFERENCE, Source, Sources, sources
 from evalkit.page.view import View
 from evalkit.report import numbers
@@ -47,8 +47,8 @@ def section(view: View) -> Section | None:
             for choice, card in zip(chosen, cards, strict=True)
         ],
         counted=made.counted(),
-        reasons=made.reasons(),
-        missing=view.missing,
+        reasons={reason: number for reason, number in made.reasons().items() if reason != GONE},
+        only_moved=len(found.systems) > len(view.systems),
     )
     return Section(
         "clips",

@@ -1,7 +1,7 @@
 // The player of a prompt: it plays one of several clips, and goes on at the same position when another is chosen.
 {
+  const { element, icon, outline, shuffled, matching, decibels, factor, PLAY, PAUSE } = evalkit.parts;
   const SECOND = 1; // that an arrow key goes
-  const CEILING = -1; // dB: no clip is raised above this peak
 
   let sounds = null;
   let systems = null;
@@ -35,81 +35,6 @@
     });
   };
 
-  function element(tag, className, text) {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
-  }
-
-  function drawn(tag, attributes, parent) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    parent?.append(made);
-    return made;
-  }
-
-  function icon(path) {
-    const made = drawn("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", class: "player-icon" });
-    drawn("path", { d: path }, made);
-    return made;
-  }
-
-  const PLAY = "M7 4.5v15l13-7.5z";
-  const PAUSE = "M6 4.5h4.5v15H6zM13.5 4.5H18v15h-4.5z";
-
-  // the left channel above the line, the right one below it
-  function outline(peaks) {
-    const [left, right] = [peaks[0], peaks[peaks.length - 1]];
-    const shape = drawn("svg", {
-      viewBox: `0 -100 ${Math.max(1, left.length)} 200`,
-      preserveAspectRatio: "none",
-      "aria-hidden": "true",
-      class: "player-outline",
-    });
-    const above = left.map((value, i) => `L${i} ${-value}H${i + 1}`);
-    const below = right.map((value, i) => `L${i + 1} ${value}H${i}`);
-    const path = drawn("path", { d: `M0 0${above.join("")}${below.reverse().join("")}Z` }, shape);
-    drawn("rect", { x: 0, y: -1, width: Math.max(1, left.length), height: 2 }, shape);
-    return { shape, path };
-  }
-
-  // the same order for the same prompt, which tells nothing of who is who
-  function shuffled(items, text) {
-    let state = 2166136261;
-    for (const letter of text) state = Math.imul(state ^ letter.codePointAt(0), 16777619);
-    const next = () => {
-      state = (state + 0x6d2b79f5) | 0;
-      let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-      mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-      return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-    };
-    const found = [...items];
-    for (let i = found.length - 1; i > 0; i -= 1) {
-      const j = Math.floor(next() * (i + 1));
-      [found[i], found[j]] = [found[j], found[i]];
-    }
-    return found;
-  }
-
-  // By how many dB each clip is changed so that all are equally loud: as loud as the median of them, or as loud as is
-  // possible without raising one above full scale. Null for a clip that is not matched.
-  function matching(found) {
-    const levels = found.map((one) => one?.lufs ?? null);
-    const known = levels.filter((value) => value !== null).sort((a, b) => a - b);
-    if (known.length < 2) return levels.map(() => null);
-    const room = found.map((one) => {
-      if (one?.lufs === undefined || one.lufs === null) return Infinity;
-      // elements have no level above 1
-      return one.lufs + ("base64" in one ? Math.max(0, CEILING - (one.peak_db ?? 0)) : 0);
-    });
-    const target = Math.min(known[Math.floor((known.length - 1) / 2)], ...room);
-    return levels.map((value) => (value === null ? null : target - value));
-  }
-
-  const decibels = (value) =>
-    `${Math.abs(value) < 0.05 ? "±" : value > 0 ? "+" : "−"}${Math.abs(value).toFixed(1)} dB`;
-  const factor = (value) => 10 ** (value / 20);
   const clock = (value) => Math.max(0, value).toFixed(1);
   const blind = () => "blind" in document.body.dataset;
 
@@ -312,12 +237,11 @@
         // drawn as it is heard
         const scale = this.scales[Number(settings.matched)] * this.level(lane);
         lane.path?.setAttribute("transform", `scale(1 ${scale.toFixed(3)})`);
-        lane.level.textContent =
-          lane.voice === null || !settings.matched
-            ? ""
-            : lane.gain === null
-              ? "not matched"
-              : decibels(lane.gain);
+        const level = lane.gain === null ? "not matched" : decibels(lane.gain);
+        lane.level.textContent = [
+          ...(lane.voice !== null && settings.matched ? [level] : []),
+          ...(lane.sound.href ? ["linked"] : []),
+        ].join(" · ");
       }
       this.root.toggleAttribute("data-playing", this.playing);
       this.play_button.replaceChildren(icon(this.playing ? PAUSE : PLAY));
@@ -395,6 +319,7 @@
       }
       if (before !== null && before !== lane.voice) before.rest();
       this.voice = lane.voice;
+      lane.row.querySelector(".player-reason")?.remove(); // of an earlier try
       this.follow(turn);
       // so that the others are there at once; linked ones are not read before they are played
       for (const other of this.lanes) {
