@@ -52,6 +52,7 @@ HEARD = """() => {
   return {
     hertz: (strongest * context.sampleRate) / analyser.fftSize,
     decibels: bins[strongest],
+    clock: context.currentTime,
     at: shown && Number(shown.value),
   };
 }"""
@@ -154,6 +155,7 @@ def test_what_is_chosen_is_heard_at_the_position_that_is_shown(opened: Callable[
     player = card(page, "p0")
     player.locator(".player-play").click()
     begun(page)
+    offsets = []
     for key, name in (("1", "one"), ("2", "two"), ("3", "reference"), ("1", "one")):
         page.keyboard.press(key)
         page.wait_for_timeout(150)
@@ -161,9 +163,11 @@ def test_what_is_chosen_is_heard_at_the_position_that_is_shown(opened: Callable[
         heard, at = place(found)
         assert heard == name
         assert at == pytest.approx(found["at"], abs=0.08)
+        offsets.append(found["clock"] - at)
         assert player.locator('[aria-pressed="true"] .player-name').inner_text() == (
             "Reference" if name == "reference" else name
         )
+    assert max(offsets) - min(offsets) < 0.08  # the position goes on as time does
     assert page.evaluate("decoded") == 3  # each once, and none of the other card
     page.keyboard.press("Space")
     shown = player.locator(".player-time").inner_text()
