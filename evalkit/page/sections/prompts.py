@@ -14,5 +14,5 @@ def section(view: View) -> Section | None:
     clips = columns.clips_of(view)
     if clips.prompts.empty:
         return None
-    body = written("prompts.html.j2", clips=clips, missing=view.missing, files=not clips.prompts["caption"].any())
+    body = written("prompts.html.j2", clips=clips, files=not clips.prompts["caption"].any())
     return Section("prompts", "All clips", body, {"prompts": columns.data(view, clips)}, blind=True)

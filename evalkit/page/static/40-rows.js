@@ -84,6 +84,8 @@
       }));
       this.samples = Math.max(1, ...this.parts.map((part) => part.sample));
       this.titled = data.captions.some((caption) => caption !== "");
+      const states = this.parts.flatMap((part) => part.states);
+      this.troubled = states.some((state) => state > 1); // whether any clip is not usable
       this.ranked = new Map();
       this.means = new Map();
       this.texts = [];

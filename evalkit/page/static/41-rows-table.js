@@ -43,7 +43,7 @@
         widths.append(col);
       }
       this.table.prepend(widths);
-      const least = columns.reduce((sum, column) => sum + (column.width || 16), 0);
+      const least = columns.reduce((sum, column) => sum + (column.width || 15), 0);
       this.table.style.setProperty("--rows-least", `${least}rem`);
       this.head.replaceChildren(...this.headings(sorted));
       this.heads = this.head.rows.length;
@@ -208,7 +208,13 @@
           cell.append(link);
         } else {
           cell.setAttribute("role", "cell");
-          cell.append(column.cell(of));
+          if (column.kind === "caption") {
+            const lines = document.createElement("span");
+            lines.append(column.cell(of));
+            cell.append(lines);
+          } else {
+            cell.append(column.cell(of));
+          }
           if (column.tone?.(of)) {
             cell.dataset.tone = column.tone(of);
           }

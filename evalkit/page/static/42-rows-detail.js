@@ -87,6 +87,7 @@
       const id = literal(rows.ids[prompt]);
       const title = make("h2", "", rows.captions[prompt] || id);
       title.id = "rows-detail-title";
+      title.tabIndex = -1;
       const about = make("p", "rows-detail-id page-quiet", rows.captions[prompt] ? make("code", "", id) : "");
       const player = make("div", "rows-detail-player");
       this.body.replaceChildren(
@@ -101,7 +102,7 @@
       this.body.scrollTop = 0;
       if (!this.dialog.open) {
         this.dialog.showModal();
-        this.body.focus();
+        title.focus();
       }
       this.play(player, prompt);
     }

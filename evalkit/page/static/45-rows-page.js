@@ -1,20 +1,12 @@
 {
   // The section "All clips": its controls, its columns, and addresses of prompts.
 
-  const { Detail, Rows, Table, csv, literal, number, signed } = evalkit.rows;
-  const MOST = 300; // tags or labels that can be chosen: more are found by search
+  const { Detail, Rows, Table, csv, literal, option } = evalkit.rows;
   const NARROW = matchMedia("(max-width: 46rem)");
   const ADDRESS = "#prompt=";
 
   const find = (name) => document.getElementById(`rows-${name}`);
   const blind = () => "blind" in document.body.dataset;
-
-  const option = (value, text) => {
-    const made = document.createElement("option");
-    made.value = value;
-    made.textContent = text;
-    return made;
-  };
 
   const start = () => {
     const data = evalkit.data("prompts");
@@ -35,123 +27,24 @@
     let later = 0;
 
     // what rows are: clips, prompts with the values of two systems, or prompts alone
-    const mode = () => (blind() ? "prompts" : control.mode.value);
-    const pair = () => [Number(control.a.value), Number(control.b.value)];
-    const promptOf = (row) => (mode() === "clips" ? rows.prompt(row) : row);
+    let mode = "prompts";
+    let pair = [0, 0];
+    const promptOf = (row) => (mode === "clips" ? rows.prompt(row) : row);
     const address = (prompt, whole = false) =>
       (whole ? location.href.split("#")[0] : "") + ADDRESS + encodeURIComponent(rows.ids[prompt]);
 
-    // columns
-
-    const tone = (metric, value) => {
-      const way = { "↑": 1, "↓": -1 }[metric.arrow] ?? 0;
-      return value * way > 0 ? "good" : value * way < 0 ? "bad" : undefined;
-    };
-
+    // of a row that stands for several clips, what is wrong with the first that is not usable
     const stateOf = (row) => {
-      if (mode() === "clips") {
+      if (mode === "clips") {
         return rows.states[rows.state(rows.part(row), rows.prompt(row))];
       }
-      const parts = pair().flatMap((system) => rows.partsOf(system));
+      const parts = pair.flatMap((system) => rows.partsOf(system));
       const states = parts.map((part) => rows.state(part, row));
       return rows.states[states.find((state) => state > 1) ?? Math.max(0, ...states)];
     };
 
-    const badge = (row) => {
-      const made = document.createElement("span");
-      const [status, reason, note] = stateOf(row);
-      made.textContent = status || "no clip";
-      if (status !== "ok") {
-        made.className = "page-badge";
-        made.dataset.tone = status ? "warn" : "none";
-      }
-      made.title = [reason, note].filter(Boolean).join("; ");
-      return made;
-    };
-
-    const numeric = (metric, title, value, text, more = {}) => ({
-      title,
-      width: 6.5,
-      kind: "number",
-      value,
-      text: value,
-      cell: (row) => text(value(row), metric.places),
-      ...more,
-    });
-
-    const clipColumns = () => {
-      const several = rows.systems.length > 1;
-      return [
-        several && {
-          key: "system",
-          title: "System",
-          width: 11,
-          kind: "system",
-          value: (row) => rows.rank("system")[rows.part(row).system],
-          cell: (row) => rows.systems[rows.part(row).system].name,
-        },
-        rows.samples > 1 && {
-          key: "sample",
-          title: "Clip",
-          width: 4.5,
-          kind: "number",
-          value: (row) => rows.part(row).sample,
-          text: (row) => rows.part(row).sample,
-          cell: (row) => String(rows.part(row).sample),
-        },
-        ...rows.metrics.map((metric, i) =>
-          numeric(metric, `${metric.title} ${metric.arrow}`.trim(), (row) => rows.value(rows.part(row), i, rows.prompt(row)), number, {
-            key: `metric ${i}`,
-            label: metric.title,
-            width: Math.max(6.5, 1.5 + metric.title.length * 0.55),
-          }),
-        ),
-      ].filter(Boolean);
-    };
-
-    const pairColumns = () =>
-      rows.metrics.flatMap((metric, i) => {
-        const [a, b] = pair();
-        const group = `${metric.title} ${metric.arrow}`.trim();
-        const [first, second, change] = [rows.mean(a, i), rows.mean(b, i), rows.difference(a, b, i)];
-        return [
-          numeric(metric, "A", (row) => first[row], number, { starts: true }),
-          numeric(metric, "B", (row) => second[row], number),
-          numeric(metric, "B − A", (row) => change[row], signed, { tone: (row) => tone(metric, change[row]) }),
-        ].map((column, k) => ({ ...column, group, key: `pair ${i} ${k}`, label: `${metric.title} ${column.title}` }));
-      });
-
     const makeColumns = () => {
-      const now = mode();
-      columns = [
-        {
-          key: "id",
-          title: rows.titled ? "Id" : "File",
-          width: rows.titled ? 9 : 0,
-          kind: "id",
-          value: (row) => rows.rank("id")[promptOf(row)],
-          text: (row) => literal(rows.ids[promptOf(row)]),
-          cell: (row) => literal(rows.ids[promptOf(row)]),
-        },
-        rows.titled && {
-          key: "caption",
-          title: "Caption",
-          width: 0,
-          kind: "caption",
-          value: (row) => rows.rank("caption")[promptOf(row)],
-          cell: (row) => rows.captions[promptOf(row)],
-        },
-        ...(now === "clips" ? clipColumns() : now === "pair" ? pairColumns() : []),
-        now !== "prompts" && {
-          key: "state",
-          title: "Status",
-          width: 7,
-          kind: "state",
-          value: (row) => rows.rank("state")[rows.states.indexOf(stateOf(row))],
-          text: (row) => stateOf(row)[0],
-          cell: badge,
-        },
-      ].filter(Boolean);
+      columns = evalkit.rows.columns(rows, { mode, pair, promptOf, stateOf });
       if (!columns.some((column) => column.key === sorted.key)) {
         Object.assign(sorted, { key: "", descending: false });
       }
@@ -169,7 +62,7 @@
     const chosen = (name) => (control[name].value === "" ? undefined : Number(control[name].value));
 
     const systems = () => {
-      if (mode() !== "clips") {
+      if (mode !== "clips") {
         return null;
       }
       const all = rows.systems.map((_, i) => i);
@@ -181,7 +74,7 @@
     };
 
     const inOrder = () => {
-      const key = [mode(), control.system.value, ...pair(), sorted.key, sorted.descending].join(" ");
+      const key = [mode, control.system.value, ...pair, sorted.key, sorted.descending].join(" ");
       if (order.key !== key) {
         const every = rows.every(systems());
         const column = columns.find((one) => one.key === sorted.key);
@@ -193,22 +86,22 @@
     // whether a row is of a status, and changed as it is asked; names and numbers are not, while they are hidden
     const fits = () => {
       const tests = [];
-      if (mode() !== "prompts" && control.state.value !== "") {
+      if (mode !== "prompts" && control.state.value !== "") {
         const [kind, ...words] = control.state.value.split(" ");
         const status = words.join(" ");
         const wanted = (state) => (status === "" ? state !== "ok" && state !== "" : state === status);
         const of = kind === "clip" ? "state" : "reference";
         const has = (part, prompt) => wanted(rows.states[rows[of](part, prompt)][0]);
-        const sides = pair().flatMap((system) => rows.partsOf(system));
+        const sides = pair.flatMap((system) => rows.partsOf(system));
         tests.push(
-          mode() === "clips"
+          mode === "clips"
             ? (row) => has(rows.part(row), rows.prompt(row))
             : (row) => sides.some((part) => has(part, row)),
         );
       }
-      if (mode() === "pair" && control.change.value !== "") {
+      if (mode === "pair" && control.change.value !== "") {
         const [metric, way] = control.change.value.split(" ").map(Number);
-        const change = rows.difference(...pair(), metric);
+        const change = rows.difference(...pair, metric);
         tests.push((row) => (way === 0 ? change[row] === 0 : change[row] * way > 0));
       }
       return tests;
@@ -227,7 +120,7 @@
       const every = inOrder();
       const shown = every.filter((row) => found[promptOf(row)] === 1 && tests.every((test) => test(row)));
       table.show(shown);
-      const noun = mode() === "clips" ? "clip" : "prompt";
+      const noun = mode === "clips" ? "clip" : "prompt";
       const text =
         shown.length === every.length
           ? counted(every.length, noun)
@@ -273,8 +166,9 @@
       if (!NARROW.matches) {
         return Math.round(3.25 * rem);
       }
-      const lines = { clips: 1 + Math.ceil(rows.metrics.length / 2), pair: rows.metrics.length, prompts: 0 }[mode()];
-      return Math.round(((rows.titled ? 6.25 : 3) + lines * 1.625) * rem);
+      const own = (rows.systems.length > 1) + Math.ceil((rows.metrics.length + (rows.samples > 1)) / 2);
+      const lines = { clips: own, pair: rows.metrics.length, prompts: 0 }[mode];
+      return Math.round(((rows.titled ? 3 : 1) + lines) * 1.625 * rem + rem + 1);
     };
     const table = new Table({
       region: find("region"),
@@ -367,106 +261,26 @@
 
     // controls
 
-    const fill = (name, first, options) => {
-      control[name].replaceChildren(option("", first), ...options);
-      document.querySelector(`[data-rows-for="${name}"]`).hidden = options.length === 0;
-    };
-    const words = (kind, kinds) => {
-      const sizes = new Uint32Array(kind.names.length);
-      for (const some of kind.of) {
-        for (const word of some) {
-          sizes[word] += 1;
-        }
-      }
-      const more = kind.names.length > MOST ? `any (${MOST} of ${kind.names.length.toLocaleString("en")} ${kinds} here)` : "any";
-      return [more, kind.names.slice(0, MOST).map((name, i) => option(i, `${name} (${sizes[i].toLocaleString("en")})`))];
-    };
-    const of = (prompts) => `(${prompts.length.toLocaleString("en")})`;
-    const roleOf = ({ name, role }) => (role === "model" || name.endsWith(`(${role})`) ? name : `${name} (${role})`);
-
-    const fillStates = () => {
-      const sizes = new Map();
-      const add = (kind, column) => {
-        for (const part of rows.parts) {
-          for (let i = 0; i < rows.size; i += 1) {
-            const [status] = rows.states[rows[column](part, i)];
-            if (status) {
-              sizes.set(`${kind} ${status}`, (sizes.get(`${kind} ${status}`) ?? 0) + 1);
-            }
-          }
-        }
-      };
-      add("clip", "state");
-      add("reference", "reference");
-      const found = [...sizes].filter(([key]) => key !== "reference ok");
-      const bad = found.some(([key]) => key.startsWith("clip ") && key !== "clip ok");
-      fill(
-        "state",
-        "any",
-        found.length > 1 ? [
-          ...(bad ? [option("clip ", "any but ok")] : []),
-          ...found.map(([key, size]) =>
-            option(key, `${key.replace(/^clip /u, "").replace(/^reference /u, "reference: ")} (${size.toLocaleString("en")})`),
-          ),
-        ] : [],
-      );
-    };
-
-    const fillAll = () => {
-      const titles = rows.systems.map(roleOf);
-      const several = titles.length > 1;
-      fill("tag", ...words(rows.tags, "tags"));
-      fill("label", ...words(rows.labels, "labels"));
-      fill("group", "any", rows.groups.map((group, i) => option(i, `${group.kind}: ${group.name} ${of(group.prompts)}`)));
-      fill("system", "all", several ? titles.map((title, i) => option(i, title)) : []);
-      if (data.first === "models") {
-        control.system.options[0].after(option("models", "all but calibration rows"));
-        control.system.value = "models";
-      }
-      for (const name of ["a", "b"]) {
-        control[name].replaceChildren(...titles.map((title, i) => option(i, title)));
-      }
-      const [a, b] = data.pair ?? [0, several ? 1 : 0];
-      control.a.value = a;
-      control.b.value = b;
-      control.mode.value = data.pair ? "pair" : "clips";
-      const ways = (metric) => (metric.arrow ? ["better", "worse"] : ["higher", "lower"]);
-      fill(
-        "change",
-        "any",
-        rows.metrics.flatMap((metric, i) => {
-          const [more, less] = ways(metric);
-          const up = metric.arrow === "↓" ? -1 : 1;
-          return [
-            option(`${i} ${-up}`, `${metric.title}: B ${less}`),
-            option(`${i} ${up}`, `${metric.title}: B ${more}`),
-            option(`${i} 0`, `${metric.title}: the same`),
-          ];
-        }),
-      );
-      fillStates();
-    };
-
     const fit = () => {
-      const now = mode();
-      const shown = { mode: rows.systems.length > 1, system: now === "clips" && rows.systems.length > 1 };
+      mode = blind() ? "prompts" : control.mode.value;
+      pair = [Number(control.a.value), Number(control.b.value)];
+      const shown = { mode: rows.systems.length > 1, system: mode === "clips" && rows.systems.length > 1 };
       for (const name of ["a", "b", "change"]) {
-        shown[name] = now === "pair" && (name !== "change" || rows.metrics.length > 0);
+        shown[name] = mode === "pair" && (name !== "change" || rows.metrics.length > 0);
       }
       for (const [name, is] of Object.entries(shown)) {
         document.querySelector(`[data-rows-for="${name}"]`).hidden = !is;
       }
-      find("table").dataset.mode = now;
+      find("table").dataset.mode = mode;
       makeColumns();
       update();
     };
 
     const download = () => {
-      const lines = [["id", "caption", "tags", "labels"]];
       const extra = columns.filter((column) => !["id", "caption"].includes(column.key));
-      const [a, b] = pair().map((system) => rows.systems[system]?.name ?? "");
-      const names = { A: a, B: b, "B − A": `${b} − ${a}` };
-      lines[0].push(...extra.map((column) => (column.group ? `${rows.metrics[Number(column.key.split(" ")[1])].title}: ${names[column.title]}` : column.label ?? column.title)));
+      const lines = [
+        ["id", "caption", "tags", "labels", ...extra.map((column) => column.named ?? column.label ?? column.title)],
+      ];
       for (const row of table.rows) {
         const prompt = promptOf(row);
         const list = (kind) => kind.of[prompt].map((word) => kind.names[word]).join("; ");
@@ -485,8 +299,7 @@
       setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     };
 
-    fillAll();
-    find("rows")?.removeAttribute("hidden");
+    evalkit.rows.fill(rows, control, data);
     document.getElementById("rows").hidden = false;
     fit();
     sort("", false);
@@ -500,6 +313,9 @@
     }
     control.sort.addEventListener("change", () => sort(control.sort.value, sorted.descending));
     find("way").addEventListener("click", () => sort(sorted.key, !sorted.descending));
+    find("more").addEventListener("click", () => {
+      find("more").setAttribute("aria-expanded", find("more").getAttribute("aria-expanded") === "false");
+    });
     find("clear").addEventListener("click", clear);
     find("again").addEventListener("click", clear);
     find("csv").addEventListener("click", download);
