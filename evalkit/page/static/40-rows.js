@@ -35,8 +35,14 @@
   };
 
   // base64 of 64-bit floats, in the order of bytes of every machine that browsers run on
-  const floats = (text) =>
-    new Float64Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+  const floats = (text) => {
+    const letters = atob(text);
+    const bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i += 1) {
+      bytes[i] = letters.charCodeAt(i);
+    }
+    return new Float64Array(bytes.buffer);
+  };
 
   // what a search compares: neither case nor marks above letters matter
   const folded = (text) =>

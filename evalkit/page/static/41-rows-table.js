@@ -155,10 +155,14 @@
       if (this.printing) {
         [from, to] = [0, Math.min(count, PRINTED)];
       }
+      const focused = Number(document.activeElement.closest(".rows-body tr")?.dataset.at ?? Number.NaN);
+      if (focused < from || focused >= to) {
+        // keys go on from the row that was left; removing what has the focus would measure a table half drawn
+        this.region.focus({ preventScroll: true });
+      }
       this.table.style.setProperty("--rows-height", `${height}px`);
       this.table.style.setProperty("--rows-above", `${from * height}px`);
       this.table.style.setProperty("--rows-below", `${this.printing ? 0 : (count - to) * height}px`);
-      const focused = this.body.contains(document.activeElement);
       const wanted = [];
       for (let at = from; at < to; at += 1) {
         if (!this.drawn.has(at)) {
@@ -179,9 +183,6 @@
         } else {
           this.body.insertBefore(row, before);
         }
-      }
-      if (focused && !this.body.contains(document.activeElement)) {
-        this.region.focus({ preventScroll: true }); // keys go on from the row that was left
       }
     }
 

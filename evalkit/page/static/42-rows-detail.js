@@ -35,12 +35,15 @@
       said.setAttribute("role", "status");
       this.said = said;
       this.place = make("span", "rows-detail-place page-quiet");
-      this.previous = button("← Previous", "The prompt before it in the table (key p)", () => this.step(-1));
-      this.next = button("Next →", "The prompt after it in the table (key n)", () => this.step(1));
+      const word = (text) => make("span", "rows-word", text);
+      this.previous = button("← ", "The prompt before it in the table (key p)", () => this.step(-1));
+      this.previous.append(word("Previous"));
+      this.next = button("", "The prompt after it in the table (key n)", () => this.step(1));
+      this.next.append(word("Next"), " →");
       const copy = button("Copy link", "Copy the address of this prompt", () => this.copy());
       const close = button("Close", "Close (key Escape)", () => dialog.close());
       close.className = "rows-detail-close";
-      const tools = make("div", "rows-detail-tools page-tools", this.previous, this.next, this.place, copy, close);
+      const tools = make("div", "rows-detail-tools page-tools", this.previous, this.place, this.next, copy, close);
       this.body = make("div", "rows-detail-body");
       this.body.tabIndex = 0;
       this.body.setAttribute("role", "region");
@@ -61,6 +64,8 @@
         const step = { n: 1, p: -1 }[event.key];
         if (step && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
           this.step(step);
+        } else if (!typing && !event.defaultPrevented && this.plays(event)) {
+          event.preventDefault();
         }
       });
       document.addEventListener("evalkit:blind", () => {
@@ -68,6 +73,14 @@
           this.show(this.prompt);
         }
       });
+    }
+
+    // the player's keys are for it wherever in the dialog the focus is, but for buttons that use them themselves
+    plays(event) {
+      const { player } = this;
+      const own = event.key === " " && event.target.closest("button, a, summary") !== null;
+      const inside = player?.root?.contains(event.target) ?? true;
+      return !inside && !own && !event.ctrlKey && !event.metaKey && !event.altKey && player.key(event);
     }
 
     step(way) {
@@ -108,9 +121,10 @@
     }
 
     play(element, prompt) {
+      this.player = null;
       const sources = evalkit.player && evalkit.sources ? evalkit.sources(this.rows.ids[prompt]) : [];
       if (sources?.length) {
-        evalkit.player(element, sources, { caption: this.rows.captions[prompt] || literal(this.rows.ids[prompt]) });
+        this.player = evalkit.player(element, sources, { caption: this.rows.captions[prompt] || literal(this.rows.ids[prompt]) });
       } else {
         element.append(make("p", "page-quiet", "None of its clips is in this page or beside it."));
       }

@@ -35,7 +35,7 @@
     rows.systems.length > 1 && {
       key: "system",
       title: "System",
-      width: 11,
+      width: 13,
       kind: "system",
       value: (row) => rows.rank("system")[rows.part(row).system],
       cell: (row) => rows.systems[rows.part(row).system].name,
@@ -53,7 +53,7 @@
       numeric(metric, headed(metric), (row) => rows.value(rows.part(row), i, rows.prompt(row)), number, {
         key: `metric ${i}`,
         label: metric.title,
-        width: metric.title.length > 12 ? 9 : 7.5,
+        width: metric.title.length > 16 ? 10.5 : 7.5,
       }),
     ),
   ];

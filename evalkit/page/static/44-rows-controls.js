@@ -33,15 +33,18 @@
   const states = (rows) => {
     const sizes = new Map();
     for (const [kind, column] of [["clip", "state"], ["reference", "reference"]]) {
+      const counts = new Uint32Array(rows.states.length);
       for (const part of rows.parts) {
         for (let i = 0; i < rows.size; i += 1) {
-          const [status] = rows.states[rows[column](part, i)];
-          if (status) {
-            const key = `${kind} ${status}`;
-            sizes.set(key, (sizes.get(key) ?? 0) + 1);
-          }
+          counts[rows[column](part, i)] += 1;
         }
       }
+      rows.states.forEach(([status], i) => {
+        if (status && counts[i] > 0) {
+          const key = `${kind} ${status}`;
+          sizes.set(key, (sizes.get(key) ?? 0) + counts[i]);
+        }
+      });
     }
     sizes.delete("reference ok");
     const bad = [...sizes.keys()].some((key) => key.startsWith("clip ") && key !== "clip ok");

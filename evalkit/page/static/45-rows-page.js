@@ -49,7 +49,7 @@
         Object.assign(sorted, { key: "", descending: false });
       }
       table.withColumns(columns, sorted);
-      const inDataSet = option("", "order of the data set");
+      const inDataSet = option("", "data set order");
       const others = columns.map((column) =>
         option(column.key, column.group ? `${column.group}: ${column.title}` : column.title),
       );
