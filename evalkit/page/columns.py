@@ -249,5 +249,3 @@ def _first(clips: Clips) -> str:
     """Whose clips are listed at first: calibration rows are not, where there is anything else."""
     roles = {role for _, role in clips.systems}
     return "models" if "calibration" in roles and len(roles) > 1 else ""
-
-

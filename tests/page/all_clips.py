@@ -17,13 +17,14 @@ from evalkit.page.view import System, View, view
 from evalkit.results.result import Result
 
 from ..results import made, made_comparison
+from . import pages
 
 SMALL, LARGE = "musicgen_small", "musicgen_large"
 STRANGE = "a \"b\" 'c' <d>&amp; 100% #1?/\\ é 音楽\u202e!"
 CAPTIONS = [
     "A slow piano piece in a café",
     "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>",
-    "=HYPERLINK(1), a song with \"drums\" and no vocals",
+    '=HYPERLINK(1), a song with "drums" and no vocals',
     "a male voice sings to a fast guitar",
 ]
 TAGS = [["piano", "slow tempo"], ["drums"], ["drums", "no vocals"], ["guitar", "male voice"]]
@@ -62,9 +63,14 @@ def result(
 def of_many(prompts: int = 1500) -> Result:
     """A result of many prompts, whose values are their numbers."""
     ids = [f"id {i}" for i in range(prompts)]
-    columns = {"id": ids, "caption": [f"caption of {i}" for i in ids], "tags": [["a"]] * prompts, "labels": [[]] * prompts}
+    columns: dict[str, Sequence[Any]] = {
+        "id": ids,
+        "caption": [f"caption of {i}" for i in ids],
+        "tags": [["a"]] * prompts,
+        "labels": [[]] * prompts,
+    }
     values = {"kld": {SMALL: range(prompts), LARGE: [2.0 * i for i in range(prompts)]}}
-    return result(values, columns)  # type: ignore[arg-type]
+    return result(values, columns)
 
 
 def of_comparison(output: Path = Path("report.html"), blind: bool = False) -> View:
@@ -87,21 +93,12 @@ def of(*results: Result, blind: bool = False) -> View:
 
 @contextmanager
 def opened(browser: Any, folder: Path, shown: View, address: str = "", **options: Any) -> Iterator[Any]:
-    """Open the page of a view as a file, its table ready. Whatever the browser complains about is an error at the end."""
-    page_file = folder / "report.html"
-    page_file.write_text(render(shown), "utf-8")
-    context = browser.new_context(reduced_motion="reduce", **options)  # what scrolls is there at once
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"error: {error}"))
-    try:
-        page.goto(page_file.as_uri() + address)
+    """Open the page of a view as a file, and wait for its table; what scrolls is there at once."""
+    file = folder / "report.html"
+    file.write_text(render(shown), "utf-8")
+    with pages.opened(browser, file, address, reduced_motion="reduce", **options) as page:
         page.wait_for_selector("#rows[data-ready]")
         yield page
-        assert said == []
-    finally:
-        context.close()
 
 
 def ids(page: Any) -> list[str]:

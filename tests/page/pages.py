@@ -92,7 +92,7 @@ def page_of(output: Path, records: Sequence[Any], **options: Any) -> Path:
 
 
 @contextmanager
-def opened(browser: Any, page: Path, **options: Any) -> Iterator[Any]:
+def opened(browser: Any, page: Path, address: str = "", **options: Any) -> Iterator[Any]:
     """Open a page as a file. Whatever the browser complains about, or reaches for, is an error at the end."""
     context = browser.new_context(**options)
     shown = context.new_page()
@@ -101,7 +101,7 @@ def opened(browser: Any, page: Path, **options: Any) -> Iterator[Any]:
     shown.on("pageerror", lambda error: said.append(f"error: {error}"))
     shown.on("request", lambda request: said.append(f"request: {request.url}") if _foreign(request.url) else None)
     try:
-        shown.goto(page.as_uri())
+        shown.goto(page.as_uri() + address)
         shown.complaints = said
         yield shown
         assert said == []

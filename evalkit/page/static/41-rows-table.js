@@ -42,7 +42,7 @@
         }
         widths.append(col);
       }
-      this.table.prepend(widths);
+      this.table.caption.after(widths);
       const least = columns.reduce((sum, column) => sum + (column.width || 15), 0);
       this.table.style.setProperty("--rows-least", `${least}rem`);
       this.head.replaceChildren(...this.headings(sorted));

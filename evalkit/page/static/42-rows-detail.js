@@ -48,6 +48,7 @@
       this.body.tabIndex = 0;
       this.body.setAttribute("role", "region");
       this.body.setAttribute("aria-labelledby", "rows-detail-title");
+      dialog.setAttribute("aria-labelledby", "rows-detail-title");
       dialog.append(tools, said, this.body);
       dialog.addEventListener("close", () => {
         this.prompt = null;
