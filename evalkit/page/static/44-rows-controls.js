@@ -67,7 +67,7 @@
   const title = ({ name, role }) => (role === "model" || name.endsWith(`(${role})`) ? name : `${name} (${role})`);
 
   // control: the elements by name; data: what the section left
-  evalkit.rows.fill = (rows, control, data) => {
+  evalkit.rows.fillControls = (rows, control, data) => {
     const fill = (name, first, options) => {
       control[name].replaceChildren(option("", first), ...options);
       document.querySelector(`[data-rows-for="${name}"]`).hidden = options.length === 0;

@@ -250,7 +250,7 @@
         // it stays as it is, and is not known
       }
       const prompt = rows.numbers.get(id);
-      find("region").closest("section").scrollIntoView();
+      find("region").closest("section").scrollIntoView({ behavior: "instant" });
       if (prompt === undefined) {
         find("unknown").textContent = `There is no prompt “${literal(id)}” on this page.`;
         find("unknown").hidden = false;
@@ -299,7 +299,7 @@
       setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     };
 
-    evalkit.rows.fill(rows, control, data);
+    evalkit.rows.fillControls(rows, control, data);
     document.getElementById("rows").hidden = false;
     fit();
     sort("", false);
