@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +17,17 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A headless Chromium, driven by Playwright."""
+def browser() -> Any:
+    """A headless Chromium, driven by Playwright: one for the process, wherever the fixture is imported."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium (Debian's package chromium)")
+    return _started()
+
+
+@functools.cache
+def _started() -> Any:
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    playwright = sync_playwright().start()  # a second one cannot be started in the same process
+    atexit.register(playwright.stop)
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
