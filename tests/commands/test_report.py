@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from evalkit.results.files import RESULT
 from evalkit.results.record import ProtocolInfo
 from evalkit.results.result import Result
 
-from ..conftest import Run
+from ..conftest import ROOT, Run
 from ..page.pages import compared, saved
 from ..results.made import TITLES, metric
 
@@ -146,3 +147,11 @@ def test_a_run_is_finished_also_where_its_page_cannot_be_written(
     said = f"the result is complete; evalkit report {folder} tries again"
     assert (code, err) == (0, f"evalkit: no report was written (something is wrong with pages): {said}\n")
     assert Result.load(folder)
+
+
+def test_the_example_of_the_page_on_reports_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text("utf-8"), re.DOTALL)
+    exec(code, {})
+    assert len(list(tmp_path.glob("results/runs/*/report.html"))) == 1
