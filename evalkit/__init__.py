@@ -192,10 +192,11 @@ def sweep(
 
 
 def load(path: str | Path) -> Any:
-    """Read a result, a comparison or a sweep from the folder that evalkit printed, or from an unpacked `evalkit pack`.
+    """Read a result, a comparison, a sweep or a listening test from the folder that evalkit printed.
 
-    It is an `evalkit.results.result.Result`, an `evalkit.results.comparison.Comparison` or an
-    `evalkit.results.sweep.Sweep`. Nothing else is needed: no cache, no weights, no network. Raises
+    It is an `evalkit.results.result.Result`, an `evalkit.results.comparison.Comparison`, an
+    `evalkit.results.sweep.Sweep` or an `evalkit.results.listening.Listening`; an unpacked `evalkit pack` is read
+    likewise. Nothing else is needed: no cache, no weights, no network. Raises
     evalkit.errors.EvalkitError for a folder without a finished record, and for a file that is missing or damaged.
     """
     from evalkit.results.loading import load as read

@@ -8,6 +8,7 @@ from evalkit.errors import EvalkitError
 from evalkit.results.comparison import COMPARISON, Comparison
 from evalkit.results.files import RESULT
 from evalkit.results.folders import read_manifest
+from evalkit.results.listening import LISTENING, Listening
 from evalkit.results.result import Result
 from evalkit.results.sweep import SWEEP, Sweep
 
@@ -18,8 +19,8 @@ def with_row(given: str) -> tuple[str, str]:
     return path, row
 
 
-def load(folder: str | Path) -> Result | Comparison | Sweep:
-    """Read the record that a folder holds: a result, a comparison, or a sweep.
+def load(folder: str | Path) -> Result | Comparison | Sweep | Listening:
+    """Read the record that a folder holds: a result, a comparison, a sweep, or a listening test.
 
     Raises EvalkitError for a folder without a finished record, a file that is missing or damaged, and a record
     of another version or kind.
@@ -32,4 +33,6 @@ def load(folder: str | Path) -> Result | Comparison | Sweep:
         return Comparison.load(target)
     if kind == SWEEP.name:
         return Sweep.load(target)
+    if kind == LISTENING.name:
+        return Listening.load(target)
     raise EvalkitError(f"'{target}' holds a {kind}, which this version of evalkit cannot read: update it")

@@ -1,0 +1,202 @@
+"""How metrics agree with what people said: over systems from the study alone, over clips where results are still there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evalkit.errors import EvalkitError
+from evalkit.listening.gathered import Choices, Ratings
+from evalkit.listening.rules import Rules
+from evalkit.results.folders import MANIFEST
+from evalkit.results.listening_record import SystemInfo
+from evalkit.results.result import Result
+from evalkit.stats import bradley_terry, crossed, ratings
+from evalkit.stats.correlation import NAMES, coefficients, fisher, pairs_within
+from evalkit.stats.crossed import Draws, Statistic
+from evalkit.store.digests import sha256_file
+
+LEAST = 3  # systems or clips, with fewer of which there is no correlation
+DRAWS = 300  # of those of raters and prompts, as many serve correlations over clips
+NO_DIRECTION = "neither direction is better: positive where higher values are rated higher"
+OF_SYSTEMS = "interval over raters and prompts, for these systems"
+Row = dict[str, Any]
+
+
+def scores_of(systems: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """The metrics of each system, one row each, as `ListeningRecord.scores` has them; what is no number is left out."""
+    rows = []
+    for name, facts in systems.items():
+        scores = facts.get("scores")
+        for metric, score in (scores if isinstance(scores, Mapping) else {}).items():
+            if isinstance(score, Mapping) and _number(score.get("value")) is not None:
+                higher = score.get("higher_is_better")
+                rows.append(
+                    {
+                        "system": name,
+                        "metric": metric,
+                        "title": str(score.get("title") or metric),
+                        "higher_is_better": higher if isinstance(higher, bool) else None,
+                        **{key: _number(score.get(key)) for key in ("value", "low", "high")},
+                        "random": score.get("random") is True,
+                    }
+                )
+    return rows
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+
+
+def correlations(
+    data: Ratings | Choices,
+    systems: pd.DataFrame,
+    scores: Sequence[Mapping[str, Any]],
+    infos: Sequence[SystemInfo],
+    drawn: Draws,
+    rules: Rules,
+    judged: bool,
+) -> tuple[list[Row], list[str]]:
+    """Correlate every metric with what people said. Returns rows of `ListeningRecord.correlations`, and remarks."""
+    values, remarks = _of_clips(infos)
+    about = {row["metric"]: row for row in scores}
+    over_systems = _over_systems(data, systems, scores, drawn, rules, judged)
+    known = [(metric, found) for metric, found in values.items() if metric in about]
+    few = Draws(drawn.raters[:DRAWS], drawn.prompts[:DRAWS])
+    over_clips = [row for metric, found in known for row in _over_clips(data, about[metric], found, few, rules, judged)]
+    return [*over_systems, *over_clips], remarks
+
+
+def _statistic(data: Ratings | Choices) -> Statistic:
+    """What systems are judged by."""
+    return (
+        ratings.means(data.sums, data.counts)
+        if isinstance(data, Ratings)
+        else bradley_terry.strengths(data.wins, data.ties)
+    )
+
+
+def _over_systems(
+    data: Ratings | Choices,
+    systems: pd.DataFrame,
+    scores: Sequence[Mapping[str, Any]],
+    drawn: Draws,
+    rules: Rules,
+    judged: bool,
+) -> list[Row]:
+    """Correlations over systems, with percentiles of the two-way bootstrap; metrics' own errors are not in them."""
+    rows: list[Row] = []
+    said = dict(zip(systems["system"], systems["value"], strict=True))
+    draws = crossed.resampled(_statistic(data), drawn) if judged else np.empty((0, len(data.systems)))
+    for metric in dict.fromkeys(row["metric"] for row in scores):
+        own = [row for row in scores if row["metric"] == metric and math.isfinite(said.get(row["system"], math.nan))]
+        own = [row for row in own if row["system"] in data.systems]
+        if len(own) < LEAST:
+            continue
+        x = _sign(own[0]) * np.array([row["value"] for row in own])
+        at = [list(data.systems).index(row["system"]) for row in own]
+        once, group = np.ones(len(own)), np.zeros(len(own), int)
+        pairs = pairs_within(group)
+        found = coefficients(x, np.array([said[row["system"]] for row in own]), once, group, pairs)
+        drawn_values = np.array([coefficients(x, y[at], once, group, pairs) for y in draws if np.isfinite(y[at]).all()])
+        enough = len(drawn_values) >= crossed.LEAST_KNOWN * len(draws) > 0
+        tails = [(1 - rules.level) / 2, (1 + rules.level) / 2]
+        for k, name in enumerate(NAMES):
+            known = drawn_values[:, k][np.isfinite(drawn_values[:, k])] if enough else np.empty(0)
+            low, high = np.quantile(known, tails) if len(known) else (math.nan, math.nan)
+            rows.append(_row(own[0], "systems", name, found[k], low, high, len(own), OF_SYSTEMS))
+    return rows
+
+
+def _over_clips(
+    data: Ratings | Choices,
+    about: Mapping[str, Any],
+    found: Mapping[tuple[str, str], float],
+    drawn: Draws,
+    rules: Rules,
+    judged: bool,
+) -> list[Row]:
+    """Correlations over clips and within prompts, with Student's t intervals of Fisher's z by the two-way bootstrap."""
+    sums, counts = _clip_cells(data)
+    x = np.array([[found.get((system, prompt), math.nan) for prompt in data.prompts] for system in data.systems])
+    rated = counts.sum(axis=1) > 0  # (systems, prompts)
+    chosen = np.isfinite(x) & rated
+    if chosen.sum() < LEAST:
+        return []
+    flat = _sign(about) * x[chosen]
+    prompt = np.broadcast_to(np.arange(len(data.prompts)), x.shape)[chosen]
+    rows = []
+    for over, groups in (("clips", np.zeros_like(prompt)), ("clips within prompts", prompt)):
+        within = over != "clips"
+        pairs = pairs_within(groups) if within else None
+        if within and not pairs_within(groups).size:
+            continue
+
+        def statistic(
+            raters: np.ndarray, prompts: np.ndarray, groups: np.ndarray = groups, pairs: np.ndarray | None = pairs
+        ) -> np.ndarray:
+            made = []
+            for by_rater, by_prompt in zip(raters, prompts, strict=True):
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    y = np.tensordot(by_rater, sums, (0, 1)) / np.tensordot(by_rater, counts, (0, 1))
+                made.append(fisher(coefficients(flat, y[chosen], by_prompt[prompt], groups, pairs)))
+            return np.array(made)
+
+        estimates = crossed.estimates(statistic, drawn) if judged else crossed.without_errors(statistic, drawn)
+        for name, one in zip(NAMES, estimates, strict=True):
+            if name == "kendall" and pairs is None:
+                continue
+            low, high = np.tanh(one.interval(rules.level))
+            rows.append(_row(about, over, name, math.tanh(one.value), low, high, int(chosen.sum()), ""))
+    return rows
+
+
+def _clip_cells(data: Ratings | Choices) -> tuple[np.ndarray, np.ndarray]:
+    """What each rater said of each clip, and of how many questions, (systems, raters, prompts)."""
+    if isinstance(data, Ratings):
+        return data.sums, data.counts
+    played = data.wins + data.wins.transpose(1, 0, 2, 3) + data.ties
+    return (data.wins + data.ties / 2).sum(axis=1), played.sum(axis=1)
+
+
+def _row(
+    about: Mapping[str, Any], over: str, coefficient: str, value: float, low: float, high: float, n: int, note: str
+) -> Row:
+    notes = [note, NO_DIRECTION if about["higher_is_better"] is None else ""]
+    return {
+        **{key: about[key] for key in ("metric", "title", "higher_is_better")},
+        **{"over": over, "coefficient": coefficient, "value": float(value), "low": float(low), "high": float(high)},
+        **{"n": n, "note": "; ".join(filter(None, notes))},
+    }
+
+
+def _sign(about: Mapping[str, Any]) -> float:
+    return -1.0 if about["higher_is_better"] is False else 1.0
+
+
+def _of_clips(infos: Iterable[SystemInfo]) -> tuple[dict[str, dict[tuple[str, str], float]], list[str]]:
+    """The values of single clips by metric, then system and prompt, from results that are there and the same."""
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    out: dict[str, list[str]] = {}
+    results: dict[str, Result] = {}
+    for info in infos:
+        if info.role != "system" or not info.path:
+            continue
+        try:
+            if info.path not in results:
+                result = Result.load(info.path)
+                if sha256_file(result.path / MANIFEST) != info.sha256:
+                    raise EvalkitError(f"'{info.path}' is not the result whose clips were heard")
+                results[info.path] = result
+        except EvalkitError as error:
+            out.setdefault(str(error), []).append(info.name)
+            continue
+        values = results[info.path].values
+        own = values[(values["model"] == info.row) & (values["sample"] == 0)]
+        for metric, id, value in zip(own["metric"], own["id"], own["value"], strict=True):
+            found.setdefault(str(metric), {})[info.name, str(id)] = float(value)
+    return found, [f"not in correlations over clips: {', '.join(names)}: {error}" for error, names in out.items()]
