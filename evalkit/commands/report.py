@@ -1,4 +1,4 @@
-"""Write a page to look at and listen to: one HTML file of results, of a comparison, or of a sweep.
+"""Write a page to look at and listen to: one HTML file of results, of a comparison, a sweep, or listening tests.
 
 evalkit report RECORD ... [--output FILE] [--blind] [--audio SIZE] [--across-protocols] [--quiet]
 """

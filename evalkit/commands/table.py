@@ -1,4 +1,4 @@
-"""Print the table of a result, of several results in one, of a comparison, or of a sweep.
+"""Print the table of a result, of several results in one, of a comparison, a sweep, or a listening test.
 
 evalkit table RESULT ... [--format NAME] [--json] [--markdown] [--across-protocols]
 """
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def show(folders: Sequence[Path], across_protocols: bool = False, form: str = "terminal") -> None:
-    """Print the results in these folders as one table, or a comparison or a sweep by itself.
+    """Print the results in these folders as one table, or any other record by itself.
 
     Raises EvalkitError for results that cannot be joined.
     """
@@ -44,6 +44,6 @@ def show(folders: Sequence[Path], across_protocols: bool = False, form: str = "t
     if len(records) == 1:
         commands.show(records[0].document(), form)
     elif len(results) < len(records):
-        raise EvalkitError("a comparison or a sweep is a table by itself: give it alone")
+        raise EvalkitError("a comparison, a sweep or a listening test is a table by itself: give it alone")
     else:
         commands.show(join(results, across_protocols), form)

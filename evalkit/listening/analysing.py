@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from evalkit.listening import correlating
-from evalkit.listening.reading import Answers, Study
 from evalkit.listening.gathered import Choices, Ratings, choices, frame, ratings
+from evalkit.listening.reading import Answers, Study
 from evalkit.listening.rules import Material, Rules, applied
 from evalkit.report.numbers import signed
 from evalkit.results.frames import typed
@@ -55,12 +55,13 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
     judged = len(raters) >= rules.least_raters and len(prompts) >= rules.least_prompts
     names = [info.name for info in infos]
     drawn = crossed.draws(max(1, len(raters)), max(1, len(prompts)), rules.resamples, rules.seed)
+    data: Choices | Ratings
     if study.method == "pairs":
-        data: Choices | Ratings = choices(kept, names, raters, prompts)
-        systems, differences, readiness = _of_pairs(data, roles, drawn, rules, judged)
+        data = chosen = choices(kept, names, raters, prompts)
+        systems, differences, readiness = _of_pairs(chosen, roles, drawn, rules, judged)
     else:
-        data = ratings(kept, names, raters, prompts)
-        systems, differences = _of_ratings(data, roles, drawn, rules, judged, study.facts["scale"])
+        data = rated = ratings(kept, names, raters, prompts)
+        systems, differences = _of_ratings(rated, roles, drawn, rules, judged, study.facts["scale"])
         readiness = math.nan
     systems["control"] = [info.control for info in infos]
     alpha, low, high = _agreement(kept, study.method, prompts, rules)
@@ -250,12 +251,13 @@ def _agreement(kept: pd.DataFrame, method: str, prompts: Sequence[str], rules: R
     else:
         values, units = kept["rating"], kept["item"]
     table = pd.DataFrame({"unit": units, "rater": kept["rater"], "value": values, "prompt": kept["prompt"]})
-    table = table.dropna(subset=["value"]).groupby(["unit", "rater", "prompt"], as_index=False)["value"].median()
+    table = table.dropna(subset=["value"]).groupby(["unit", "rater", "prompt"])["value"].median().reset_index()
     if table.empty:
         return math.nan, math.nan, math.nan
     wide = table.pivot(index="rater", columns="unit", values="value")
     counts = agreement.counted(wide.to_numpy(np.float64))
-    groups = pd.Index(prompts).get_indexer(table.drop_duplicates("unit").set_index("unit")["prompt"][wide.columns])
+    of_units = dict(zip(table["unit"], table["prompt"], strict=True))
+    groups = np.array([prompts.index(of_units[unit]) for unit in wide.columns])
     alpha = agreement.ordinal_alpha(counts)
     if math.isnan(alpha) or len(prompts) < rules.least_prompts:
         return alpha, math.nan, math.nan
@@ -337,8 +339,8 @@ def _remarks(
     twice = sorted({one.session for one in files if not one.used})
     if twice:
         yield (
-            f"{len(twice)} session{'s were' if len(twice) > 1 else ' was'} answered more than once ({', '.join(twice)}): "
-            "the finished answers count, else the most, else the latest"
+            f"answered more than once: {', '.join(twice)}; of each session the finished answers count, else the most, "
+            "else the latest"
         )
     several = Counter(one.rater for one in files if one.used)
     if more := sorted(rater for rater, n in several.items() if n > 1):

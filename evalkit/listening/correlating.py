@@ -1,4 +1,4 @@
-"""How metrics agree with what people said: over systems from the study alone, over clips where results are still there."""
+"""How metrics agree with what people said: over systems by the study alone, over clips where results are there."""
 
 from __future__ import annotations
 

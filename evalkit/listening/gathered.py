@@ -140,4 +140,4 @@ def choices(kept: pd.DataFrame, systems: Sequence[str], raters: Sequence[str], p
 
 
 def _places(names: pd.Series, known: Sequence[str]) -> np.ndarray:
-    return pd.Index(list(known)).get_indexer(names)
+    return pd.Index(list(known)).get_indexer(pd.Index(names))

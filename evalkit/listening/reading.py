@@ -289,7 +289,9 @@ def _share(value: Any) -> bool:
 
 
 def _said(value: Any) -> str:
-    text = literal(json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else type(value).__name__)
+    text = literal(
+        json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else type(value).__name__
+    )
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
@@ -297,7 +299,9 @@ def _json(path: Path, about: str) -> dict[str, Any]:
     """Read a JSON object that stands in a file. Raises EvalkitError for anything else."""
     try:
         if path.stat().st_size > LARGEST and about != "the study":
-            raise EvalkitError(f"{about} '{path}' are larger than {LARGEST // 2**20} MiB, which none are: leave the file out")
+            raise EvalkitError(
+                f"{about} '{path}' are larger than {LARGEST // 2**20} MiB, which none are: leave the file out"
+            )
         facts = json.loads(path.read_text("utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise EvalkitError(f"{about} '{path}' cannot be read: {error.strerror}") from error

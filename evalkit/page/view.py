@@ -14,6 +14,7 @@ from evalkit.report.document import Document
 from evalkit.results.comparison import Comparison
 from evalkit.results.folders import MANIFEST
 from evalkit.results.joined import join
+from evalkit.results.listening import Listening
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.store.digests import sha256_file
@@ -48,13 +49,14 @@ class View:
     """What a page shows.
 
     Attributes:
-        records: results that stand in one table, or one comparison or sweep.
+        records: results that stand in one table, or one comparison or sweep; none where listening tests are alone.
         document: all that is said of them.
         systems: whose clips are shown, in the order in which they are named; all have the same prompts.
         missing: why other clips are not, one sentence each.
         output: the file of the page, which paths to audio are relative to.
         audio_bytes: how large the clips inside of the page may be in all.
         blind: whether names of systems are hidden at first.
+        listenings: listening tests that are shown beside the records, or alone.
     """
 
     records: Sequence[Result | Comparison | Sweep]
@@ -64,6 +66,7 @@ class View:
     output: Path
     audio_bytes: int
     blind: bool
+    listenings: Sequence[Listening] = ()
 
     @property
     def results(self) -> list[Result]:
@@ -82,7 +85,7 @@ class View:
 
 
 def view(
-    records: Sequence[Result | Comparison | Sweep],
+    records: Sequence[Result | Comparison | Sweep | Listening],
     output: Path,
     *,
     across_protocols: bool = False,
@@ -90,13 +93,17 @@ def view(
     blind: bool = False,
 ) -> View:
     """Choose what a page shows of records. Raises EvalkitError for records that do not fit into one page."""
-    results = [record for record in records if isinstance(record, Result)]
-    if len(records) > 1 and len(results) < len(records):
-        raise EvalkitError("a comparison or a sweep is a page by itself: give it alone")
-    document: Document = join(results, across_protocols) if len(records) > 1 else records[0].document()
+    listenings = [record for record in records if isinstance(record, Listening)]
+    measured = [record for record in records if not isinstance(record, Listening)]
+    results = [record for record in measured if isinstance(record, Result)]
+    if len(measured) > 1 and len(results) < len(measured):
+        raise EvalkitError("a comparison or a sweep is a page by itself: give it alone, or with listening tests")
+    document: Document = (
+        join(results, across_protocols) if len(measured) > 1 else [*measured, *listenings][0].document()
+    )
     missing: list[str] = []
-    systems = _unique([system for record in records for system in _systems(record, missing)])
-    return View(records, document, systems, missing, output, audio_bytes, blind)
+    systems = _unique([system for record in measured for system in _systems(record, missing)])
+    return View(measured, document, systems, missing, output, audio_bytes, blind, listenings)
 
 
 def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[System]:

@@ -105,7 +105,9 @@ def differences(listening: ListeningRecord) -> Iterator[Listing]:
     families = {row["family"]: sum(one["family"] == row["family"] for one in rows) for row in rows}
     holm = " and ".join(f"{n} {FAMILIES[name] if n > 1 else FAMILY[name]}" for name, n in families.items())
     if listening.judged:
-        notes.append(f"p is corrected by Holm's method, for {holm} by itself; a verdict is at {1 - listening.level:.3g}")
+        notes.append(
+            f"p is corrected by Holm's method, for {holm} by itself; a verdict is at {1 - listening.level:.3g}"
+        )
     yield Listing(
         columns=[
             [Quantity("first", "system", "word"), Quantity("second", "less", "word")],
@@ -239,8 +241,8 @@ def _notes(listening: ListeningRecord) -> list[str]:
     if not absent(listening.alpha):
         span = interval(listening.alpha_low, listening.alpha_high, places=2)
         lines.append(
-            f"agreement of raters: Krippendorff's ordinal alpha {number(listening.alpha, 2)}{f' {span}' if span else ''}"
-            " (1: all say the same of each clip, 0: no more than by chance)"
+            f"agreement of raters: Krippendorff's ordinal alpha {number(listening.alpha, 2)} {span}".rstrip()
+            + " (1: all say the same of each clip, 0: no more than by chance)"
         )
     return [*lines, *listening.remarks]
 

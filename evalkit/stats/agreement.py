@@ -16,8 +16,10 @@ def counted(values: np.ndarray) -> np.ndarray:
         values: (raters, units); NaN where a rater did not rate a unit.
     """
     different = np.unique(values[np.isfinite(values)])
-    return np.stack([(values == value).sum(axis=0) for value in different], axis=1) if len(different) else np.empty(
-        (values.shape[1], 0)
+    return (
+        np.stack([(values == value).sum(axis=0) for value in different], axis=1)
+        if len(different)
+        else np.empty((values.shape[1], 0))
     )
 
 
@@ -46,9 +48,7 @@ def ordinal_alpha(counts: np.ndarray, weights: np.ndarray | None = None) -> floa
     return float(1 - (total - 1) * (coincidences * difference).sum() / by_chance)
 
 
-def alpha_interval(
-    counts: np.ndarray, groups: np.ndarray, draws: np.ndarray, level: float
-) -> tuple[float, float]:
+def alpha_interval(counts: np.ndarray, groups: np.ndarray, draws: np.ndarray, level: float) -> tuple[float, float]:
     """Compute a bootstrap interval of alpha over groups of units that are drawn together, such as those of a prompt.
 
     Raters are not drawn: one that is drawn twice would agree with itself. So the interval is about these raters.

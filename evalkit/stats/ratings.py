@@ -34,8 +34,8 @@ def effects(sums: np.ndarray, counts: np.ndarray) -> Statistic:
 
     Least squares of an additive model, rating = page + system, where a page is one rater's hearing of one prompt: the
     intra-block analysis of an incomplete block design (Yates 1936, "Incomplete Randomized Blocks"; Cochran and Cox
-    1957, chapter 9). How strict a rater is, and how hard a prompt is, cancels. Where every page has every system once it
-    is the mean of paired differences. NaN where systems are not connected by pages.
+    1957, chapter 9). How strict a rater is, and how hard a prompt is, cancels. Where every page has every system once
+    it is the mean of paired differences. NaN where systems are not connected by pages.
 
     Args:
         sums, counts: (systems, raters, prompts).

@@ -175,7 +175,7 @@ def test_a_comparison_is_printed_again(evalkit: Run, compared: Run, results: dic
     status, shown, _ = evalkit("table", str(folder))
     assert status == 0 and "NO-GO" in shown
     status, out, err = evalkit("table", str(folder), sides[0])
-    assert (status, out) == (2, "") and "a comparison or a sweep is a table by itself" in err
+    assert (status, out) == (2, "") and "a comparison, a sweep or a listening test is a table by itself" in err
 
 
 def test_from_python(results: dict[str, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,9 +28,7 @@ def study(
     """Write a study, in which every rater hears every prompt, into a folder, and return what its file holds."""
     rng = np.random.default_rng(seed)
     names = list(systems or SYSTEMS)
-    items = {
-        f"i{p:03}{k}": {"prompt": f"p{p}", "system": name} for p in range(prompts) for k, name in enumerate(names)
-    }
+    items = {f"i{p:03}{k}": {"prompt": f"p{p}", "system": name} for p in range(prompts) for k, name in enumerate(names)}
     sessions = {}
     for r in range(raters):
         pages: list[list[str]] = []
