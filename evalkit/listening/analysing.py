@@ -85,7 +85,7 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
         judged=judged,
         reasons=list(_reasons(differences, judged, rules, len(raters), len(prompts))),
         warnings=list(_warnings(study, scores)),
-        remarks=[*_remarks(study, files, people, raters, rules, dropped, exclusions), *remarks],
+        remarks=[*_remarks(study, files, people, raters, rules, dropped, exclusions), *_unjoined(systems), *remarks],
         sessions=len(study.facts["sessions"]),
         raters_asked=len(asked),
         raters_kept=len(people),
@@ -315,6 +315,15 @@ def _reasons(
         yield f"{len(told) - SAID} more pairs of systems are told apart: see below."
     if own and not told:
         yield "No two systems are told apart: more raters or more prompts may."
+
+
+def _unjoined(systems: pd.DataFrame) -> Iterator[str]:
+    """Say where nothing could be computed although there are answers."""
+    if systems["value"].isna().all() and systems["n"].any():
+        yield (
+            "not all systems were compared, directly or by way of others: there are no strengths that hold for all of "
+            "them"
+        )
 
 
 def _warnings(study: Study, scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from evalkit.store.digests import sha256_file
 
 LEAST = 3  # systems or clips, with fewer of which there is no correlation
 DRAWS = 300  # of those of raters and prompts, as many serve correlations over clips
+HEARD = 1  # which clip of a prompt studies are made of
 NO_DIRECTION = "neither direction is better: positive where higher values are rated higher"
 OF_SYSTEMS = "interval over raters and prompts, for these systems"
 Row = dict[str, Any]
@@ -188,15 +189,14 @@ def _of_clips(infos: Iterable[SystemInfo]) -> tuple[dict[str, dict[tuple[str, st
             continue
         try:
             if info.path not in results:
-                result = Result.load(info.path)
-                if sha256_file(result.path / MANIFEST) != info.sha256:
-                    raise EvalkitError(f"'{info.path}' is not the result whose clips were heard")
-                results[info.path] = result
+                results[info.path] = Result.load(info.path)
+            if sha256_file(results[info.path].path / MANIFEST) != info.sha256:
+                raise EvalkitError(f"'{info.path}' is not the result whose clips were heard")
         except EvalkitError as error:
             out.setdefault(str(error), []).append(info.name)
             continue
         values = results[info.path].values
-        own = values[(values["model"] == info.row) & (values["sample"] == 0)]
+        own = values[(values["model"] == info.row) & (values["sample"] == HEARD)]
         for metric, id, value in zip(own["metric"], own["id"], own["value"], strict=True):
             found.setdefault(str(metric), {})[info.name, str(id)] = float(value)
     return found, [f"not in correlations over clips: {', '.join(names)}: {error}" for error, names in out.items()]

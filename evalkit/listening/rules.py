@@ -209,9 +209,7 @@ def load(given: str = DEFAULT) -> Rules:
         names = [path.stem for path in own.glob("*.yaml")]
         if given not in names:
             if file.suffix or len(file.parts) > 1:
-                raise EvalkitError(
-                    f"the rules '{given}' are not there: give a file, or one of {', '.join(sorted(names))}"
-                )
+                raise EvalkitError(f"no rules '{given}': give a file, or one of {', '.join(sorted(names))}")
             raise unknown("rules", given, names)
         file = own / f"{given}.yaml"
     try:

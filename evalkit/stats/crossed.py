@@ -93,9 +93,10 @@ def _variance(values: np.ndarray) -> np.ndarray:
     """The variance over draws that have a value, (K,); NaN where too few have one."""
     known = np.isfinite(values)
     enough = known.mean(axis=0) >= LEAST_KNOWN
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = np.where(known, values - np.nanmean(np.where(known, values, np.nan), axis=0), 0.0)
-        return np.where(enough, (centred**2).sum(axis=0) / (known.sum(axis=0) - 1), np.nan)
+    number = np.maximum(known.sum(axis=0), 2)
+    mean = np.where(known, values, 0.0).sum(axis=0) / number
+    squares = np.where(known, (values - mean) ** 2, 0.0).sum(axis=0)
+    return np.where(enough, squares / (number - 1), np.nan)
 
 
 def totals(cells: np.ndarray, raters: np.ndarray, prompts: np.ndarray) -> np.ndarray:
