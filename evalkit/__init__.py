@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from evalkit.models import Existing, Model
     from evalkit.prompts import Prompts
     from evalkit.results.comparison import Comparison
+    from evalkit.results.listening import Listening
     from evalkit.results.result import Result
     from evalkit.results.sweep import Sweep
 
@@ -205,7 +206,13 @@ def load(path: str | Path) -> Any:
 
 
 def write_report(
-    records: Result | Comparison | Sweep | str | Path | Sequence[Result | Comparison | Sweep | str | Path],
+    records: Result
+    | Comparison
+    | Sweep
+    | Listening
+    | str
+    | Path
+    | Sequence[Result | Comparison | Sweep | Listening | str | Path],
     output: str | Path | None = None,
     *,
     blind: bool = False,
@@ -215,7 +222,8 @@ def write_report(
     """Write a page to look at and listen to, as `evalkit report` does, and return where it is.
 
     Args:
-        records: a result, a comparison or a sweep, or its folder; or several results that fit into one table.
+        records: a result, a comparison, a sweep or a listening test, or its folder; or several: results that fit into
+            one table, and listening tests beside them.
         output: the HTML file; None for report.html in the first record's folder.
         blind: hide names and numbers until they are asked for.
         audio_bytes: how large the clips inside of the page may be in all; others are linked.

@@ -10,6 +10,7 @@ from evalkit.page.page import OURS, render
 from evalkit.page.view import view
 from evalkit.results.comparison import Comparison
 from evalkit.results.folders import REPORT
+from evalkit.results.listening import Listening
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.store.files import cannot_write, is_file_or_new, write_output
@@ -19,7 +20,7 @@ HEAD = 4096  # bytes of a page that say what made it
 
 
 def write(
-    records: Sequence[Result | Comparison | Sweep],
+    records: Sequence[Result | Comparison | Sweep | Listening],
     output: Path | None = None,
     *,
     audio_bytes: int = AUDIO,

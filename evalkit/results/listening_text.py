@@ -123,7 +123,7 @@ def differences(listening: ListeningRecord) -> Iterator[Listing]:
             [Quantity("better", "better", "share", "on which share of them it is better, a tie as a half")],
             [Quantity("n", "pages" if rating else "choices", "count")],
             [Quantity("p_holm", "p", "p")],
-            [Quantity("verdict", "verdict", "word")],
+            [Quantity("verdict", "verdict", "verdict")],
         ],
         rows=[Item({**row, "second": f"− {row['second']}", "places": PLACES[listening.method]}, row) for row in rows],
         title="Differences between systems",

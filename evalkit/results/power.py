@@ -17,6 +17,7 @@ from evalkit.results import gate
 from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.differences import Difference, Sets, Sums, without
 from evalkit.results.gate import Direction, Gate, Margin
+from evalkit.results.listening import Listening
 from evalkit.results.loading import load, with_row
 from evalkit.results.material import material
 from evalkit.results.pairing import Side, side
@@ -120,6 +121,8 @@ def power(given: str, gate_file: Path | None, margins: Mapping[str, Margin]) -> 
         return of_result(record, row or None, gate.load(gate_file), margins)
     if isinstance(record, Sweep):
         raise EvalkitError(f"'{folder}' is a sweep: give the result of one of its points, in {folder}/points")
+    if isinstance(record, Listening):
+        raise EvalkitError(f"'{folder}' is a listening test: give a result or a comparison")
     if row:
         raise EvalkitError(f"'{folder}' is a comparison, which has no rows: leave '::{row}' out")
     return of_comparison(record, None if gate_file is None else gate.load(gate_file), margins)

@@ -17,6 +17,7 @@ from evalkit.report.document import Item, Listing, Quantity
 from evalkit.report.literal import escaped
 from evalkit.results.comparison import Comparison
 from evalkit.results.folders import plain
+from evalkit.results.listening import Listening
 from evalkit.results.record import WeightsInfo
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
@@ -24,7 +25,7 @@ from evalkit.results.sweep import Sweep
 ORDER = 90
 PUBLISHED = {True: "yes", False: "no", None: "not known"}
 
-Record = Result | Comparison | Sweep
+Record = Result | Comparison | Sweep | Listening
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Shown:
 
 def section(view: View) -> Section:
     """Say of each record what made it."""
-    shown, several = [], len(view.records) > 1
-    for number, record in enumerate(view.records, 1):
+    records = [*view.records, *view.listenings]
+    shown, several = [], len(records) > 1
+    for number, record in enumerate(records, 1):
         tables = [
             (title, html(listing, f"{f'provenance-{number} ' * several}provenance-{number}-{k}", view.output))
             for k, (title, listing) in enumerate(((t, found) for t, found in _tables(record) if found.rows), 1)
@@ -65,7 +67,7 @@ def section(view: View) -> Section:
 
 def _facts(record: Record, view: View) -> Iterator[tuple[str, str]]:
     yield "record", f"{_kind(record)}, schema {record.schema}"
-    document = view.document if len(view.records) == 1 else record.document()
+    document = view.document if [*view.records, *view.listenings] == [record] else record.document()
     yield from document.provenance.items()
     made: Mapping[str, Any] = {} if isinstance(record, Comparison) else record.provenance
     if "command" in made:
@@ -77,7 +79,8 @@ def _facts(record: Record, view: View) -> Iterator[tuple[str, str]]:
 
 
 def _kind(record: Record) -> str:
-    return {Result: "result of a run", Comparison: "comparison", Sweep: "sweep"}[type(record)]
+    names = {Result: "result of a run", Comparison: "comparison", Sweep: "sweep", Listening: "listening test"}
+    return names[type(record)]
 
 
 def _tables(record: Record) -> Iterator[tuple[str, Listing]]:
@@ -136,6 +139,9 @@ def _texts(record: Record) -> Iterator[tuple[str, Any]]:
     """What is shown as YAML, by title."""
     if isinstance(record, Comparison):
         yield "Gate", record.gate
+        return
+    if isinstance(record, Listening):
+        yield "Rules", record.rules
         return
     if isinstance(record, Result):
         yield "Metrics", {name: info.definition for name, info in record.metrics.items()}
