@@ -143,7 +143,7 @@ GROUPS = {
     "experiment": "a whole configuration under one name, such as the example that needs no files",
     "stems": "what separates a melody from the rest first: +stems@model.NAME.stems=htdemucs",
 }
-HIDDEN = ("published", "encoder", "slice", "gate")  # no groups to select from
+HIDDEN = ("published", "encoder", "slice", "gate", "listening")  # no groups to select from
 
 SELECTED = """\
 The options of each model, prompt set, metric and so on stand in its YAML. `evalkit run model=folder prompts=table
