@@ -64,7 +64,7 @@ def _test(listening: Listening, number: int, view: View) -> Test:
         Part(
             table,
             name := f"listen-{number}-{k}",
-            html(table, name if k else "", view.output, caption="" if k else document.heading),
+            html(table, f"listen-{number} {name}" if k else "", view.output, caption="" if k else document.heading),
             legend(table),
             table.title in FOLDED,
         )
