@@ -395,13 +395,12 @@
         made("p", { class: "listen-of" }, "Description"), made("p", {}, page.caption)) : null,
       melody ? made("div", { class: "listen-caption" },
         made("p", { class: "listen-of" }, "The melody that the clips should follow"), melody.element) : null);
-    const list = made("ol", { class: "listen-items" }, ...items);
+    const right = made("div", {}, made("ol", { class: "listen-items" }, ...items), choice);
     return [
       heading(step === BEFORE - 1 ? "Practice" : words.question),
       step === BEFORE - 1 ? made("p", {}, "Try it: these answers do not count. ", made("strong", {}, words.question)) : null,
-      page.caption || melody ? made("div", { class: "listen-beside" }, beside, list) : list,
-      choice,
-      made("p", { class: "page-quiet listen-keys" }, "Keys ", made("kbd", {}, "1"), many > 1 ? " to " : null,
+      page.caption || melody ? made("div", { class: "listen-beside" }, beside, right) : right,
+      made("p", { class: "page-quiet listen-keys" }, "Keys ", made("kbd", {}, "1"), many === 2 ? " and " : many > 1 ? " to " : null,
         many > 1 ? made("kbd", {}, String(many)) : null, " play and pause the clips."),
       bar.element,
     ];
@@ -463,7 +462,7 @@
       return [input, made("label", {}, input, text)];
     });
     controls.push({ text: "choose", element: inputs[0][0], given: () => number in state.answers });
-    return made("fieldset", { class: "listen-choice" }, made("legend", {}, words.question),
+    return made("fieldset", { class: "listen-choice" }, made("legend", {}, "Your choice"),
       made("div", {}, ...inputs.map(([, label]) => label)));
   }
 
