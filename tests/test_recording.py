@@ -10,10 +10,12 @@ import pandas as pd
 import evalkit
 from evalkit.generation.clips import computing
 from evalkit.models.synth.synth import Synth
-from evalkit.recording import remarks
+from evalkit.recording import prompts_frame, remarks
 from evalkit.results.evidence import Writer
+from evalkit.results.frames import PROMPTS
 from evalkit.scoring.scores import Measurement
 from evalkit.store.cache import Cache
+from evalkit.store.digests import sha256_file
 from evalkit.types import Prompt, PromptSet
 from tests.engines import cpu
 from tests.scoring.made import plan
@@ -46,6 +48,16 @@ def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:
     captions = replace(prompts, prompts=given[2:])
     one = replace(plan(tmp_path), models={"m": Melodic()})
     assert not list(remarks(one, captions, without_clips(tmp_path, "m")))
+
+
+def test_a_record_names_the_melodies_that_prompts_give(tmp_path: Path) -> None:
+    file = tmp_path / "tune.wav"
+    file.write_bytes(b"la la")
+    prompts = PromptSet("x", "all", 2, (Prompt("a", "x", melody=file), Prompt("b", "y")), "")
+    frame = prompts_frame(prompts)
+    assert list(frame["melody"]) == [str(file), ""]
+    assert list(frame["melody_sha256"]) == [sha256_file(file), ""]
+    assert list(prompts_frame(replace(prompts, prompts=prompts.prompts[1:])).columns) == list(PROMPTS)
 
 
 def test_a_record_says_how_clips_were_made_also_those_that_it_found(tmp_path: Path) -> None:

@@ -8,22 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from evalkit import audio
 from evalkit.errors import EvalkitError
 from evalkit.listening import design, sounds
 from evalkit.listening.design import Page, Plan
-from evalkit.listening.material import Axis, Choice, Heard, Material, systems_of
+from evalkit.listening.material import Choice, Heard, Material, systems_of
 from evalkit.listening.page import Practice, Words, policy, render
 from evalkit.listening.sounds import Measured, Piece
-from evalkit.listening.study import AUDIO, KIND, PAGES, SCALE, SCHEMA, STUDY, Study
+from evalkit.listening.study import AUDIO, KIND, PAGES, SCALE, SCHEMA, STUDY, Axis, Method, Study
 from evalkit.progress import progress
 from evalkit.store.files import write_folder, write_json
 from evalkit.store.seeds import keyed
-
-Method = Literal["rating", "pairs"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 PROMPTS = 20  # where nothing is said
 TIMES_HEARD = 1.5  # how often a rater plays a clip, with the pauses of a few seconds for thought

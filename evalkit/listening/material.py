@@ -6,18 +6,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from evalkit.errors import EvalkitError
 from evalkit.listening.sounds import Piece
+from evalkit.listening.study import Axis
 from evalkit.page.view import System, view
 from evalkit.results.folders import MANIFEST
 from evalkit.results.loading import load, with_row
 from evalkit.results.result import Result
 from evalkit.store.digests import digest, sha256_file
 
-Axis = Literal["quality", "relevance", "melody"]
-AXES: tuple[Axis, ...] = get_args(Axis)
 CONTROLS: Mapping[Axis, str] = {"quality": "noise", "relevance": "wrong_caption", "melody": "wrong_melody"}
 Clips = Mapping[str, Mapping[Any, Any]]  # rows of a record's clips, by prompt
 PRACTICE = 1  # prompts beside those of the test, whose clips are for getting used to it

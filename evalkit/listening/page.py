@@ -15,8 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evalkit.listening.answers import CHOICES as CHOSEN
-from evalkit.listening.material import Axis
-from evalkit.listening.study import Study
+from evalkit.listening.study import Axis, Study
 from evalkit.report.literal import literal
 from evalkit.store.provenance import installed
 

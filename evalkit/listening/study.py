@@ -6,9 +6,14 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from evalkit.errors import EvalkitError
+
+Axis = Literal["quality", "relevance", "melody"]  # what raters are asked about
+Method = Literal["rating", "pairs"]  # whether they rate each clip, or choose of two
+AXES: tuple[Axis, ...] = get_args(Axis)
+METHODS: tuple[Method, ...] = get_args(Method)
 
 KIND, SCHEMA = "listening study", 1
 STUDY, PAGES, AUDIO, ANSWERS, TOKENS = "study.json", "pages", "audio", "answers", "tokens.json"

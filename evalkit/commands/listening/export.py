@@ -5,23 +5,26 @@ evalkit listen export STUDY --to webmushra --output FOLDER
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from evalkit.commands import parse, parser_for
-from evalkit.errors import unknown
+from evalkit.commands import OneOf, parse, parser_for
 
 FORMS = ("webmushra",)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the action."""
+    found, form = parser_for("listen export", __doc__), OneOf("form", FORMS)
+    found.add_argument("study", metavar="STUDY", help="the folder that evalkit listen make printed")
+    found.add_argument("--to", required=True, type=form, metavar="FORM", help=f"of {', '.join(FORMS)}")
+    found.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
+    return found
+
+
 def main(arguments: list[str]) -> None:
     """Run `evalkit listen export`."""
-    parser = parser_for("listen export", __doc__)
-    parser.add_argument("study", metavar="STUDY", help="the folder that evalkit listen make printed")
-    parser.add_argument("--to", required=True, metavar="FORM", help=f"of {', '.join(FORMS)}")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="a new folder")
-    parsed = parse(parser, arguments)
-    if parsed.to not in FORMS:
-        raise unknown("form", parsed.to, FORMS)
+    parsed = parse(parser(), arguments)
     from evalkit.listening.study import Study
     from evalkit.listening.webmushra import export
 

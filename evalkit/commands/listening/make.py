@@ -1,27 +1,31 @@
 """Make a listening test: a page for each rater, with the clips of some systems and what is hidden among them.
 
-evalkit listen make RECORD ... --axis quality|relevance|melody --method rating|pairs
-                    [--raters N] [--prompts N] [--minutes M] [--output FOLDER]
+evalkit listen make RECORD ... --axis quality|relevance|melody [--method rating|pairs]
+                    [--raters N] [--prompts N] [--minutes M] [--output FOLDER] [--quiet]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
+from evalkit import commands
 from evalkit.commands import parse, parser_for
-from evalkit.errors import EvalkitError, unknown
+from evalkit.errors import EvalkitError
+from evalkit.listening.study import AXES, METHODS
 
 FOLDER = "listening"
 
 
-def main(arguments: list[str]) -> None:
-    """Run `evalkit listen make`."""
-    parser = parser_for("listen make", __doc__)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the action."""
+    found = parser_for("listen make", __doc__)
+    add, axis, method = found.add_argument, commands.OneOf("axis", AXES), commands.OneOf("method", METHODS)
     add("records", nargs="+", metavar="RECORD", help="a folder that evalkit made; RESULT::ROW for one of its models")
-    add("--axis", required=True, metavar="AXIS", help="what is asked about: quality, relevance (to captions) or melody")
-    add("--method", required=True, metavar="METHOD", help="rating: each clip, from 1 to 100; pairs: the better of two")
+    add("--axis", required=True, type=axis, metavar="AXIS", help=f"what is asked about: {', '.join(AXES)}")
+    add("--method", default="rating", type=method, metavar="METHOD", help="rating: each clip, from 1 to 100 (default); "
+        "pairs: the better of two")  # fmt: skip
     add("--raters", type=int, metavar="N", help="how many; as many as are needed by default")
     add("--prompts", type=int, metavar="N", help="how many; 20, or what --raters have time for")
     add("--minutes", type=float, default=25.0, metavar="M", help="that a session may last (25)")
@@ -33,20 +37,22 @@ def main(arguments: list[str]) -> None:
     add("--no-reference", action="store_true", help="hide no references among the clips")
     add("--no-control", action="store_true", help="hide no bad clips among the clips")
     add("--output", metavar="FOLDER", help=f"a new folder; {FOLDER}-AXIS in the first record's by default")
-    parsed = parse(parser, arguments)
-    from evalkit.listening.making import METHODS, Asked, make  # here, because pandas takes a second
-    from evalkit.listening.material import AXES
-    from evalkit.results.loading import with_row
+    commands.shows_progress(found)
+    return found
 
-    for kind, value, known in (("axis", parsed.axis, AXES), ("method", parsed.method, METHODS)):
-        if value not in known:
-            raise unknown(kind, value, known)
+
+def main(arguments: list[str]) -> None:
+    """Run `evalkit listen make`."""
+    parsed = parse(parser(), arguments)
     for name in ("raters", "prompts", "votes", "on_a_page", "minutes", "seconds"):
         value = getattr(parsed, name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < 10**6:
             raise EvalkitError(f"--{name.replace('_', '-')} {value}: must be more than 0")
     if not -40 <= parsed.level <= -5:
         raise EvalkitError(f"--level {parsed.level:g}: give a loudness between -40 and -5 LUFS")
+    from evalkit.listening.making import Asked, make  # here, because pandas takes a second
+    from evalkit.results.loading import with_row
+
     first = Path(with_row(parsed.records[0])[0])
     asked = Asked(
         axis=parsed.axis, method=parsed.method, raters=parsed.raters, prompts=parsed.prompts, minutes=parsed.minutes,

@@ -5,20 +5,26 @@ evalkit listen serve STUDY [--host 127.0.0.1] [--port N] [--name NAME]
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from evalkit.commands import parse, parser_for
 from evalkit.errors import EvalkitError
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the action."""
+    found = parser_for("listen serve", __doc__)
+    found.add_argument("study", metavar="STUDY", help="the folder that evalkit listen make printed")
+    found.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="127.0.0.1: only this machine (default)")
+    found.add_argument("--port", type=int, metavar="N", help="that of the last time, or 0 for one that is free")
+    found.add_argument("--name", default="", metavar="NAME", help="by which raters reach this machine, if not ADDRESS")
+    return found
+
+
 def main(arguments: list[str]) -> None:
     """Run `evalkit listen serve`, until it is interrupted."""
-    parser = parser_for("listen serve", __doc__)
-    parser.add_argument("study", metavar="STUDY", help="the folder that evalkit listen make printed")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="127.0.0.1: only this machine (default)")
-    parser.add_argument("--port", type=int, metavar="N", help="that of the last time, or 0 for one that is free")
-    parser.add_argument("--name", default="", metavar="NAME", help="by which raters reach this machine, if not ADDRESS")
-    parsed = parse(parser, arguments)
+    parsed = parse(parser(), arguments)
     from evalkit.listening.serving import Server
     from evalkit.listening.study import Study
 
