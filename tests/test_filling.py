@@ -40,7 +40,7 @@ from evalkit.parallel.scheduler import ATTEMPTS, Scheduler
 from evalkit.parallel.units import Done, Unit, Worker
 from evalkit.pipeline import evaluate
 from evalkit.plan import make_plan
-from evalkit.results import sweep_plots
+from evalkit.results.plots import sweeps
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.scoring import resampling
@@ -306,7 +306,7 @@ def test_a_share_counts_no_clip_that_could_not_be_made(
 def test_a_sweep_with_workers_is_the_sweep_without(
     more: Mapping[str, Any], tmp_path: Path, here: list[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_plots, "write", lambda *_: [])
+    monkeypatch.setattr(sweeps, "write", lambda *_: [])
 
     def run(*given: str) -> Sweep:
         base = ["model=synth", "prompts=synthetic", f"prompts.first={12 if more else 3}", "metric=[chroma]"]

@@ -14,7 +14,8 @@ from evalkit import report
 from evalkit.errors import EvalkitError, reason
 from evalkit.report import to_markdown
 from evalkit.report.document import Document, Listing
-from evalkit.results import folders, sweep_plots, sweep_text
+from evalkit.results import folders, sweep_text
+from evalkit.results.plots import sweeps
 from evalkit.results.folders import FACTS, MANIFEST, Kind, read_frame, write_frame
 from evalkit.results.frames import typed
 from evalkit.results.result import Result
@@ -122,7 +123,7 @@ class Sweep(SweepRecord):
 def _with_plots(sweep: Sweep, folder: Path) -> Sweep:
     """Draw the plots; where that is not possible, the sweep says why, and is there all the same."""
     try:
-        plots, why = sweep_plots.write(sweep, folder), ""
+        plots, why = sweeps.write(sweep, folder), ""
     except EvalkitError:  # where nothing can be written, the record cannot be either
         raise
     except Exception as error:

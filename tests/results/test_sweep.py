@@ -18,7 +18,8 @@ import pytest
 import evalkit as package
 from evalkit.errors import EvalkitError
 from evalkit.report import renderer
-from evalkit.results import loading, sweep_plots
+from evalkit.results import loading
+from evalkit.results.plots import sweeps
 from evalkit.results.gate import MISTAKE
 from evalkit.results.result import Result
 from evalkit.results.sweep import FRAMES, Sweep
@@ -134,7 +135,7 @@ def test_plots_that_cannot_be_drawn_take_nothing_else_with_them(
     def write(sweep: SweepRecord, folder: Path) -> list[str]:
         raise ValueError("no such font")
 
-    monkeypatch.setattr(sweep_plots, "write", write)
+    monkeypatch.setattr(sweeps, "write", write)
     again = saved.save(tmp_path / "s")
     assert again.plots == [] and "no plots: ValueError: no such font" in Sweep.load(tmp_path / "s").remarks
 

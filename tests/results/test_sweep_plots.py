@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalkit.results import drawing, drawn_front, drawn_parameters, sweep_plots
+from evalkit.results.plots import drawing, sweep_front, sweep_parameters, sweeps
 from evalkit.results.sweep_record import Objective, SweepRecord
 
 from .drawn_sweeps import OBJECTIVES, sweep, values
@@ -39,7 +39,7 @@ def grid() -> SweepRecord:
 
 @pytest.fixture(scope="module")
 def drawn(grid: SweepRecord) -> dict[str, Any]:
-    return sweep_plots.figures(grid)
+    return sweeps.figures(grid)
 
 
 def with_gid(axes: Any, name: str) -> list[Any]:
@@ -115,7 +115,7 @@ def test_the_caption_has_n_and_prompts_of_those_that_are_drawn(drawn: dict[str, 
 
 
 def test_random_weights_are_said_on_every_plot(grid: SweepRecord) -> None:
-    for figure in sweep_plots.figures(replace(grid, random=["facebook/musicgen-small", "CLAP"])).values():
+    for figure in sweeps.figures(replace(grid, random=["facebook/musicgen-small", "CLAP"])).values():
         assert any(text.startswith("Random weights: facebook/musicgen-small, CLAP.") for text in texts(figure))
 
 
@@ -125,7 +125,7 @@ def test_the_legend_has_the_other_parameter_and_only_marks_that_occur(drawn: dic
         "10", "50", "250", "the best", "not worse than the best beyond noise", "worse than the best", "not judged",
         "default", "failed", "dropped from the race",
     ]  # fmt: skip
-    alone = sweep_plots.figures(sweep({TOP_K: [50, 250]}, lambda k: {"fad": k / 50}, objectives=OBJECTIVES[:1]))
+    alone = sweeps.figures(sweep({TOP_K: [50, 250]}, lambda k: {"fad": k / 50}, objectives=OBJECTIVES[:1]))
     said = [text.get_text() for legend in alone["by-top_k"].legends for text in legend.get_texts()]
     assert said == ["the best", "worse than the best"]
 
@@ -139,13 +139,13 @@ def test_the_legend_has_the_other_parameter_and_only_marks_that_occur(drawn: dic
     ],
 )  # fmt: skip
 def test_an_axis_is_logarithmic_where_that_spaces_values_evenly(given: list[float], scale: str) -> None:
-    assert drawn_parameters._kind(given) == scale
+    assert sweep_parameters._kind(given) == scale
 
 
 @pytest.mark.parametrize("given", [[1, 2, 3, 4, 6, 8], [10, 50, 250, 1000], [0, 10, 50, 250], [7], ["a", "b"]])
 def test_all_values_lie_within_the_axis(given: list[Any]) -> None:
     record = sweep({"x": given, "y": [1, 2]}, lambda x, y: {"fad": len(str(x)) + y}, objectives=OBJECTIVES[:1])
-    scale = drawn_parameters._Scale(record, record.parameters[0], 3.0)
+    scale = sweep_parameters._Scale(record, record.parameters[0], 3.0)
     parts = scale._parts(np.array(scale.ticks))
     assert parts.min() > 0.03
     assert parts.max() < 0.97
@@ -156,7 +156,7 @@ def test_values_that_are_no_numbers_are_categories_as_they_are_written() -> None
     names = ["musicgen_small", "$x^2$", True, None]
     record = sweep({"model": names}, lambda m: {"fad": len(str(m))}, {"model": "musicgen_small"},
                    objectives=OBJECTIVES[:1])  # fmt: skip
-    axes = panels(sweep_plots.figures(record)["by-model"])[0]
+    axes = panels(sweeps.figures(record)["by-model"])[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["musicgen_small", r"\$x^2\$", "true", "null"]
     assert len(with_gid(axes, "point")) == 4
 
@@ -164,17 +164,17 @@ def test_values_that_are_no_numbers_are_categories_as_they_are_written() -> None
 def test_a_third_parameter_gives_panels_of_their_own() -> None:
     swept = {GUIDANCE: [1, 3, 6], TOP_K: [50, 250, 1000], "sampling.temperature": [0.7, 1.0, 1.3]}
     record = sweep(swept, lambda g, k, t: {"fad": g + k / 100 + t, "kld": t}, objectives=OBJECTIVES[:2])
-    figure = sweep_plots.figures(record)["by-guidance_scale"]
+    figure = sweeps.figures(record)["by-guidance_scale"]
     assert [axes.get_title() for axes in panels(figure)[:3]] == ["top_k=50", "top_k=250", "top_k=1000"]
     assert [len(with_gid(axes, "point")) for axes in panels(figure)] == [9] * 6
-    assert not any(name.startswith("map") for name in sweep_plots.figures(record))
+    assert not any(name.startswith("map") for name in sweeps.figures(record))
 
 
 def test_points_that_share_no_values_are_drawn_without_lines() -> None:
     points = [(1 + 0.37 * i, 10 + 53 * i) for i in range(14)]
     swept = {GUIDANCE: [g for g, _ in points], TOP_K: [k for _, k in points]}
     record = sweep(swept, of_two, points=points)
-    figures = sweep_plots.figures(record)
+    figures = sweeps.figures(record)
     assert list(figures) == ["by-guidance_scale", "by-top_k", "pareto"]
     axes = panels(figures["by-guidance_scale"])[0]
     assert len(with_gid(axes, "point")) == 14
@@ -184,14 +184,14 @@ def test_points_that_share_no_values_are_drawn_without_lines() -> None:
 def test_points_of_the_same_place_are_moved_aside() -> None:
     points = [(3, 10 + i) for i in range(10)] + [(4, 30)]
     record = sweep({GUIDANCE: [3, 4], TOP_K: [k for _, k in points]}, of_two, points=points)
-    axes = panels(sweep_plots.figures(record)["by-guidance_scale"])[0]
+    axes = panels(sweeps.figures(record)["by-guidance_scale"])[0]
     places = {round(float(m.get_transform().transform((3, 5))[0]), 3) for m in with_gid(axes, "point")[:10]}
     assert len(places) == 10
 
 
 def test_intervals_that_are_not_known_are_no_bars() -> None:
     record = sweep({TOP_K: [10, 50, 250]}, lambda k: {"fad": k}, objectives=OBJECTIVES[:1], intervals=False)
-    figure = sweep_plots.figures(record)["by-top_k"]
+    figure = sweeps.figures(record)["by-top_k"]
     assert not panels(figure)[0].collections
     assert "No intervals are known." in " ".join(" ".join(texts(figure)).split())
 
@@ -199,7 +199,7 @@ def test_intervals_that_are_not_known_are_no_bars() -> None:
 def test_a_metric_without_a_value_at_a_point_is_marked_on_the_axis() -> None:
     record = sweep({TOP_K: [10, 50, 250]}, lambda k: {"fad": math.nan if k == 50 else k, "kld": 1.0},
                    objectives=OBJECTIVES[:2])  # fmt: skip
-    axes = panels(sweep_plots.figures(record)["by-top_k"])[0]
+    axes = panels(sweeps.figures(record)["by-top_k"])[0]
     assert [mark.get_gid() for mark in with_gid(axes, "ok")] == ["ok-2"]
     assert len(with_gid(axes, "point")) == 2
 
@@ -214,7 +214,7 @@ def caption(figure: Any) -> str:
 def test_a_value_at_which_every_point_failed_does_not_stretch_the_axis() -> None:
     record = sweep({"noise": NOISE, "detune": [0, 20]}, lambda n, d: {"fad": 1 + n + d / 20}, failed=[7, 8],
                    objectives=OBJECTIVES[:1])  # fmt: skip
-    figure = sweep_plots.figures(record)["by-noise"]
+    figure = sweeps.figures(record)["by-noise"]
     axes = panels(figure)[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "0.03", "0.1"]
     low, high = axes.get_xlim()
@@ -222,14 +222,14 @@ def test_a_value_at_which_every_point_failed_does_not_stretch_the_axis() -> None
     assert [mark.get_gid() for mark in with_gid(axes, "failed")] == ["failed-7", "failed-8"]
     assert {float(mark.get_xdata()[0]) for mark in with_gid(axes, "failed")} == {high}
     assert "Failed, at the right edge: noise=1e+39." in caption(figure)
-    assert [tick.get_text() for tick in panels(sweep_plots.figures(record)["map"])[0].get_xticklabels()][-1] == "1e+39"
+    assert [tick.get_text() for tick in panels(sweeps.figures(record)["map"])[0].get_xticklabels()][-1] == "1e+39"
 
 
 def test_values_at_both_edges_are_named_by_what_became_of_their_points() -> None:
     values = [-1e9, 0, 10, 50, 120, 250, 1e9, *(10.0**power for power in range(12, 20))]
     record = sweep({TOP_K: values}, lambda k: {"fad": k}, failed=[1, 2, 5, 7], dropped=range(8, 16),
                    objectives=OBJECTIVES[:1])  # fmt: skip
-    figure = sweep_plots.figures(record)["by-top_k"]
+    figure = sweeps.figures(record)["by-top_k"]
     axes = panels(figure)[0]
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "50", "120", "250"]
@@ -252,7 +252,7 @@ def test_values_at_both_edges_are_named_by_what_became_of_their_points() -> None
 def test_there_are_no_more_names_of_ticks_than_fit(given: list[Any]) -> None:
     record = sweep({"x": given}, lambda x: {name: len(str(x)) + float(i) for i, name in enumerate(("fad", "kld"))},
                    objectives=OBJECTIVES[:2])  # fmt: skip
-    figure = sweep_plots.figures(record)["by-x"]
+    figure = sweeps.figures(record)["by-x"]
     figure.draw_without_rendering()
     for axes in panels(figure):
         there = [tick for tick in axes.get_xticklabels() if tick.get_text()]
@@ -269,7 +269,7 @@ def test_metrics_that_are_the_same_at_all_points_are_named_and_have_no_panel() -
     record = sweep({TOP_K: [10, 50, 250], "x": [1, 2]},
                    lambda k, x: {"fad": k, "kld": 1.25, "silence_share": 0.0, "clipped_clips": 0.0, "loudness": -x},
                    failed=[6], objectives=OBJECTIVES[:2])  # fmt: skip
-    for name, figure in sweep_plots.figures(record).items():
+    for name, figure in sweeps.figures(record).items():
         if name == "pareto":
             continue
         said = caption(figure)
@@ -287,14 +287,14 @@ def test_a_metric_has_a_panel_where_it_is_not_known_to_be_the_same_everywhere() 
     assert drawing.same(alone) == {}
     nothing_else = sweep({TOP_K: [10, 50]}, lambda k: {"loudness": -14.0}, objectives=[])
     assert list(drawing.differing(nothing_else)) == ["loudness"]
-    assert len(panels(sweep_plots.figures(nothing_else)["by-top_k"])) == 1
+    assert len(panels(sweeps.figures(nothing_else)["by-top_k"])) == 1
 
 
 def test_an_objective_that_is_the_same_everywhere_is_a_light_map_with_black_numbers() -> None:
     record = sweep({TOP_K: [10, 50, 250], "x": [1, 2]}, lambda k, x: {"fad": k, "kld": 1.25}, objectives=OBJECTIVES[:2])
-    axes = panels(sweep_plots.figures(record)["map"])[1]
+    axes = panels(sweeps.figures(record)["map"])[1]
     assert {min(patch.get_facecolor()[:3]) > 0.9 for patch in with_gid(axes, "point")} == {True}
-    assert {text.get_color() for text in axes.texts} == {"black"}
+    assert {text.get_color() for text in axes.texts} == {drawing.ON_BRIGHT}
     assert min(text.get_fontsize() for text in axes.texts) > 7
 
 
@@ -326,7 +326,7 @@ def test_the_front_has_all_points_sized_by_their_probability(grid: SweepRecord, 
 def test_default_and_winner_are_named_on_the_front() -> None:
     record = sweep({TOP_K: [10, 50, 250]}, lambda k: {"fad": k / 100, "kld": 3 - k / 100}, {TOP_K: 250},
                    objectives=OBJECTIVES[:2])  # fmt: skip
-    said = [text.get_text() for text in panels(sweep_plots.figures(record)["pareto"])[0].texts]
+    said = [text.get_text() for text in panels(sweeps.figures(record)["pareto"])[0].texts]
     assert sorted(said) == ["2", "default (3)", "winner (1)"]
 
 
@@ -334,16 +334,16 @@ def test_the_line_of_the_front_goes_around_what_is_reached_from_edge_to_edge() -
     values = np.array([[1.0, 3.0], [2.0, 2.0], [2.5, 2.5], [3.0, 1.0], [1.0, 4.0]])
     limits = np.array([[0.0, 5.0], [0.0, 6.0]])
     lower = [Objective("a", "A", False), Objective("b", "B", False)]
-    assert drawn_front._steps(values, lower, limits).tolist() == [
+    assert sweep_front._steps(values, lower, limits).tolist() == [
         [1, 6], [1, 6], [1, 3], [2, 3], [2, 2], [3, 2], [3, 1], [5, 1],
     ]  # fmt: skip
     higher = [Objective("a", "A", False), Objective("b", "B", True)]
-    assert drawn_front._steps(values, higher, limits).tolist() == [[1, 0], [1, 0], [1, 4], [5, 4]]
+    assert sweep_front._steps(values, higher, limits).tolist() == [[1, 0], [1, 0], [1, 4], [5, 4]]
 
 
 def test_one_objective_has_no_front() -> None:
     record = sweep({TOP_K: [10, 50]}, lambda k: {"fad": k}, objectives=OBJECTIVES[:1])
-    assert list(sweep_plots.figures(record)) == ["by-top_k"]
+    assert list(sweeps.figures(record)) == ["by-top_k"]
 
 
 def test_the_map_has_a_number_in_each_cell_and_hatches_where_there_is_none(drawn: dict[str, Any]) -> None:
@@ -362,19 +362,19 @@ def test_the_map_has_a_number_in_each_cell_and_hatches_where_there_is_none(drawn
 def test_dark_cells_have_white_numbers(drawn: dict[str, Any]) -> None:
     axes = panels(drawn["map"])[0]
     inks = {text.get_text(): text.get_color() for text in axes.texts}
-    assert inks["4.300"] == "white"
-    assert inks["6.884"] == "black"
+    assert inks["4.300"] == drawing.ON_DARK
+    assert inks["6.884"] == drawing.ON_BRIGHT
 
 
 def test_files_are_png_and_svg_that_are_the_same_each_time(grid: SweepRecord, tmp_path: Path) -> None:
     record = replace(grid, objectives=OBJECTIVES[:2], scores=grid.scores[grid.scores["metric"].isin(["fad", "kld"])])
-    names = sweep_plots.write(record, tmp_path / "a")
+    names = sweeps.write(record, tmp_path / "a")
     assert names == ["by-guidance_scale", "by-top_k", "pareto", "map"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(
         f"{name}.{ending}" for name in names for ending in ("png", "svg")
     )
     with matplotlib.rc_context({"svg.hashsalt": None, "font.size": 20, "axes.grid": False}):
-        assert sweep_plots.write(record, tmp_path / "b") == names
+        assert sweeps.write(record, tmp_path / "b") == names
         assert matplotlib.rcParams["font.size"] == 20
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
@@ -387,11 +387,11 @@ def test_no_figure_stays_open_and_no_backend_is_chosen(grid: SweepRecord, tmp_pa
     import subprocess
 
     program = (
-        "import sys; from tests.results.drawn_sweeps import sweep; from evalkit.results import sweep_plots\n"
+        "import sys; from tests.results.drawn_sweeps import sweep; from evalkit.results.plots import sweeps\n"
         "from pathlib import Path\n"
         "assert not any(name.startswith('matplotlib') for name in sys.modules)\n"
         "record = sweep({'x': [1, 2]}, lambda x: {'fad': x})\n"
-        "assert sweep_plots.write(record, Path(sys.argv[1])) == ['by-x']\n"
+        "assert sweeps.write(record, Path(sys.argv[1])) == ['by-x']\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
@@ -401,7 +401,7 @@ def test_names_of_files_are_safe_and_none_is_taken_twice(tmp_path: Path) -> None
     swept = {"a.Top/K": [1, 2], "b.top k": [1, 2], "c.top_$(k)": [1, 2], "d.../": [1, 2], "e." + 90 * "x": [1, 2]}
     record = sweep(swept, lambda *given: {"fad": sum(given)}, objectives=OBJECTIVES[:1])
     record = replace(record, parameters=[replace(one, name=one.key[2:]) for one in record.parameters])
-    assert sweep_plots.write(record, tmp_path) == [
+    assert sweeps.write(record, tmp_path) == [
         "by-Top-K", "by-top-k-2", "by-top_-k", "by-option", "by-" + 60 * "x",
     ]  # fmt: skip
 
@@ -409,7 +409,7 @@ def test_names_of_files_are_safe_and_none_is_taken_twice(tmp_path: Path) -> None
 def test_texts_of_any_kind_can_be_drawn(tmp_path: Path) -> None:
     odd = ["漢字", "$\\frac{", "a\nb\x00", "<b>&amp;--></b>", "x" * 200, "", "_^%#\\"]
     record = sweep({"odd": odd, "x": [1, 2]}, lambda o, x: {"fad": len(o) + x, "kld": x}, name="$\\odd\x1b[0m")
-    names = sweep_plots.write(record, tmp_path)
+    names = sweeps.write(record, tmp_path)
     assert names == ["by-odd", "by-x", "pareto", "map"]
     assert any("\\frac{" in text for text in parts(tmp_path / "by-odd.svg"))
     assert drawing.words("\ud800\n") == "��"
@@ -422,7 +422,7 @@ def test_what_has_nothing_to_show_has_no_plots(missing: str, tmp_path: Path) -> 
         record = replace(record, points=record.points[:0], scores=record.scores[:0])
     if missing == "one point":
         record = sweep({TOP_K: [10]}, lambda k: {"fad": k})
-    assert sweep_plots.write(record, tmp_path) == []
+    assert sweeps.write(record, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 

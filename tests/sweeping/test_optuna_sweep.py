@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.results import sweep_plots
+from evalkit.results.plots import sweeps
 from evalkit.results.sweep import Sweep
 from evalkit.sweeping import sweep
 from evalkit.sweeping.checking import Asked
@@ -25,7 +25,7 @@ OPTIONS = [
 
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(sweep_plots, "write", lambda *_: [])  # which take longer than all else
+    monkeypatch.setattr(sweeps, "write", lambda *_: [])  # which take longer than all else
     return [*OPTIONS, f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
 
 

@@ -20,7 +20,7 @@ from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
 from evalkit.parallel.units import Done
-from evalkit.results import sweep_plots
+from evalkit.results.plots import sweeps
 from evalkit.results.pairing import Side, side
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
@@ -44,7 +44,7 @@ WORSE = "# @package _global_\ndefaults: [override /model: synth]\nmodel: {synth:
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a sweep in an empty folder with a cache of its own, and without plots, which take seconds."""
-    monkeypatch.setattr(sweep_plots, "write", lambda *_: [])
+    monkeypatch.setattr(sweeps, "write", lambda *_: [])
     monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
     return lambda *options, **more: sweep(*BASE, f"output_dir={tmp_path / 'runs'}", *options, **more)
 

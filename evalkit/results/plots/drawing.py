@@ -1,4 +1,4 @@
-"""What all plots of a sweep have in common: how values and metrics are written, colours, marks, title and caption.
+"""What plots have in common: how values and metrics are written, colours, marks, title and caption.
 
 Nothing here needs pyplot, so that no figure stays open and no setting of the caller's own plots is changed.
 """
@@ -30,6 +30,9 @@ LINES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), 
 MAP = "cividis_r"  # dark is high; its brightness rises evenly, whichever colours are seen
 QUIET = "#777777"
 UNJUDGED = "#dddddd"
+GOOD, BAD, WARN = "#14703f", "#b3261e", "#855300"  # of verdicts, which have marks of their own as well
+BAD_SOFT, GOOD_SOFT = "#fbe7e4", "#e2f3e8"  # regions
+ON_BRIGHT, ON_DARK = "#010101", "#fefefe"  # upon colours of a map, which no theme changes
 
 STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that every machine draws the same
@@ -217,7 +220,7 @@ def caption(sweep: SweepRecord, *more: str) -> str:
 
 
 def begin(
-    sweep: SweepRecord,
+    random: Sequence[str],
     title: str,
     size: tuple[float, float],
     legends: Sequence[tuple[str, Sequence[Mark]]],
@@ -226,6 +229,7 @@ def begin(
     """Make a figure with title, a warning of random weights, legends and caption around room for panels.
 
     Args:
+        random: networks and models with random weights.
         size: of the room for panels, in inches.
         legends: of each its heading and its entries.
         said: the caption.
@@ -237,8 +241,8 @@ def begin(
     width, room = size
     lines = textwrap.wrap(said, int((width - 2 * MARGIN) / 0.056))
     warning = ""
-    if sweep.random:
-        names = words(", ".join(sweep.random), 200)
+    if random:
+        names = words(", ".join(random), 200)
         warning = f"Random weights: {names}. The numbers mean nothing outside this plot."
     warned = textwrap.wrap(warning, int((width - 4 * MARGIN) / 0.085))
     blocks = [(heading, marks, _columns(heading, marks, width)) for heading, marks in legends if marks]
@@ -252,7 +256,7 @@ def begin(
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=rectangle, w_pad=0.06, h_pad=0.05, wspace=0.03, hspace=0.03))
 
     left, y = MARGIN / width, height - MARGIN
-    figure.text(left, y / height, title, ha="left", va="top", fontsize=11, fontweight="bold")
+    figure.text(left, y / height, title, ha="left", va="top", fontsize=11, fontweight="bold", gid="title")
     y -= 0.30
     if warned:
         figure.text(
@@ -264,8 +268,9 @@ def begin(
         _legend(figure, heading, marks, columns, (left, y / height))
         y -= high
     figure.text(
-        left, MARGIN / height, "\n".join(lines), ha="left", va="bottom", fontsize=7.5, color="#444444", linespacing=1.25
-    )
+        left, MARGIN / height, "\n".join(lines), ha="left", va="bottom", fontsize=7.5, color="#444444",
+        linespacing=1.25, gid="caption",
+    )  # fmt: skip
     return figure
 
 
@@ -275,7 +280,7 @@ def _columns(heading: str, marks: Sequence[Mark], width: float) -> int:
     for columns in range(len(marks), 1, -1):
         rows = -(-len(marks) // columns)
         wide = [max(len(mark.said) for mark in marks[i : i + rows]) for i in range(0, len(marks), rows)]
-        if sum(0.62 + 0.072 * characters for characters in wide) <= room:
+        if sum(0.62 + (0.072 if width > 5 else 0.078) * characters for characters in wide) <= room:
             return columns
     return 1
 

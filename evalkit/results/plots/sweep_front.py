@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.results import drawing
-from evalkit.results.drawing import QUIET, UNJUDGED, Mark, Spot, words
+from evalkit.results.plots import drawing
+from evalkit.results.plots.drawing import QUIET, UNJUDGED, Mark, Spot, words
 from evalkit.results.sweep_record import Objective, SweepRecord
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Both:
     at: tuple[float, float]
 
 
-def figures(sweep: SweepRecord) -> Iterator[Figure]:
-    """Draw the first two or three objectives in pairs, if there are two."""
+def figures(sweep: SweepRecord) -> Iterator[tuple[list[str], Figure]]:
+    """Draw the first two or three objectives in pairs, if there are two; with their names."""
     measured = set(sweep.scores["metric"])
     objectives = [one for one in sweep.objectives if one.metric in measured][:3]
     pairs = list(itertools.combinations(objectives, 2))
@@ -64,7 +64,7 @@ def figures(sweep: SweepRecord) -> Iterator[Figure]:
             f"{len(sweep.points):,} points."
         )
     figure = drawing.begin(
-        sweep,
+        sweep.random,
         f"{words(sweep.name, 60)}: Pareto front",
         (wide * len(pairs), 4.6 if len(pairs) == 1 else 3.9),
         [("probability of being on the front", marks), ("", others)],
@@ -76,7 +76,7 @@ def figures(sweep: SweepRecord) -> Iterator[Figure]:
     figure.draw_without_rendering()  # so that it is known where points lie, before they are named
     for axes, pair in zip(grid.flat, pairs, strict=True):
         _name(figure, axes, sweep, _drawn(spots, pair))
-    yield figure
+    yield [one.metric for one in objectives], figure
 
 
 def _drawn(spots: Mapping[str, Sequence[Spot]], pair: Sequence[Objective]) -> list[Both]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.report.numbers import count
-from evalkit.results import drawing
-from evalkit.results.drawing import ABSENT, COLOURS, LINES, MARKERS, QUIET, UNJUDGED, Mark, Spot, words
+from evalkit.results.plots import drawing
+from evalkit.results.plots.drawing import ABSENT, COLOURS, LINES, MARKERS, QUIET, UNJUDGED, Mark, Spot, words
 from evalkit.results.sweep_record import Parameter, SweepRecord
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Layout:
     lines: bool
 
 
-def figures(sweep: SweepRecord, parameter: Parameter, number: int) -> Iterator[Figure]:
-    """Draw all metrics against a parameter, a few in each figure.
+def figures(sweep: SweepRecord, parameter: Parameter, number: int) -> Iterator[tuple[list[str], Figure]]:
+    """Draw all metrics against a parameter, a few in each figure, which is given with their names.
 
     Args:
         number: of metrics in a figure without panels for other parameters.
@@ -57,7 +57,8 @@ def figures(sweep: SweepRecord, parameter: Parameter, number: int) -> Iterator[F
     metrics = list(drawing.differing(sweep).items())
     several = 3 if len(layout.panels) > 1 else number
     for first in range(0, len(metrics), several):
-        yield _figure(sweep, parameter, layout, dict(metrics[first : first + several]))
+        own = dict(metrics[first : first + several])
+        yield list(own), _figure(sweep, parameter, layout, own)
 
 
 def _figure(sweep: SweepRecord, parameter: Parameter, layout: Layout, metrics: Mapping[str, bool | None]) -> Figure:
@@ -72,7 +73,7 @@ def _figure(sweep: SweepRecord, parameter: Parameter, layout: Layout, metrics: M
     spots = {metric: drawing.spots(sweep, metric) for metric in metrics}
     scale = _Scale(sweep, parameter, wide - 0.9)
     figure = drawing.begin(
-        sweep,
+        sweep.random,
         f"{words(sweep.name, 60)}: by {words(parameter.name)}",
         size,
         [(layout.heading, _series_marks(layout, scale.numeric)), ("", _marks(sweep, spots))],

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.report import numbers
-from evalkit.results import drawing
-from evalkit.results.drawing import Spot, words
+from evalkit.results.plots import drawing
+from evalkit.results.plots.drawing import Spot, words
 from evalkit.results.sweep_record import SweepRecord
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ INTERVAL = 104.0  # characters times points of type that a cell has room for
 HATCHES = {"failed": ("xxxx", "failed"), "dropped": ("....", "dropped"), "ok": ("----", "no value")}
 
 
-def figures(sweep: SweepRecord, number: int) -> Iterator[Figure]:
-    """Draw all metrics over the two parameters of a sweep, if it has two and most combinations.
+def figures(sweep: SweepRecord, number: int) -> Iterator[tuple[list[str], Figure]]:
+    """Draw all metrics over the two parameters of a sweep, if it has two and most combinations; with their names.
 
     Args:
         number: of metrics in a figure.
@@ -35,7 +35,8 @@ def figures(sweep: SweepRecord, number: int) -> Iterator[Figure]:
         return
     metrics = list(drawing.differing(sweep).items())
     for first in range(0, len(metrics), number):
-        yield _figure(sweep, cells, dict(metrics[first : first + number]))
+        own = dict(metrics[first : first + number])
+        yield list(own), _figure(sweep, cells, own)
 
 
 def _names(sweep: SweepRecord) -> tuple[list[str], list[str]]:
@@ -66,7 +67,7 @@ def _figure(sweep: SweepRecord, cells: Mapping[tuple[str, str], int], metrics: M
     wide, high = max(3.4, 0.98 * len(across) + 1.0), max(1.7, 0.52 * len(up) + 1.1)
     size = (max(6.8, wide * columns), high * rows)
     figure = drawing.begin(
-        sweep,
+        sweep.random,
         f"{words(sweep.name, 60)}: {words(_ordered(sweep)[0].name)} and {words(_ordered(sweep)[1].name)}",
         size,
         [],
@@ -116,7 +117,7 @@ def _panel(
     axes.set_facecolor("#f4f4f4")
     for (column, row), point in cells.items():
         x, y, spot = across.index(column), up.index(row), by_number[point]
-        ink = "black"
+        ink = drawing.ON_BRIGHT if spot.value is not None else "black"
         if spot.value is None:
             hatch, said = HATCHES[spot.status]
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor="#999999", hatch=hatch,
@@ -126,7 +127,7 @@ def _panel(
                       bbox={"boxstyle": "square,pad=0.2", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
         else:
             colour = colours(0.08 + 0.84 * float(norm(spot.value))) if norm else SAME
-            ink = "white" if _dark(colour) else "black"
+            ink = drawing.ON_DARK if _dark(colour) else drawing.ON_BRIGHT
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, linewidth=0, gid=f"point-{point}"))
             axes.text(x, y + (0.12 if spot.bars else 0), numbers.number(spot.value, places), ha="center", va="center",
                       color=ink, fontsize=9, fontweight="bold" if spot.among else "normal")  # fmt: skip
@@ -136,9 +137,9 @@ def _panel(
                           fontsize=min(7.5, INTERVAL / len(interval)))  # fmt: skip
         if spot.best:
             # black between white, which is seen on dark and on light
-            for ink_of_frame, thick in (("white", 4.0), ("black", 1.8)):
+            for ink_of_frame, thick in ((drawing.ON_DARK, 4.0), (drawing.ON_BRIGHT, 1.8)):
                 axes.add_patch(Rectangle((x - 0.465, y - 0.44), 0.93, 0.88, fill=False, edgecolor=ink_of_frame,
-                                         linewidth=thick, gid=f"best-{ink_of_frame}", zorder=5))  # fmt: skip
+                                         linewidth=thick, gid="best", zorder=5))  # fmt: skip
         if point == sweep.default:
             axes.add_patch(Rectangle((x - 0.425, y - 0.38), 0.85, 0.76, fill=False, linestyle=(0, (3, 2)),
                                      edgecolor=ink, linewidth=1.2, gid="default", zorder=6))  # fmt: skip

@@ -1,0 +1,66 @@
+"""Which plots a page has: those that its records have something to draw for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from evalkit.errors import reason
+from evalkit.page.view import View
+from evalkit.results.plots import clips, intervals, pairs, sizes, slices, sweeps, verdicts
+from evalkit.results.plots.plot import Plot, Shown, once
+
+log = logging.getLogger(__name__)
+
+Maker = Callable[[], list[Plot]]
+
+
+def plots(view: View) -> Iterator[Plot | str]:
+    """All plots of a page, in order; in place of those that fail a sentence that says so."""
+    for what, make in _makers(view):
+        try:
+            yield from make()
+        except Exception as error:  # a page is worth more than one of its plots
+            yield failed(what, error)
+
+
+def failed(what: str, error: Exception) -> str:
+    """Log that a plot could not be made, and say it in a sentence."""
+    log.warning("%s could not be drawn", what, exc_info=error)
+    return f"{what} could not be drawn: {type(error).__name__}: {reason(error)}"
+
+
+def _makers(view: View) -> Iterator[tuple[str, Maker]]:
+    """What makes plots, with what it is called where it fails."""
+    if (sweep := view.sweep) is not None:
+        yield "the sweep", lambda: sweeps.plots(sweep)
+        return
+    if (comparison := view.comparison) is not None:
+        sides = {
+            role: [Shown(one.name, one.result, one.row) for one in view.systems if one.role == role]
+            for role in ("baseline", "candidate")
+        }
+        complete = all(len(sides[role]) == len(getattr(comparison, role)) for role in sides)
+        yield "differences from the baseline", lambda: _some(verdicts.of_comparison(comparison))
+        yield "differences by group of prompts", lambda: _some(slices.of_comparison(comparison))
+        if complete:  # of some results of a side alone the differences would be others than those of the table
+            yield (
+                "differences of single prompts",
+                lambda: _some(pairs.plot(comparison, sides["baseline"], sides["candidate"])),
+            )
+            rows = [*sides["baseline"], *sides["candidate"]]
+            yield "values of single prompts", lambda: _some(clips.plot(rows))
+            yield "FAD by number of clips", lambda: _some(sizes.plot(rows))
+        return
+    shown = once([Shown(one.name, one.result, one.row) for one in view.systems])
+    if not shown:
+        return
+    yield "values and intervals", lambda: _some(intervals.plot(shown))
+    yield "differences from published values", lambda: _some(verdicts.of_published(shown))
+    yield "values of single prompts", lambda: _some(clips.plot(shown))
+    yield "FAD by number of clips", lambda: _some(sizes.plot(shown))
+    yield "groups of prompts", lambda: slices.plots(shown)
+
+
+def _some(plot: Plot | None) -> list[Plot]:
+    return [plot] if plot else []

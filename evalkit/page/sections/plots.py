@@ -1,0 +1,42 @@
+"""What the records' numbers look like, each figure with what it shows in words and as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from evalkit.page import drawn
+from evalkit.page.figures import svg
+from evalkit.page.section import Section, written
+from evalkit.page.view import View
+from evalkit.results.plots.plot import NARROW, WIDE, Plot
+
+ORDER = 20
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot as the page shows it: for wide screens, and for narrow ones where it can be drawn for them."""
+
+    plot: Plot
+    wide: Markup
+    narrow: Markup | None
+
+
+def section(view: View) -> Section | None:
+    """Draw all plots; None where there are none."""
+    shown = [_figure(one) if isinstance(one, Plot) else one for one in drawn.plots(view)]
+    if not shown:
+        return None
+    return Section("plots", "Plots", written("plots.html.j2", shown=shown))
+
+
+def _figure(plot: Plot) -> Figure | str:
+    name = f"plots-{plot.name}"
+    try:
+        wide = svg(plot.figure(WIDE), f"{name}-wide", plot.title, plot.said)
+        narrow = svg(plot.figure(NARROW), f"{name}-narrow", plot.title, plot.said) if plot.fluid else None
+    except Exception as error:  # a page is worth more than one of its plots
+        return drawn.failed(plot.title, error)
+    return Figure(plot, wide, narrow)
