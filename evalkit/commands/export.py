@@ -1,6 +1,6 @@
-"""Write what a record says in a form for elsewhere, such as a model card or a paper, or send it to a tracker.
+"""Write what a record says, or its plots, in a form for elsewhere, such as a paper, or send it to a tracker.
 
-evalkit export RESULT --to model-index|latex|markdown|csv|json [--json] [--row NAME]
+evalkit export RESULT --to model-index|latex|markdown|csv|json|plots [--json] [--row NAME]
                [--source-url URL] [--output FILE]
 evalkit export RECORD --to tensorboard|mlflow|wandb|trackio [--project NAME] [--output PLACE]
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from evalkit.commands import OneOf, fail, parse, parser_for
 from evalkit.errors import EvalkitError
 
-MODEL_INDEX = "model-index"
+MODEL_INDEX, PLOTS = "model-index", "plots"
 NOT_FOR_FILES = ("terminal",)  # forms
 
 
@@ -30,6 +30,9 @@ def main(arguments: list[str]) -> None:
         return
     if parsed.project is not None:
         raise EvalkitError(f"--project is for a tracker, such as --to {trackers.names()[0]}: leave it out")
+    if parsed.to == PLOTS:
+        plots(parsed)
+        return
     text = exported(parsed)
     if parsed.output is None:
         print(text, end="")
@@ -49,7 +52,7 @@ def forms() -> list[str]:
     """What a record can be written as."""
     from evalkit.report import formats
 
-    return [MODEL_INDEX, *(name for name in formats() if name not in NOT_FOR_FILES)]
+    return [MODEL_INDEX, PLOTS, *(name for name in formats() if name not in NOT_FOR_FILES)]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,7 +77,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--output",
         metavar="PLACE",
-        help="the file that is written, over what is there but no model card; the folder of a tracker, or MLflow's URI",
+        help="the file that is written, over what is there but no model card; the folder of plots or of a tracker, or "
+        "MLflow's URI",
     )
     return found
 
@@ -114,6 +118,33 @@ def exported(asked: argparse.Namespace) -> str:
     for line in left_out:
         print(f"evalkit: {line}", file=sys.stderr)
     return text
+
+
+def plots(asked: argparse.Namespace) -> None:
+    """Draw the plots of a record into a folder, as PNG and as SVG."""
+    from evalkit.page import drawn  # here, because pandas takes a second
+    from evalkit.page.view import view
+    from evalkit.results.loading import load, with_row
+    from evalkit.results.plots import files
+
+    folder, row = with_row(asked.result)
+    if row or asked.row or asked.source_url:
+        raise EvalkitError(f"--row, ::ROW and --source-url are for --to {MODEL_INDEX}: leave them out")
+    if asked.output is None:
+        raise EvalkitError(f"--to {PLOTS} makes several files: name a folder with --output")
+    target = Path(asked.output).expanduser().absolute()
+    if target.exists() and not target.is_dir():
+        raise EvalkitError(f"--output {target}: a file is there: name a folder")
+    written: list[Path] = []
+    for one in drawn.plots(view([load(folder)], target)):
+        if isinstance(one, str):
+            print(f"evalkit: {one}", file=sys.stderr)
+        else:
+            written += files.write([one], target)
+    if not written:
+        raise EvalkitError(f"'{folder}' has nothing to draw")
+    for path in written:
+        print(f"exported: {path}", file=sys.stderr)
 
 
 def require_no_card(path: Path) -> None:

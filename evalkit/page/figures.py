@@ -66,9 +66,9 @@ def svg(figure: Figure, name: str, title: str, said: str) -> Markup:
             "style": f"max-width: min(100%, {wide * PIXELS * LARGEST:.0f}px)",
         }
     )  # fmt: skip
-    for place, (tag, text) in enumerate((("title", title), ("desc", said))):
+    for place, (tag, words) in enumerate((("title", title), ("desc", said))):
         element = Element(tag, {"id": f"{name}-{tag}"})
-        element.text = text
+        element.text = words
         root.insert(place, element)
     return Markup(ElementTree.tostring(root, encoding="unicode", short_empty_elements=True))
 
@@ -81,9 +81,12 @@ def _clean(root: Element, name: str) -> None:
             if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style", f"{{{SVG}}}title"):
                 parent.remove(child)
     elements = list(root.iter())
-    used = {match for element in elements for value in element.attrib.values() for match in REFERENCE.findall(value)}
-    used |= {element.attrib[f"{{{XLINK}}}href"][1:] for element in elements if f"{{{XLINK}}}href" in element.attrib}
-    names = {one: f"{name}-{number}" for number, one in enumerate(sorted(used))}
+    used: dict[str, None] = {}
+    for element in elements:
+        for key, value in element.attrib.items():
+            used.update(dict.fromkeys([value[1:]] if key == f"{{{XLINK}}}href" else REFERENCE.findall(value)))
+    # numbered as they occur: matplotlib's own ids may differ from one time to the next
+    names = {one: f"{name}-{number}" for number, one in enumerate(used)}
     for element in elements:
         element.tag = element.tag.removeprefix(f"{{{SVG}}}")
         attributes = dict(element.attrib)

@@ -15,9 +15,9 @@ from evalkit.errors import EvalkitError, reason
 from evalkit.report import to_markdown
 from evalkit.report.document import Document, Listing
 from evalkit.results import folders, sweep_text
-from evalkit.results.plots import sweeps
 from evalkit.results.folders import FACTS, MANIFEST, Kind, read_frame, write_frame
 from evalkit.results.frames import typed
+from evalkit.results.plots import sweeps
 from evalkit.results.result import Result
 from evalkit.results.sweep_record import CONFIRMED, POINTS, RUNGS, SCHEMA, SCORES, Objective, Parameter, SweepRecord
 from evalkit.store.digests import sha256_file

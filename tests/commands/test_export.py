@@ -168,3 +168,40 @@ def test_a_mistake_is_one_line(evalkit: Run, result: str, compared: str, tmp_pat
     code, out, err = evalkit("export", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith("evalkit: ") and expected in err
     assert "Traceback" not in err
+
+
+def test_plots_are_files_in_a_folder_and_their_names_are_said(evalkit: Run, two: str, tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    code, out, err = evalkit("export", two, "--to", "plots", "--output", str(folder))
+    assert (code, out) == (0, "")
+    assert sorted(path.name for path in folder.iterdir()) == ["intervals.png", "intervals.svg", "published.png",
+                                                              "published.svg"]  # fmt: skip
+    assert err.count("exported: ") == 4
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert evalkit("export", two, "--to", "plots", "--output", str(folder))[0] == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert before["intervals.png"].startswith(b"\x89PNG")
+    assert b"musicgen_small" in before["intervals.svg"]
+
+
+def test_plots_of_comparisons_and_sweeps_are_exported(evalkit: Run, compared: str, swept: str, tmp_path: Path) -> None:
+    for record_of, names in ((compared, {"differences"}), (swept, {"by-top_k", "pareto"})):
+        folder = tmp_path / Path(record_of).name / "plots"
+        assert evalkit("export", record_of, "--to", "plots", "--output", str(folder))[0] == 0
+        assert {path.stem for path in folder.iterdir()} == names
+
+
+def test_plots_need_a_folder_and_something_to_draw(evalkit: Run, two: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    empty = saved(tmp_path / "empty", values={"m": {"fad": math.nan}}, published={})
+    for arguments, said in (
+        ([two], "--to plots makes several files: name a folder with --output"),
+        ([two, "--output", str(file)], "a file is there: name a folder"),
+        ([f"{two}::musicgen_small", "--output", str(tmp_path / "p")], "leave them out"),
+        ([empty, "--output", str(tmp_path / "p")], "has nothing to draw"),
+    ):
+        code, _, err = evalkit("export", *arguments, "--to", "plots")
+        assert (code, said in err, len(err.splitlines())) == (2, True, 1)
+    assert file.read_text() == "mine"
+    assert not (tmp_path / "p").exists()

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from evalkit.page.writing import write
-from evalkit.results import sweep_plots
 from evalkit.results.comparison import Comparison
+from evalkit.results.plots import sweeps
 from evalkit.results.record import Record
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
@@ -82,7 +82,7 @@ def swept_in(folder: Path) -> Sweep:
     parameters = [dataclasses.replace(swept.PARAMETERS[0], values=[1, 3, 6, 9]), swept.PARAMETERS[1]]
     facts: dict[str, Any] = {"confirmed": again, "fresh_seed": 12, "rungs": [Rung(20, 5, 0, 100)]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep_plots, "write", lambda *arguments: [])  # seconds of plots that the page draws itself
+        patch.setattr(sweeps, "write", lambda *arguments: [])  # seconds of plots that the page draws itself
         return swept.sweep(points, parameters=parameters, draws=99, **facts).save(folder)
 
 

@@ -19,8 +19,8 @@ import evalkit as package
 from evalkit.errors import EvalkitError
 from evalkit.report import renderer
 from evalkit.results import loading
-from evalkit.results.plots import sweeps
 from evalkit.results.gate import MISTAKE
+from evalkit.results.plots import sweeps
 from evalkit.results.result import Result
 from evalkit.results.sweep import FRAMES, Sweep
 from evalkit.results.sweep_points import Point, Rung

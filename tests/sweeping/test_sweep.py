@@ -20,8 +20,8 @@ from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.synth import Synth
 from evalkit.parallel.units import Done
-from evalkit.results.plots import sweeps
 from evalkit.results.pairing import Side, side
+from evalkit.results.plots import sweeps
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.settings import Engine

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from evalkit.page import drawn
 from evalkit.page.figures import svg
 from evalkit.page.section import Section, written
+from evalkit.page.tables import html
 from evalkit.page.view import View
 from evalkit.results.plots.plot import NARROW, WIDE, Plot
 
@@ -22,21 +23,23 @@ class Figure:
     plot: Plot
     wide: Markup
     narrow: Markup | None
+    numbers: Markup
 
 
 def section(view: View) -> Section | None:
     """Draw all plots; None where there are none."""
-    shown = [_figure(one) if isinstance(one, Plot) else one for one in drawn.plots(view)]
+    shown = [_figure(one, view) if isinstance(one, Plot) else one for one in drawn.plots(view)]
     if not shown:
         return None
     return Section("plots", "Plots", written("plots.html.j2", shown=shown))
 
 
-def _figure(plot: Plot) -> Figure | str:
+def _figure(plot: Plot, view: View) -> Figure | str:
     name = f"plots-{plot.name}"
     try:
         wide = svg(plot.figure(WIDE), f"{name}-wide", plot.title, plot.said)
         narrow = svg(plot.figure(NARROW), f"{name}-narrow", plot.title, plot.said) if plot.fluid else None
+        numbers = html(plot.numbers, f"{name}-numbers", view.output)
     except Exception as error:  # a page is worth more than one of its plots
         return drawn.failed(plot.title, error)
-    return Figure(plot, wide, narrow)
+    return Figure(plot, wide, narrow, numbers)

@@ -84,7 +84,7 @@ def _numbers(rows: Sequence[Shown], drawn: Sequence[Metric], found: Mapping[str,
             quantiles = np.quantile(values, SHARES)
             lines.append(
                 {
-                    "metric": metric.arrow, "row": one.name + (" (calibration)" if one.calibration else ""),
+                    "metric": metric.column, "row": one.name + (" (calibration)" if one.calibration else ""),
                     "n": len(values), "least": values[0], "most": values[-1],
                     **{f"q{share}": value for share, value in zip(SHARES, quantiles, strict=True)},
                     "places": places(float(quantiles[-1] - quantiles[0])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.results.plots.drawing import style
 from evalkit.results.plots.plot import PAPER, Plot, no_glyphs
@@ -41,6 +41,6 @@ def encoded(figure: Figure, ending: str, title: str, cut: bool = False) -> bytes
     metadata = {"Software": None} if ending == "png" else {"Date": None, "Title": title}
     buffer = io.BytesIO()
     with style(), no_glyphs():
-        box = {"bbox_inches": "tight", "pad_inches": 0.04} if cut else {}
+        box: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.04} if cut else {}
         figure.savefig(buffer, format=ending, dpi=DPI, metadata=metadata, **box)
     return buffer.getvalue()

@@ -73,7 +73,7 @@ def _numbers(rows: Sequence[Shown], drawn: Sequence[Metric]) -> Listing:
                 found.append(
                     {
                         **score,
-                        "metric": metric.arrow,
+                        "metric": metric.column,
                         "row": one.name + (" (calibration)" if one.calibration else ""),
                         "places": places(score["high"] - score["low"]),
                     }

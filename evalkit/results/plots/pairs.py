@@ -11,7 +11,7 @@ import pandas as pd
 
 from evalkit.report.document import Listing
 from evalkit.report.literal import literal
-from evalkit.report.numbers import places
+from evalkit.report.numbers import Kind, places
 from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, QUIET, Mark
@@ -87,13 +87,15 @@ def _numbers(drawn: Sequence[Metric], found: Mapping[str, np.ndarray]) -> Listin
         shares = {name: share for name, share in _shares(metric, values)}
         rows.append(
             {
-                "metric": metric.arrow, "n": len(values), "mean": values.mean(), "least": values[0],
+                "metric": metric.column, "n": len(values), "mean": values.mean(), "least": values[0],
                 "most": values[-1], **{f"q{i}": value for i, value in enumerate(quantiles)},
                 "up": shares.get("better", shares.get("higher")), "down": shares.get("worse", shares.get("lower")),
                 "places": places(float(quantiles[-1] - quantiles[0])),
             }
         )  # fmt: skip
-    quantities = [(f"q{i}", name, "signed") for i, name in enumerate(("5 %", "25 %", "median", "75 %", "95 %"))]
+    quantities: list[tuple[str, str, Kind]] = [
+        (f"q{i}", name, "signed") for i, name in enumerate(("5 %", "25 %", "median", "75 %", "95 %"))
+    ]
     return listing(
         [
             ("metric", "metric", "word"), ("n", "n", "count"), ("mean", "mean", "signed"),
@@ -146,4 +148,5 @@ def _panel(axes: Axes, metric: Metric, values: np.ndarray) -> None:
     for (name, share), place, va in zip(_shares(metric, values), (0.96, 0.05), ("top", "bottom"), strict=True):
         # above zero is right, below it left
         axes.text(0.03 if va == "top" else 0.97, place, f"{name}: {share:.0%}", transform=axes.transAxes,
-                  ha="left" if va == "top" else "right", va=va, fontsize=8.5, gid=f"share-{name}")  # fmt: skip
+                  ha="left" if va == "top" else "right", va=va, fontsize=8.5, gid=f"share-{name}", zorder=6,
+                  bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8})  # fmt: skip

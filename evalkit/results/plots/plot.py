@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from evalkit.report import numbers
-from evalkit.report.document import Item, Listing, Quantity
+from evalkit.report.document import Column, Item, Listing, Quantity
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS
 from evalkit.results.plots.drawing import style, words
 from evalkit.results.result import Result
-from evalkit.results.summary import random_weights, unique_titles
+from evalkit.results.summary import random_weights, records, unique_titles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ class Shown:
     def scores(self) -> Mapping[str, Mapping[str, Any]]:
         """Its scores that have a finite value, by metric."""
         own = self.record.scores[self.record.scores["model"] == self.row]
-        return {str(score["metric"]): score for score in own.to_dict("records") if math.isfinite(score["value"])}
+        return {str(score["metric"]): score for score in records(own) if math.isfinite(score["value"])}
 
     @functools.cached_property
     def _values(self) -> pd.DataFrame:
@@ -119,6 +119,11 @@ class Metric:
     def arrow(self) -> str:
         """The title with an arrow to where it is better."""
         return f"{self.title} {ARROWS[self.higher_is_better]}".strip()
+
+    @property
+    def column(self) -> Column:
+        """The metric as tables name it."""
+        return Column(self.name, self.title, ARROWS[self.higher_is_better])
 
     @property
     def better(self) -> str:

@@ -158,9 +158,8 @@ def scale(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        low, high = (
-            (float(end) for end in (np.min(inside), np.max(inside))) if len(inside) else (every.min(), every.max())
-        )
+        middle = inside if len(inside) else every
+        low, high = float(middle.min()), float(middle.max())
         wide = (high - low) or abs(high) or 1.0
         least, most = float(every.min()), float(every.max())
         low = least if low - least <= FAR * wide else low

@@ -121,7 +121,7 @@ def _numbers(found: Sequence[tuple[Metric, Sequence[tuple[Shown, Sizes]]]]) -> L
     rows: list[dict[str, Any]] = []
     for metric, drawn in found:
         for one, of_row in drawn:
-            about = {"metric": metric.arrow, "row": one.name, "places": places(float(np.ptp(of_row.values)))}
+            about = {"metric": metric.column, "row": one.name, "places": places(float(np.ptp(of_row.values)))}
             for n in sorted(set(of_row.n.tolist())):
                 own = of_row.values[of_row.n == n]
                 rows.append({**about, "clips": f"{n:,}", "subsets": len(own), "value": own.mean(),

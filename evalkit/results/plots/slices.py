@@ -16,6 +16,7 @@ from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, MARKERS, QUIET, Mark, words
 from evalkit.results.plots.plot import Metric, Plot, Shown, brief, caption, level, listing, metrics, percent, random
 from evalkit.results.plots.rows import Rows, head, scale
+from evalkit.results.summary import records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown]) -> Plot | No
         return None
     groups = [str(name) for name in sizes.index[:MOST]]
     drawn = [metric for metric in metrics(models) if (slices["metric"] == metric.name).any()]
-    scores = {(str(row["metric"]), str(row["group"]), str(row["model"])): row for row in slices.to_dict("records")}
+    scores = {(str(row["metric"]), str(row["group"]), str(row["model"])): row for row in records(slices)}
     small = models[0].record.small_slice
     said = [f"Bars: {level(models)}." if slices["low"].notna().any() else "", f"Hollow: fewer than {small:,} clips."]
     said.append(f"The {MOST} largest of {len(sizes):,} groups." if len(sizes) > MOST else "")
@@ -78,7 +79,7 @@ def _said(groups: Sequence[str], drawn: Sequence[Metric], one: Shown, scores: Ma
 
 
 def _numbers(drawn: Sequence[Metric], models: Sequence[Shown], scores: Sequence[Mapping[str, Any]]) -> Listing:
-    titles = {metric.name: metric.arrow for metric in drawn}
+    titles = {metric.name: metric.column for metric in drawn}
     names = {one.row: one.name for one in models}
     return listing(
         [
@@ -142,7 +143,7 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     order = slices.sort_values(["p_adjusted", "p"], kind="stable")
     keys = list(dict.fromkeys(zip(order["slice"], order["group"], strict=True)))
     groups = keys[:MOST]
-    rows = [row for row in order.to_dict("records") if (row["slice"], row["group"]) in groups]
+    rows = [row for row in records(order) if (row["slice"], row["group"]) in groups]
     directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
     better = {"lower": False, "higher": True}
     titles = dict(zip(slices["metric"], slices["title"], strict=True))
@@ -206,7 +207,6 @@ def _changes(
             axes.plot(row["difference"], y, marker=marker, ms=6, mec=colour, mew=1.3, ls="none", zorder=5,
                       mfc=colour if row["change"] else "white", gid=f"value-{number}")  # fmt: skip
         head(axes, metric, grid.wide(width))
-        grid.values(
-            axes, [p_value(row["p_adjusted"]) if row and math.isfinite(row["p_adjusted"]) else "" for row in own]
-        )
+        adjusted = [math.nan if row is None else row["p_adjusted"] for row in own]
+        grid.values(axes, [p_value(p) if math.isfinite(p) else "" for p in adjusted])
     return figure

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.report.document import Listing
+from evalkit.report.document import Column, Listing
 from evalkit.report.literal import literal
-from evalkit.report.numbers import places
+from evalkit.report.numbers import ARROWS, places
 from evalkit.results.plots import drawing, files, sweep_front, sweep_map, sweep_parameters
 from evalkit.results.plots.plot import Plot, brief, listing
 from evalkit.results.sweep_record import SweepRecord
@@ -122,17 +122,18 @@ def _front_said(sweep: SweepRecord) -> str:
 
 
 def _numbers(sweep: SweepRecord, metrics: Sequence[str], front: bool) -> Listing:
-    names = _named(sweep)
+    names, directions = _named(sweep), drawing.directions(sweep)
     rows: list[dict[str, Any]] = []
     for metric in metrics:
         scores = sweep.scores[sweep.scores["metric"] == metric].set_index("point")
+        column = Column(metric, str(scores["title"].iloc[0]), ARROWS[directions[metric]])
         for spot in drawing.spots(sweep, metric):
             if spot.value is not None:
-                score = scores.loc[spot.point].to_dict()
+                score = {str(key): value for key, value in scores.loc[spot.point].items()}
                 among = "" if spot.among is None else "yes" if spot.among else "no"
                 rows.append(
                     {
-                        **score, "metric": literal(score["title"]), "point": spot.point, "options": names[spot.point],
+                        **score, "metric": column, "point": spot.point, "options": names[spot.point],
                         "among": among, "front": spot.front, "places": places(score["high"] - score["low"]),
                     }
                 )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evalkit.report.document import Listing
+from evalkit.report.document import Column, Listing
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS, interval, places, signed
 from evalkit.results.comparison_record import ComparisonRecord
@@ -17,6 +17,7 @@ from evalkit.results.plots.drawing import BAD, BAD_SOFT, GOOD, GOOD_SOFT, QUIET,
 from evalkit.results.plots.plot import PHONE, Plot, Shown, caption, listing, metrics, percent, random
 from evalkit.results.plots.rows import ticks
 from evalkit.results.reproduced import LEVEL
+from evalkit.results.summary import records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ class Strip:
 
 def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     """Draw the differences of all metrics of a comparison; None where there are none."""
-    rows = [{str(key): value for key, value in row.items()} for row in comparison.metrics.to_dict("records")]
+    rows = records(comparison.metrics)
     if not any(math.isfinite(row["difference"]) for row in rows):
         return None
     strips = [_compared(row) for row in rows]
@@ -73,11 +74,8 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
         + f". Difference: candidate − baseline, with {percent(comparison.gate['level'])} intervals over prompts. "
         "Hatched: worse by more than the margin of the gate."
     )
-    words_of = [
-        f"{row['title']} {signed(row['difference'], _places(row))} ({_word(row['verdict']) or 'not gated'})"
-        for row in rows
-    ]
-    said = f"{comparison.outcome}. Differences from the baseline: {literal('; '.join(words_of))}."
+    parts = [f"{strip.title} {strip.below.partition(';')[0]} ({strip.verdict})" for strip in strips]
+    said = f"{comparison.outcome}. Differences from the baseline: {literal('; '.join(parts))}."
     return Plot(
         "differences", "Differences from the baseline", said, text, _compared_numbers(rows),
         _drawer(strips, comparison.random, "differences from the baseline", text),
@@ -136,12 +134,16 @@ def _places(row: Mapping[str, Any]) -> int:
     return places(row["margin"], row["high"] - row["low"])
 
 
+def _arrow(row: Mapping[str, Any]) -> str:
+    return {"lower": ARROWS[False], "higher": ARROWS[True]}.get(row["direction"], "")
+
+
 def _compared(row: Mapping[str, Any]) -> Strip:
     shown, margin = _places(row), row["margin"]
     known = math.isfinite(margin)
     margins = {"lower": (None, margin), "higher": (-margin, None)}.get(row["direction"], (-margin, margin))
     bounds = interval(row["low"], row["high"], places=shown)
-    arrow = {"lower": ARROWS[False], "higher": ARROWS[True]}.get(row["direction"], "")
+    arrow = _arrow(row)
     below = f"{signed(row['difference'], shown)} {bounds}" + (f"; margin {margin:.{shown}f}" if known else "")
     return Strip(
         f"{row['title']} {arrow}".strip(), _word(row["verdict"]) or "not gated", row["difference"], row["low"],
@@ -156,7 +158,7 @@ def _compared_numbers(rows: Iterable[Mapping[str, Any]]) -> Listing:
             ("difference", "difference", "signed"), ("interval", "interval", "interval"),
             ("margin", "margin", "number"), ("n", "n", "count"), ("verdict", "verdict", "verdict"),
         ],
-        [{**row, "places": _places(row)} for row in rows],
+        [{**row, "title": Column(row["metric"], row["title"], _arrow(row)), "places": _places(row)} for row in rows],
     )  # fmt: skip
 
 
@@ -170,7 +172,7 @@ def _published_numbers(beside: Iterable[tuple[Shown, Any, Mapping[str, Any]]]) -
         ],
         [
             {
-                **score, "metric": metric.arrow, "row": one.name, "comparable": True,
+                **score, "metric": metric.column, "row": one.name, "comparable": True,
                 "low": score["difference_low"], "high": score["difference_high"],
                 "places": places(score["tolerance"], score["difference_high"] - score["difference_low"]),
             }
