@@ -61,7 +61,7 @@ def svg(figure: Figure, name: str, title: str, said: str) -> Markup:
     root.attrib.clear()
     root.attrib.update(
         {
-            "class": "plots-svg", "role": "img", "aria-labelledby": f"{name}-title {name}-desc",
+            "class": "plots-svg", "role": "img", "aria-labelledby": f"{name}-title", "aria-describedby": f"{name}-desc",
             "viewBox": f"0 0 {wide:.6g} {high:.6g}", "width": f"{wide * PIXELS:.0f}", "height": f"{high * PIXELS:.0f}",
             "style": f"max-width: min(100%, {wide * PIXELS * LARGEST:.0f}px)",
         }

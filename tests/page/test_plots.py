@@ -84,7 +84,7 @@ def test_ids_are_unique_and_whatever_is_referred_to_is_there(body: str) -> None:
     ids = re.findall(r'\bid="([^"]+)"', body)
     assert len(ids) == len(set(ids))
     referred = re.findall(r'href="#([^"]+)"', body) + re.findall(r"url\(#([^)]+)\)", body)
-    referred += [one for names in re.findall(r'aria-labelledby="([^"]+)"', body) for one in names.split()]
+    referred += [one for names in re.findall(r'aria-(?:labelled|described)by="([^"]+)"', body) for one in names.split()]
     assert len(referred) > 20
     assert set(referred) <= set(ids)
     assert all(name.startswith("plots-") for name in ids)

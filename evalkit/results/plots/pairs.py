@@ -149,4 +149,4 @@ def _panel(axes: Axes, metric: Metric, values: np.ndarray) -> None:
         # above zero is right, below it left
         axes.text(0.03 if va == "top" else 0.97, place, f"{name}: {share:.0%}", transform=axes.transAxes,
                   ha="left" if va == "top" else "right", va=va, fontsize=8.5, gid=f"share-{name}", zorder=6,
-                  bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8})  # fmt: skip
+                  bbox={"boxstyle": "square,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8})  # fmt: skip
