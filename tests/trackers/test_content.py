@@ -89,7 +89,7 @@ def test_a_comparison_is_a_run_with_its_outcome_and_the_prompts_that_moved(tmp_p
 
 
 def test_a_sweep_is_a_run_and_each_point_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evalkit.results.sweep_plots.write", lambda sweep, folder: [])  # drawing takes seconds
+    monkeypatch.setattr("evalkit.results.plots.sweeps.write", lambda sweep, folder: [])  # drawing takes seconds
     made = sweep({"sampling.top_k": [50, 250]}, lambda x: values(x / 250), {"sampling.top_k": 250})
     fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
     saved = Sweep(**{**fields, "winner": 2}).save(tmp_path / "s")
