@@ -21,6 +21,7 @@ from evalkit.results.sweep_text import shown
 
 ORDER = 10
 CHANGED = "(changed)"  # in the name of a protocol
+GATE = ("power", "swaps", "groups")  # numbers of a gate
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def section(view: View) -> Section:
         tone=tone(document.outcome),
         main=html(document.table, "", view.output, caption=document.heading, prompts=prompts),
         legend=legend(document.table),
-        protocol=[(name, text) for record in view.records for name, text in _protocol(record, len(view.records) > 1)],
+        protocol=list(_protocol(view)),
         covered=coverage.rows and html(coverage, "summary-coverage", view.output),
         more=more,
     )
@@ -103,20 +104,29 @@ def _because(count: Count) -> str:
     return f" ({count.why})" if count.why else ""
 
 
-def _protocol(record: Result | Comparison | Sweep, several: bool) -> Iterator[tuple[str, str]]:
-    """What was measured, and how, as names and values."""
-    if several:
-        yield "Result", record.path.name
+def _protocol(view: View) -> Iterator[tuple[str, str]]:
+    """What was measured, and how, as names and values; what results do not have in common, with their folders."""
+    found: dict[str, dict[str, list[str]]] = {}  # of each name, the values with the records that have them
+    for record in view.records:
+        for name, text in _facts(record):
+            found.setdefault(name, {}).setdefault(text, []).append(record.path.name)
+    for name, texts in found.items():
+        if len(texts) == 1 and len(next(iter(texts.values()))) == len(view.records):
+            yield name, next(iter(texts))
+        else:
+            yield from ((name, f"{', '.join(folders)}: {text}") for text, folders in texts.items())
+
+
+def _facts(record: Result | Comparison | Sweep) -> Iterator[tuple[str, str]]:
     if isinstance(record, Result):
-        yield from _measured(record, several)
+        yield from _measured(record)
         return
     yield "Data set", f"{record.dataset}, subset {record.subset}"
     yield "Protocol", record.protocol
     if isinstance(record, Comparison):
         yield "Compared on", f"{record.prompts:,} of {record.prompts_total:,} prompts"
         yield "Intervals", f"{record.gate['level']:.3g} confidence, over prompts"
-        known = {"power": "power", "swaps": "swaps", "groups": "groups"}
-        yield "Gate", ", ".join(f"{text} {record.gate[key]:g}" for key, text in known.items() if key in record.gate)
+        yield "Gate", ", ".join(f"{key} {record.gate[key]:g}" for key in GATE if key in record.gate)
         return
     yield "Prompts", f"{record.prompts:,}"
     yield "Swept", "; ".join(f"{one.key}: {', '.join(map(shown, one.values))}" for one in record.parameters)
@@ -126,20 +136,15 @@ def _protocol(record: Result | Comparison | Sweep, several: bool) -> Iterator[tu
         yield "Measured again", f"with seed {record.fresh_seed}"
 
 
-def _measured(result: Result, several: bool) -> Iterator[tuple[str, str]]:
-    info = result.prompts_info
-    if not several:
-        yield "Data set", f"{info.dataset}, subset {info.subset}"
+def _measured(result: Result) -> Iterator[tuple[str, str]]:
+    yield "Data set", f"{result.prompts_info.dataset}, subset {result.prompts_info.subset}"
     yield "Protocol", result.protocol.name
     if result.protocol.changes:
         yield "Changed", "; ".join(result.protocol.changes)
     if any(row.generated and not row.calibration for row in result.rows.values()):
         yield "Sampling", _listed(result.sampling)
-    yield (
-        "Intervals",
-        f"{result.uncertainty['level']:.3g} confidence, {result.uncertainty['resamples']:,} resamples, "
-        f"seed {result.uncertainty['seed']}",
-    )
+    resampling = f"{result.uncertainty['resamples']:,} resamples, seed {result.uncertainty['seed']}"
+    yield "Intervals", f"{result.uncertainty['level']:.3g} confidence, {resampling}"
 
 
 def _listed(values: Mapping[str, Any]) -> str:
@@ -159,9 +164,9 @@ def _coverage(view: View) -> Listing:
             rows.append(_covered("points on all prompts", Count(int((statuses == "ok").sum()), len(statuses), why)))
         else:
             info = record.prompts_info
-            rows.append(_covered(f"prompts{of}", Count(info.selected, info.total), f"subset {info.subset}"))
-            if record.references_info is not None:
-                rows.append(_covered(f"references{of}", record.references_info.usable))
+            if not rows:  # results of one table share prompts and references
+                rows.append(_covered("prompts", Count(info.selected, info.total), f"subset {info.subset}"))
+                rows += [_covered("references", record.references_info.usable)] if record.references_info else []
             rows += [_covered(f"clips of {what}{of}", clips) for what, clips in _clips(record)]
     columns = [
         [Quantity("what", "what", "word")],
