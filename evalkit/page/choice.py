@@ -64,7 +64,8 @@ _Found = tuple[str, int, Reason]  # id of the prompt, sample, why
 def choose(view: View, sources: Sources) -> list[Choice]:
     """Choose prompts, the weightiest first; a prompt that is chosen by several metrics has several reasons."""
     metrics, table = _metrics(view), _table(sources)
-    systems = list(range(len(sources.systems)))
+    systems = [number for number, (_, role) in enumerate(sources.systems) if role != "calibration"]
+    systems = systems or list(range(len(sources.systems)))
     names = [name for name, _ in sources.systems]
     queues: list[list[_Found]] = []
     if view.comparison is not None:
@@ -76,13 +77,9 @@ def choose(view: View, sources: Sources) -> list[Choice]:
         queues += [_changed(table, metric, before, after, names) for metric in metrics]
         systems = [after]
     groups = [[n] for n in systems] if len(systems) <= EACH else [list(systems)]
-    alone = [
-        _extremes(table[table["maker"].isin(group)], metric, names, len(systems) > 1)
-        for metric in metrics
-        for group in groups
-    ]
+    alone = [_extremes(table[table["maker"].isin(group)], metric, names) for metric in metrics for group in groups]
     if view.comparison is None and view.sweep is None and len(names) > 1:
-        alone += [_apart(table, metric, names) for metric in metrics]
+        alone += [_apart(table[table["maker"].isin(systems)], metric, names) for metric in metrics]
     chosen: dict[tuple[str, int], Choice] = {}
     for queue in (queues, alone):  # what changed comes first
         _take(_in_turn(queue), chosen)
@@ -134,7 +131,7 @@ def _with(sources: Sources, role: str) -> int:
     return next(number for number, (_, one) in enumerate(sources.systems) if one == role)
 
 
-def _extremes(table: pd.DataFrame, metric: _Metric, names: Sequence[str], name_them: bool) -> list[_Found]:
+def _extremes(table: pd.DataFrame, metric: _Metric, names: Sequence[str]) -> list[_Found]:
     """The worst, the best and the most typical clip of some systems by a metric."""
     own = table[table["metric"] == metric.name].reset_index(drop=True)
     values = own["value"].to_numpy()
@@ -153,7 +150,7 @@ def _extremes(table: pd.DataFrame, metric: _Metric, names: Sequence[str], name_t
         maker = int(own["maker"][place])
         value = numbers.number(values[place])
         return Reason(
-            f"{word} by {metric.title}", f"{names[maker]} {value}" if name_them else value, metric.name, (maker,)
+            f"{word} by {metric.title}", f"{names[maker]} {value}" if len(names) > 1 else value, metric.name, (maker,)
         )
 
     return [(str(own["id"][place]), int(own["sample"][place]), reason(word, place)) for word, place in picks]

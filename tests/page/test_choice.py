@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from evalkit.page.choice import CARDS, Choice, choose
+from evalkit.page.sections.clips import _lanes
 from evalkit.page.sources import REFERENCE, sources
 from evalkit.page.view import System, View, view
 from evalkit.results.comparison import Comparison
@@ -88,6 +90,27 @@ def test_a_prompt_has_one_card_and_there_are_few(tmp_path: Path) -> None:
     assert len(chosen) == CARDS == len({choice.id for choice in chosen})
     metrics = [choice.reasons[0].metric for choice in chosen]
     assert set(metrics) == set(METRICS)
+
+
+def test_a_calibration_row_is_heard_but_chooses_nothing(tmp_path: Path) -> None:
+    made = result(tmp_path, ("one", "two"), IDS)
+    systems = [System("noise", "calibration", made, "two"), System("model", "model", made, "one")]
+    one = replace(shown(made, tmp_path), systems=systems)
+    found = sources(one)
+    chosen = choose(one, found)
+    assert {maker for choice in chosen for reason in choice.reasons for maker in reason.makers} == {1}
+    assert [source.maker for source in _lanes(found, chosen[0])] == [1, 0, REFERENCE]
+
+
+def test_of_several_clips_of_a_prompt_the_one_that_was_chosen_is_shown(tmp_path: Path) -> None:
+    made = result(tmp_path, ("one", "two"), ("p0", "p1", "p2"))
+    second = made.clips[made.clips["model"] == "one"].assign(sample=2)
+    second.loc[second["id"] == "p1", "kld"] = 50.0
+    one = shown(replace(made, clips=pd.concat([made.clips, second], ignore_index=True)), tmp_path)
+    found = sources(one)
+    chosen = choose(one, found)
+    assert (chosen[0].id, chosen[0].sample, chosen[0].reasons[0].detail) == ("p1", 2, "one 50.000")
+    assert [(source.maker, source.sample) for source in _lanes(found, chosen[0])] == [(0, 2), (1, 1), (REFERENCE, 1)]
 
 
 def test_a_clip_that_cannot_be_used_is_not_chosen(tmp_path: Path) -> None:

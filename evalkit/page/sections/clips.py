@@ -25,7 +25,7 @@ def section(view: View) -> Section | None:
     if not found.prompts:
         return None
     chosen = choose(view, found)
-    shown = [_lanes(found.prompts[choice.id], choice.sample) for choice in chosen]
+    shown = [_lanes(found, choice) for choice in chosen]
     first = [source.clip for lanes in shown for source in lanes]
     made = sounds(
         first, [source.clip for lanes in found.prompts.values() for source in lanes], view.output, view.audio_bytes
@@ -64,11 +64,21 @@ def section(view: View) -> Section | None:
     )
 
 
-def _lanes(all_of_prompt: list[Source], sample: int) -> list[Source]:
-    """The clips of a card: one of each system, and the reference."""
-    models = [source for source in all_of_prompt if source.maker != REFERENCE and source.sample == sample]
-    references = [source for source in all_of_prompt if source.maker == REFERENCE]
-    return [*models[: LANES - len(references)], *references]
+def _lanes(found: Sources, choice: Choice) -> list[Source]:
+    """The clips of a card: one of each system, models before calibration rows, and then the reference."""
+    models: dict[int, Source] = {}
+    references = []
+    for source in found.prompts[choice.id]:
+        if source.maker == REFERENCE:
+            references.append(source)
+        elif source.maker not in models or source.sample == choice.sample:
+            models[source.maker] = source
+    kept = sorted(models.values(), key=lambda source: _calibration(found, source))
+    return [*kept[: LANES - len(references)], *references]
+
+
+def _calibration(found: Sources, source: Source) -> bool:
+    return source.maker != REFERENCE and found.systems[source.maker][1] == "calibration"
 
 
 def _source(source: Source, metrics: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
