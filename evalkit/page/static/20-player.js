@@ -70,7 +70,7 @@
     }
 
     name(i) {
-      return blind() ? `Clip ${i + 1}` : this.lanes[i].source.name;
+      return blind() ? `Clip ${i + 1}` : this.sources[i].name;
     }
 
     // --- what is seen
@@ -101,6 +101,7 @@
       const list = element("ol", "player-lanes");
       list.setAttribute("role", "list");
       list.dataset.many = String(this.lanes.length > 4);
+      list.dataset.columns = this.columns.length > 4 ? "many" : "few";
       list.style.setProperty("--player-columns", String(this.columns.length));
       if (this.columns.length) list.append(this.head());
       for (const [i, lane] of this.lanes.entries()) list.append(this.lane(lane, i));
@@ -161,7 +162,10 @@
       if (i < 9) button.setAttribute("aria-keyshortcuts", String(i + 1));
       const key = element("kbd", "player-key", i < 9 ? String(i + 1) : "·");
       key.setAttribute("aria-hidden", "true");
-      const name = element("span", "player-name", this.name_of(lane, i));
+      const name = element("span", "player-name");
+      for (const part of this.name(i).split(/(?<=[_/-])/)) {
+        name.append(part, document.createElement("wbr"));
+      }
       const level = element("span", "player-level when-seen");
       lane.level = level;
       lane.button = button;
@@ -170,10 +174,6 @@
       row.append(button, lane.voice === null ? this.reason(entry.reason) : this.picture(lane, i));
       if (this.columns.length) row.append(this.scores(source.scores ?? []));
       return row;
-    }
-
-    name_of(lane, i) {
-      return blind() ? `Clip ${i + 1}` : lane.source.name;
     }
 
     reason(text) {
@@ -190,7 +190,7 @@
       const link = entry.href ? "; plays from its own file" : "";
       frame.setAttribute(
         "aria-label",
-        `Waveform${entry.picture ? " and spectrogram" : ""} of ${this.name_of(lane, i)}: ${entry.said ?? "not drawn"}${link}`,
+        `Waveform${entry.picture ? " and spectrogram" : ""} of ${this.name(i)}: ${entry.said ?? "not drawn"}${link}`,
       );
       if (entry.peaks) {
         const { shape, path } = outline(entry.peaks);
