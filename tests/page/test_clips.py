@@ -209,6 +209,16 @@ def test_one_player_plays_at_a_time(opened: Callable[..., Any], made: Result) ->
     assert page.evaluate(HEARD)["hertz"] == pytest.approx(442, abs=30)
 
 
+def test_a_player_that_is_seen_no_more_is_silent(opened: Callable[..., Any], made: Result) -> None:
+    page = opened(made)
+    card(page, "p0").locator(".player-play").click()
+    begun(page)
+    page.evaluate("document.querySelector('[data-playing]').parentElement.hidden = true")
+    until(page, "document.querySelector('[data-playing]') === null")
+    page.wait_for_timeout(100)
+    assert page.evaluate(HEARD)["decibels"] < -100
+
+
 def test_levels_are_matched_until_they_are_not_wanted(opened: Callable[..., Any], made: Result) -> None:
     page = opened(made)
     player = card(page, "p1")

@@ -346,8 +346,9 @@
     follow(turn) {
       const step = () => {
         if (turn !== this.turn) return;
-        if (!this.root.isConnected) {
-          this.destroy();
+        if (this.root.getClientRects().length === 0) {
+          if (this.root.isConnected) this.pause(); // what it is in was closed
+          else this.destroy();
           return;
         }
         const { voice } = this;
