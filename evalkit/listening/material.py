@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,24 @@ from evalkit.store.digests import digest, sha256_file
 CONTROLS: Mapping[Axis, str] = {"quality": "noise", "relevance": "wrong_caption", "melody": "wrong_melody"}
 Clips = Mapping[str, Mapping[Any, Any]]  # rows of a record's clips, by prompt
 PRACTICE = 1  # prompts beside those of the test, whose clips are for getting used to it
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that is there.
+
+    Attributes:
+        path: of the file.
+        sha256: of what was measured.
+    """
+
+    path: Path
+    sha256: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is what was measured."""
+        return sha256_file(self.path) == self.sha256
 
 
 @dataclass(frozen=True)
@@ -117,10 +136,11 @@ class Choice:
         self.melodies = _melodies(first) if axis == "melody" else {}
         if axis == "melody":
             common = [id for id in common if id in self.melodies]
+        elif axis == "relevance":
+            common = [id for id in common if len({clips[id]["caption"] for clips in self.clips}) == 1]
         first_clips = self.clips[0]
         self.recorded = [id for id in common if first_clips[id]["reference_status"] == "ok"] if references else []
-        self._common = self.recorded or common
-        self.available = list(self._there())
+        self.available = [id for id in self.recorded or common if all(self._files(id))]
 
     @property
     def references(self) -> bool:
@@ -132,21 +152,32 @@ class Choice:
         """How long clips are, as long as the longest one that can be asked about."""
         return max((float(clips[id]["length"]) for clips in self.clips for id in self.available), default=0.0)
 
-    def _there(self) -> Iterator[str]:
-        for id in self._common:
-            pieces = [*(_piece(s.result, c[id]) for s, c in zip(self.systems, self.clips, strict=True))]
-            if self.references:
-                pieces.append(_piece(self.systems[0].result, self.clips[0][id], "reference_"))
-            if all(pieces):
-                yield id
+    def _files(self, id: str) -> list[Found | None]:
+        """All files that are heard of a prompt: clips, the reference and the melody; None for one that is not there."""
+        found = [_found(system.result, clips[id]) for system, clips in zip(self.systems, self.clips, strict=True)]
+        if self.references:
+            found.append(_found(self.systems[0].result, self.clips[0][id], "reference_"))
+        if self.axis == "melody":
+            found.append(self.melodies[id])
+        return found
+
+    def _first(self, many: int) -> list[str]:
+        """The first prompts whose files are those that were measured; reads no more of them than are needed."""
+        whole = (id for id in self.available if all(one is not None and one.whole for one in self._files(id)))
+        return list(itertools.islice(whole, many))
 
     def material(self, prompts: int, control: bool, records: Sequence[Mapping[str, str]]) -> Material:
         """Gather what is heard of the first prompts, and of one more where there is one."""
-        ids = self.available[: prompts + PRACTICE]
+        ids = self._first(prompts + PRACTICE)
+        if len(ids) < prompts:
+            raise EvalkitError(
+                f"of {len(self.available)} prompts only {len(ids)} have clips that are as they were measured: "
+                f"give --prompts {len(ids)}, or run again what made them"
+            )
         systems = [self._system(*one, ids) for one in zip(self.systems, self.clips, strict=True)]
         if self.references:
             first, clips = self.systems[0].result, self.clips[0]
-            pieces = {id: _required(_piece(first, clips[id], "reference_")) for id in ids}
+            pieces = {id: _piece(first, clips[id], "reference_") for id in ids}
             systems.append(Heard("reference", "reference", pieces))
         if control:
             systems.append(self._control(systems[-1 if self.references and self.axis != "melody" else 0], ids))
@@ -154,7 +185,7 @@ class Choice:
         return Material(
             prompts=ids,
             captions={id: self.captions[id] for id in ids},
-            melodies={id: self.melodies[id] for id in ids if id in self.melodies},
+            melodies={id: Piece(self.melodies[id].path) for id in ids if id in self.melodies},
             systems=systems,
             records=records,
             about={
@@ -168,7 +199,7 @@ class Choice:
         return Heard(
             name=system.name,
             role="system",
-            pieces={id: _required(_piece(system.result, clips[id])) for id in ids},
+            pieces={id: _piece(system.result, clips[id]) for id in ids},
             row=system.row,
             path=str(system.result.path),
             sha256=sha256_file(system.result.path / MANIFEST),
@@ -194,7 +225,7 @@ class Choice:
         return replace(named, pieces={id: made_of.pieces[one] for id, one in other.items()}, of=other)
 
     def _melody(self, id: str) -> str:
-        return sha256_file(self.melodies[id].path)
+        return self.melodies[id].sha256
 
 
 def _usable(system: System) -> Clips:
@@ -203,21 +234,20 @@ def _usable(system: System) -> Clips:
     return {row["id"]: row for row in clips[(clips["status"] == "ok") & (clips["sample"] == 1)].to_dict("records")}
 
 
-def _piece(result: Result, row: Mapping[Any, Any], prefix: str = "") -> Piece | None:
-    """The part of a clip that counts; None where its file is not there, or not the one that was measured."""
-    sha256 = row[f"{prefix}sha256"]
-    path = result.audio(sha256, row[f"{prefix}path"])
-    if path is None or sha256_file(path) != sha256:
-        return None
-    return Piece(path, float(row[f"{prefix}start"]), float(row[f"{prefix}length"]))
+def _found(result: Result, row: Mapping[Any, Any], prefix: str = "") -> Found | None:
+    """The file of a clip, or of its reference; None where it is not there."""
+    path = result.audio(row[f"{prefix}sha256"], row[f"{prefix}path"])
+    return None if path is None else Found(path, row[f"{prefix}sha256"])
 
 
-def _required(piece: Piece | None) -> Piece:
-    assert piece is not None  # only prompts whose files are there are available
-    return piece
+def _piece(result: Result, row: Mapping[Any, Any], prefix: str = "") -> Piece:
+    """The part of a clip that counts, whose file is there."""
+    found = _found(result, row, prefix)
+    assert found is not None
+    return Piece(found.path, float(row[f"{prefix}start"]), float(row[f"{prefix}length"]))
 
 
-def _melodies(result: Result) -> dict[str, Piece]:
+def _melodies(result: Result) -> dict[str, Found]:
     """The melodies that a run gave to its models, by prompt."""
     frame = result.prompts
     if "melody" not in frame:
@@ -225,11 +255,8 @@ def _melodies(result: Result) -> dict[str, Piece]:
             f"--axis melody: the prompts of '{result.path}' have no melodies: ask about quality or relevance, or run a "
             "melody model on prompts with a column melody"
         )
-    found = {
-        id: Piece(Path(path))
-        for id, path, sha256 in zip(frame["id"], frame["melody"], frame["melody_sha256"], strict=True)
-        if path and Path(path).is_file() and sha256_file(Path(path)) == sha256
-    }
+    rows = zip(frame["id"], frame["melody"], frame["melody_sha256"], strict=True)
+    found = {id: Found(Path(path), sha256) for id, path, sha256 in rows if path and Path(path).is_file()}
     if not found:
         raise EvalkitError(f"--axis melody: no melody of '{result.path}' is where it was: put the files back")
     return found

@@ -221,6 +221,8 @@ def test_prompts_whose_clips_are_not_all_there_are_not_asked_about(tmp_path: Pat
     found = result(tmp_path)
     (tmp_path / "clips" / "1-2.wav").unlink()
     tone(tmp_path / "clips" / "0-1.wav", "another one")
+    with pytest.raises(EvalkitError, match="of 3 prompts only 2 have clips that are as they were measured"):
+        study(tmp_path, [str(found.path)], prompts=3)
     facts = study(tmp_path, [str(found.path)], prompts=2).study.facts
     assert set(facts["prompts"]) == {"prompt/0", "prompt/3"}
 

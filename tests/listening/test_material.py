@@ -61,8 +61,9 @@ def test_of_a_sweep_the_default_and_the_best_are_heard(tmp_path: Path, monkeypat
         points.append(Point(swept.options(*at), dataclasses.replace(side, record=saved)))
     sweep = swept.sweep(points, draws=50).save(tmp_path / "sweep")
     facts = study(tmp_path, [str(sweep.path)], axis="quality", reference=False).study.facts
+    names = dict(zip(sweep.points["point"], sweep.points["name"], strict=True))
     assert {name: one["role"] for name, one in facts["systems"].items()} == {
-        **{name: "system" for name in sweep.points.set_index("point")["name"][[sweep.default, sweep.winner]]},
+        **{str(names[point]): "system" for point in (sweep.default, sweep.winner)},
         "control: noise": "control",
     }
 

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
         reference=not parsed.no_reference, control=not parsed.no_control,
     )  # fmt: skip
     made = make(parsed.records, asked, Path(parsed.output) if parsed.output else first / f"{FOLDER}-{parsed.axis}")
-    for note in made.notes:
+    for note in [] if parsed.quiet else made.notes:
         print(f"evalkit: {note}", file=sys.stderr)
     facts = made.study.facts
     pages = [len(session["pages"]) for session in facts["sessions"].values()]
