@@ -6,7 +6,6 @@ import ast
 import gc
 import importlib
 import sys
-from pathlib import Path
 
 from evalkit import __version__, commands
 from evalkit.errors import unknown
@@ -20,6 +19,9 @@ EXAMPLES = """\
   evalkit run model=folder model.folder.path=MY_CLIPS prompts=table prompts.path=MY_PROMPTS.csv"""
 
 
+COMPLETE = "__complete"  # what scripts for shells call, see `evalkit completion`
+
+
 def main() -> None:
     """Run the command that the arguments name."""
     commands.catch_interrupts()
@@ -28,27 +30,24 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may not know an arrow
     command, *rest = sys.argv[1:] or ["--help"]
+    if command == COMPLETE:
+        importlib.import_module("evalkit.commands.completing.candidates").main(rest)
+        return
     with commands.DONE, commands.one_line_errors():  # around the import too
         if command in ("-h", "--help", "help"):
             print(usage())
         elif command == "--version":
             print(f"evalkit {__version__}")
-        elif command in files():
+        elif command in commands.files():
             importlib.import_module(f"evalkit.commands.{command}").main(rest)
         else:
-            commands.fail(str(unknown("command", command, files())))
-
-
-def files() -> dict[str, Path]:
-    """Find the commands: each is a file of evalkit/commands with a function `main(arguments)`."""
-    found = [path for folder in commands.__path__ for path in sorted(Path(folder).glob("*.py"))]
-    return {path.stem: path for path in found if path.stem != "__init__"}
+            commands.fail(str(unknown("command", command, commands.files())))
 
 
 def usage() -> str:
     """Describe all commands in the words of their docstrings, which are read without importing anything."""
     lines = ["evalkit: evaluate text-to-music models against their published numbers", "", "usage:"]
-    for path in files().values():
+    for path in commands.files().values():
         call, summary = commands.described(ast.get_docstring(ast.parse(path.read_text("utf-8"))))
         lines += [f"  {call}", f"      {summary}"]
     lines += ["  evalkit --help | --version", "", "examples:", EXAMPLES, ""]

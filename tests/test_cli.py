@@ -10,7 +10,7 @@ import pytest
 
 import evalkit as package
 from evalkit import commands
-from evalkit.cli import files
+from evalkit.commands import files
 
 from .conftest import Run
 

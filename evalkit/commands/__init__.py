@@ -16,6 +16,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -45,6 +46,12 @@ class OneOf:
         if text not in self.names:
             raise unknown(self.kind, text, self.names)
         return text
+
+
+def files() -> dict[str, Path]:
+    """Find the commands: each is a file of this folder with a function `main(arguments)`."""
+    found = [path for folder in __path__ for path in sorted(Path(folder).glob("*.py"))]
+    return {path.stem: path for path in found if path.stem != "__init__"}
 
 
 def described(document: str | None) -> tuple[str, str]:

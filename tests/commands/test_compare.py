@@ -18,7 +18,7 @@ import yaml
 
 import evalkit as package
 from evalkit import comparing
-from evalkit.cli import files
+from evalkit.commands import files
 from evalkit.commands import compare as command
 from evalkit.config import compose
 from evalkit.errors import EvalkitError
