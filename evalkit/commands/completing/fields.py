@@ -7,9 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import evalkit
-
-PACKAGE = Path(evalkit.__file__).parent
+PACKAGE = Path(__file__).parents[2]
 
 
 class Field(NamedTuple):
