@@ -28,6 +28,13 @@ DEMO = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def without_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave plots out of pages, each of which would take a second or more, but where a run ends by writing one."""
+    if "run" not in request.node.name:
+        monkeypatch.setattr("evalkit.page.sections.plots.section", lambda view: None)
+
+
 @pytest.fixture
 def older(tmp_path: Path) -> Result:
     return saved(tmp_path / "older")

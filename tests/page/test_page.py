@@ -16,6 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from evalkit.page.links import address, breakable, linked
 from evalkit.page.page import _json, policy
+from evalkit.page.sections import plots
 from evalkit.report.document import Document, Listing, Table
 from evalkit.report.literal import literal
 from evalkit.report.numbers import NONE
@@ -27,6 +28,7 @@ from ..results.test_reproduction_text import made as reproduced
 from .pages import EVIL, Read, compared, hostile, opened, page_of, saved, swept_in
 
 KINDS = ["result", "hostile", "joined", "comparison", "reproduction", "sweep"]
+WITH_PLOTS = ("hostile", "comparison")  # each takes a second or more
 SLICES = [
     {
         "slice": "tag", "group": f"{name} {EVIL}", "model": "musicgen_small", "metric": "kld", "value": 1.25,
@@ -52,7 +54,13 @@ def made_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path
         "sweep": [swept_in(folder / "sweep")],
     }
     documents = {kind: join(found, False) if len(found) > 1 else found[0].document() for kind, found in records.items()}
-    return {kind: (page_of(folder / f"{kind}.html", found), documents[kind]) for kind, found in records.items()}
+    pages = {}
+    for kind, found in records.items():
+        with pytest.MonkeyPatch.context() as patch:
+            if kind not in WITH_PLOTS:
+                patch.setattr(plots, "section", lambda view: None)
+            pages[kind] = page_of(folder / f"{kind}.html", found)
+    return {kind: (page, documents[kind]) for kind, page in pages.items()}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -105,7 +113,8 @@ def test_a_page_says_everything_that_its_document_says(made_pages: dict[str, tup
     assert missing == []
 
 
-def test_what_must_be_read_first_comes_before_all_numbers(tmp_path: Path) -> None:
+def test_what_must_be_read_first_comes_before_all_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "section", lambda view: None)
     protocol = ProtocolInfo("musicgen (changed)", ("vggish.hop 0.96, not 0.5",), {"vggish": {"hop": 0.96}})
     references = ReferencesInfo(Count(9, 12, {"silent": 3}), "c" * 64, rendered_by="Synth")
     metrics = {name: made.metric(*made.TITLES[name], random=["VGGish weights"]) for name in made.TITLES}
