@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import soundfile
 
 from evalkit.errors import EvalkitError
 from evalkit.report.literal import literal
@@ -17,7 +17,7 @@ from evalkit.report.numbers import absent
 from evalkit.report.to_markdown import escaped
 from evalkit.store.files import cannot_write
 from evalkit.trackers import package
-from evalkit.trackers.run import Limits, Run, part, shell
+from evalkit.trackers.run import Limits, Run, Sound, part, shell
 
 OUTPUT = "results/tensorboard"
 EVENTS = "events.out.tfevents.*"
@@ -85,7 +85,6 @@ class Tracker:
 
 def summaries(run: Run, group: Path) -> Iterator[Any]:
     """Everything that is shown of a run, in TensorBoard's own form."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.histogram.summary_v2 import histogram_pb
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -103,16 +102,20 @@ def summaries(run: Run, group: Path) -> Iterator[Any]:
     for name in [str(name) for name in clips if name in run.scalars and clips[name].notna().any()]:
         yield histogram_pb(f"per clip/{name}", clips[name].dropna().to_numpy("float64"))
     for sound in run.sounds:
-        about = soundfile.info(sound.path)
-        encoded = Summary.Audio(
-            sample_rate=about.samplerate,
-            num_channels=about.channels,
-            length_frames=about.frames,
-            encoded_audio_string=sound.path.read_bytes(),
-            content_type="audio/wav",
-        )
-        yield Summary(value=[Summary.Value(tag=f"clips/{sound.name}", audio=encoded)])
-        yield text_pb(f"clips/{sound.name}", escaped(sound.caption))
+        yield heard(f"clips/{sound.name}", sound)
+
+
+def heard(tag: str, sound: Sound) -> Any:
+    """A clip as the audio plugin has it: its file, and its caption as it stands beside it."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.audio import metadata
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    caption = escaped(sound.caption)
+    about = metadata.create_summary_metadata("", caption, metadata.Encoding.Value("WAV"))
+    pair = np.array([[sound.path.read_bytes(), caption.encode()]], dtype=object)
+    tensor = make_tensor_proto(pair, dtype=np.object_, shape=pair.shape)
+    return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=tensor)])
 
 
 def piped(frame: pd.DataFrame) -> str:
