@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.results import sweep_plots
 from evalkit.results.result import Result
 from evalkit.results.sweep_points import Point
 from evalkit.store.digests import sha256_file
@@ -47,7 +46,7 @@ def test_a_side_that_has_changed_since_is_not_heard(tmp_path: Path) -> None:
 
 
 def test_of_a_sweep_the_default_and_the_best_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_plots, "write", lambda *arguments: [])
+    monkeypatch.setattr("evalkit.results.plots.sweeps.write", lambda *arguments: [])  # drawing takes seconds
     points = []
     for number, at in enumerate(swept.GRID[:3], 1):
         side = swept.measured(tmp_path / "features", number, swept.worse(*at), n=8)
