@@ -14,8 +14,9 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -155,6 +156,23 @@ def lacking(result: Record) -> list[str]:
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print one line and exit with a status that no bug in Python exits with."""
     print(f"evalkit: {literal(message)}", file=sys.stderr)
+    sys.exit(status)
+
+
+def end(command: Callable[[], int], mistake: int = 2) -> NoReturn:
+    """Run a command whose exit status says what was found, and exit with it.
+
+    A bug ends with the status of a mistake: Python's own, 1, would say that something was found.
+
+    Args:
+        mistake: the status of a mistake of the user.
+    """
+    try:
+        with one_line_errors(mistake):
+            status = command()
+    except Exception:
+        traceback.print_exc()
+        status = mistake
     sys.exit(status)
 
 

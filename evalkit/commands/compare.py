@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-import traceback
 from pathlib import Path
 
 from evalkit import commands
-from evalkit.commands import one_line_errors, parse, parser_for, show
+from evalkit.commands import parse, parser_for, show
 from evalkit.errors import EvalkitError
 
 SIDE = (
@@ -27,13 +25,7 @@ def main(arguments: list[str]) -> None:
     """Run `evalkit compare`."""
     from evalkit.results.gate import MISTAKE  # here, because help need not wait for it
 
-    try:
-        with one_line_errors(MISTAKE):
-            status = compared(parse(parser(), arguments, MISTAKE))
-    except Exception:  # a bug: the status that Python would end with is that of a NO-GO
-        traceback.print_exc()
-        status = MISTAKE
-    sys.exit(status)
+    commands.end(lambda: compared(parse(parser(), arguments, MISTAKE)), MISTAKE)
 
 
 def parser() -> argparse.ArgumentParser:

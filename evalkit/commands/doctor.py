@@ -28,7 +28,11 @@ WHAT, STATUS, FOUND = 20, 8, 48  # characters of columns, so that those of all s
 
 def main(arguments: list[str]) -> None:
     """Run `evalkit doctor`."""
-    parsed = parse(parser(), arguments)
+    commands.end(lambda: examined(parse(parser(), arguments)))
+
+
+def examined(parsed: argparse.Namespace) -> int:
+    """Look at what is asked for, print it, and return the exit status."""
     asked = asked_for(parsed)
     found: list[tuple[str, Finding]] = []
     for name, findings in looked_at(asked):
@@ -39,6 +43,7 @@ def main(arguments: list[str]) -> None:
         show(document(found), parsed.format)
     if bad := [f"{finding.what} ({finding.status})" for _, finding in found if finding.bad]:
         fail(f"{len(bad):,} of what is needed {'is' if len(bad) == 1 else 'are'} not there: {', '.join(bad)}", LACKING)
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:

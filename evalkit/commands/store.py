@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> None:
         parser.parse_args(["--help"])
     if action not in ACTIONS:
         raise unknown("action", action, ACTIONS)
-    ACTIONS[action](parse(parsers()[action], rest))
+    commands.end(lambda: ACTIONS[action](parse(parsers()[action], rest)) or 0)
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
@@ -120,7 +119,7 @@ def ls(parsed: argparse.Namespace) -> None:
     show(listed(root, found), parsed.format)
 
 
-def verify(parsed: argparse.Namespace) -> None:
+def verify(parsed: argparse.Namespace) -> int:
     """Run `evalkit store verify`."""
     root = opened_alone(parsed, "verify")
     from evalkit.progress import progress
@@ -129,8 +128,7 @@ def verify(parsed: argparse.Namespace) -> None:
     with progress("verifying", verifying.files(root), "files") as advance:
         found = verifying.verify(root, parsed.read_data, parsed.repair, advance)
     show(verified(root, found, parsed.read_data, parsed.repair), parsed.format)
-    if found.lost:
-        sys.exit(LOSS)
+    return LOSS if found.lost else 0
 
 
 def gc(parsed: argparse.Namespace) -> None:
@@ -157,7 +155,7 @@ def rm(parsed: argparse.Namespace) -> None:
     show(chosen(root, sizes, using, parsed.yes), parsed.format)
 
 
-ACTIONS = {"ls": ls, "verify": verify, "gc": gc, "rm": rm}
+ACTIONS: dict[str, Callable[[argparse.Namespace], int | None]] = {"ls": ls, "verify": verify, "gc": gc, "rm": rm}
 
 
 def listed(root: Path, found: Sizes) -> Document:

@@ -23,6 +23,7 @@ MOST = 1000  # files of a folder that are offered
 OPEN, WHOLE = "open", "whole"  # whether a space comes after a candidate
 LONGEST = 60  # characters that are said about a candidate
 FOLDERS = ("DIR", "FOLDER")
+NO_PATHS = ("NAME", "LIMIT", "LIST", "SIZE", "LINE", "URL", "N", "N,N,all", "A,B", "METRIC=VALUE", "KEY=VALUE")
 OPTIONS = ("options",)  # as `takes_options` calls them
 
 
@@ -123,7 +124,7 @@ def _values(action: argparse.Action, last: str, before: list[str]) -> Candidates
         yield from paths(last, folders=True)
     elif action.dest == "device":
         yield from ((one, "") for one in ("auto", "cpu", "cuda", "cuda:0"))
-    elif metavar.isupper() and metavar not in ("N", "I", "NAME", "LIMIT", "LIST", "METRIC=VALUE", "KEY=VALUE", "URL"):
+    elif kind not in (int, float) and metavar.isupper() and metavar not in NO_PATHS:
         yield from paths(last)
 
 
