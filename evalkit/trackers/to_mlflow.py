@@ -146,7 +146,6 @@ def _send(client: Any, experiment: str, run: Run, parent: str) -> str:
         client.log_batch(own, params=few)
     for part in batches([RunTag(name, text) for name, text in tags.items()], BATCH):
         client.log_batch(own, tags=part)
-    client.log_text(own, run.text, "summary.md")
     for name, frame in run.tables.items():
         client.log_text(own, frame.to_json(orient="split", index=False), f"{name}.json")
     for sound in run.sounds:

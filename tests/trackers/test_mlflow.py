@@ -48,7 +48,7 @@ def test_metrics_parameters_tags_and_artifacts_are_read_back(
     assert run.info.status == "FINISHED"
 
     folder = Path(client.download_artifacts(run.info.run_id, ""))
-    assert {"report.html", "config.yaml", "summary.md", "clips.json", "table.md"} <= {x.name for x in folder.iterdir()}
+    assert {"report.html", "config.yaml", "clips.json", "table.md"} <= {x.name for x in folder.iterdir()}
     sounds = sorted((folder / "clips").glob("*.mp3"))
     assert [path.name[4:] for path in sounds] == [
         "kld-worst-1.mp3", "kld-worst-2.mp3", "kld-best-1.mp3", "kld-best-2.mp3",
