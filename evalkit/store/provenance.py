@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from evalkit.store.redaction import redacted_option
+
 DRIVER = Path("/proc/driver/nvidia/version")
 PACKAGES = (
     *("evalkit", "torch", "torchaudio", "transformers", "laion-clap", "frechet-audio-distance", "hear21passt"),
@@ -20,7 +22,7 @@ PACKAGES = (
 def provenance(device: str) -> dict[str, Any]:
     """Describe the code's commit, the versions of packages, and the machine, as JSON-like values."""
     return {
-        "command": sys.argv,
+        "command": [redacted_option(argument) for argument in sys.argv],
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
         "python": platform.python_version(),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from evalkit.errors import EvalkitError, reason, unknown
 from evalkit.progress import say
 from evalkit.report.literal import literal
-from evalkit.trackers.redaction import redacted
+from evalkit.store.redaction import redacted
 
 if TYPE_CHECKING:
     from evalkit.trackers.run import Limits, Run

@@ -16,7 +16,7 @@ from evalkit.report.document import Document
 from evalkit.report.to_markdown import shortened
 from evalkit.results.folders import MANIFEST, REPORT
 from evalkit.store.digests import digest, sha256_file
-from evalkit.trackers.redaction import redacted
+from evalkit.store.redaction import redacted
 from evalkit.trackers.run import Limits
 
 RANDOM = "random weights"

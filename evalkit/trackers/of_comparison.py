@@ -10,8 +10,8 @@ from evalkit.report.numbers import number
 from evalkit.results.comparison import Comparison
 from evalkit.results.summary import records
 from evalkit.store.digests import sha256_file
+from evalkit.store.redaction import redacted
 from evalkit.trackers.content import about, capped
-from evalkit.trackers.redaction import redacted
 from evalkit.trackers.run import Limits, Run, Sound, flat, numbers, part
 from evalkit.trackers.sounds import MOST, written
 

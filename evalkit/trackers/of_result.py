@@ -11,8 +11,8 @@ import pandas as pd
 from evalkit.results.record import RowInfo
 from evalkit.results.result import Result
 from evalkit.results.summary import clip_counts, random_weights, records, unscored
+from evalkit.store.redaction import redacted
 from evalkit.trackers.content import About, about, capped
-from evalkit.trackers.redaction import redacted
 from evalkit.trackers.run import Limits, Run, Value, flat, numbers, part
 from evalkit.trackers.sounds import sounds
 

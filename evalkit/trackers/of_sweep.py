@@ -9,9 +9,9 @@ from typing import Any
 from evalkit.errors import EvalkitError
 from evalkit.results.summary import records
 from evalkit.results.sweep import PLOTS, Sweep
+from evalkit.store.redaction import redacted
 from evalkit.trackers import of_result
 from evalkit.trackers.content import About, about, capped
-from evalkit.trackers.redaction import redacted
 from evalkit.trackers.run import Limits, Run, Sound, flat, numbers, part
 from evalkit.trackers.sounds import sounds
 

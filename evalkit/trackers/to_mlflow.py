@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from evalkit.errors import EvalkitError
 from evalkit.store.files import cannot_write
+from evalkit.store.redaction import redacted
 from evalkit.trackers import package
-from evalkit.trackers.redaction import redacted
 from evalkit.trackers.run import Limits, Run, shell
 
 OUTPUT = "results/mlflow"

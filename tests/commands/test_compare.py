@@ -18,8 +18,8 @@ import yaml
 
 import evalkit as package
 from evalkit import comparing
-from evalkit.commands import files
 from evalkit.commands import compare as command
+from evalkit.commands import files
 from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.results import gate as gates

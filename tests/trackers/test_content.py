@@ -14,7 +14,6 @@ from evalkit.results.comparison import Comparison
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.trackers.described import runs
-from evalkit.trackers.redaction import redacted
 from evalkit.trackers.run import Limits, Run, flat, numbers, part
 from tests.results.drawn_sweeps import sweep, values
 from tests.results.made_comparison import comparison, metric, moved
@@ -112,19 +111,6 @@ def test_a_record_that_was_not_saved_is_refused(made: Result, tmp_path: Path) ->
         runs(dataclasses.replace(made, path=tmp_path / "nowhere"), LIMITS, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "shown"),
-    [
-        ("api_token", "x", "(hidden)"), ("HF_TOKEN", "x", "(hidden)"), ("password", "x", "(hidden)"),
-        ("api_key", "x", "(hidden)"), ("max_tokens", 3, 3), ("token", None, None),
-        ("path", "/models/token", "/models/token"), ("tokenizer", "t5", "t5"), ("key", "C minor", "C minor"),
-        ("uri", "postgresql://me:pw@db.example/x", "postgresql://(hidden)@db.example/x"),
-    ],
-)  # fmt: skip
-def test_secrets_are_not_sent(name: str, value: Any, shown: Any) -> None:
-    assert redacted({"outer": [{name: value}]}) == {"outer": [{name: shown}]}
-
-
 def test_names_lead_nowhere_else() -> None:
     assert [part(name) for name in ("../../etc", "a/b", "", "..", "−14 LUFS", "x" * 500)] == [
         "_.._etc", "a_b", "_", "_", "-14 LUFS", "x" * 120,
@@ -139,3 +125,10 @@ def test_numbers_that_are_none_are_left_out() -> None:
 def test_limits_below_zero_are_refused() -> None:
     with pytest.raises(EvalkitError, match="rows=-1"):
         Limits(rows=-1, sounds=0, report=False)
+
+
+def test_no_secret_of_the_configuration_is_in_the_page_or_any_file(made: Result, tmp_path: Path) -> None:
+    run = only(made, tmp_path, dataclasses.replace(LIMITS, report=True))
+    assert {"report.html", "config.yaml"} <= {*run.files}
+    for path in run.files.values():
+        assert "hf_secret" not in path.read_text("utf-8") and "me:pw" not in path.read_text("utf-8")

@@ -21,6 +21,7 @@ from evalkit.results.listening import Listening
 from evalkit.results.record import WeightsInfo
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
+from evalkit.store.redaction import redacted
 
 ORDER = 90
 PUBLISHED = {True: "yes", False: "no", None: "not known"}
@@ -144,9 +145,9 @@ def _texts(record: Record) -> Iterator[tuple[str, Any]]:
         yield "Rules", record.rules
         return
     if isinstance(record, Result):
-        yield "Metrics", {name: info.definition for name, info in record.metrics.items()}
-        yield "Models", {name: info.definition for name, info in record.rows.items()}
-    yield "Configuration", record.config
+        yield "Metrics", redacted({name: info.definition for name, info in record.metrics.items()})
+        yield "Models", redacted({name: info.definition for name, info in record.rows.items()})
+    yield "Configuration", redacted(record.config)
 
 
 def _yaml(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Configurations without what nobody else may see."""
+"""Configurations and commands without what nobody else may see."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ def redacted(value: Any, name: str = "") -> Any:
     if not isinstance(value, str):
         return value
     return HIDDEN if value and SECRET.search(name) else USER.sub(f"{HIDDEN}@", value)
+
+
+def redacted_option(text: str) -> str:
+    """The same of an argument of the command line, which may be KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    return f"{key}={redacted(value, key)}" if equals else str(redacted(text))
