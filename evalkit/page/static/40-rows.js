@@ -90,8 +90,9 @@
       }));
       this.samples = Math.max(1, ...this.parts.map((part) => part.sample));
       this.titled = data.captions.some((caption) => caption !== "");
-      const states = this.parts.flatMap((part) => part.states);
-      this.troubled = states.some((state) => state > 1); // whether any clip is not usable
+      this.bad = data.states.map(([status]) => status !== "" && status !== "ok");
+      const found = new Set(this.parts.flatMap((part) => part.states));
+      this.troubled = [...found].some((state) => this.bad[state]); // whether any clip is not usable
       this.ranked = new Map();
       this.means = new Map();
       this.texts = [];

@@ -40,7 +40,7 @@
       }
       const parts = pair.flatMap((system) => rows.partsOf(system));
       const states = parts.map((part) => rows.state(part, row));
-      return rows.states[states.find((state) => state > 1) ?? Math.max(0, ...states)];
+      return rows.states[states.find((state) => rows.bad[state]) ?? Math.max(0, ...states)];
     };
 
     const makeColumns = () => {
