@@ -173,7 +173,7 @@ def until(page: Any, script: str) -> None:
 
 
 def sort(page: Any, title: str) -> None:
-    page.get_by_role("button", name=title, exact=True).click()
+    page.locator("#rows").get_by_role("button", name=title, exact=True).click()
 
 
 def said(page: Any, text: str) -> None:
@@ -233,14 +233,14 @@ def test_search_finds_words_of_captions_ids_and_tags(page: Any) -> None:
         "“slow tempo": ["p10"],
         "nothing of the kind": [],
     }.items():
-        page.get_by_label("Search").fill(search)
+        page.locator("#rows").get_by_label("Search").fill(search)
         assert ids(page) == found, search
         said(page, f"{len(found)} of 4 clips")
         assert page.get_by_text("No clip matches.").is_visible() == (not found)
 
 
 def test_filters_are_combined_and_cleared(page: Any) -> None:
-    page.get_by_label("Tag").select_option("drums (2)")
+    page.locator("#rows").get_by_label("Tag").select_option("drums (2)")
     assert ids(page) == ["p9", "p1", "p9", "p1"]
     page.locator("#rows-state").select_option("silent (1)")
     assert ids(page) == ["p1"] and column(page, "Status") == ["silent"]
@@ -259,17 +259,17 @@ def test_two_systems_are_side_by_side_with_their_difference(pairs: Any) -> None:
     differences = pairs.locator(".rows-body td:nth-child(5)").all_inner_texts()
     assert [text.strip() for text in differences] == ["-0.500", "+0.500", "–", "–"]
     assert pairs.locator(".rows-body td:nth-child(5)").first.get_attribute("data-tone") == "good"
-    pairs.get_by_label("Change").select_option("KLD: B worse")
+    pairs.locator("#rows").get_by_label("Change").select_option("KLD: B worse")
     assert ids(pairs) == ["p9"]
-    pairs.get_by_label("Change").select_option("")
-    pairs.get_by_label("Group").select_option("voice: vocal (1)")
+    pairs.locator("#rows").get_by_label("Change").select_option("")
+    pairs.locator("#rows").get_by_label("Group").select_option("voice: vocal (1)")
     said(pairs, "1 of 4 prompts")
 
 
 def test_a_prompt_of_several_clips_has_the_mean_of_them(browser: Any, tmp_path: Path) -> None:
     with opened(browser, tmp_path, of(result(samples=2))) as page:
         assert column(page, "Clip")[:5] == ["1"] * 4 + ["2"]
-        page.get_by_label("Show").select_option("pair")
+        page.locator("#rows").get_by_label("Show").select_option("pair")
         assert page.locator(".rows-body tr").first.locator("td").nth(1).inner_text() == "2.000"
 
 
@@ -352,7 +352,7 @@ def test_a_link_leads_to_a_prompt_far_below(browser: Any, tmp_path: Path) -> Non
 
 def test_an_unknown_prompt_is_said(browser: Any, tmp_path: Path) -> None:
     with opened(browser, tmp_path, of(result()), "#prompt=p11") as page:
-        alert = page.get_by_role("alert")
+        alert = page.locator("#prompts").get_by_role("alert")
         for id in ("p11", "%E0%A4%A", ""):
             page.evaluate("(id) => { location.hash = `#prompt=${id}`; }", id)
             alert.get_by_text(f"There is no prompt “{id}” on this page.", exact=True).wait_for(timeout=5000)
@@ -403,14 +403,14 @@ def test_rows_that_are_shown_can_be_downloaded(page: Any, pairs: Any) -> None:
     page.locator("#rows-system").select_option(label=SMALL)
     sort(page, "KLD ↓")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as CSV").click()
+        page.locator("#rows").get_by_role("button", name="Download as CSV").click()
     lines = list(csv.reader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
     assert lines[0] == ["id", "caption", "tags", "labels", "System", "KLD", "CLAP score", "Status"]
     assert [line[0] for line in lines[1:4]] == ["p9", "p10", STRANGE.replace("\u202e", "\\u202e")]
     assert lines[4] == ["p1", f"'{CAPTIONS[2]}", "drums; no vocals", "Music", SMALL, "", "0.1", "silent"]
     assert lines[1][6] == "-0.2", "a number below zero is no formula"
     with pairs.expect_download() as download:
-        pairs.get_by_role("button", name="Download as CSV").click()
+        pairs.locator("#rows").get_by_role("button", name="Download as CSV").click()
     head = Path(download.value.path()).read_text("utf-8").splitlines()[0]
     assert head.startswith(f"id,caption,tags,labels,KLD: {SMALL},KLD: {LARGE},KLD: {LARGE} − {SMALL},CLAP score")
 
@@ -435,11 +435,14 @@ def test_it_fits_and_has_no_barrier(browser: Any, tmp_path: Path, width: int, sc
 
 def test_on_a_phone_rows_are_cards_and_filters_are_folded(browser: Any, tmp_path: Path) -> None:
     with opened(browser, tmp_path, of(result()), **PHONE) as page:
-        assert not page.get_by_label("Tag").is_visible() and not page.locator("#rows-table thead").is_visible()
+        assert (
+            not page.locator("#rows").get_by_label("Tag").is_visible()
+            and not page.locator("#rows-table thead").is_visible()
+        )
         page.get_by_role("button", name="Filters").click()
-        page.get_by_label("Tag").select_option("piano (1)")
+        page.locator("#rows").get_by_label("Tag").select_option("piano (1)")
         assert ids(page) == ["p10", "p10"]
-        page.get_by_label("Sort by").select_option("KLD ↓")
+        page.locator("#rows").get_by_label("Sort by").select_option("KLD ↓")
         assert page.locator(".rows-body .rows-system").all_inner_texts() == [LARGE, SMALL]
         boxes = [row.bounding_box() for row in page.locator(".rows-body tr").all()]
         cells = page.locator(".rows-body tr").first.locator("td")
