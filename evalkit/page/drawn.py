@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from evalkit.errors import reason
 from evalkit.page.view import View
@@ -12,7 +12,7 @@ from evalkit.results.plots.plot import Plot, Shown, once
 
 log = logging.getLogger(__name__)
 
-Maker = Callable[[], list[Plot]]
+Maker = Callable[[], Sequence[Plot | str]]
 
 
 def plots(view: View) -> Iterator[Plot | str]:
@@ -62,5 +62,5 @@ def _makers(view: View) -> Iterator[tuple[str, Maker]]:
     yield "groups of prompts", lambda: slices.plots(shown)
 
 
-def _some(plot: Plot | None) -> list[Plot]:
+def _some(plot: Plot | str | None) -> list[Plot | str]:
     return [plot] if plot else []

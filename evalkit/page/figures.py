@@ -44,12 +44,13 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 FONT = re.compile(r"font:[^;\"]*?(\d+(?:\.\d+)?px)[^;\"]*")
 
 
-def svg(figure: Figure, name: str, title: str, said: str) -> Markup:
+def svg(figure: Figure, name: str, title: str, said: str, least: float = 0.0) -> Markup:
     """Write a figure as an element of a page, without its own title and caption, which the page has as text.
 
     Args:
         name: what its ids begin with, unique in the page.
         title, said: what it is, and what it shows.
+        least: of its own size that it always has, even where it must be scrolled then.
     """
     for text in list(figure.texts):
         if text.get_gid() in ("title", "caption"):
@@ -63,7 +64,7 @@ def svg(figure: Figure, name: str, title: str, said: str) -> Markup:
         {
             "class": "plots-svg", "role": "img", "aria-labelledby": f"{name}-title", "aria-describedby": f"{name}-desc",
             "viewBox": f"0 0 {wide:.6g} {high:.6g}", "width": f"{wide * PIXELS:.0f}", "height": f"{high * PIXELS:.0f}",
-            "style": f"max-width: min(100%, {wide * PIXELS * LARGEST:.0f}px)",
+            "style": f"min-width: {wide * PIXELS * least:.0f}px; max-width: {wide * PIXELS * LARGEST:.0f}px",
         }
     )  # fmt: skip
     for place, (tag, words) in enumerate((("title", title), ("desc", said))):

@@ -20,7 +20,8 @@ SUBSETS = 4  # of each size, at most
 FEWEST = 12  # clips of which an extrapolation is made at all, and of the independent windows each dimension needs:
 WORTH = 2  # as `evalkit.metrics.fad_inf` has it
 LEAST = 3  # clips in a subset
-WORK = 3e9  # cubed dimensions, of all distances of one figure: a few seconds
+WORK = 2e9  # cubed dimensions, of all distances of one figure: a few seconds
+WINDOW = 1 / 18  # of these, that a window costs for each of its squared dimensions
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,26 @@ def fads(record: Record) -> list[str]:
     return [name for name, info in record.metrics.items() if info.definition.get("kind") == KIND]
 
 
-def subsets(pairs: Sequence[Sequence[Pair]]) -> int:
-    """How many subsets of each size there is time for, of everything that is drawn in one figure; 0 for none at all.
+def subsets(pairs: Sequence[Sequence[Pair]], metrics: int) -> int:
+    """How many subsets of each size there is time for; 0 for none at all.
 
     Args:
         pairs: of each row one for each of a prompt's clips.
+        metrics: how many share the time.
     """
-    work = sum(float(_width(pair)) ** 3 for row in pairs for pair in row)
     for number in range(SUBSETS, 0, -1):
-        if work * (1 + number * (len(PARTS) - 1)) <= WORK:
+        if sum(_work(pair, number) for row in pairs for pair in row) * metrics <= WORK:
             return number
     return 0
 
 
-def _width(pair: Pair) -> int:
-    """How many dimensions a distance is computed in."""
-    return next((values.shape[1] for values in pair[0].values if len(values)), 0)
+def _work(pair: Pair, number: int) -> float:
+    """What the distances of all clips, and of some subsets of each size, cost."""
+    sets = [[values for values in side.values if len(values)] for side in pair if side is not None]
+    width = next((float(values.shape[1]) for values in sets[0]), 0.0)
+    windows = sum(len(values) for clips in sets for values in clips)
+    whole = 1 + number * sum(1 / k for k in PARTS[1:])  # how often all windows are read
+    return width**3 * (1 + number * (len(PARTS) - 1)) + WINDOW * windows * width**2 * whole
 
 
 def pairs(record: Record, row: str, metric: str) -> list[Pair] | None:

@@ -13,7 +13,7 @@ import pytest
 from evalkit.results import sizes as measuring
 from evalkit.results.pairing import Side
 from evalkit.results.plots import sizes
-from evalkit.results.plots.plot import NARROW, PAPER, Shown
+from evalkit.results.plots.plot import NARROW, PAPER, Plot, Shown
 
 from .drawn import marks, overlapping, panels, result
 from .made import metric
@@ -42,7 +42,7 @@ def one(folder: Path, n: int, d: int = 3, infinity: bool = False, apart: float =
 def test_all_clips_have_the_fad_of_the_table_and_smaller_subsets_lie_within_larger_ones(tmp_path: Path) -> None:
     row = one(tmp_path, 48)
     found = sizes.plot([row])
-    assert found is not None
+    assert isinstance(found, Plot)
     axes = panels(found.figure())[0]
     (subsets,) = marks(axes, "subsets").values()
     n = np.round(1 / subsets.get_xdata()).astype(int)
@@ -58,7 +58,7 @@ def test_all_clips_have_the_fad_of_the_table_and_smaller_subsets_lie_within_larg
 def test_fad_infinity_is_drawn_as_it_was_measured_with_its_interval(tmp_path: Path) -> None:
     row = one(tmp_path, 48, infinity=True)
     found = sizes.plot([row])
-    assert found is not None
+    assert isinstance(found, Plot)
     score = row.scores["fad_inf"]
     assert math.isfinite(score["low"])
     axes = panels(found.figure())[0]
@@ -71,7 +71,7 @@ def test_fad_infinity_is_drawn_as_it_was_measured_with_its_interval(tmp_path: Pa
 
 def test_of_too_few_clips_nothing_is_extrapolated_and_of_hardly_any_nothing_is_drawn(tmp_path: Path) -> None:
     found = sizes.plot([one(tmp_path / "few", 14, d=40)])
-    assert found is not None
+    assert isinstance(found, Plot)
     assert "There is no extrapolation" in found.caption
     axes = panels(found.figure())[0]
     assert not marks(axes, "infinity") and not marks(axes, "curve")
@@ -80,11 +80,14 @@ def test_of_too_few_clips_nothing_is_extrapolated_and_of_hardly_any_nothing_is_d
 
 def test_what_would_take_too_long_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [one(tmp_path / "a", 24), replace(one(tmp_path / "b", 24), name="b")]
-    monkeypatch.setattr(measuring, "WORK", 27 * 4 + 1)
+    monkeypatch.setattr(measuring, "WORK", 27 * 4 + 24 * 8 * 9 / 18 * (1 + 13 / 12) + 1)  # of one row
     found = sizes.plot(rows)
-    assert found is not None
+    assert isinstance(found, Plot)
     assert "FAD: left out 1 row whose features have so many dimensions that distances take long." in found.caption
     (subsets,) = marks(panels(found.figure())[0], "subsets").values()
     assert len(subsets.get_xdata()) == 4  # one of each size
     monkeypatch.setattr(measuring, "WORK", 1)
-    assert sizes.plot(rows) is None
+    assert sizes.plot(rows) == (
+        "FAD by number of clips is not drawn. "
+        "FAD: left out 2 rows whose features have so many dimensions that distances take long."
+    )

@@ -54,7 +54,7 @@ def test_verdicts_differ_in_mark_and_in_colour_and_are_written() -> None:
     assert [axes.get_title("right") for axes in drawn] == [
         "PASS", "BREACH", "INSUFFICIENT", "PASS", "not gated", "MISSING",
     ]  # fmt: skip
-    assert found.said.startswith("GO. Differences from the baseline: FAD ↓ +0.025 [-0.031, 0.081] (PASS); KLD ↓ ")
+    assert found.said.startswith("GO. Differences from the baseline: FAD ↓ +0.025 (pass); KLD ↓ +0.200 (breach); ")
     assert [row.cell["difference"] for row in found.numbers.rows][:4] == [row["difference"] for row in ROWS][:4]
 
 

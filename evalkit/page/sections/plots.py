@@ -14,6 +14,7 @@ from evalkit.page.view import View
 from evalkit.results.plots.plot import NARROW, WIDE, Plot
 
 ORDER = 20
+LEAST = 0.8  # of its size that a figure has which cannot be drawn for narrow screens
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def section(view: View) -> Section | None:
 def _figure(plot: Plot, view: View) -> Figure | str:
     name = f"plots-{plot.name}"
     try:
-        wide = svg(plot.figure(WIDE), f"{name}-wide", plot.title, plot.said)
+        wide = svg(plot.figure(WIDE), f"{name}-wide", plot.title, plot.said, 0.0 if plot.fluid else LEAST)
         narrow = svg(plot.figure(NARROW), f"{name}-narrow", plot.title, plot.said) if plot.fluid else None
         numbers = html(plot.numbers, f"{name}-numbers", view.output)
     except Exception as error:  # a page is worth more than one of its plots

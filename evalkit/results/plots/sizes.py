@@ -29,26 +29,31 @@ MOST = len(COLOURS)  # rows
 SAID = 3  # rows that the sentence names
 
 
-def plot(rows: Sequence[Shown]) -> Plot | None:
-    """Draw each FAD of the first models at several numbers of clips; None where no record has what is needed."""
+def plot(rows: Sequence[Shown]) -> Plot | str | None:
+    """Draw each FAD of the first models at several numbers of clips.
+
+    A sentence, where that takes too long for all of them; None where no record has what is needed.
+    """
     models = [one for one in rows if not one.calibration]
     titles = {metric.name: metric for metric in metrics(models)}
     found: dict[str, list[tuple[Shown, Sizes]]] = {}
-    left_out: list[str] = []
-    for metric in dict.fromkeys(name for one in models for name in sizes.fads(one.record) if name in one.scores):
+    left_out, slow = list[str](), False
+    fads = dict.fromkeys(name for one in models for name in sizes.fads(one.record) if name in one.scores)
+    for metric in fads:
         own = [(one, sizes.pairs(one.record, one.row, metric)) for one in models if metric in one.scores]
         usable = [(one, pairs) for one, pairs in own if pairs]
         there = usable[:MOST]
-        number = sizes.subsets([pairs for _, pairs in there])
+        number = sizes.subsets([pairs for _, pairs in there], len(fads))
         while there and not number:  # fewer rows, if there is time for these
             there.pop()
-            number = sizes.subsets([pairs for _, pairs in there])
+            number = sizes.subsets([pairs for _, pairs in there], len(fads))
+        slow = slow or len(there) < min(len(usable), MOST)
         left_out += _left_out(titles[metric], len(own) - len(usable), len(usable) - len(there), len(there) < MOST)
         measured = [(one, sizes.measured(one.record, one.row, metric, pairs, number)) for one, pairs in there]
         if drawn := [(one, of_row) for one, of_row in measured if of_row]:
             found[metric] = drawn
     if not found:
-        return None
+        return " ".join(["FAD by number of clips is not drawn.", *left_out]) if slow else None
     every = list(dict.fromkeys(one for drawn in found.values() for one, _ in drawn))
     curves = [of_row.curve is not None for drawn in found.values() for _, of_row in drawn]
     known = [of_row.infinity for drawn in found.values() for _, of_row in drawn if of_row.infinity]

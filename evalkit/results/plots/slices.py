@@ -61,7 +61,7 @@ def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown]) -> Plot | No
 
     name = "slices-" + ("".join(c if c.isascii() and c.isalnum() else "-" for c in kind.lower()).strip("-") or "other")
     return Plot(
-        name, f"Groups of prompts: {literal(kind)}", _said(groups, drawn, models[0], scores), text,
+        name, f"Groups of prompts: {literal(kind.replace('_', ' '))}", _said(groups, drawn, models[0], scores), text,
         _numbers(drawn, models, own), draw,
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def _figure(
     marks = [Mark(words(one.name, 30), MARKERS[number], COLOURS[number], COLOURS[number], 6)
              for number, one in enumerate(models)]  # fmt: skip
     figure = drawing.begin(
-        random(models), f"Groups of prompts: {words(kind, 40)}", grid.size(width), [("", marks)], text
+        random(models), f"Groups of prompts: {words(kind.replace('_', ' '), 40)}", grid.size(width), [("", marks)], text
     )
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
         own = [scores.get((metric.name, group, one.row)) for group in groups for one in models]
@@ -153,7 +153,13 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
         if any(row["metric"] == name for row in rows)
     ]
     found = {(str(row["metric"]), row["slice"], row["group"]): row for row in rows}
-    sure = sorted({f"{row['slice']} {row['group']}, {row['title']} {row['change']}" for row in rows if row["change"]})
+    sure = sorted(
+        {
+            f"{row['slice'].replace('_', ' ')} {row['group']}, {row['title']} {row['change']}"
+            for row in rows
+            if row["change"]
+        }
+    )
     said = f"{len(sure):,} differences between groups and the baseline are beyond noise"
     said += f": {literal('; '.join(sure[:4]))}" if sure else ""
     counts = [int(row["n"]) for row in rows]
@@ -187,7 +193,7 @@ def _changes(
     text: str,
     width: float,
 ) -> Figure:
-    grid = Rows([f"{kind} {name}" for kind, name in groups], width, len(drawn))
+    grid = Rows([f"{kind.replace('_', ' ')} {name}" for kind, name in groups], width, len(drawn))
     there = dict.fromkeys(str(row["change"]) for row in found.values())
     marks = [Mark(change, CHANGES[change][0], CHANGES[change][1], CHANGES[change][1], 6.5)
              for change in CHANGES if change in there]  # fmt: skip

@@ -74,7 +74,7 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
         + f". Difference: candidate − baseline, with {percent(comparison.gate['level'])} intervals over prompts. "
         "Hatched: worse by more than the margin of the gate."
     )
-    parts = [f"{strip.title} {strip.below.partition(';')[0]} ({strip.verdict})" for strip in strips]
+    parts = [f"{strip.title} {strip.below.partition(' ')[0]} ({strip.verdict.lower()})" for strip in strips]
     said = f"{comparison.outcome}. Differences from the baseline: {literal('; '.join(parts))}."
     return Plot(
         "differences", "Differences from the baseline", said, text, _compared_numbers(rows),
@@ -118,7 +118,7 @@ def of_published(rows: Sequence[Shown]) -> Plot | None:
         "Shaded: the tolerance." if any(strip.margins[0] is not None for strip in strips) else "",
     )  # fmt: skip
     parts = (
-        f"{strip.title} {strip.below.partition(' from ')[0]} ({strip.verdict or 'not judged'})" for strip in strips
+        f"{strip.title} {strip.below.partition(' ')[0]} ({strip.verdict.lower() or 'not judged'})" for strip in strips
     )
     return Plot(
         "published", "Against what was published", f"Differences from published values: {literal('; '.join(parts))}.",
