@@ -43,7 +43,7 @@ def plot(rows: Sequence[Shown]) -> Plot | None:
     bars = any(math.isfinite(score["low"]) for score in scores)
     said = [f"Bars: {level(ordered)}." if bars else "There are no intervals."]
     if any(one.calibration for one in ordered) and not all(one.calibration for one in ordered):
-        said.append("Calibration rows, below, show what the scale is.")
+        said.append("Calibration rows, below, show what the scale is; an arrow is one beyond the axis.")
     text = caption(ordered, (score["n"] for score in scores), *said)
 
     def draw(width: float) -> Figure:
@@ -147,6 +147,7 @@ def _panel(axes: Axes, rows: Sequence[Shown], metric: Metric, grid: Rows) -> Non
             axes.plot(value, y, marker="s" if one.calibration else "o", ms=5.5, mec=colour, mew=1.4, zorder=5,
                       mfc="white" if one.calibration else colour, ls="none", gid=f"value-{number}")  # fmt: skip
         else:
-            axes.plot(high if value > high else low, y, marker=">" if value > high else "<", ms=6, mfc=colour,
-                      mec=colour, zorder=5, ls="none", clip_on=False, gid=f"beyond-{number}")  # fmt: skip
+            above = value > high
+            axes.plot(0.985 if above else 0.015, y, marker=">" if above else "<", ms=6, mfc=colour, mec=colour,
+                      transform=axes.get_yaxis_transform(), zorder=5, ls="none", gid=f"beyond-{number}")  # fmt: skip
     grid.values(axes, said)

@@ -148,7 +148,8 @@ def scale(
     every = np.concatenate([inside, apart])
     if not len(every):
         return 0.0, 1.0
-    if open_ended and every.min() > 0 and every.max() / every.min() > LOGARITHMIC:
+    middle = inside if len(inside) else every
+    if open_ended and every.min() > 0 and middle.max() / middle.min() > LOGARITHMIC:
         low, high = math.log10(every.min()), math.log10(every.max())
         room = 0.06 * (high - low)
         axes.set_xscale("log")
@@ -158,7 +159,6 @@ def scale(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        middle = inside if len(inside) else every
         low, high = float(middle.min()), float(middle.max())
         wide = (high - low) or abs(high) or 1.0
         least, most = float(every.min()), float(every.max())

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STRIP = 1.22  # inches of a strip with its title and what stands below it
+STRIP, LINE = 1.08, 0.14  # inches of a strip with its title, and of a line below it
 PANEL = 3.1  # inches of a strip at least, beside others
 HATCH = "////"
+MOST_PLACES = 3  # decimals in words
 
 # how verdicts look: marker, face, edge
 LOOKS: Mapping[str, tuple[str, str, str]] = {
@@ -45,7 +46,7 @@ class Strip:
 
     Attributes:
         title: of what.
-        below: what is written under the axis.
+        below: what is written under the axis: a line for the row where there are several, then the difference.
         margins: the limits within which a difference is fine, lower and upper; None where there is none on that side.
         within: whether a verdict is good because the difference is inside the limits; else bad because it is outside.
     """
@@ -97,7 +98,7 @@ def of_published(rows: Sequence[Shown]) -> Plot | None:
     several = len({one.name for one, _, _ in beside}) > 1
     strips = []
     for one, metric, score in beside:
-        title = f"{metric.arrow}, {one.name}" if several else metric.arrow
+        name = f"{one.name}\n" if several else ""
         band = score["tolerance"]
         known = math.isfinite(band)
         shown = places(band, score["difference_high"] - score["difference_low"])
@@ -105,9 +106,9 @@ def of_published(rows: Sequence[Shown]) -> Plot | None:
         tolerance = f"tolerance ±{band:.{shown}f}" if known else "no tolerance"
         strips.append(
             Strip(
-                title, _word(score["verdict"]), score["difference"], score["difference_low"],
+                metric.arrow, _word(score["verdict"]), score["difference"], score["difference_low"],
                 score["difference_high"], (-band, band) if known else (None, None), True,
-                f"{signed(score['difference'], shown)} {bounds} from {score['published']:g}; {tolerance}",
+                f"{name}{signed(score['difference'], shown)} {bounds} from {score['published']:g}; {tolerance}",
             )
         )  # fmt: skip
     used = list(dict.fromkeys(one for one, _, _ in beside))
@@ -118,7 +119,8 @@ def of_published(rows: Sequence[Shown]) -> Plot | None:
         "Shaded: the tolerance." if any(strip.margins[0] is not None for strip in strips) else "",
     )  # fmt: skip
     parts = (
-        f"{strip.title} {strip.below.partition(' ')[0]} ({strip.verdict.lower() or 'not judged'})" for strip in strips
+        f"{metric.arrow} of {one.name} {signed(strip.value, MOST_PLACES)} ({strip.verdict.lower() or 'not judged'})"
+        for (one, metric, _), strip in zip(beside, strips, strict=True)
     )
     return Plot(
         "published", "Against what was published", f"Differences from published values: {literal('; '.join(parts))}.",
@@ -186,12 +188,13 @@ def _drawer(strips: Sequence[Strip], weights: Sequence[str], title: str, text: s
         fit = 1 if width < PHONE else max(1, int(width / PANEL))
         lines = math.ceil(len(strips) / fit)
         columns = math.ceil(len(strips) / lines)
-        figure = drawing.begin(
-            weights, title[:1].upper() + title[1:], (width, lines * STRIP + 0.1), [("", _marks(strips))], text
-        )
+        wide = width / columns - 0.25
+        below = max(len(_lines(strip, wide)) for strip in strips)
+        size = (width, lines * (STRIP + LINE * below) + 0.1)
+        figure = drawing.begin(weights, title[:1].upper() + title[1:], size, [("", _marks(strips))], text)
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axes, strip in zip(panels, strips, strict=False):
-            _strip(axes, strip, width / columns - 0.25)
+            _strip(axes, strip, wide)
         drawing.hide_unused(panels, len(strips))
         return figure
 
@@ -208,6 +211,13 @@ def _marks(strips: Sequence[Strip]) -> list[Mark]:
     return [Mark((verdict or "not judged").lower(), *look(verdict), 6) for verdict in found]
 
 
+def _lines(strip: Strip, wide: float) -> list[str]:
+    """What is written under the axis, in lines that fit."""
+    most = max(20, int(wide / 0.066))
+    name, _, difference = strip.below.rpartition("\n")
+    return [*([words(name, most)] if name else []), *textwrap.wrap(difference, most)]
+
+
 def _strip(axes: Axes, strip: Strip, wide: float) -> None:
     """Draw one difference on an axis of its own."""
     marker, face, edge = look(strip.verdict)
@@ -218,7 +228,7 @@ def _strip(axes: Axes, strip: Strip, wide: float) -> None:
     axes.set_ylim(-1, 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("\n".join(textwrap.wrap(strip.below, max(20, int(wide / 0.066)))), fontsize=8, color=QUIET)
+    axes.set_xlabel("\n".join(_lines(strip, wide)), fontsize=8, color=QUIET)
     if not math.isfinite(strip.value):
         axes.set_xticks([])
         axes.set_xlabel("")
