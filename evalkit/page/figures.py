@@ -41,6 +41,7 @@ COLOURS = {
 }
 HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
+LONG = re.compile(r"-?\d+\.\d{3,}")  # numbers with more decimals than anybody sees
 FONT = re.compile(r"font:[^;\"]*?(\d+(?:\.\d+)?px)[^;\"]*")
 
 
@@ -100,6 +101,8 @@ def _clean(root: Element, name: str) -> None:
                 element.attrib["href"] = f"#{names[value[1:]]}"
             else:
                 value = REFERENCE.sub(lambda match: f"url(#{names[match[1]]})", value)
+                if key in ("d", "x", "y", "width", "height", "transform"):
+                    value = LONG.sub(lambda match: f"{float(match[0]):z.2f}", value)
                 if key in ("style", "fill", "stroke"):
                     value = HEX.sub(lambda match: COLOURS.get(match[0].lower(), match[0]), value)
                     value = FONT.sub(r"font-size: \1", value)
