@@ -114,14 +114,15 @@ def sized(asked: Asked, systems: int, available: int, seconds: float) -> tuple[i
         raise EvalkitError(f"--minutes {asked.minutes:g} are too few for one page: give more")
     if asked.prompts is not None and asked.prompts > available:
         raise EvalkitError(f"--prompts {asked.prompts}: only {available} have a usable clip of every system")
+    most = min(available, (asked.raters or 0) * pages)  # each is heard of on one page at least
     if asked.prompts is None:
-        prompts = min(available, PROMPTS) if asked.raters is None else _most(fits, available)
+        prompts = min(available, PROMPTS) if asked.raters is None else _most(fits, most)
     else:
         prompts = asked.prompts
     if asked.raters is not None and (prompts < 1 or not fits(prompts)):
         needed = asked.plan(systems, max(prompts, 1), asked.votes).raters(pages)
-        most = _most(fits, available)
-        fewer = f"at most --prompts {most}, " if 0 < most < prompts else ""
+        fitting = _most(fits, most)
+        fewer = f"at most --prompts {fitting}, " if 0 < fitting < prompts else ""
         raise EvalkitError(
             f"{asked.raters} raters of {asked.minutes:g} minutes are too few for {max(prompts, 1)} prompts of "
             f"{systems} systems: give {fewer}--raters {needed}, more --minutes, or fewer --votes"

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import soundfile
 
 from evalkit.audio import read
 from evalkit.errors import EvalkitError
+from evalkit.listening.making import Asked, sized
 from evalkit.listening.study import Study
 from tests.conftest import Run
 from tests.listening.made import NAMES, RATE, result, study, tone
@@ -215,6 +217,17 @@ def test_what_cannot_be_made_is_one_line(tmp_path: Path, asked: dict[str, Any], 
         study(tmp_path, [f"{found}::{row}" if row else str(found)], **asked)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("method", ["rating", "pairs"])
+@pytest.mark.parametrize("raters", [5, 12, 40])
+def test_raters_hear_of_as_many_prompts_as_they_have_time_for(method: str, raters: int) -> None:
+    asked = Asked("quality", method, raters=raters)
+    prompts, many, plan = sized(asked, 4, 5521, 10.0)
+    pages = asked.pages(4, 10.0)
+    assert many == raters and plan.raters(pages) <= raters < asked.plan(4, prompts + 1, 5).raters(pages)
+    few, _, more = sized(replace(asked, prompts=3), 4, 5521, 10.0)
+    assert few == 3 and (min(more.blocks) > min(plan.blocks) or raters == 5)  # time that is left gives more votes
 
 
 def test_prompts_whose_clips_are_not_all_there_are_not_asked_about(tmp_path: Path) -> None:
