@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evalkit.errors import EvalkitError
 from evalkit.results.comparison import Comparison
+from evalkit.results.listening import Listening
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
-from evalkit.trackers import of_comparison, of_result, of_sweep
-from evalkit.trackers.content import about, require_saved
+from evalkit.trackers import of_comparison, of_listening, of_result, of_sweep
+from evalkit.trackers.content import require_saved
 from evalkit.trackers.run import Limits, Run
 
 
 def runs(record: Any, limits: Limits, folder: Path) -> list[Run]:
     """Describe a record for a tracker; files that are made for it are written into a folder.
 
-    Raises EvalkitError for a record that was not saved.
+    Raises EvalkitError for a record that was not saved, and for one of another kind.
     """
     require_saved(record)
     if isinstance(record, Result):
@@ -25,19 +27,6 @@ def runs(record: Any, limits: Limits, folder: Path) -> list[Run]:
         return of_comparison.runs(record, limits, folder)
     if isinstance(record, Sweep):
         return of_sweep.runs(record, limits, folder)
-    shared = about(record, [], limits, folder)
-    return [
-        Run(
-            key=shared.key("record"),
-            name=shared.named(shared.group),
-            group=shared.group,
-            kind="record",
-            time=shared.time,
-            scalars={},
-            parameters={},
-            tags=shared.tags(record.path, {}),
-            marks=shared.marks,
-            files=shared.files,
-            text=shared.said(),
-        )
-    ]
+    if isinstance(record, Listening):
+        return of_listening.runs(record, limits, folder)
+    raise EvalkitError(f"'{record.path}' holds a {type(record).__name__.lower()}, which no tracker is sent")

@@ -37,7 +37,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Run:
-    """What becomes one run of a tracker: a model of a result, a comparison, a sweep, or a point of it.
+    """What becomes one run of a tracker: a model of a result, a comparison, a sweep or a point of it, a listening test.
 
     Attributes:
         key: digest of the record and of what the run is in it, so that the same is known when it is sent again.
@@ -58,7 +58,7 @@ class Run:
     key: str
     name: str
     group: str
-    kind: Literal["result", "comparison", "sweep", "point", "record"]
+    kind: Literal["result", "comparison", "sweep", "point", "listening"]
     time: float
     scalars: Mapping[str, float]
     parameters: Mapping[str, Value]

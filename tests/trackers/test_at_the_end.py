@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from evalkit.results.gate import MISTAKE
 from evalkit.trackers import to_tensorboard
 from evalkit.trackers.run import Run as Sent
 
-from ..conftest import Run
+from ..conftest import ROOT, Run
 
 BASE = ["model=synth", "prompts=synthetic", "prompts.count=4", "metric=[silence,stereo]", "sampling.duration=1"]
 BASE += ["uncertainty.resamples=0"]
@@ -81,7 +82,7 @@ def test_a_tracker_that_fails_is_a_warning_and_the_result_is_there(
         raise RuntimeError("no route to https://me:secret@host.example\nand more")
 
     monkeypatch.setattr(to_tensorboard.Tracker, "send", broken)
-    code, out, err = evalkit("run", *BASE, TRACKED)
+    code, out, err = evalkit("run", *BASE, TRACKED, "tracker.tensorboard.report=false")
     assert code == 0
     (path,) = (tmp_path / "results/runs").iterdir()
     assert f"result: {path}" in out
@@ -102,26 +103,17 @@ def test_a_package_that_is_not_installed_is_told_before_the_run(
     assert not (tmp_path / "results").exists() and not (tmp_path / "cache").exists()
 
 
-def test_an_own_tracker_needs_no_edit_elsewhere(evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mytracker.py").write_text(
-        "from dataclasses import dataclass\n"
-        "from pathlib import Path\n"
-        "from evalkit.trackers.run import Limits\n"
-        "@dataclass(frozen=True)\n"
-        "class Tracker:\n"
-        "    file: str\n"
-        "    limits = Limits(rows=1, sounds=0, report=False)\n"
-        "    def check(self): pass\n"
-        "    def send(self, runs):\n"
-        "        Path(self.file).write_text(repr(runs[0].scalars))\n"
-        "        return self.file\n"
-    )
+def test_the_own_tracker_of_the_documentation_needs_no_edit_elsewhere(
+    evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/trackers.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "mytracker.py").write_text(code)
     (tmp_path / "conf/tracker").mkdir(parents=True)
-    node = {"lines": {"_target_": "mytracker.Tracker", "file": str(tmp_path / "sent.txt")}}
+    node = {"lines": {"_target_": "mytracker.Lines", "file": str(tmp_path / "sent.txt")}}
     (tmp_path / "conf/tracker/lines.yaml").write_text(yaml.safe_dump(node))
     monkeypatch.syspath_prepend(str(tmp_path))
     own = ["--config-dir", str(tmp_path / "conf"), "allow_targets=[mytracker]"]
-    code, _, err = evalkit("run", *BASE, "tracker=[lines]", *own)
-    assert code == 0, err
+    status, _, err = evalkit("run", *BASE, "tracker=[lines]", *own)
+    assert status == 0, err
     assert "'clips/usable': 4" in (tmp_path / "sent.txt").read_text()
     assert os.listdir(tmp_path / "results") == ["runs"]

@@ -11,10 +11,12 @@ import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.results.comparison import Comparison
+from evalkit.results.listening import Listening
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.trackers.described import runs
 from evalkit.trackers.run import Limits, Run, flat, numbers, part
+from tests.results import heard
 from tests.results.drawn_sweeps import sweep, values
 from tests.results.made_comparison import comparison, metric, moved
 
@@ -99,6 +101,17 @@ def test_a_sweep_is_a_run_and_each_point_is_one(tmp_path: Path, monkeypatch: pyt
     assert {point.group for point in points} == {whole.group}
     assert all("fad/low" in point.scalars for point in points)
     assert [name for point in points for name in point.marks if name == "winner"] == ["winner"]
+
+
+def test_a_listening_test_is_a_run_without_names_of_raters(tmp_path: Path) -> None:
+    heard.listening().save(tmp_path / "heard")
+    record = Listening.load(tmp_path / "heard")
+    (tmp_path / "files").mkdir()
+    run = only(record, tmp_path / "files")
+    first = record.systems.iloc[0]
+    name = f"{record.axis}/{first['system']}"
+    assert (run.scalars[name], run.scalars[f"{name}/low"]) == (first["value"], first["low"])
+    assert {"systems", "differences"} <= {*run.tables} and not {"raters", "answers"} & {*run.tables}
 
 
 def test_what_is_sent_again_has_the_same_keys(made: Result, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""A listening test as one run: what people said of each system, and no word of who they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalkit.results.listening import Listening
+from evalkit.results.summary import records
+from evalkit.store.redaction import redacted
+from evalkit.trackers.content import about, capped
+from evalkit.trackers.run import Limits, Run, flat, numbers, part
+
+OF_A_SYSTEM = ("low", "high", "n", "raters", "prompts", "share")
+TABLES = ("systems", "differences", "correlations", "exclusions")
+
+
+def runs(listening: Listening, limits: Limits, folder: Path) -> list[Run]:
+    """Describe a listening test for a tracker; files that are made for it are written into a folder."""
+    shared = about(listening, [], limits, folder)
+    missing: list[str] = []
+    alpha = {"alpha": listening.alpha, "alpha/low": listening.alpha_low, "alpha/high": listening.alpha_high}
+    scalars = numbers({**alpha, "raters/asked": listening.raters_asked, "raters/kept": listening.raters_kept})
+    for row in records(listening.systems):
+        name = f"{listening.axis}/{part(row['system'])}"
+        scalars |= numbers({name: row["value"], **{f"{name}/{key}": row.get(key) for key in OF_A_SYSTEM}})
+    found = {
+        "study": listening.study,
+        "axis": listening.axis,
+        "method": listening.method,
+        "prompts": {"dataset": listening.dataset, "subset": listening.subset},
+        "protocol": listening.protocol,
+        "rules": listening.rules,
+    }
+    said = {"evalkit.kind": "listening", "evalkit.reasons": "; ".join(listening.reasons)}
+    return [
+        Run(
+            key=shared.key("listening"),
+            name=shared.named(f"listening: {listening.axis}, {listening.method}"),
+            group=shared.group,
+            kind="listening",
+            time=shared.time,
+            scalars=scalars,
+            parameters=flat(redacted(found)),
+            tags=shared.tags(listening.path, said),
+            marks=[*shared.marks, *([] if listening.judged else ["too few answers"])],
+            tables={
+                name: capped(frame, limits.rows, f"the table of {name}", missing)
+                for name in TABLES
+                if len(frame := getattr(listening, name))
+            },
+            files=shared.files,
+            text=shared.said(missing),
+        )
+    ]
