@@ -4,8 +4,8 @@
 
 Raters have biases, use more or less of the scale, like some systems more than others do, and some answer at random;
 prompts differ, and so do clips. evalkit's own functions then say how sure the numbers are (`evalkit/stats/crossed.py`,
-`ratings.py`, `bradley_terry.py`) and who counts (`evalkit/listening/rules.py`). Writes results/benchmarks/listening.json,
-and from it the section "Error rates" of docs/listening.md.
+`ratings.py`, `bradley_terry.py`) and who counts (`evalkit/listening/rules.py`). Writes
+results/benchmarks/listening.json, and from it the section "Error rates" of docs/listening.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GAP = 5.0  # points by which the best system is better than the others, where it
 VOTES = 5
 GRID = [(raters, prompts) for raters in (5, 10, 25) for prompts in (20, 50)]
 POPULATION = 400_000  # ratings that the truth is the mean of
-TRIALS = {"ratings": 300, "choices": 200, "ways": 400, "rules": 200}
+TRIALS = {"ratings": 300, "choices": 200, "ways": 400, "rules": 400}
 DECIDED = 4.0  # how far apart clips must feel for a choice
 SPAM = ("anything", "the middle", "always the same")  # what raters answer who do not listen
 
@@ -285,13 +285,15 @@ def measure_ways() -> Iterator[Row]:
             parts = variances(statistic, drawn)
             for way, make in WAYS.items():
                 variance, df = make(*parts, raters, prompts)
-                made = [student(float(v), float(e), float(d)) for v, e, d in zip(values, np.sqrt(variance), df, strict=True)]
+                errors = np.sqrt(variance)
+                made = [student(float(v), float(e), float(d)) for v, e, d in zip(values, errors, df, strict=True)]
                 counts[way].covered("level", made, truth)
             if kind == "ratings":
-                errors = [sums[s][rated_by[s] > 0].std(ddof=1) / np.sqrt(rated_by[s].sum()) for s in range(3)]
-                made = [student(float(v), float(e), np.inf) for v, e in zip(values, errors, strict=True)]
+                alone = [sums[s][rated_by[s] > 0].std(ddof=1) / np.sqrt(rated_by[s].sum()) for s in range(3)]
+                made = [student(float(v), float(e), np.inf) for v, e in zip(values, alone, strict=True)]
                 counts["independent"].covered("level", made, truth)
-        yield about | {"trials": trials, **{way: dict(one.found) for way, one in counts.items() if one.found}}
+        covered = {way: one.found["level"] for way, one in counts.items() if one.found}
+        yield about | {"trials": trials, "of": counts["evalkit"].found["level_of"], "covered": covered}
 
 
 def simulated_answers(
@@ -379,7 +381,7 @@ MEASURED: dict[str, Callable[[], Iterator[Row]]] = {
 
 def main() -> None:
     """Measure, record, write the section."""
-    facts = {"level": LEVEL, "resamples": RESAMPLES, "gap": GAP, "opinions": dataclasses.asdict(Opinions())}
+    facts = {"level": LEVEL, "resamples": RESAMPLES, "gap": GAP, "votes": VOTES, "opinions": dataclasses.asdict(Opinions())}
     measure(__doc__, MEASURED, JSON, facts, write)
 
 

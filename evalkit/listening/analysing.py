@@ -16,7 +16,7 @@ from evalkit.listening import correlating
 from evalkit.listening.gathered import Choices, Ratings, choices, frame, ratings
 from evalkit.listening.reading import Answers, Study
 from evalkit.listening.rules import Material, Rules, applied
-from evalkit.report.numbers import signed
+from evalkit.report.numbers import p_value, signed
 from evalkit.results.frames import typed
 from evalkit.results.listening import FRAMES, Listening
 from evalkit.results.listening_record import AnswersInfo, SystemInfo
@@ -310,7 +310,8 @@ def _reasons(
     told = [row for row in own if row["verdict"] == "better"]
     for row in told[:SAID]:
         by = signed(row["difference"], 2 if abs(row["difference"]) < 10 else 1)
-        yield f"{row['first']} is better than {row['second']}: {by}, p {max(row['p_holm'], 0.0005):.2g}."
+        p = p_value(row["p_holm"])
+        yield f"{row['first']} is better than {row['second']}: {by}, p {p if p.startswith('<') else f'= {p}'}."
     if len(told) > SAID:
         yield f"{len(told) - SAID} more pairs of systems are told apart: see below."
     if own and not told:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from evalkit.errors import reason
 from evalkit.page.view import View
-from evalkit.results.plots import clips, intervals, pairs, sizes, slices, sweeps, verdicts
+from evalkit.results.plots import clips, intervals, listening, pairs, sizes, slices, sweeps, verdicts
 from evalkit.results.plots.plot import Plot, Shown, once
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,14 @@ def failed(what: str, error: Exception) -> str:
 
 
 def _makers(view: View) -> Iterator[tuple[str, Maker]]:
-    """What makes plots, with what it is called where it fails."""
+    """What makes plots, with what it is called where it fails: those of listening tests come last."""
+    yield from _of_records(view)
+    for number, one in enumerate(view.listenings, 1):
+        name = f"ratings-{number}"
+        yield "what people said", lambda one=one, name=name: _some(listening.plot(one, name))  # type: ignore[misc]
+
+
+def _of_records(view: View) -> Iterator[tuple[str, Maker]]:
     if (sweep := view.sweep) is not None:
         yield "the sweep", lambda: sweeps.plots(sweep)
         return

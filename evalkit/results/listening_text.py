@@ -28,7 +28,7 @@ def document(listening: ListeningRecord) -> Document[Listing]:
     """Say everything about a listening test: systems, differences, who was excluded, and how metrics agree with it."""
     axis = AXES.get(listening.axis, listening.axis)
     return Document(
-        title=f"Listening test: {axis}",
+        title=called(listening),
         outcome="" if listening.judged else NOT_JUDGED,
         suite="/".join(["listening", listening.axis, listening.dataset, listening.subset]),
         reasons=listening.reasons,
@@ -44,6 +44,12 @@ def document(listening: ListeningRecord) -> Document[Listing]:
         plain=_plain(listening),
         cases=list(_cases(listening)),
     )
+
+
+def called(listening: ListeningRecord) -> str:
+    """A heading: what was asked, and how."""
+    how = "choices between two" if listening.method == "pairs" else "ratings"
+    return f"Listening test: {AXES.get(listening.axis, listening.axis)} ({how})"
 
 
 def _asked(listening: ListeningRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from evalkit.page.tables import html, legend, tone
 from evalkit.page.view import View
 from evalkit.report.document import Item, Listing, Quantity, Table
 from evalkit.results.comparison import Comparison
+from evalkit.results.listening import Listening
 from evalkit.results.record import Count
 from evalkit.results.result import Result
 from evalkit.results.summary import clip_counts
@@ -106,6 +108,8 @@ def _because(count: Count) -> str:
 
 def _protocol(view: View) -> Iterator[tuple[str, str]]:
     """What was measured, and how, as names and values; what results do not have in common, with their folders."""
+    if not view.records:
+        yield from _heard(view.listenings[0])
     found: dict[str, dict[str, list[str]]] = {}  # of each name, the values with the records that have them
     for record in view.records:
         for name, text in _facts(record):
@@ -147,6 +151,17 @@ def _measured(result: Result) -> Iterator[tuple[str, str]]:
     yield "Intervals", f"{result.uncertainty['level']:.3g} confidence, {resampling}"
 
 
+def _heard(listening: Listening) -> Iterator[tuple[str, str]]:
+    """How a listening test was made, where it stands alone."""
+    low, high = listening.scale
+    yield "Data set", f"{listening.dataset}, subset {listening.subset}"
+    yield "Asked", "the better of two" if listening.method == "pairs" else f"a rating from {low:g} to {high:g}"
+    if math.isfinite(listening.loudness):
+        yield "Loudness", f"{listening.loudness:g} LUFS"
+    yield "Rules", f"{listening.rules['name']}, at least {listening.rules['least_raters']} raters"
+    yield "Intervals", f"{listening.level:.3g} confidence, {listening.resamples:,} draws, seed {listening.seed}"
+
+
 def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in values.items())
 
@@ -154,6 +169,12 @@ def _listed(values: Mapping[str, Any]) -> str:
 def _coverage(view: View) -> Listing:
     """How much of what was asked for could be measured."""
     rows = []
+    if not view.records:
+        test = view.listenings[0]
+        counted = int((test.answers["excluded"] == "").sum())
+        rows.append(_covered("sessions", Count(sum(one.used for one in test.files), test.sessions), "not answered"))
+        rows.append(_covered("raters", Count(test.raters_kept, test.raters_asked), "excluded by the rules"))
+        rows.append(_covered("answers", Count(counted, len(test.answers)), "excluded by the rules"))
     for record in view.records:
         of = f" ({record.path.name})" if len(view.records) > 1 else ""
         if isinstance(record, Comparison):
