@@ -13,6 +13,7 @@ from benchmarks.interval_coverage_report import table
 
 JSON = Path("results/benchmarks/listening.json")
 TEXT = Path("docs/listening.md")
+SIZES = ((5, 20), (25, 50))  # raters and prompts of which it is said what they find
 MOST = 0.05  # of intervals that miss, and of tests that find what is not there
 
 Row = dict[str, Any]
@@ -21,10 +22,10 @@ INTRODUCTION = """\
 `python -m benchmarks.listening` writes this section. Raters are simulated whose opinions are known, in designs of
 `evalkit listen make` with every clip heard {votes} times or, on complete pages by few raters, as often as there are
 raters; evalkit's own functions then say how sure the numbers are. A rater has a bias (standard deviation {bias:g}
-points), uses more or less of the scale ({stretch:.0%}) and likes some systems better than others do ({taste:g}); prompts
-are harder or easier ({hard:g}), systems do better on some ({clip:g}), and one rating has a noise of {noise:g}. *Spam* is
-the share of raters who answer at random, none of whom is excluded here. One system is better than all others by
-{gap:g} points, which are equal.
+points), uses more or less of the scale ({stretch:.0%}) and likes some systems better than others do ({taste:g});
+prompts are harder or easier ({hard:g}), systems do better on some ({clip:g}), and one rating has a noise of {noise:g}.
+*Spam* is the share of raters who answer at random, none of whom is excluded here. One system is better than all others
+by {gap:g} points, which are equal.
 
 *Misses* are intervals of {level:.0%} that do not hold the mean of infinitely many such raters and prompts: meant to be
 at most 5 %. In brackets are what so few trials allow (Clopper and Pearson, as if all intervals were independent); what
@@ -109,16 +110,14 @@ def follows(record: Row) -> str:
     """What the tables say."""
     ratings, choices = record["ratings"], record["choices"]
     honest = [row for row in ratings if not row["spam"] and row["size"] == row["systems"]]
-    few, many = (
-        [r["power"] / r["trials"] for r in honest if (r["raters"], r["prompts"]) == size] for size in ((5, 20), (25, 50))
-    )
+    found = {size: [r["power"] / r["trials"] for r in honest if (r["raters"], r["prompts"]) == size] for size in SIZES}
     return FOLLOWS.format(
         ratings=share(misses(ratings)),
         choices=share(misses(choices)),
         alarms=share([max(r["false_alarm"] / r["trials"] for r in (*ratings, *choices))]),
         gap=record["gap"],
-        few=share(few),
-        many=share(many),
+        few=share(found[SIZES[0]]),
+        many=share(found[SIZES[1]]),
     )
 
 
@@ -130,9 +129,7 @@ def ways(rows: Sequence[Row]) -> list[str]:
     }  # fmt: skip
 
     def cells(r: Row) -> list[Any]:
-        known = [
-            f"{100 * (1 - r['covered'][way] / r['of']):.1f}" if way in r["covered"] else "–" for way in names
-        ]
+        known = [f"{100 * (1 - r['covered'][way] / r['of']):.1f}" if way in r["covered"] else "–" for way in names]
         return [r["kind"], r["raters"], r["prompts"], *known, r["trials"]]
 
     return table(["", "Raters", "Prompts", *(f"{name}, %" for name in names.values()), "Trials"], map(cells, rows))

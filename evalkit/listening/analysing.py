@@ -84,7 +84,7 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
         rules=rules.plain(),
         judged=judged,
         reasons=list(_reasons(differences, judged, rules, len(raters), len(prompts))),
-        warnings=list(_warnings(study, scores)),
+        warnings=list(_warnings(scores)),
         remarks=[*_remarks(study, files, people, raters, rules, dropped, exclusions), *_unjoined(systems), *remarks],
         sessions=len(study.facts["sessions"]),
         raters_asked=len(asked),
@@ -327,10 +327,11 @@ def _unjoined(systems: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _warnings(study: Study, scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    random = dict.fromkeys(f"{row['title']} of {row['system']}" for row in scores if row["random"])
+def _warnings(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    random = [row for row in scores if row["random"]]
     if random:
-        yield f"Random weights were used for {', '.join(random)}: these values mean nothing."
+        titles, systems = ({row[key]: None for row in random} for key in ("title", "system"))
+        yield f"Random weights are behind {', '.join(titles)} of {', '.join(systems)}: these numbers mean nothing."
 
 
 def _remarks(
@@ -364,4 +365,4 @@ def _remarks(
     if not rules.rules:
         yield "no exclusion rules: every answer counts"
     elif lost:
-        yield f"{lost:,} answers were excluded by rules of {rules.name}, see below"
+        yield f"{lost:,} answer{'s were' if lost > 1 else ' was'} excluded by rules of {rules.name}, see below"

@@ -207,7 +207,7 @@ def _exclusions(listening: ListeningRecord) -> Iterator[Listing]:
     if rows:
         yield Listing(
             columns=[
-                [Quantity("rule", "rule", "word"), Quantity("settings", "", "word")],
+                [Quantity("rule", "rule", "word"), Quantity("settings", "settings", "word")],
                 [Quantity("raters", "raters", "count")],
                 [Quantity("answers", "answers", "count")],
                 [Quantity("who", "who", "word")],
@@ -234,7 +234,7 @@ def _raters(listening: ListeningRecord) -> Iterator[Listing]:
                 [Quantity("answers", "answers", "count"), Quantity("kept", "kept", "count")],
                 [Quantity("mean", "mean", "number"), Quantity("sd", "SD", "number")],
                 [Quantity("agreement", "agrees", "number", "correlation with the means of all others' ratings")],
-                [Quantity("excluded", "excluded by", "word"), Quantity("reason", "", "word")],
+                [Quantity("excluded", "excluded by", "word"), Quantity("reason", "why", "word")],
             ],
             rows=[Item({**row, "mean_places": 1, "sd_places": 1, "agreement_places": 2}, row) for row in rows[:SHOWN]],
             title="Raters",

@@ -313,9 +313,7 @@ def test_two_systems_have_no_correlation_and_random_weights_are_said_first(tmp_p
     answered.write(tmp_path, answered.rated(facts, SYSTEMS))
     found = analysed(tmp_path)
     assert found.correlations.empty and found.scores["random"].all()
-    assert found.warnings == [
-        "Random weights were used for CLAP score of large, CLAP score of small: these values mean nothing."
-    ]
+    assert found.warnings == ["Random weights are behind CLAP score of large, small: these numbers mean nothing."]
 
 
 def test_metrics_are_correlated_over_clips_where_the_result_is_still_there(tmp_path: Path) -> None:
