@@ -83,8 +83,12 @@ class Asset:
             )
         return found
 
-    def fetch(self, cache: Cache) -> Path | None:
-        """Bring the file into the cache if it is not there. Raises EvalkitError if that fails."""
+    def fetch(self, cache: Cache, bar: bool = True) -> Path | None:
+        """Bring the file into the cache if it is not there. Raises EvalkitError if that fails.
+
+        Args:
+            bar: whether a bar is shown for a single file.
+        """
         found = self.find(cache)
         if found is not None or self.random or self.path:
             return found
@@ -95,7 +99,7 @@ class Asset:
 
                 destination = self._places(cache)[0]
                 destination.parent.mkdir(parents=True, exist_ok=True)
-                download_url_to_file(self.url, str(destination), hash_prefix=self.sha256)
+                download_url_to_file(self.url, str(destination), hash_prefix=self.sha256, progress=bar)
                 return destination
             return self._snapshot(local_files_only=False)
         except Exception as error:  # urllib, the hub client and torch.hub each raise their own

@@ -1,4 +1,4 @@
-"""Progress with rate and time left, on stderr so that tables can be piped: a bar, or lines if it is no terminal."""
+"""Progress with rate and time left, on stderr so that tables can be piped: a bar, or lines where none can be drawn."""
 
 from __future__ import annotations
 
@@ -86,11 +86,16 @@ def recording() -> Iterator[list[Block]]:
         _recorded = before
 
 
+def has_bars() -> bool:
+    """Whether bars are shown: stderr is a terminal that can redraw a line, and progress is wanted."""
+    return not _quiet and Console(stderr=True).is_interactive
+
+
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; the block calls what it is given with how many are done.
 
-    The log, and stderr where it is no terminal, get a line every `INTERVAL` seconds, however many blocks follow
+    The log, and stderr where no bar can be shown, get a line every `INTERVAL` seconds, however many blocks follow
     each other in that time. The log gets one line at the end as well.
     """
     start = time.monotonic()
@@ -106,8 +111,8 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
         )
 
     with (
-        Progress(*columns, console=console, disable=_quiet or not console.is_terminal) as bar,
-        _lines(line, on_stderr=not (_quiet or console.is_terminal)),
+        Progress(*columns, console=console, disable=_quiet or not console.is_interactive) as bar,
+        _lines(line, on_stderr=not (_quiet or console.is_interactive)),
     ):
         task = bar.add_task(title, total=total)
 

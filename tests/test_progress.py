@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,3 +86,47 @@ def test_what_blocks_take_is_recorded_without_the_first_step_where_there_are_mor
     assert (one.title, one.done, two.title, two.done) == ("one", 3, "two", 3)
     assert one.rate == pytest.approx(3 / one.seconds) and one.rate <= 30
     assert two.rate == pytest.approx(2 / (two.seconds - two.steps[0][0])) and two.rate <= 20
+
+
+SHORT = "with p.progress('making', 2, 'clips') as a:\n    time.sleep(0.5)\n    a(1)\n    time.sleep(0.5)\n    a(1)\n"
+
+
+def on_a_terminal(code: str, **variables: str) -> str:
+    """What a process writes to stderr that is a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    begin = "import time, evalkit.progress as p\np.INTERVAL = 0.2\n"
+    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
+    environment = {**kept, "TERM": "xterm", **variables}
+    process = subprocess.Popen([sys.executable, "-c", begin + code], stderr=theirs, env=environment)
+    os.close(theirs)
+    written = b""
+    with suppress(OSError):  # Linux ends so
+        while block := os.read(ours, 1 << 16):
+            written += block
+    os.close(ours)
+    assert process.wait() == 0
+    return written.decode()
+
+
+def test_a_terminal_gets_a_bar_that_fits_it() -> None:
+    shown = on_a_terminal(SHORT)
+    assert "━" in shown and "\x1b[" in shown and "2/2" in shown
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "\r", shown)
+    assert max(map(len, re.split(r"[\r\n]+", plain))) <= 80
+
+
+def test_colours_are_left_out_where_they_are_not_wanted() -> None:
+    shown = on_a_terminal(SHORT, NO_COLOR="1")
+    assert "2/2" in shown and not re.search(r"\x1b\[[\d;]*3\dm", shown)
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines() -> None:
+    shown = on_a_terminal(SHORT, TERM="dumb")
+    assert "\x1b" not in shown and "━" not in shown
+    lines = [line for line in shown.splitlines() if line]
+    assert 2 <= len(lines) <= 6 and all(re.fullmatch(LINE, line) for line in lines)
+
+
+def test_nothing_is_shown_where_that_is_asked_for() -> None:
+    assert on_a_terminal("with p.silenced(True):\n    " + SHORT.replace("\n    ", "\n        ")) == ""

@@ -9,6 +9,7 @@ Without a model and prompts these are the files of the metrics, which is what `e
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -101,10 +102,21 @@ def fetch(config: DictConfig) -> None:
 
     Raises EvalkitError for the first file that cannot be had.
     """
+    from huggingface_hub.utils import disable_progress_bars
+
+    from evalkit.progress import has_bars, progress
     from evalkit.store.cache import Cache
 
-    cache = Cache(config.cache_dir)
-    for asset in assets(config):
-        asset.fetch(cache)
+    cache, needed = Cache(config.cache_dir), assets(config)
+    todo = [asset for asset in needed if asset.find(cache) is None]
+    # those who download show bars of their own, which would be rubbish in a file
+    bars = has_bars()
+    if not bars:
+        disable_progress_bars()
+    with contextlib.nullcontext(lambda count: None) if bars else progress("fetching", len(todo), "files") as advance:
+        for asset in todo:
+            asset.fetch(cache, bar=bars)
+            advance(1)
+    for asset in needed:
         asset.locate(cache)
         asset.verify(cache)

@@ -1,6 +1,6 @@
 """Say, before a comparison is made, what it can see and how many prompts its margins need.
 
-evalkit power RESULT [--margin METRIC=VALUE ...] [--gate FILE] [--format NAME] [--json]
+evalkit power RESULT [--margin METRIC=VALUE ...] [--gate FILE] [--format NAME] [--json] [--quiet]
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from evalkit.commands import parse, parser_for, prints_table, show
+from evalkit.commands import parse, parser_for, prints_table, show, shows_progress
 
 MARGIN = """by how much a metric may be worse, in its own unit or as a share of its value, such as kld=0.05 or
 fad=5%%, in place of what the gate says; may be given for several metrics"""
@@ -33,4 +33,5 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--margin", action="append", default=[], metavar="METRIC=VALUE", help=MARGIN)
     found.add_argument("--gate", metavar="FILE", help="a YAML of limits; without it the gate that comes with evalkit")
     prints_table(found)
+    shows_progress(found)
     return found
