@@ -93,7 +93,8 @@ def document(frame: pd.DataFrame) -> Document:
     kinds = [Quantity(name, name, "count" if name == "MB" else "word") for name in map(str, frame.columns)]
     rows = [Item(cell := dict(zip(frame.columns, row, strict=True)), cell) for row in frame.itertuples(index=False)]
     missing = sum(frame["lies at"] == "missing")
-    heading = f"{len(frame):,} files from elsewhere, {missing:,} of them missing" if len(frame) else "nothing to fetch"
+    count = f"{len(frame):,} file{'' if len(frame) == 1 else 's'}"
+    heading = f"{count} from elsewhere, {missing:,} missing" if len(frame) else "nothing to fetch"
     return Document("fetch", heading, Listing([[kind] for kind in kinds], rows))
 
 
