@@ -255,6 +255,7 @@ def test_two_systems_are_side_by_side_with_their_difference(pairs: Any) -> None:
     assert pairs.locator("#rows-a option:checked").inner_text() == f"{SMALL} (baseline)"
     cells = pairs.locator(".rows-body tr").first.locator("td").all_inner_texts()
     assert [text.strip() for text in cells][1:7] == ["1.500", "1.000", "-0.500", "0.300", "0.100", "-0.200"]
+    assert f"A: {SMALL}. B: {LARGE}." in str(pairs.locator("#rows-legend").text_content())
     pairs.get_by_role("button", name="KLD ↓, B − A").click()
     differences = pairs.locator(".rows-body td:nth-child(5)").all_inner_texts()
     assert [text.strip() for text in differences] == ["-0.500", "+0.500", "–", "–"]
@@ -458,6 +459,8 @@ def test_on_paper_the_first_rows_are_printed(browser: Any, tmp_path: Path) -> No
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         assert page.locator(".rows-body tr").count() == 300
         assert page.locator("#rows-printed").inner_text() == "The first 300 of 3,000 rows are printed."
+        assert page.get_by_role("columnheader", name="Caption").get_by_text("Caption").is_visible()
+        assert not page.get_by_role("button", name="Download as CSV").is_visible()
         page.emulate_media(media="screen")
         page.evaluate("window.dispatchEvent(new Event('afterprint'))")
         assert page.locator(".rows-body tr").count() < 60

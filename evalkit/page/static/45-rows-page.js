@@ -272,6 +272,8 @@
         document.querySelector(`[data-rows-for="${name}"]`).hidden = !is;
       }
       find("table").dataset.mode = mode;
+      const [a, b] = pair.map((system) => rows.systems[system]?.name ?? "");
+      find("legend").textContent = `A: ${a}. B: ${b}. Of each metric: A, B, and B − A.`;
       makeColumns();
       update();
     };
