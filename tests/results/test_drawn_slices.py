@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from evalkit.results.plots.drawing import BAD
 from evalkit.results.plots.plot import NARROW, PAPER, shown
 
 from .drawn import overlapping, panels, result, texts
-from .made import record
+from .made import VALUES, record
 from .made_comparison import comparison, group, metric
 
 MODELS = ("musicgen_small", "musicgen_stereo_small")
@@ -50,6 +51,22 @@ def test_each_group_has_the_value_of_each_model_and_small_groups_are_hollow() ->
             assert (values[key].get_markerfacecolor() == "white") == one["small"]
     assert r"group number 0 …any, \$x\$ (100)" in [text.get_text() for text in texts(figure)]
     assert len(found.numbers.rows) == len(SCORES)
+
+
+def test_the_same_model_of_two_results_is_drawn_twice() -> None:
+    of_one = [one for one in SCORES if one["model"] == MODELS[0]]
+    runs = []
+    for number in range(2):
+        moved = [{**one, "value": one["value"] + number} for one in of_one]
+        runs.append(
+            result(
+                record(values={MODELS[0]: VALUES[MODELS[0]]}, published={}, slices=moved, path=Path(f"runs/{number}"))
+            )
+        )
+    (found,) = slices.plots(shown(runs))
+    values = found_in(panels(found.figure())[0], "value")
+    assert values["0-1"].get_xdata()[0] - values["0-0"].get_xdata()[0] == pytest.approx(1)
+    assert {row.cell["row"] for row in found.numbers.rows} == {f"{MODELS[0]} (0)", f"{MODELS[0]} (1)"}
 
 
 def test_no_text_of_groups_hides_another() -> None:
@@ -95,7 +112,8 @@ def test_without_differences_of_groups_there_is_no_plot() -> None:
     assert slices.of_comparison(comparison(slices=[group(difference=math.nan)])) is None
 
 
-@pytest.mark.parametrize("kind", ["tag", "caption length", "漢字"])
-def test_names_of_files_are_plain(kind: str) -> None:
-    (found,) = slices.plots(shown([result(record(slices=[{**one, "slice": kind} for one in SCORES]))]))
-    assert found.name.isascii() and " " not in found.name
+def test_names_of_files_are_plain_and_unlike_each_other() -> None:
+    kinds = [{**one, "slice": kind} for kind in ("caption_length", "漢字", "мелодия") for one in SCORES]
+    found = slices.plots(shown([result(record(slices=kinds))]))
+    assert [one.name for one in found] == ["slices-caption-length", "slices-other", "slices-other-2"]
+    assert found[0].title == "Groups of prompts: caption length"

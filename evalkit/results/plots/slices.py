@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,18 +32,24 @@ CHANGES: Mapping[str, tuple[str, str]] = {
 
 
 def plots(rows: Sequence[Shown]) -> list[Plot]:
-    """Draw the values of the largest groups, a figure for each kind of groups; those of one result alone."""
-    models = [one for one in rows if not one.calibration][:MODELS]
+    """Draw the values of the largest groups of the first models, a figure for each kind of groups."""
+    every = [one for one in rows if not one.calibration]
+    models = every[:MODELS]
     if not models:
         return []
-    record = models[0].record
-    models = [one for one in models if one.record is record]
-    slices = record.slices[record.slices["model"].isin([one.row for one in models]) & record.slices["value"].notna()]
-    found = (_plot(str(kind), own, models) for kind, own in slices.groupby("slice", sort=False))
-    return [plot for plot in found if plot]
+    own = [one.record.slices[one.record.slices["model"] == one.row].assign(model=one.name) for one in models]
+    slices = pd.concat(own)
+    first = f"The first {MODELS} of {len(every):,} models." if len(every) > MODELS else ""
+    found, names = list[Plot](), dict[str, int]()
+    for kind, of_kind in slices.groupby("slice", sort=False):
+        if plot := _plot(str(kind), of_kind, models, first):
+            names[plot.name] = again = names.get(plot.name, 0) + 1  # of names without Latin letters
+            found.append(replace(plot, name=f"{plot.name}-{again}") if again > 1 else plot)
+    return found
 
 
-def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown]) -> Plot | None:
+def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown], first: str) -> Plot | None:
+    slices = slices[slices["value"].notna()]
     sizes = slices.groupby("group", sort=False)["n"].max().sort_values(ascending=False, kind="stable")
     if len(sizes) < 2:
         return None
@@ -53,6 +60,7 @@ def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown]) -> Plot | No
     said = [f"Bars: {level(models)}." if slices["low"].notna().any() else "", f"Hollow: fewer than {small:,} clips."]
     said.append(f"The {MOST} largest of {len(sizes):,} groups." if len(sizes) > MOST else "")
     said.append("FAD and the like depend on the number of clips: compare groups of like size.")
+    said.append(first)
     text = caption(models, (int(sizes[group]) for group in groups), *said)
     own = [score for (metric, group, _), score in scores.items() if group in groups and metric]
 
@@ -62,14 +70,14 @@ def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown]) -> Plot | No
     name = "slices-" + ("".join(c if c.isascii() and c.isalnum() else "-" for c in kind.lower()).strip("-") or "other")
     return Plot(
         name, f"Groups of prompts: {literal(kind.replace('_', ' '))}", _said(groups, drawn, models[0], scores), text,
-        _numbers(drawn, models, own), draw,
+        _numbers(drawn, own), draw,
     )  # fmt: skip
 
 
 def _said(groups: Sequence[str], drawn: Sequence[Metric], one: Shown, scores: Mapping[Any, Any]) -> str:
     parts = []
     for metric in drawn[:4]:
-        values = {group: scores[key]["value"] for group in groups if (key := (metric.name, group, one.row)) in scores}
+        values = {group: scores[key]["value"] for group in groups if (key := (metric.name, group, one.name)) in scores}
         if values:
             low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
             parts.append(
@@ -78,9 +86,8 @@ def _said(groups: Sequence[str], drawn: Sequence[Metric], one: Shown, scores: Ma
     return f"{literal(one.name)} by group: {'; '.join(parts)}."
 
 
-def _numbers(drawn: Sequence[Metric], models: Sequence[Shown], scores: Sequence[Mapping[str, Any]]) -> Listing:
+def _numbers(drawn: Sequence[Metric], scores: Sequence[Mapping[str, Any]]) -> Listing:
     titles = {metric.name: metric.column for metric in drawn}
-    names = {one.row: one.name for one in models}
     return listing(
         [
             ("metric", "metric", "word"), ("group", "group", "word"), ("row", "row", "word"),
@@ -89,7 +96,7 @@ def _numbers(drawn: Sequence[Metric], models: Sequence[Shown], scores: Sequence[
         ],
         [
             {
-                **score, "metric": titles[score["metric"]], "row": names[score["model"]],
+                **score, "metric": titles[score["metric"]], "row": score["model"],
                 "about": "small" if score["small"] else "", "places": places(score["high"] - score["low"]),
             }
             for score in sorted(scores, key=lambda score: list(titles).index(score["metric"]))
@@ -114,11 +121,11 @@ def _figure(
         random(models), f"Groups of prompts: {words(kind.replace('_', ' '), 40)}", grid.size(width), [("", marks)], text
     )
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
-        own = [scores.get((metric.name, group, one.row)) for group in groups for one in models]
+        own = [scores.get((metric.name, group, one.name)) for group in groups for one in models]
         scale(axes, [score[key] for score in own if score for key in ("value", "low", "high")], (), metric.open_ended)
         for row, group in enumerate(groups):
             for number, one in enumerate(models):
-                score = scores.get((metric.name, group, one.row))
+                score = scores.get((metric.name, group, one.name))
                 if score:
                     y = grid.at(row) + SPREAD * ((number + 0.5) / len(models) - 0.5) * (0.6 if grid.narrow else 1)
                     _value(axes, score, y, MARKERS[number], COLOURS[number], f"{row}-{number}")
