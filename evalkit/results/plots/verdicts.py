@@ -108,7 +108,8 @@ def of_published(rows: Sequence[Shown]) -> Plot | None:
             Strip(
                 metric.arrow, _word(score["verdict"]), score["difference"], score["difference_low"],
                 score["difference_high"], (-band, band) if known else (None, None), True,
-                f"{name}{signed(score['difference'], shown)}{bounds and ' '}{bounds} from {score['published']:g}; {tolerance}",
+                f"{name}{signed(score['difference'], shown)}{bounds and ' '}{bounds} from {score['published']:g}; "
+                f"{tolerance}",
             )
         )  # fmt: skip
     used = list(dict.fromkeys(one for one, _, _ in beside))
