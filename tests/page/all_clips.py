@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,7 +74,14 @@ def of_many(prompts: int = 1500) -> Result:
     return result(values, columns)
 
 
-def of_comparison(output: Path = Path("report.html"), blind: bool = False) -> View:
+@functools.cache
+def of_thousands() -> View:
+    """The view of a result of many prompts."""
+    return of(of_many())
+
+
+@functools.cache
+def of_comparison(blind: bool = False) -> View:
     """The view of a comparison whose results are there."""
     one = result()
     compared = made_comparison.comparison(
@@ -83,19 +91,30 @@ def of_comparison(output: Path = Path("report.html"), blind: bool = False) -> Vi
         candidate=[made_comparison.side(LARGE)],
     )
     systems = [System(SMALL, "baseline", one, SMALL), System(LARGE, "candidate", one, LARGE)]
-    return View([compared], compared.document(), systems, [], output, 0, blind)
+    return View([compared], compared.document(), systems, [], Path("report.html"), 0, blind)
 
 
+@functools.cache
 def of(*results: Result, blind: bool = False) -> View:
-    """The view of some results."""
+    """The view of some results; without any, of the one of four prompts."""
     return view(results or [result()], Path("report.html"), blind=blind)
+
+
+_html: dict[int, tuple[View, str]] = {}  # pages that were written, with their views, by the numbers of these
+
+
+def html(shown: View) -> str:
+    """The page of a view, which is written once."""
+    if id(shown) not in _html:
+        _html[id(shown)] = shown, render(shown)
+    return _html[id(shown)][1]
 
 
 @contextmanager
 def opened(browser: Any, folder: Path, shown: View, address: str = "", **options: Any) -> Iterator[Any]:
     """Open the page of a view as a file, and wait for its table; what scrolls is there at once."""
     file = folder / "report.html"
-    file.write_text(render(shown), "utf-8")
+    file.write_text(html(shown), "utf-8")
     with pages.opened(browser, file, address, reduced_motion="reduce", **options) as page:
         page.wait_for_selector("#rows[data-ready]")
         yield page

@@ -12,7 +12,7 @@ import pytest
 
 from evalkit.page.view import view
 
-from .all_clips import IDS, LARGE, SMALL, ids, of, of_comparison, opened, result
+from .all_clips import IDS, LARGE, SMALL, ids, of, of_comparison, opened
 
 NAMES = (SMALL, LARGE, "baseline", "candidate", "model")
 NUMBER = re.compile(r"\d\.\d{3}")
@@ -29,7 +29,7 @@ def assert_hidden(page: Any) -> None:
 
 @pytest.fixture(params=["result", "comparison"])
 def blind(browser: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
-    shown = of(result(), blind=True) if request.param == "result" else of_comparison(blind=True)
+    shown = of(blind=True) if request.param == "result" else of_comparison(blind=True)
     with opened(browser, tmp_path, shown) as page:
         yield page
 
@@ -63,7 +63,7 @@ def test_only_what_tells_nothing_can_be_sorted_and_filtered_by(blind: Any) -> No
 
 
 def test_orders_and_filters_of_before_are_forgotten(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(result())) as page:
+    with opened(browser, tmp_path, of()) as page:
         page.locator("#rows-state").select_option("silent (1)")
         page.get_by_role("button", name="KLD ↓", exact=True).click()
         page.get_by_role("button", name="Blind", exact=True).click()
@@ -75,7 +75,7 @@ def test_orders_and_filters_of_before_are_forgotten(browser: Any, tmp_path: Path
 
 
 def test_other_parts_of_the_page_hear_of_it(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(result())) as page:
+    with opened(browser, tmp_path, of()) as page:
         page.evaluate(
             """() => {
               window.heard = [];
@@ -88,7 +88,7 @@ def test_other_parts_of_the_page_hear_of_it(browser: Any, tmp_path: Path) -> Non
 
 
 def test_the_detail_changes_while_it_is_open(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(result(), blind=True), "#prompt=p9") as page:
+    with opened(browser, tmp_path, of(blind=True), "#prompt=p9") as page:
         assert_hidden(page)
         page.evaluate("delete document.body.dataset.blind; document.dispatchEvent(new CustomEvent('evalkit:blind'))")
         assert SMALL in page.get_by_role("dialog").inner_text()

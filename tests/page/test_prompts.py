@@ -34,7 +34,7 @@ from .all_clips import (
     ids,
     of,
     of_comparison,
-    of_many,
+    of_thousands,
     opened,
     result,
     without_values,
@@ -55,7 +55,7 @@ def floats(text: str) -> list[float]:
 
 
 def test_values_are_the_same_to_the_last_bit() -> None:
-    data = data_of(of(result()))
+    data = data_of(of())
     assert [metric["title"] for metric in data["metrics"]] == ["KLD", "CLAP score"]
     for part, system in zip(data["parts"], (SMALL, LARGE), strict=True):
         np.testing.assert_array_equal(floats(part["values"][0]), KLD[system])
@@ -67,7 +67,7 @@ def test_metrics_without_values_of_clips_have_no_column() -> None:
 
 
 def test_states_say_what_is_wrong_with_a_clip() -> None:
-    data = data_of(of(result()))
+    data = data_of(of())
     small, large = data["parts"]
     assert [data["states"][state] for state in small["states"]] == [
         ["ok", "", ""], ["ok", "", ""], ["silent", "digital silence", ""], ["ok", "", ""],
@@ -76,7 +76,7 @@ def test_states_say_what_is_wrong_with_a_clip() -> None:
 
 
 def test_tags_are_numbered_by_how_many_prompts_have_them() -> None:
-    words = data_of(of(result()))["tags"]
+    words = data_of(of())["tags"]
     assert words["names"][0] == "drums"
     assert [[words["names"][word] for word in some] for some in words["of"]] == list(result().prompts["tags"])
 
@@ -153,7 +153,7 @@ def test_a_record_without_prompts_has_no_table(tmp_path: Path) -> None:
 
 @pytest.fixture
 def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
-    with opened(browser, tmp_path, of(result())) as page:
+    with opened(browser, tmp_path, of()) as page:
         yield page
 
 
@@ -283,7 +283,7 @@ def test_calibration_rows_are_shown_when_they_are_asked_for(browser: Any, tmp_pa
 
 def test_only_rows_in_sight_are_drawn_and_keys_move_through_all(browser: Any, tmp_path: Path) -> None:
     script = "[document.activeElement.textContent, document.activeElement.closest('tr').ariaRowIndex]"
-    with opened(browser, tmp_path, of(of_many())) as many:
+    with opened(browser, tmp_path, of_thousands()) as many:
 
         def focused() -> tuple[str, str]:
             return tuple(many.evaluate(script))
@@ -332,14 +332,14 @@ def test_a_prompt_has_an_address_of_its_own(page: Any) -> None:
 @pytest.mark.parametrize("id", ["p9", STRANGE])
 def test_its_address_opens_it(browser: Any, tmp_path: Path, page: Any, id: str) -> None:
     hash = "#prompt=" + page.evaluate("(id) => encodeURIComponent(id)", id)
-    with opened(browser, tmp_path, of(result()), hash) as linked:
+    with opened(browser, tmp_path, of(), hash) as linked:
         assert linked.get_by_role("dialog").get_by_role("heading").inner_text() == CAPTIONS[IDS.index(id)]
         row = linked.locator(".rows-body tr[aria-current]").first
         assert row.get_attribute("aria-rowindex") == str(IDS.index(id) + 2)
 
 
 def test_a_link_leads_to_a_prompt_far_below(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(of_many())) as page:
+    with opened(browser, tmp_path, of_thousands()) as page:
         page.evaluate("location.hash = '#prompt=id%20700'")
         page.get_by_role("dialog").get_by_role("heading", name="caption of id 700").wait_for()
         box = page.locator(".rows-body tr[aria-current]").bounding_box()
@@ -352,7 +352,7 @@ def test_a_link_leads_to_a_prompt_far_below(browser: Any, tmp_path: Path) -> Non
 
 
 def test_an_unknown_prompt_is_said(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(result()), "#prompt=p11") as page:
+    with opened(browser, tmp_path, of(), "#prompt=p11") as page:
         alert = page.locator("#prompts").get_by_role("alert")
         for id in ("p11", "%E0%A4%A", ""):
             page.evaluate("(id) => { location.hash = `#prompt=${id}`; }", id)
@@ -379,11 +379,11 @@ def test_the_detail_says_what_is_known_of_every_clip(page: Any) -> None:
 
 def test_the_link_is_copied(browser: Any, tmp_path: Path) -> None:
     allowed = ["clipboard-read", "clipboard-write"]
-    with opened(browser, tmp_path, of(result()), "#prompt=p9", permissions=allowed) as page:
+    with opened(browser, tmp_path, of(), "#prompt=p9", permissions=allowed) as page:
         page.get_by_role("button", name="Copy link").click()
         page.get_by_role("status").filter(has_text="The link is copied.").wait_for()
         assert page.evaluate("navigator.clipboard.readText()") == page.url
-    with opened(browser, tmp_path, of(result()), "#prompt=p9") as page:
+    with opened(browser, tmp_path, of(), "#prompt=p9") as page:
         page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
         page.get_by_role("button", name="Copy link").click()
         assert page.get_by_label("Link to this prompt").input_value() == page.url
@@ -435,7 +435,7 @@ def test_it_fits_and_has_no_barrier(browser: Any, tmp_path: Path, width: int, sc
 
 
 def test_on_a_phone_rows_are_cards_and_filters_are_folded(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(result()), **PHONE) as page:
+    with opened(browser, tmp_path, of(), **PHONE) as page:
         assert (
             not page.locator("#rows").get_by_label("Tag").is_visible()
             and not page.locator("#rows-table thead").is_visible()
@@ -454,7 +454,7 @@ def test_on_a_phone_rows_are_cards_and_filters_are_folded(browser: Any, tmp_path
 
 
 def test_on_paper_the_first_rows_are_printed(browser: Any, tmp_path: Path) -> None:
-    with opened(browser, tmp_path, of(of_many())) as page:
+    with opened(browser, tmp_path, of_thousands()) as page:
         page.emulate_media(media="print")
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         assert page.locator(".rows-body tr").count() == 300
