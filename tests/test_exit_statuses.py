@@ -19,7 +19,7 @@ from .conftest import ROOT, Run
 
 PAGE = ROOT / "docs" / "cli.md"
 QUICK = ["model=synth", "sampling.duration=1", "uncertainty.resamples=0"]
-SILENT = ["prompts=synthetic", "prompts.count=60", "metric=[silence,stereo]", *QUICK]
+SILENT = ["prompts=synthetic", "prompts.count=40", "metric=[silence,stereo]", *QUICK]
 GATE = """\
 metrics:
   mono_share: {tier: critical, margin: 0.1}

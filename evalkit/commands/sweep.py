@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from evalkit import commands
-from evalkit.commands import INCOMPLETE, fail, parse, parser_for, show
+from evalkit.commands import INCOMPLETE, OneOf, fail, parse, parser_for, show
 from evalkit.errors import EvalkitError
 
 EPILOG = """Options are those of 'evalkit run'; several values of one are written A,B,C or range(START,STOP,STEP), and
@@ -49,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     found = parser_for("sweep", __doc__)
     found.epilog = EPILOG
     commands.takes_options(found, "options, of which some have several values")
-    found.add_argument("--search", default="grid", metavar="NAME", help="grid for every combination, or optuna")
+    kind = OneOf("search", ("grid", "optuna"))  # as evalkit.sweeping.checking, which takes long to import
+    about = "grid for every combination, or optuna"
+    found.add_argument("--search", default="grid", metavar="NAME", type=kind, help=about)
     found.add_argument("--trials", type=int, metavar="N", help="points in all, of a search that chooses as it goes")
     found.add_argument(
         "--race",

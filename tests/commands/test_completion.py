@@ -21,6 +21,7 @@ from evalkit.commands.completing.candidates import goes_on
 from evalkit.commands.completing.fields import fields
 from evalkit.commands.completing.groups import Configuration
 from evalkit.settings import Sampling, conf_dir
+from evalkit.sweeping.checking import SEARCHES
 
 from ..conftest import ROOT, Run
 
@@ -44,6 +45,10 @@ def test_options_and_their_values() -> None:
     assert offered("run", "--cfg", "") == ["all", "hydra", "job"]
     assert offered("completion", "") == ["bash", "fish", "zsh"] and offered("completion", "zsh", "") == []
     assert offered("export", "x", "--to", "la") == ["latex"]
+    assert offered("sweep", "--search", "") == list(SEARCHES)
+    assert offered("sweep", "--objectives", "fad,kl") == ["fad,kld", "fad,kld_directions", "fad,kld_panns"]
+    assert offered("power", "x", "--margin", "fad_i") == ["fad_inf="]
+    assert offered("run", "--cfg", "job", "--package", "") == []
 
 
 def test_groups_keys_and_values_of_a_run() -> None:
@@ -112,6 +117,9 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "metric=fad_inf"
     ]
     assert offered("table", "absent/") == []
+    (tmp_path / "cache" / "features").mkdir(parents=True)
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+    assert offered("store", "rm", "fe") == ["features"] and offered("store", "ls", "fe") == []
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,19 @@ def _values(action: argparse.Action, last: str, before: list[str]) -> Candidates
     elif action.dest == "places":
         yield "cache_dir=", "the cache's folder"
         yield from paths(last)
+        if action.nargs == "+":  # what is to be removed may be a kind
+            root = os.environ.get("EVALKIT_CACHE") or os.path.expanduser("~/.cache/evalkit")
+            yield from ((os.path.basename(one[:-1]), "a kind") for one, _ in paths(f"{root}/", folders=True))
     elif metavar == "MODEL":
         configuration = Configuration()
         yield from ((name, configuration.about("model", name)) for name in configuration.names("model"))
+    elif metavar == "METRIC=VALUE":
+        yield from ((f"{name}=", "") for name in Configuration().names("metric"))
+    elif action.dest == "objectives":
+        taken = last.rpartition(",")[0]
+        for name in Configuration().names("metric"):
+            if name not in taken.split(","):
+                yield f"{taken},{name}" if taken else name, ""
     elif metavar in FOLDERS:
         yield from paths(last, folders=True)
     elif action.dest == "device":
