@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evalkit.errors import EvalkitError, reason, unknown
-from evalkit.progress import say
 from evalkit.report.literal import literal
 from evalkit.store.redaction import redacted
 
@@ -83,6 +82,8 @@ def send(record: Any, to: Tracker) -> str:
 
 def tell(record: Any, trackers: Mapping[str, Tracker]) -> None:
     """Send a record to all trackers. One that fails is a warning: the record is there whatever becomes of it."""
+    from evalkit.progress import say  # here, because names of trackers are asked for where nothing is shown
+
     for name, one in trackers.items():
         try:
             say(f"sent to {send(record, one)}")
