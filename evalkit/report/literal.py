@@ -15,7 +15,8 @@ def literal(text: object) -> str:
     These are control characters, which a terminal obeys, format characters, which among other things
     reverse what stands beside them, and halves of surrogate pairs, which no file can hold.
     """
-    return "".join(_shown(character) for character in " ".join(str(text).split()))
+    line = " ".join(str(text).split())
+    return line if line.isprintable() else "".join(map(_shown, line))  # most are, and then none of theirs acts
 
 
 def escaped(text: str) -> str:
