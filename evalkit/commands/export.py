@@ -1,7 +1,7 @@
 """Write what a record says, or its plots, in a form for elsewhere, such as a paper, or send it to a tracker.
 
-evalkit export RESULT --to model-index|latex|markdown|csv|json|plots [--json] [--row NAME]
-               [--source-url URL] [--output FILE]
+evalkit export RESULT --to model-index [--row NAME] [--source-url URL] [--output FILE]
+evalkit export RECORD --to latex|markdown|csv|json|junit|plots [--json] [--output PLACE]
 evalkit export RECORD --to tensorboard|mlflow|wandb|trackio [--project NAME] [--output PLACE]
 """
 

@@ -102,7 +102,7 @@ def systems_of(given: Sequence[str]) -> tuple[list[System], list[dict[str, str]]
         for name in filter(None, named):
             if isinstance(record, Result) and name not in record.rows:
                 raise EvalkitError(f"'{record.path}' has no row '{name}': it has {', '.join(record.rows)}")
-    shown = view(records, records[0].path / "report.html", across_protocols=True)
+    shown = view(records, records[0].path / REPORT, across_protocols=True)
     if shown.missing:
         raise EvalkitError(shown.missing[0])
     asked = dict(zip((record.path for record in records), rows.values(), strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from markupsafe import Markup, escape
 
@@ -40,10 +40,13 @@ def address(url: str, output: Path) -> str:
     if parts.scheme in ("http", "https"):
         return url
     if parts.scheme == "file":
-        return relative(Path(unquote(parts.path)), output)
+        return relative(Path(os.fsdecode(unquote_to_bytes(parts.path))), output)
     return url if not parts.scheme and not parts.netloc else ""
 
 
 def relative(path: Path, output: Path) -> str:
-    """The address of a file, relative to the page."""
-    return quote(os.path.relpath(path, output.parent), errors="replace")
+    """The address of a file or folder: relative to the page, but for one on another drive."""
+    try:
+        return quote(os.fsencode(Path(os.path.relpath(path, output.parent)).as_posix()))
+    except ValueError:  # no relative path leads to another drive
+        return path.absolute().as_uri()

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
 from evalkit.page import pictures
+from evalkit.page.links import relative
 from evalkit.progress import progress
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip
@@ -190,12 +190,12 @@ class _Page:
         type = PLAYED.get(clip.path.suffix.lower())
         if type is None:
             return {"reason": f"no room in the page, and browsers do not play {clip.path.suffix or 'such'} files"}
-        try:
-            beside = os.path.relpath(clip.path, self.output.parent)
-            href = quote(os.fsencode(Path(beside).as_posix()))
-        except ValueError:  # another drive, to which no relative path leads
-            href = clip.path.absolute().as_uri()
-        return {"type": type, "href": href, "start": clip.start, "seconds": clip.seconds}
+        return {
+            "type": type,
+            "href": relative(clip.path, self.output),
+            "start": clip.start,
+            "seconds": clip.seconds,
+        }
 
 
 def _absent(clip: Clip) -> str:

@@ -121,6 +121,8 @@ def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[Sy
                 result = _named(side.path, side.sha256, missing)
                 if result is not None and side.row in result.rows:
                     found.append(System(side.row, role, result, side.row))
+                elif result is not None:
+                    missing.append(f"'{side.path}' has no row '{side.row}': its clips are not shown")
         return found
     points: dict[int, Role] = {}
     if record.default is not None:

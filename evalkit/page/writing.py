@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalkit.errors import EvalkitError
+from evalkit.page import AUDIO
 from evalkit.page.page import OURS, render
 from evalkit.page.view import view
 from evalkit.results.comparison import Comparison
@@ -15,7 +16,6 @@ from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.store.files import cannot_write, is_file_or_new, write_output
 
-AUDIO = 8_000_000  # bytes
 HEAD = 4096  # bytes of a page that say what made it
 
 

@@ -20,6 +20,7 @@ from evalkit.slices import standard
 
 Tier = Literal["critical", "supporting", "advisory"]
 Direction = Literal["lower", "higher", "same"]  # what is better; "same" where neither is
+HIGHER_IS_BETTER: Mapping[str, bool | None] = {"lower": False, "higher": True, "same": None}  # by direction
 Verdict = Literal["PASS", "BREACH", "INSUFFICIENT_EVIDENCE", "MISSING"]
 Outcome = Literal["GO", "NO-GO", "INCONCLUSIVE"]
 

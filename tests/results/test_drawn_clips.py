@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from evalkit.results.compare import compare
+from evalkit.results.gate import Gate, Limit, Margin
+from evalkit.results.pairing import Side
 from evalkit.results.plots import clips, pairs
 from evalkit.results.plots.drawing import BAD, GOOD
-from evalkit.results.plots.plot import NARROW, PAPER, Shown
+from evalkit.results.plots.plot import NARROW, PAPER, Plot, Shown
 
 from .drawn import marks, overlapping, panels, result
 from .made_comparison import comparison, metric
@@ -57,6 +61,7 @@ def test_of_many_prompts_there_is_a_shape_and_shares_have_no_panel(few: Shown, m
     assert len(drawn) == 2  # of silence every prompt has 0 or 1
     assert set(marks(drawn[0], "dots")) == {0}
     assert [shape.get_gid() for shape in drawn[0].collections] == ["shape-1"]
+    assert "Right: medians. Dots: prompts. Shape, of more than 120: how many prompts" in found.caption
 
 
 def test_no_text_hides_another(few: Shown, many: Shown) -> None:
@@ -68,7 +73,9 @@ def test_no_text_hides_another(few: Shown, many: Shown) -> None:
 def test_prompts_differ_in_order_and_by_colour(tmp_path: Path) -> None:
     before = one(tmp_path / "a", np.linspace(0.5, 2.5, 20))
     after = one(tmp_path / "b", np.linspace(0.5, 2.5, 20) + np.r_[np.full(5, -0.3), np.linspace(0.1, 0.4, 15)])
-    found = pairs.plot(comparison([metric("kld"), metric("side_to_mid", direction="same")]), [before], [after])
+    found = pairs.plot(
+        comparison([metric("kld", n=20), metric("side_to_mid", direction="same", n=20)]), [before], [after]
+    )
     assert found is not None
     axes = panels(found.figure())[0]
     patches = {patch.get_gid(): patch for patch in axes.patches}
@@ -83,7 +90,31 @@ def test_prompts_differ_in_order_and_by_colour(tmp_path: Path) -> None:
     assert overlapping(found.figure(NARROW)) == []
 
 
+def test_differences_are_of_the_prompts_that_were_compared(tmp_path: Path) -> None:
+    base = np.random.default_rng(0).gamma(2, 0.7, (2, 40))
+    later = base + 0.01 * np.random.default_rng(1).standard_normal((2, 40))
+    later[0, :5] += 3.0  # of prompts whose second clip is silent
+    before, after = (side(tmp_path / name, "m", {"kld": values}, digest=name) for name, values in
+                     (("a", base), ("b", later)))  # fmt: skip
+    ids = [f"p{i:05}" for i in range(5)]
+    bad, lost = (frame["id"].isin(ids) & (frame["sample"] == 2) for frame in (after.record.clips, after.record.values))
+    clips_of_it = after.record.clips.copy()
+    clips_of_it.loc[bad, "status"] = "silent"
+    after = Side(replace(after.record, clips=clips_of_it, values=after.record.values[~lost]), "m")
+    made = compare([before], [after], Gate({"kld": Limit("critical", Margin(0.5))}, swaps=199))
+    row = made.metrics.iloc[0]
+    shown = [[Shown("m", result(one.record), "m")] for one in (before, after)]
+    found = pairs.plot(made, *shown)
+    assert isinstance(found, Plot)
+    numbers = found.numbers.rows[0].cell
+    assert (numbers["n"], row["n"]) == (35, 35)
+    assert numbers["mean"] == pytest.approx(row["difference"])
+    assert pairs.plot(replace(made, metrics=made.metrics.assign(n=34)), *shown) == (
+        "Differences of single prompts are not drawn. KLD: the results have values of other prompts than were compared."
+    )
+
+
 def test_where_a_side_is_gone_or_nothing_differs_there_is_no_plot(few: Shown) -> None:
-    made = comparison([metric("kld")])
+    made = comparison([metric("kld", n=21)])
     assert pairs.plot(made, [few], []) is None
     assert pairs.plot(made, [few], [few]) is None

@@ -101,10 +101,29 @@ def test_differences_of_the_surest_groups_are_drawn_with_their_adjusted_p() -> N
         assert [text.get_text() for text in axes.texts][:2] == ["0.025", "0.050"]
     assert "The 16 of 20 groups that differ most surely." in found.caption
     assert found.said == (
-        "2 differences between groups and the baseline are beyond noise: tag group 0, CLAP worse; "
+        "2 differences between the sides in a group of prompts are beyond noise: tag group 0, CLAP worse; "
         "tag group 0, KLD worse."
     )
     assert [overlapping(found.figure(width)) for width in (PAPER, NARROW)] == [[], []]
+
+
+def test_metrics_that_are_the_same_in_all_groups_are_left_out_and_named() -> None:
+    same = [{**one, "metric": "kld", "title": "Silent from", "difference": 0.0, "low": math.nan, "high": math.nan,
+             "change": ""} if one["metric"] == "kld" else one for one in CHANGES]  # fmt: skip
+    found = slices.of_comparison(comparison([metric("kld"), metric("clap", direction="higher")], same))
+    assert found is not None
+    assert len(panels(found.figure())) == 1
+    assert "Left out, the same on both sides: Silent from." in found.caption
+    assert (
+        found.said == "1 difference between the sides in a group of prompts is beyond noise: tag group 0, CLAP worse."
+    )
+    assert slices.of_comparison(comparison([metric("kld")], [one for one in same if one["metric"] == "kld"])) is None
+
+
+def test_hollow_marks_are_explained_only_where_there_are_any() -> None:
+    large = [{**one, "small": False} for one in SCORES]
+    captions = [slices.plots(shown([result(record(slices=scores))]))[0].caption for scores in (SCORES, large)]
+    assert ["Hollow" in caption for caption in captions] == [True, False]
 
 
 def test_without_differences_of_groups_there_is_no_plot() -> None:

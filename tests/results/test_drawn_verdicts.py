@@ -58,6 +58,19 @@ def test_verdicts_differ_in_mark_and_in_colour_and_are_written() -> None:
     assert [row.cell["difference"] for row in found.numbers.rows][:4] == [row["difference"] for row in ROWS][:4]
 
 
+def test_what_is_the_same_on_both_sides_is_drawn_only_where_a_gate_judges_it() -> None:
+    nothing = {"difference": 0.0, "low": math.nan, "high": math.nan}
+    rows = [
+        metric("kld"),
+        metric("clipped", **nothing),
+        metric("silent_from", "", tier="", title="Silent from", **nothing),
+    ]
+    found = verdicts.of_comparison(comparison(rows))
+    assert found is not None
+    assert [axes.get_title("left") for axes in panels(found.figure())] == ["KLD ↓", "CLIPPED ↓"]
+    assert found.caption.endswith("Left out, the same on both sides: Silent from.")
+
+
 @pytest.mark.parametrize("width", [PAPER, NARROW])
 def test_no_text_of_differences_hides_another(width: float) -> None:
     long = metric("long", "INSUFFICIENT_EVIDENCE", title="A title that is far longer than there is room for " * 2)

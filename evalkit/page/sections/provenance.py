@@ -21,7 +21,7 @@ from evalkit.results.listening import Listening
 from evalkit.results.record import WeightsInfo
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
-from evalkit.store.redaction import redacted
+from evalkit.store.redaction import redacted, redacted_option
 
 ORDER = 90
 PUBLISHED = {True: "yes", False: "no", None: "not known"}
@@ -72,7 +72,7 @@ def _facts(record: Record, view: View) -> Iterator[tuple[str, str]]:
     yield from document.provenance.items()
     made: Mapping[str, Any] = {} if isinstance(record, Comparison) else record.provenance
     if "command" in made:
-        yield "command", " ".join(made["command"])
+        yield "command", " ".join(map(redacted_option, made["command"]))
     if "python" in made:
         yield "python", str(made["python"])
     if "platform" in made:

@@ -244,7 +244,7 @@
       if (typeof value === "number") {
         return Number.isNaN(value) ? "" : String(value);
       }
-      const shown = /^[=+\-@]/u.test(value) ? `'${value}` : value;
+      const shown = /^[=+\-@\t\r]/u.test(value) ? `'${value}` : value;
       return /[",\n\r]/u.test(shown) ? `"${shown.replaceAll('"', '""')}"` : shown;
     };
     return lines.map((line) => `${line.map(field).join(",")}\n`).join("");

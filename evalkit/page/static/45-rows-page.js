@@ -252,6 +252,7 @@
       const prompt = rows.numbers.get(id);
       find("region").closest("section").scrollIntoView({ behavior: "instant" });
       if (prompt === undefined) {
+        find("detail").close(); // which would stand before the notice
         find("unknown").textContent = `There is no prompt “${literal(id)}” on this page.`;
         find("unknown").hidden = false;
         return;

@@ -42,12 +42,15 @@ def plot(rows: Sequence[Shown]) -> Plot | None:
         return None
     drawn = [metric for metric in metrics(ordered) if metric.name in found]
     every = [own for values in found.values() for own in values.values()]
-    many = max(map(len, every)) > DOTS
+    shapes = {len(own) > DOTS for own in every}
     text = caption(
         ordered, map(len, every),
         "Thick bar: half of the prompts; thin: 90 %; line: the median; diamond: the value of the whole row, which is a "
-        "mean over prompts or their parts.",
-        "Shape: how many prompts have which value." if many else "Dots: prompts.",
+        "mean over prompts or their parts. Right: medians.",
+        "Dots: prompts." if False in shapes else "",
+        f"Shape{f', of more than {DOTS}' if False in shapes else ''}: how many prompts have which value."
+        if True in shapes
+        else "",
         "Dotted: medians of calibration rows." if any(one.calibration for one in ordered) else "",
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from evalkit.results.plots.plot import (
     random,
     short,
 )
-from evalkit.results.plots.rows import Rows, head, scale
+from evalkit.results.plots.rows import Rows, bar, head, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def _said(rows: Sequence[Shown], drawn: Sequence[Metric]) -> str:
     models = [one for one in rows if not one.calibration] or rows
     parts = []
     for metric in drawn[:SAID]:
-        values = {one.name: one.scores[metric.name]["value"] for one in models if metric.name in one.scores}
+        values = [(one.name, one.scores[metric.name]["value"]) for one in models if metric.name in one.scores]
         if values:
             better = f", {metric.better}" if len(values) > 1 and metric.better else ""
             parts.append(f"{metric.title} {extremes(values, metric.higher_is_better)}{better}")
@@ -129,7 +129,7 @@ def _panel(axes: Axes, rows: Sequence[Shown], metric: Metric, grid: Rows) -> Non
             apart += ends
         else:
             inside += [*ends, score["published"]]
-    low, high = scale(axes, inside, apart, metric.open_ended)
+    scale(axes, inside, apart, metric.open_ended)
     for number, one in enumerate(rows):
         score = one.scores.get(metric.name)
         if score is None:
@@ -139,15 +139,6 @@ def _panel(axes: Axes, rows: Sequence[Shown], metric: Metric, grid: Rows) -> Non
             face = COLOURS[1] if score["comparable"] else "none"
             axes.plot(score["published"], y, marker="D", ms=5, mfc=face, mec=COLOURS[1], mew=1.2, zorder=4, ls="none",
                       gid=f"published-{number}")  # fmt: skip
-        if math.isfinite(score["low"]):
-            axes.plot([score["low"], score["high"]], [y, y], color=colour, lw=1.7, solid_capstyle="butt", zorder=3,
-                      gid=f"interval-{number}")  # fmt: skip
-        value = score["value"]
-        if low <= value <= high:
-            axes.plot(value, y, marker="s" if one.calibration else "o", ms=5.5, mec=colour, mew=1.4, zorder=5,
-                      mfc="white" if one.calibration else colour, ls="none", gid=f"value-{number}")  # fmt: skip
-        else:
-            above = value > high
-            axes.plot(0.985 if above else 0.015, y, marker=">" if above else "<", ms=6, mfc=colour, mec=colour,
-                      transform=axes.get_yaxis_transform(), zorder=5, ls="none", gid=f"beyond-{number}")  # fmt: skip
+        looks = ("s", "white", colour) if one.calibration else ("o", colour, colour)
+        bar(axes, score, y, looks, str(number))
     grid.values(axes, said)

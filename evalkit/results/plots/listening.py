@@ -11,8 +11,8 @@ from evalkit.results.listening_record import ListeningRecord
 from evalkit.results.listening_text import AXES, PLACES, best_first, called
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import COLOURS, QUIET, Mark
-from evalkit.results.plots.plot import Metric, Plot, brief, extremes, listing, percent
-from evalkit.results.plots.rows import Rows, head, scale
+from evalkit.results.plots.plot import Metric, Plot, brief, extremes, listing, percent, span
+from evalkit.results.plots.rows import Rows, bar, head, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,11 +38,9 @@ def plot(listening: ListeningRecord, name: str = "ratings") -> Plot | None:
     axis = AXES.get(listening.axis, listening.axis)
     metric = Metric(name, "Rating" if listening.method == "rating" else "Strength (log)", True, False)
     bars = any(math.isfinite(row["low"]) for row in rows)
-    counts = sorted({int(row["n"]) for row in rows})
-    n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    what = "ratings" if listening.method == "rating" else "choices"
+    what = f"{span(row['n'] for row in rows)} {'ratings' if listening.method == 'rating' else 'choices'}"
     text = (
-        f"n = {n} {what} of each, by {listening.raters_kept:,} raters on {len(listening.prompts):,} prompts of "
+        f"n = {what} of each, by {listening.raters_kept:,} raters on {len(listening.prompts):,} prompts of "
         f"{literal(listening.dataset)}. "
         + (
             f"Bars: {percent(listening.level)} intervals over raters and prompts."
@@ -53,7 +51,7 @@ def plot(listening: ListeningRecord, name: str = "ratings") -> Plot | None:
     heard = [row for row in rows if row["role"] == "system"] or rows
     said = (
         f"{axis[:1].upper()}{axis[1:]} as people heard it: "
-        f"{extremes({row['system']: row['value'] for row in heard}, True)}, higher is better."
+        f"{extremes([(row['system'], row['value']) for row in heard], True)}, higher is better."
     )
     title = called(listening)
 
@@ -79,13 +77,7 @@ def _marks(rows: list[dict[str, Any]]) -> list[Mark]:
 def _panel(axes: Axes, rows: list[dict[str, Any]], grid: Rows) -> None:
     scale(axes, [value for row in rows for value in (row["value"], row["low"], row["high"])], open_ended=False)
     for number, row in enumerate(rows):
-        marker, face, colour = LOOKS[row["role"]]
-        y = grid.at(number)
-        if math.isfinite(row["low"]):
-            axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.7, solid_capstyle="butt", zorder=3,
-                      gid=f"interval-{number}")  # fmt: skip
-        axes.plot(row["value"], y, marker=marker, ms=5.5, mfc=face, mec=colour, mew=1.4, zorder=5, ls="none",
-                  gid=f"value-{number}")  # fmt: skip
+        bar(axes, row, grid.at(number), LOOKS[row["role"]], str(number))
     grid.values(axes, [brief(row["value"]) for row in rows])
 
 

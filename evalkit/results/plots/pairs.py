@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from evalkit.report.document import Listing
-from evalkit.report.literal import literal
 from evalkit.report.numbers import Kind, places
 from evalkit.results.comparison_record import ComparisonRecord
+from evalkit.results.pairing import Side, paired
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, QUIET, Mark
-from evalkit.results.plots.plot import PHONE, Metric, Plot, Shown, listing, metrics
+from evalkit.results.plots.plot import PHONE, Metric, Plot, Shown, compared, listing, metrics, span
 from evalkit.results.plots.rows import head, value_ticks
 
 if TYPE_CHECKING:
@@ -26,28 +26,35 @@ HIGH, PANEL = 2.5, 2.9  # inches
 MOST = 400  # prompts of which each is drawn; of more, as many quantiles
 
 
-def plot(comparison: ComparisonRecord, baseline: Sequence[Shown], candidate: Sequence[Shown]) -> Plot | None:
-    """Draw the differences of single prompts in order; None where no metric has them, or a side's results are gone."""
+def plot(comparison: ComparisonRecord, baseline: Sequence[Shown], candidate: Sequence[Shown]) -> Plot | str | None:
+    """Draw the differences of the compared prompts in order.
+
+    A sentence where values of just those prompts are not known; None where nothing differs, or a side is gone.
+    """
     if not baseline or not candidate:
         return None
+    sides = [Side(one.record, one.row) for one in (*baseline, *candidate)]
+    ids = pd.Index(paired(sides, common_prompts=True).ids)
+    counts = dict(zip(comparison.metrics["metric"], comparison.metrics["n"], strict=True))
     found: dict[str, np.ndarray] = {}
-    known = [metric for metric in metrics([*baseline, *candidate]) if metric.name in set(comparison.metrics["metric"])]
+    known = [metric for metric in metrics([*baseline, *candidate]) if metric.name in counts]
+    others = list[str]()
     for metric in known:
-        before, after = (_mean([one.per_prompt(metric.name) for one in side]) for side in (baseline, candidate))
+        before, after = (_mean(side, metric.name, ids) for side in (baseline, candidate))
         both = (after - before).dropna().to_numpy(dtype=float)
         both = both[np.isfinite(both)]
-        if len(both) > 1 and np.ptp(both) > 0:
+        if len(both) and len(both) != counts[metric.name]:
+            others.append(metric.title)
+        elif len(both) > 1 and np.ptp(both) > 0:
             found[metric.name] = np.sort(both)
+    gone = f"{', '.join(others)}: the results have values of other prompts than were compared."
     if not found:
-        return None
+        return f"Differences of single prompts are not drawn. {gone}" if others else None
     drawn = [metric for metric in known if metric.name in found]
-    counts = sorted({len(values) for values in found.values()})
-    n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     text = (
-        f"n = {n}; "
-        + literal(f"{comparison.dataset}, subset {comparison.subset}, protocol {comparison.protocol}")
-        + ". Candidate − baseline of every prompt, from the least to the greatest; values are means over its clips. "
-        "Dashed: the mean."
+        f"n = {span(map(len, found.values()))}; {compared(comparison)}. Candidate − baseline of every prompt that was "
+        "compared, from the least to the greatest; values are means over its clips. Dashed: the mean over prompts."
+        + (f" Left out: {gone}" if others else "")
     )
 
     def draw(width: float) -> Figure:
@@ -56,8 +63,9 @@ def plot(comparison: ComparisonRecord, baseline: Sequence[Shown], candidate: Seq
     return Plot("pairs", "Differences of single prompts", _said(drawn, found), text, _numbers(drawn, found), draw)
 
 
-def _mean(several: Sequence[pd.Series]) -> pd.Series:
-    """The mean over results of prompts that all have."""
+def _mean(side: Sequence[Shown], metric: str, ids: pd.Index) -> pd.Series:
+    """The mean over the results of a side, of those prompts of which all have a value of each clip."""
+    several = [one.per_prompt(metric).reindex(ids.intersection(one.complete(metric))) for one in side]
     found: pd.Series = pd.concat(several, axis=1, join="inner").mean(axis=1)
     return found
 

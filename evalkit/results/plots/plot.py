@@ -16,6 +16,7 @@ from evalkit.report import numbers
 from evalkit.report.document import Column, Item, Listing, Quantity
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS
+from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.plots.drawing import style, words
 from evalkit.results.result import Result
 from evalkit.results.summary import random_weights, records, unique_titles
@@ -101,6 +102,12 @@ class Shown:
         found: pd.Series = own.groupby("id", sort=False)["value"].mean()
         return found
 
+    def complete(self, metric: str) -> pd.Index:
+        """The prompts of which every clip has a value, by id."""
+        own = self._values[self._values["metric"] == metric].groupby("id").size()
+        clips = self.record.clips[self.record.clips["model"] == self.row].groupby("id").size()
+        return own.index[own == clips.reindex(own.index)]
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -181,8 +188,6 @@ def caption(rows: Sequence[Shown], ns: Iterable[int], *more: str) -> str:
     Args:
         ns: numbers of prompts of what is drawn.
     """
-    known = sorted({int(n) for n in ns}) or [0]
-    n = f"{known[0]:,}" if known[0] == known[-1] else f"{known[0]:,} to {known[-1]:,}"
     records = list(dict.fromkeys(one.record for one in rows))
     info = records[0].prompts_info
     named = dict.fromkeys(record.protocol.name for record in records)
@@ -190,7 +195,23 @@ def caption(rows: Sequence[Shown], ns: Iterable[int], *more: str) -> str:
     where = f"{info.selected:,} of {info.total:,} prompts" if info.form == "prompts" else "two folders"
     subset = f", subset {info.subset}" if info.form == "prompts" else ""
     said = literal(f"{info.dataset}{subset}: {where}, {protocols}")
-    return " ".join([f"n = {n}; {said}.", *filter(None, more)])
+    return " ".join([f"n = {span(ns)}; {said}.", *filter(None, more)])
+
+
+def span(ns: Iterable[int]) -> str:
+    """Write numbers of prompts: the only one, or the least and the greatest."""
+    known = sorted({int(n) for n in ns}) or [0]
+    return f"{known[0]:,}" if known[0] == known[-1] else f"{known[0]:,} to {known[-1]:,}"
+
+
+def compared(comparison: ComparisonRecord) -> str:
+    """Say what a comparison was made on."""
+    return literal(f"{comparison.dataset}, subset {comparison.subset}, protocol {comparison.protocol}")
+
+
+def without(alike: Sequence[str]) -> str:
+    """Say which metrics are left out because both sides have the same; empty where none is."""
+    return f" Left out, the same on both sides: {literal(', '.join(alike))}." if alike else ""
 
 
 def level(rows: Sequence[Shown]) -> str:
@@ -237,10 +258,10 @@ def listing(columns: Sequence[tuple[str, str, numbers.Kind]], rows: Iterable[Map
     return Listing([[Quantity(*column)] for column in columns], [Item(row, row) for row in rows])
 
 
-def extremes(values: Mapping[str, float], higher: bool | None) -> str:
-    """Say between which values some names lie, the better first; those of one name alone are said as such."""
-    ordered = sorted(values, key=lambda name: values[name], reverse=bool(higher))
-    first, last = ordered[0], ordered[-1]
-    if first == last or values[first] == values[last]:
-        return brief(values[first]) + (f" ({literal(first)})" if len(values) == 1 else " for all")
-    return f"{brief(values[first])} ({literal(first)}) to {brief(values[last])} ({literal(last)})"
+def extremes(values: Sequence[tuple[str, float]], higher: bool | None) -> str:
+    """Say between which values some names lie, the better first; that of one name alone is said as such."""
+    ordered = sorted(values, key=lambda one: one[1], reverse=bool(higher))
+    (first, best), (last, worst) = ordered[0], ordered[-1]
+    if best == worst:
+        return brief(best) + (f" ({literal(first)})" if len(values) == 1 else " for all")
+    return f"{brief(best)} ({literal(first)}) to {brief(worst)} ({literal(last)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +118,30 @@ class Rows:
         for number, text in enumerate(said):
             axes.text(1.02, self.at(number), text, transform=axes.get_yaxis_transform(), ha="left", va="center",
                       fontsize=8, color=QUIET, gid="said")  # fmt: skip
+
+
+def bar(
+    axes: Axes, score: Mapping[str, Any], y: float, looks: tuple[str, str, str], name: str, value: str = "value"
+) -> None:
+    """Draw a value with its interval, where it has one.
+
+    Args:
+        looks: marker, face and colour.
+        name: of the row, which marks are found by.
+        value: the value's key.
+    """
+    marker, face, colour = looks
+    if math.isfinite(score["low"]):
+        axes.plot([score["low"], score["high"]], [y, y], color=colour, lw=1.6, solid_capstyle="butt", zorder=3,
+                  gid=f"interval-{name}")  # fmt: skip
+    low, high = axes.get_xlim()
+    if low <= score[value] <= high:
+        axes.plot(score[value], y, marker=marker, ms=5.5, mfc=face, mec=colour, mew=1.4, zorder=5, ls="none",
+                  gid=f"value-{name}")  # fmt: skip
+        return
+    above = score[value] > high
+    axes.plot(0.985 if above else 0.015, y, marker=">" if above else "<", ms=6, mfc=colour, mec=colour,
+              transform=axes.get_yaxis_transform(), zorder=5, ls="none", gid=f"beyond-{name}")  # fmt: skip
 
 
 def head(axes: Axes, metric: Metric, wide: float) -> None:

@@ -60,7 +60,7 @@ def plot(rows: Sequence[Shown]) -> Plot | str | None:
     text = caption(
         every, (of_row.n.max() for drawn in found.values() for _, of_row in drawn),
         "Points: random subsets of the clips with their references, each size within the larger one. "
-        "FAD is larger the fewer clips it is of.",
+        "On average FAD is larger the fewer clips it is of.",
         _curved(all(curves), any(curves)), "At ∞: FAD∞ as measured, with its interval." if known else "", *left_out,
     )  # fmt: skip
     ordered = [(titles[metric], drawn) for metric, drawn in found.items()]

@@ -13,14 +13,28 @@ from evalkit.report.document import Listing
 from evalkit.report.literal import literal
 from evalkit.report.numbers import p_value, places
 from evalkit.results.comparison_record import ComparisonRecord
+from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, MARKERS, QUIET, Mark, words
-from evalkit.results.plots.plot import Metric, Plot, Shown, brief, caption, level, listing, metrics, percent, random
-from evalkit.results.plots.rows import Rows, head, scale
+from evalkit.results.plots.plot import (
+    Metric,
+    Plot,
+    Shown,
+    brief,
+    caption,
+    compared,
+    level,
+    listing,
+    metrics,
+    percent,
+    random,
+    span,
+    without,
+)
+from evalkit.results.plots.rows import Rows, bar, head, scale
 from evalkit.results.summary import records
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST = 16  # groups in a figure
@@ -37,7 +51,7 @@ def plots(rows: Sequence[Shown]) -> list[Plot]:
     models = every[:MODELS]
     if not models:
         return []
-    own = [one.record.slices[one.record.slices["model"] == one.row].assign(model=one.name) for one in models]
+    own = [one.record.slices[one.record.slices["model"] == one.row].assign(model=n) for n, one in enumerate(models)]
     slices = pd.concat(own)
     first = f"The first {MODELS} of {len(every):,} models." if len(every) > MODELS else ""
     found, names = list[Plot](), dict[str, int]()
@@ -55,38 +69,38 @@ def _plot(kind: str, slices: pd.DataFrame, models: Sequence[Shown], first: str) 
         return None
     groups = [str(name) for name in sizes.index[:MOST]]
     drawn = [metric for metric in metrics(models) if (slices["metric"] == metric.name).any()]
-    scores = {(str(row["metric"]), str(row["group"]), str(row["model"])): row for row in records(slices)}
-    small = models[0].record.small_slice
-    said = [f"Bars: {level(models)}." if slices["low"].notna().any() else "", f"Hollow: fewer than {small:,} clips."]
+    scores = {(str(row["metric"]), str(row["group"]), int(row["model"])): row for row in records(slices)}
+    own = [score for (_, group, _), score in scores.items() if group in groups]
+    said = [f"Bars: {level(models)}." if any(math.isfinite(score["low"]) for score in own) else ""]
+    said.append(f"Hollow: fewer than {models[0].record.small_slice:,} clips." if any(s["small"] for s in own) else "")
     said.append(f"The {MOST} largest of {len(sizes):,} groups." if len(sizes) > MOST else "")
     said.append("FAD and the like depend on the number of clips: compare groups of like size.")
     said.append(first)
     text = caption(models, (int(sizes[group]) for group in groups), *said)
-    own = [score for (metric, group, _), score in scores.items() if group in groups and metric]
 
     def draw(width: float) -> Figure:
         return _figure(kind, groups, [int(sizes[group]) for group in groups], drawn, models, scores, text, width)
 
     name = "slices-" + ("".join(c if c.isascii() and c.isalnum() else "-" for c in kind.lower()).strip("-") or "other")
     return Plot(
-        name, f"Groups of prompts: {literal(kind.replace('_', ' '))}", _said(groups, drawn, models[0], scores), text,
-        _numbers(drawn, own), draw,
+        name, f"Groups of prompts: {literal(kind.replace('_', ' '))}", _said(groups, drawn, models[0].name, scores),
+        text, _numbers(drawn, models, own), draw,
     )  # fmt: skip
 
 
-def _said(groups: Sequence[str], drawn: Sequence[Metric], one: Shown, scores: Mapping[Any, Any]) -> str:
+def _said(groups: Sequence[str], drawn: Sequence[Metric], first: str, scores: Mapping[Any, Any]) -> str:
     parts = []
     for metric in drawn[:4]:
-        values = {group: scores[key]["value"] for group in groups if (key := (metric.name, group, one.name)) in scores}
+        values = {group: scores[key]["value"] for group in groups if (key := (metric.name, group, 0)) in scores}
         if values:
             low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
             parts.append(
                 f"{metric.title} from {brief(values[low])} ({literal(low)}) to {brief(values[high])} ({literal(high)})"
             )
-    return f"{literal(one.name)} by group: {'; '.join(parts)}."
+    return f"{literal(first)} by group: {'; '.join(parts)}."
 
 
-def _numbers(drawn: Sequence[Metric], scores: Sequence[Mapping[str, Any]]) -> Listing:
+def _numbers(drawn: Sequence[Metric], models: Sequence[Shown], scores: Sequence[Mapping[str, Any]]) -> Listing:
     titles = {metric.name: metric.column for metric in drawn}
     return listing(
         [
@@ -96,7 +110,7 @@ def _numbers(drawn: Sequence[Metric], scores: Sequence[Mapping[str, Any]]) -> Li
         ],
         [
             {
-                **score, "metric": titles[score["metric"]], "row": score["model"],
+                **score, "metric": titles[score["metric"]], "row": models[score["model"]].name,
                 "about": "small" if score["small"] else "", "places": places(score["high"] - score["low"]),
             }
             for score in sorted(scores, key=lambda score: list(titles).index(score["metric"]))
@@ -110,7 +124,7 @@ def _figure(
     sizes: Sequence[int],
     drawn: Sequence[Metric],
     models: Sequence[Shown],
-    scores: Mapping[tuple[str, str, str], Mapping[str, Any]],
+    scores: Mapping[tuple[str, str, int], Mapping[str, Any]],
     text: str,
     width: float,
 ) -> Figure:
@@ -121,30 +135,27 @@ def _figure(
         random(models), f"Groups of prompts: {words(kind.replace('_', ' '), 40)}", grid.size(width), [("", marks)], text
     )
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
-        own = [scores.get((metric.name, group, one.name)) for group in groups for one in models]
+        own = [scores.get((metric.name, group, number)) for group in groups for number in range(len(models))]
         scale(axes, [score[key] for score in own if score for key in ("value", "low", "high")], (), metric.open_ended)
         for row, group in enumerate(groups):
-            for number, one in enumerate(models):
-                score = scores.get((metric.name, group, one.name))
-                if score:
+            for number in range(len(models)):
+                if score := scores.get((metric.name, group, number)):
                     y = grid.at(row) + SPREAD * ((number + 0.5) / len(models) - 0.5) * (0.6 if grid.narrow else 1)
-                    _value(axes, score, y, MARKERS[number], COLOURS[number], f"{row}-{number}")
+                    looks = (MARKERS[number], "white" if score["small"] else COLOURS[number], COLOURS[number])
+                    bar(axes, score, y, looks, f"{row}-{number}")
         head(axes, metric, grid.wide(width))
         if len(models) == 1:
             grid.values(axes, [brief(score["value"]) if score else "–" for score in own])
     return figure
 
 
-def _value(axes: Axes, score: Mapping[str, Any], y: float, marker: str, colour: str, name: str) -> None:
-    if math.isfinite(score["low"]):
-        axes.plot([score["low"], score["high"]], [y, y], color=colour, lw=1.3, zorder=3, gid=f"interval-{name}")
-    axes.plot(score["value"], y, marker=marker, ms=5, mec=colour, mew=1.3, mfc="white" if score["small"] else colour,
-              ls="none", zorder=5, gid=f"value-{name}")  # fmt: skip
-
-
 def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     """Draw in which groups a candidate differs most surely from its baseline; None where groups were not compared."""
     slices = comparison.slices[comparison.slices["difference"].notna()]
+    moves = (slices["difference"] != 0) | slices["low"].notna()
+    moving = slices.loc[moves, "metric"].unique()
+    alike = slices.loc[~slices["metric"].isin(moving), "title"].unique()
+    slices = slices[slices["metric"].isin(moving)]
     if slices.empty:
         return None
     order = slices.sort_values(["p_adjusted", "p"], kind="stable")
@@ -152,10 +163,9 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     groups = keys[:MOST]
     rows = [row for row in records(order) if (row["slice"], row["group"]) in groups]
     directions = dict(zip(comparison.metrics["metric"], comparison.metrics["direction"], strict=True))
-    better = {"lower": False, "higher": True}
     titles = dict(zip(slices["metric"], slices["title"], strict=True))
     drawn = [
-        Metric(str(name), literal(titles[name]), better.get(directions.get(name, "")))
+        Metric(str(name), literal(titles[name]), HIGHER_IS_BETTER.get(directions.get(name, "same")))
         for name in dict.fromkeys([*comparison.metrics["metric"], *titles])
         if any(row["metric"] == name for row in rows)
     ]
@@ -167,15 +177,15 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
             if row["change"]
         }
     )
-    said = f"{len(sure):,} differences between groups and the baseline are beyond noise"
+    said = f"{len(sure):,} difference{'s' if len(sure) != 1 else ''} between the sides in a group of prompts "
+    said += f"{'are' if len(sure) != 1 else 'is'} beyond noise"
     said += f": {literal('; '.join(sure[:4]))}" if sure else ""
-    counts = [int(row["n"]) for row in rows]
     text = (
-        f"n = {min(counts):,} to {max(counts):,} in a group; "
-        + literal(f"{comparison.dataset}, subset {comparison.subset}, protocol {comparison.protocol}")
-        + f". Difference: candidate − baseline. Bars: {percent(comparison.gate['level'])} intervals over prompts. "
+        f"n = {span(row['n'] for row in rows)} in a group; {compared(comparison)}. Difference: candidate − baseline. "
+        f"Bars: {percent(comparison.gate['level'])} intervals over prompts. "
         "Right: p of no difference, adjusted over all groups and metrics."
         + (f" The {MOST} of {len(keys):,} groups that differ most surely." if len(keys) > MOST else "")
+        + without([str(title) for title in alike])
     )
 
     def draw(width: float) -> Figure:
@@ -215,10 +225,7 @@ def _changes(
             if row is None:
                 continue
             y, (marker, colour) = grid.at(number), CHANGES.get(row["change"], ("o", QUIET))
-            if math.isfinite(row["low"]):
-                axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.5, zorder=3, gid=f"interval-{number}")
-            axes.plot(row["difference"], y, marker=marker, ms=6, mec=colour, mew=1.3, ls="none", zorder=5,
-                      mfc=colour if row["change"] else "white", gid=f"value-{number}")  # fmt: skip
+            bar(axes, row, y, (marker, colour if row["change"] else "white", colour), str(number), "difference")
         head(axes, metric, grid.wide(width))
         adjusted = [math.nan if row is None else row["p_adjusted"] for row in own]
         grid.values(axes, [p_value(p) if math.isfinite(p) else "" for p in adjusted])

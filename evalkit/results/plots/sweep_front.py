@@ -12,6 +12,7 @@ import numpy as np
 
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import QUIET, UNJUDGED, Mark, Spot, words
+from evalkit.results.plots.plot import percent
 from evalkit.results.sweep_record import Objective, SweepRecord
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def figures(sweep: SweepRecord) -> Iterator[tuple[list[str], Figure]]:
     names = ", ".join(words(one.title, 40) for one in sweep.objectives)
     said = [f"Front: no other point is better in every one of {names}."]
     if any(spot.bars for own in spots.values() for spot in own):
-        said.append(f"Bars: {sweep.level:.0%} intervals of each point alone.")
+        said.append(f"Bars: {percent(sweep.level)} intervals of each point alone.")
     said.append(f"Numbers are those of points; {_named(sweep)}.")
     lacking = {spot.point for own in spots.values() for spot in own if spot.value is None}
     if lacking:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.report import numbers
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import Spot, words
+from evalkit.results.plots.plot import percent
 from evalkit.results.sweep_record import SweepRecord
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _said(sweep: SweepRecord, spots: Mapping[str, Sequence[Spot]], gaps: bool) -
     if sweep.default is not None:
         said.append("Dashed frame: the default.")
     if any(spot.bars for own in spots.values() for spot in own):
-        said.append(f"In brackets: the {sweep.level:.0%} interval of each point alone.")
+        said.append(f"In brackets: the {percent(sweep.level)} interval of each point alone.")
     if gaps:
         said.append("Empty: no such point.")
     return " ".join([*said, *drawing.said_of_same(sweep)])

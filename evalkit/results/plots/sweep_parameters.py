@@ -12,6 +12,7 @@ import numpy as np
 from evalkit.report.numbers import count
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import ABSENT, COLOURS, LINES, MARKERS, QUIET, UNJUDGED, Mark, Spot, words
+from evalkit.results.plots.plot import percent
 from evalkit.results.sweep_record import Parameter, SweepRecord
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _said(sweep: SweepRecord, layout: Layout, spots: Mapping[str, Sequence[Spot]
     said = []
     if any(spot.bars for own in spots.values() for spot in own):
         said.append(
-            f"Bars: {sweep.level:.0%} intervals of each point alone. All points share their prompts, so that "
+            f"Bars: {percent(sweep.level)} intervals of each point alone. All points share their prompts, so that "
             "differences are known better than bars suggest: which points are worse than the best is decided by paired "
             "differences."
         )

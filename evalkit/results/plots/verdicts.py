@@ -12,9 +12,22 @@ from evalkit.report.document import Column, Listing
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS, interval, places, signed
 from evalkit.results.comparison_record import ComparisonRecord
+from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, BAD_SOFT, GOOD, GOOD_SOFT, QUIET, WARN, Mark, words
-from evalkit.results.plots.plot import PHONE, Plot, Shown, caption, listing, metrics, percent, random
+from evalkit.results.plots.plot import (
+    PHONE,
+    Plot,
+    Shown,
+    caption,
+    compared,
+    listing,
+    metrics,
+    percent,
+    random,
+    span,
+    without,
+)
 from evalkit.results.plots.rows import ticks
 from evalkit.results.reproduced import LEVEL
 from evalkit.results.summary import records
@@ -63,17 +76,17 @@ class Strip:
 
 def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     """Draw the differences of all metrics of a comparison; None where there are none."""
-    rows = records(comparison.metrics)
+    every = records(comparison.metrics)
+    # of what no gate judges and nothing changed there is nothing to see
+    rows = [row for row in every if row["tier"] or row["difference"] or not math.isnan(row["low"])]
     if not any(math.isfinite(row["difference"]) for row in rows):
         return None
+    alike = [row["title"] for row in every if row not in rows]
     strips = [_compared(row) for row in rows]
-    counts = [row["n"] for row in rows if row["n"]] or [0]
-    n = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     text = (
-        f"n = {n}; "
-        + literal(f"{comparison.dataset}, subset {comparison.subset}, protocol {comparison.protocol}")
-        + f". Difference: candidate − baseline, with {percent(comparison.gate['level'])} intervals over prompts. "
-        "Hatched: worse by more than the margin of the gate."
+        f"n = {span(row['n'] for row in rows if row['n'])}; {compared(comparison)}. Difference: candidate − baseline, "
+        f"with {percent(comparison.gate['level'])} intervals over prompts. "
+        f"Hatched: worse by more than the margin of the gate.{without(alike)}"
     )
     parts = [f"{strip.title} {strip.below.partition(' ')[0]} ({strip.verdict.lower()})" for strip in strips]
     said = f"{comparison.outcome}. Differences from the baseline: {literal('; '.join(parts))}."
@@ -138,7 +151,7 @@ def _places(row: Mapping[str, Any]) -> int:
 
 
 def _arrow(row: Mapping[str, Any]) -> str:
-    return {"lower": ARROWS[False], "higher": ARROWS[True]}.get(row["direction"], "")
+    return ARROWS[HIGHER_IS_BETTER[row["direction"]]]
 
 
 def _compared(row: Mapping[str, Any]) -> Strip:
