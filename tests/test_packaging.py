@@ -156,16 +156,10 @@ def pins() -> dict[str, str]:
     return found
 
 
-# Trackers that need older versions than the constraints have: of importlib-metadata (below 10) and pillow (below 13).
-# They are in no environment with the constraints, and their tests are skipped there.
-APART = {"mlflow-skinny": "mlflow", "trackio": "trackio"}  # the modules that they provide
-
-
 def test_the_constraints_pin_every_requirement() -> None:
     pinned = pins()
-    assert not {*pinned} & {*APART}
     for requirement in (Requirement(r) for group in project().values() for r in group):
-        if requirement.name == "evalkit" or requirement.name in APART:  # the former is an extra that takes in others
+        if requirement.name == "evalkit":  # an extra that takes in others
             continue
         version = pinned.get(canonicalize_name(requirement.name))
         assert version, f"{requirement.name} is not in constraints.txt"
@@ -180,7 +174,7 @@ RUNTIME = ("", "diffusers", "melody", "search", "ray", "slurm", "tensorboard", "
 def test_every_import_is_a_declared_dependency() -> None:
     groups = project()
     declared = {canonicalize_name(Requirement(r).name) for name in RUNTIME for r in groups[name]} | WITH_TORCH
-    providers = {**{module: [name] for name, module in APART.items()}, **metadata.packages_distributions()}
+    providers = metadata.packages_distributions()
     for path, name in imports(ROOT / "evalkit"):
         found = {canonicalize_name(d) for d in providers.get(name, [])}
         assert found & declared, f"{path.relative_to(ROOT)} imports {name}, which pyproject.toml does not name"
