@@ -1,7 +1,7 @@
 """Experiment trackers, one file each, that a record is sent to.
 
 A tracker is a module `to_NAME` of this room with a dataclass `Tracker`, which `--to NAME` and `--tracker NAME` find;
-conf/tracker/NAME.yaml has its options for a run.
+conf/tracker (NAME.yaml) has its options for a run.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class About:
 
     def tags(self, path: Path, more: Mapping[str, str]) -> dict[str, str]:
         """The tags that every run has, with some more; empty ones are left out."""
-        every = {"evalkit.path": str(path), "evalkit.record": self.sha256, "evalkit.warning": self.warning, **more}
+        every = {"evalkit_path": str(path), "evalkit_record": self.sha256, "evalkit_warning": self.warning, **more}
         return {name: text for name, text in every.items() if text}
 
 

@@ -36,11 +36,11 @@ def runs(comparison: Comparison, limits: Limits, folder: Path) -> list[Run]:
         "gate": comparison.gate,
     }
     said = {
-        "evalkit.kind": "comparison",
-        "evalkit.outcome": comparison.outcome,
-        "evalkit.reasons": "; ".join(comparison.reasons),
-        "evalkit.random_weights": ", ".join(comparison.random),
-        **{f"evalkit.verdict.{part(row['metric'])}": row["verdict"] for row in metrics},
+        "evalkit_kind": "comparison",
+        "evalkit_outcome": comparison.outcome,
+        "evalkit_reasons": "; ".join(comparison.reasons),
+        "evalkit_random_weights": ", ".join(comparison.random),
+        **{f"evalkit_verdict.{part(row['metric'])}": row["verdict"] for row in metrics},
     }
     moved = comparison.moved.drop(columns=list(PATHS))
     heard = list(_sounds(comparison, limits, folder, missing))

@@ -31,7 +31,7 @@ def runs(listening: Listening, limits: Limits, folder: Path) -> list[Run]:
         "protocol": listening.protocol,
         "rules": listening.rules,
     }
-    said = {"evalkit.kind": "listening", "evalkit.reasons": "; ".join(listening.reasons)}
+    said = {"evalkit_kind": "listening", "evalkit_reasons": "; ".join(listening.reasons)}
     return [
         Run(
             key=shared.key("listening"),

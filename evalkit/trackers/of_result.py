@@ -38,12 +38,12 @@ def _run(result: Result, row: str, shared: About, scale: Mapping[str, float], li
     clips = result.clips[result.clips["model"] == row]
     usable = clip_counts(result)[row]
     said = {
-        "evalkit.kind": "result",
-        "evalkit.row": row,
-        "evalkit.random_weights": ", ".join(random_weights(result)),
-        "evalkit.without_score": "; ".join(unscored(result)),
-        "evalkit.dataset": result.prompts_info.dataset,
-        "evalkit.protocol": result.protocol.name,
+        "evalkit_kind": "result",
+        "evalkit_row": row,
+        "evalkit_random_weights": ", ".join(random_weights(result)),
+        "evalkit_without_score": "; ".join(unscored(result)),
+        "evalkit_dataset": result.prompts_info.dataset,
+        "evalkit_protocol": result.protocol.name,
     }
     heard = list(sounds(result, clips, limits, folder, missing))
     return Run(

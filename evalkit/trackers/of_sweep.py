@@ -28,11 +28,11 @@ def runs(sweep: Sweep, limits: Limits, folder: Path) -> list[Run]:
     points = sweep.points.assign(options=[", ".join(f"{k}={v}" for k, v in o.items()) for o in sweep.points["options"]])
     names = dict(zip(sweep.points["point"], sweep.points["name"], strict=True))
     said = {
-        "evalkit.kind": "sweep",
-        "evalkit.winner": "" if sweep.winner is None else str(names[sweep.winner]),
-        "evalkit.random_weights": ", ".join(sweep.random),
-        "evalkit.dataset": sweep.dataset,
-        "evalkit.protocol": sweep.protocol,
+        "evalkit_kind": "sweep",
+        "evalkit_winner": "" if sweep.winner is None else str(names[sweep.winner]),
+        "evalkit_random_weights": ", ".join(sweep.random),
+        "evalkit_dataset": sweep.dataset,
+        "evalkit_protocol": sweep.protocol,
     }
     found = {
         "swept": {one.key: list(one.values) for one in sweep.parameters},
@@ -84,12 +84,12 @@ def _point(sweep: Sweep, point: Mapping[str, Any], shared: About, limits: Limits
         except EvalkitError as error:
             missing.append(f"the clips: {error}")
     said = {
-        "evalkit.kind": "point",
-        "evalkit.point": str(number),
-        "evalkit.status": point["status"],
-        "evalkit.reason": point["reason"],
-        "evalkit.role": ", ".join(own),
-        "evalkit.random_weights": ", ".join(sweep.random),
+        "evalkit_kind": "point",
+        "evalkit_point": str(number),
+        "evalkit_status": point["status"],
+        "evalkit_reason": point["reason"],
+        "evalkit_role": ", ".join(own),
+        "evalkit_random_weights": ", ".join(sweep.random),
     }
     return Run(
         key=shared.key(f"point {number}"),

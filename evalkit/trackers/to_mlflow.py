@@ -18,7 +18,7 @@ from evalkit.trackers import package
 from evalkit.trackers.run import Limits, Run, shell
 
 OUTPUT = "results/mlflow"
-KEY = "evalkit.key"
+KEY = "evalkit_key"
 BATCH, METRICS = 100, 1000  # parameters or tags, and metrics, that a server takes at once
 NAME, VALUE, TAG = 250, 6000, 8000  # characters of a name, of a parameter, and of a tag
 
@@ -117,8 +117,8 @@ def _send(client: Any, experiment: str, run: Run, parent: str) -> str:
     tags = {
         **run.tags,
         KEY: run.key,
-        "evalkit.group": run.group,
-        "evalkit.marks": ", ".join(run.marks),
+        "evalkit_group": run.group,
+        "evalkit_marks": ", ".join(run.marks),
         "mlflow.note.content": run.text,
         "mlflow.runName": run.name,
         **({"mlflow.parentRunId": parent} if parent else {}),

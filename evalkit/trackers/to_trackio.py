@@ -20,7 +20,7 @@ from evalkit.trackers.run import Limits, Run, part, shell
 
 OUTPUT = "results/trackio"
 FOLDER = "TRACKIO_DIR"
-KEY = "evalkit.key"
+KEY = "evalkit_key"
 
 
 @dataclass(frozen=True)

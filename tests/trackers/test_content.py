@@ -84,7 +84,7 @@ def test_a_comparison_is_a_run_with_its_outcome_and_the_prompts_that_moved(tmp_p
     run = only(Comparison.load(made.path), tmp_path / "sounds")
     assert run.name == "finetuned against musicgen_small: GO"
     assert (run.scalars["fad/difference"], run.scalars["fad/low"]) == (0.0251, -0.0312)
-    assert run.tags["evalkit.verdict.kld"] == "BREACH"
+    assert run.tags["evalkit_verdict.kld"] == "BREACH"
     assert [sound.name for sound in run.sounds] == ["kld moved 1 candidate"]
     assert "path" not in " ".join(run.tables["clips"])
 

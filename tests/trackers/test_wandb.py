@@ -65,7 +65,7 @@ def test_scalars_configuration_table_sound_and_artifact_are_read_back(written: P
     assert "Random weights" in runs[0].notes
     config = {item.key: item.value_json for one in runs for item in one.config.update}
     assert json.loads(config["model.kind"]) == "musicgen"
-    assert "Random weights" in config["evalkit.warning"]
+    assert "Random weights" in config["evalkit_warning"]
     files = {entry.path for one in found for entry in one.request.log_artifact.artifact.manifest.contents}
     files |= {entry.path for one in found for entry in one.artifact.manifest.contents}
     assert {"report.html", "config.yaml", "table.md"} <= files
