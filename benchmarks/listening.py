@@ -39,7 +39,7 @@ GAP = 5.0  # points by which the best system is better than the others, where it
 VOTES = 5
 GRID = [(raters, prompts) for raters in (5, 10, 25) for prompts in (20, 50)]
 POPULATION = 400_000  # ratings that the truth is the mean of
-TRIALS = {"ratings": 300, "choices": 200, "ways": 400, "rules": 400}
+TRIALS = {"ratings": 300, "choices": 120, "ways": 400, "rules": 400}
 DECIDED = 4.0  # how far apart clips must feel for a choice
 SPAM = ("anything", "the middle", "always the same")  # what raters answer who do not listen
 
@@ -199,6 +199,18 @@ def p_of(one: Estimate) -> float:
     return float(2 * stdtr(one.df, -abs(one.value / one.error)))
 
 
+def both(levels: Statistic, compared_by: Statistic | None, pairs: list[tuple[int, int]]) -> Statistic:
+    """Levels of systems, and behind them their differences, of levels where they are not compared by anything else."""
+    first, second = np.array(pairs).T
+
+    def statistic(raters: np.ndarray, prompts: np.ndarray) -> np.ndarray:
+        values = levels(raters, prompts)
+        others = values if compared_by is None else compared_by(raters, prompts)
+        return np.concatenate([values, others[:, first] - others[:, second]], axis=1)
+
+    return statistic
+
+
 def simulated(part: str, raters: int, prompts: int, systems: int, size: int, spam: float, trials: int) -> Row:
     """Tests with ratings (`size` systems on a page), or with choices (size 2)."""
     about = {"raters": raters, "prompts": prompts, "systems": systems, "size": size, "spam": spam}
@@ -212,16 +224,17 @@ def simulated(part: str, raters: int, prompts: int, systems: int, size: int, spa
             drawn = crossed.draws(raters, prompts, RESAMPLES, trial)
             if part == "ratings":
                 sums, counts = rated(mu, raters, prompts, size, raters_like, rng)
-                levels, statistic = means(sums, counts), contrasts(effects(sums, counts), pairs)
+                estimates = crossed.estimates(both(means(sums, counts), effects(sums, counts), pairs), drawn)
                 truth = true_means(tuple(mu), raters_like)
             else:
                 levels = bradley_terry.strengths(*compared(mu, raters, prompts, raters_like, rng))
-                statistic, truth = contrasts(levels, pairs), true_strengths(tuple(mu), raters_like)
-            differences = crossed.estimates(statistic, drawn)
+                estimates = crossed.estimates(both(levels, None, pairs), drawn)
+                truth = true_strengths(tuple(mu), raters_like)
+            differences = estimates[systems:]
             if not gap:
                 count.told("false_alarm", differences, range(len(pairs)))
                 continue
-            count.covered("level", crossed.estimates(levels, drawn), truth)
+            count.covered("level", estimates[:systems], truth)
             count.covered("difference", differences, np.array([truth[i] - truth[j] for i, j in pairs]))
             count.told("power", differences, [k for k, (i, _) in enumerate(pairs) if i == 0])
     return about | count.row(trials)
@@ -238,6 +251,8 @@ def measure_ratings() -> Iterator[Row]:
 def measure_choices() -> Iterator[Row]:
     """Choices between two."""
     for (raters, prompts), systems, spam in itertools.product(GRID, (3, 6), (0.0, 0.2)):
+        if spam and prompts != 20:  # spam is measured with few prompts alone, since choices take minutes
+            continue
         yield simulated("choices", raters, prompts, systems, 2, spam, TRIALS["choices"])
 
 

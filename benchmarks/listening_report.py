@@ -38,7 +38,8 @@ FOLLOWS = """\
 What follows:
 
 - Intervals of ratings miss in {ratings}, and those of strengths in {choices} of cases, from 5 raters on.
-- Of equal systems any two are told apart in at most {alarms} of tests.
+- Of equal systems any two are told apart in {alarms} of tests with 10 raters or more, and in {few_alarms} with 5, of
+  whom evalkit claims little: have 10 or more.
 - {gap:g} points are found in {few} of tests with 5 raters and 20 prompts, and in {many} with 25 and 50.
 """
 
@@ -114,7 +115,8 @@ def follows(record: Row) -> str:
     return FOLLOWS.format(
         ratings=share(misses(ratings)),
         choices=share(misses(choices)),
-        alarms=share([max(r["false_alarm"] / r["trials"] for r in (*ratings, *choices))]),
+        alarms=share([r["false_alarm"] / r["trials"] for r in (*ratings, *choices) if r["raters"] > SIZES[0][0]]),
+        few_alarms=share([r["false_alarm"] / r["trials"] for r in (*ratings, *choices) if r["raters"] == SIZES[0][0]]),
         gap=record["gap"],
         few=share(found[SIZES[0]]),
         many=share(found[SIZES[1]]),

@@ -24,6 +24,7 @@ import numpy as np
 
 from evalkit.stats.estimate import Estimate, student
 
+FEW = 10  # raters or prompts
 LEAST_KNOWN = 0.9  # share of draws that must have a value
 
 # How often each rater, (draws, raters), and each prompt, (draws, prompts), counts, to values (draws, K).
@@ -63,7 +64,10 @@ def estimates(statistic: Statistic, drawn: Draws) -> list[Estimate]:
 
     Few raters show less spread than there is: the parts of the variance that are due to raters and to prompts are
     multiplied by R / (R − 1) and P / (P − 1), and bounds are Student's t with Satterthwaite's (1946) degrees of freedom
-    of the two parts, R − 1 and P − 1. docs/listening.md has the measured coverage.
+    of the two parts, R − 1 and P − 1. With fewer than `FEW` raters or prompts these are no more than the fewer of the
+    two, less one, as Cameron and Miller (2015, "A Practitioner's Guide to Cluster-Robust Inference") have it for all:
+    what so few say of their own spread is too little for tests of many differences. docs/listening.md has the measured
+    coverage.
 
     An estimate has no error where the statistic has no value on more than a tenth of the draws, or where there are
     fewer than two raters or prompts.
@@ -79,7 +83,8 @@ def estimates(statistic: Statistic, drawn: Draws) -> list[Estimate]:
     variance = np.maximum(2 * (of_raters + of_prompts) - both, np.maximum(of_raters, of_prompts))
     with np.errstate(invalid="ignore", divide="ignore"):
         df = (of_raters + of_prompts) ** 2 / (of_raters**2 / (raters - 1) + of_prompts**2 / (prompts - 1))
-    df = np.where(np.isnan(df), min(raters, prompts) - 1, df)
+    fewer = min(raters, prompts)
+    df = np.where(np.isnan(df), fewer - 1, df if fewer >= FEW else np.minimum(df, fewer - 1))
     return [student(float(v), float(e), float(d)) for v, e, d in zip(values, np.sqrt(variance), df, strict=True)]
 
 

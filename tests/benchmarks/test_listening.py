@@ -1,0 +1,59 @@
+"""The benchmark of listening tests simulates what it says, counts what evalkit states, and writes its section."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import listening, listening_report, sections
+from evalkit.stats.estimate import student
+from tests.conftest import ROOT
+
+
+def test_the_truth_is_what_many_simulated_raters_say():
+    mu, about = listening.mus(3, 5.0), listening.Opinions(spam=0.2)
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(60):
+        sums, counts = listening.rated(mu, 40, 30, 3, about, rng)
+        found.append(sums.sum(axis=(1, 2)) / counts.sum(axis=(1, 2)))
+    error = np.std(found, axis=0) / np.sqrt(len(found))
+    assert np.abs(np.mean(found, axis=0) - listening.true_means(tuple(mu), about)).max() < 4 * error.max()
+
+
+def test_designs_have_as_many_ratings_of_each_system():
+    _, counts = listening.rated(listening.mus(6, 0.0), 25, 20, 4, listening.Opinions(), np.random.default_rng(0))
+    by_clip = counts.sum(axis=1)
+    assert by_clip.min() >= listening.VOTES and counts.max() == 1 and np.ptp(counts.sum(axis=(1, 2))) <= 4
+    wins, ties = listening.compared(listening.mus(4, 5.0), 10, 20, listening.Opinions(), np.random.default_rng(0))
+    assert (ties == ties.transpose(1, 0, 2, 3)).all() and not wins[range(4), range(4)].any()
+
+
+def test_p_is_that_of_evalkit():
+    one = student(1.3, 0.5, 7.2)
+    assert listening.p_of(one) == pytest.approx(one.p(), rel=1e-6)
+
+
+def test_few_raters_taken_for_independent_ratings_would_miss_often_and_evalkits_intervals_do_not(monkeypatch):
+    monkeypatch.setattr(listening, "TRIALS", {"ways": 60})
+    row = next(iter(listening.measure_ways()))
+    shares = {way: hits / row["of"] for way, hits in row["covered"].items()}
+    assert shares["independent"] < 0.7 and shares["prompts"] < 0.8 and shares["evalkit"] > 0.88
+
+
+def test_rules_catch_who_does_not_listen_and_few_others(monkeypatch):
+    monkeypatch.setattr(listening, "TRIALS", {"rules": 6})
+    row = next(iter(listening.measure_rules()))
+    caught = sum(row[f"{how}_out"] for how in listening.SPAM) / sum(row[how] for how in listening.SPAM)
+    assert caught > 0.7 and row["honest_out"] / row["honest"] < 0.1
+
+
+def test_the_section_is_what_was_measured():
+    record = json.loads((ROOT / listening_report.JSON).read_text("utf-8"))
+    text = (ROOT / listening_report.TEXT).read_text("utf-8")
+    section = "\n".join([sections.HEADING, "", *listening_report.lines(record)]).rstrip("\n")
+    assert section in text
+    worst = max(listening_report.misses([*record["ratings"], *record["choices"]]))
+    assert worst <= 0.065  # the nominal 5 % and 1.5 more
