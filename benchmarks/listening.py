@@ -40,6 +40,8 @@ VOTES = 5
 GRID = [(raters, prompts) for raters in (5, 10, 25) for prompts in (20, 50)]
 POPULATION = 400_000  # ratings that the truth is the mean of
 TRIALS = {"ratings": 300, "choices": 120, "ways": 400, "rules": 400}
+WORST = ((10, 20, 3, 3, 0.0), (25, 50, 3, 3, 0.0))  # what looked worst with so few trials
+CLOSER = 2000  # trials of these
 DECIDED = 4.0  # how far apart clips must feel for a choice
 SPAM = ("anything", "the middle", "always the same")  # what raters answer who do not listen
 
@@ -245,7 +247,8 @@ def measure_ratings() -> Iterator[Row]:
     for (raters, prompts), systems, spam in itertools.product(GRID, (3, 6), (0.0, 0.2)):
         sizes = [systems] if raters < 25 else [systems, {3: 2, 6: 4}[systems]]
         for size in sizes:
-            yield simulated("ratings", raters, prompts, systems, size, spam, TRIALS["ratings"])
+            asked = (raters, prompts, systems, size, spam)
+            yield simulated("ratings", *asked, CLOSER if asked in WORST else TRIALS["ratings"])
 
 
 def measure_choices() -> Iterator[Row]:

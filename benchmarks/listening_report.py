@@ -24,8 +24,8 @@ INTRODUCTION = """\
 raters; evalkit's own functions then say how sure the numbers are. A rater has a bias (standard deviation {bias:g}
 points), uses more or less of the scale ({stretch:.0%}) and likes some systems better than others do ({taste:g});
 prompts are harder or easier ({hard:g}), systems do better on some ({clip:g}), and one rating has a noise of {noise:g}.
-*Spam* is the share of raters who answer at random, none of whom is excluded here. One system is better by {gap:g} points
-than all others, which are equal.
+*Spam* is the share of raters who answer at random, none of whom is excluded here. One system is better by {gap:g}
+points than all others, which are equal.
 
 *Misses* are intervals of {level:.0%} that do not hold the mean of infinitely many such raters and prompts: meant to be
 at most 5 %. In brackets are what so few trials allow (Clopper and Pearson, as if all intervals were independent); what
@@ -169,6 +169,6 @@ def lines(record: Row) -> list[str]:
     said = ", ".join(f"{n:,}" for n in trials[:-1]) + f" or {trials[-1]:,}" if trials[1:] else f"{trials[0]:,}"
     return [
         *found,
-        f"{said} trials each (2,000 of what looked worst with fewer), with {record['resamples']:,} draws; {seconds / 60:.0f} "
-        f"minutes of one core ({record['machine']['cpu']}).",
+        f"{said} trials each (2,000 of what looked worst with fewer), with {record['resamples']:,} draws; "
+        f"{seconds / 60:.0f} minutes of one core ({record['machine']['cpu']}).",
     ]
