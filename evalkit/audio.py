@@ -180,6 +180,22 @@ def encode_mp3(audio: Audio, quality: float = 0.7) -> bytes:
     return buffer.getvalue()
 
 
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+def playable(audio: Audio) -> Audio:
+    """Bring to what MP3 can hold: the next higher rate that it has, and the downmix of more than two channels."""
+    if len(audio.samples) > 2:  # surround has no left and right that all formats agree on
+        audio = downmix(audio)
+    return resample(audio, next((rate for rate in MP3_RATES if rate >= audio.rate), MP3_RATES[-1]), "soxr_hq")
+
+
+def as_mp3(audio: Audio) -> bytes:
+    """Encode what is playable of audio as MP3, with full scale as its limit."""
+    made = playable(audio)
+    return encode_mp3(Audio(np.clip(made.samples, -1.0, 1.0), made.rate))
+
+
 RESAMPLERS = ("julius", "resampy", "torchaudio", "torchaudio_kaiser_best", "soxr_hq")
 
 

@@ -236,7 +236,7 @@ def _sounds(
 
     def written(item: str) -> None:
         part = pieces[item].read(longest[item])
-        mp3 = audio.encode_mp3(sounds.levelled(part, found[item].gain_db(level)))
+        mp3 = audio.as_mp3(sounds.levelled(part, found[item].gain_db(level)))
         (folder / AUDIO / f"{item}.mp3").write_bytes(mp3)
         advance(1)
 

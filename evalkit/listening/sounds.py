@@ -12,7 +12,6 @@ import numpy as np
 from evalkit import audio
 from evalkit.audio import Audio, AudioError
 from evalkit.errors import EvalkitError
-from evalkit.page.sound import MP3_RATES
 from evalkit.store.seeds import keyed
 
 PEAK = 10 ** (-1 / 20)  # the highest sample of any item: decoders of MP3 overshoot
@@ -47,11 +46,7 @@ class Piece:
         samples = whole.samples[:, first : first + max(1, round(length * whole.rate))]
         if not samples.shape[1]:
             raise EvalkitError(f"'{self.path}' ends before its part that counts begins: run again what made it")
-        part = Audio(samples, whole.rate)
-        if len(samples) > 2:  # surround has no left and right that all formats agree on
-            part = audio.downmix(part)
-        rate = next((rate for rate in MP3_RATES if rate >= part.rate), MP3_RATES[-1])
-        part = part if rate == part.rate else audio.resample(part, rate)
+        part = audio.playable(Audio(samples, whole.rate))
         return faded(self._with_noise(part), first + samples.shape[1] < whole.samples.shape[1])
 
     def _with_noise(self, part: Audio) -> Audio:

@@ -22,8 +22,6 @@ from evalkit.progress import progress
 from evalkit.store.digests import sha256_file
 from evalkit.types import Clip
 
-MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-
 # What browsers play from a file, by its suffix.
 PLAYED = {
     ".wav": "audio/wav",
@@ -225,7 +223,7 @@ def _heard(clip: Clip, encode: bool) -> _Heard | str:
             "peaks": pictures.outline(part.samples),
             "said": pictures.described(part),
         }
-        mp3 = base64.b64encode(as_mp3(part)).decode() if encode else None
+        mp3 = base64.b64encode(audio.as_mp3(part)).decode() if encode else None
         return _Heard(facts, pictures.data_url(pictures.spectrogram(part)), mp3)
     except (AudioError, OSError) as error:
         return str(error)
@@ -242,11 +240,3 @@ def cut(whole: Audio, clip: Clip) -> Audio:
     if not samples.shape[1]:
         raise AudioError("it is shorter than the part that was measured")
     return Audio(samples, whole.rate) if len(samples) <= 2 else audio.downmix(Audio(samples, whole.rate))
-
-
-def as_mp3(part: Audio) -> bytes:
-    """Encode as MP3, at the next higher rate that it has, with as many channels."""
-    rate = next((rate for rate in MP3_RATES if rate >= part.rate), MP3_RATES[-1])
-    if rate != part.rate:
-        part = audio.resample(part, rate, "soxr_hq")
-    return audio.encode_mp3(Audio(np.clip(part.samples, -1.0, 1.0), rate))

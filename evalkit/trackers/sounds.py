@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import soundfile
 
-from evalkit.audio import Audio, AudioError, encode_mp3, read
+from evalkit.audio import Audio, AudioError, as_mp3, read
 from evalkit.report.literal import literal
 from evalkit.report.numbers import number
 from evalkit.results.result import Result
@@ -18,7 +18,6 @@ from evalkit.trackers.run import Limits, Sound, part
 
 MOST = 24  # clips of a run
 SECONDS = 30  # of a clip
-MP3 = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # the rates that there are in it
 ENDS = {True: ("best", "worst"), False: ("worst", "best"), None: ("highest", "lowest")}  # high, low by what is better
 
 
@@ -67,19 +66,16 @@ def sounds(result: Result, clips: pd.DataFrame, limits: Limits, folder: Path, mi
 
 
 def written(path: Path, folder: Path, name: str, form: str) -> Path | None:
-    """Write the beginning of a clip into a folder, and return where it is; None for what cannot be read.
-
-    What MP3 cannot hold becomes a WAV file.
-    """
+    """Write the beginning of a clip into a folder, and return where it is; None for what cannot be read."""
     try:
         samples, rate = read(path)
     except (AudioError, OSError):
         return None
     audio = Audio(samples[:, : SECONDS * rate], rate)
     start = f"{len(list(folder.iterdir())):03d}-{name.replace(' ', '-')}"  # runs share the folder
-    if form == "mp3" and rate in MP3 and len(audio.samples) <= 2:
+    if form == "mp3":
         target = folder / f"{start}.mp3"
-        target.write_bytes(encode_mp3(audio))
+        target.write_bytes(as_mp3(audio))
     else:
         target = folder / f"{start}.wav"
         soundfile.write(target, audio.samples.T, rate, format="WAV", subtype="PCM_16")

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from evalkit import audio
-from evalkit.audio import Audio
+from evalkit.audio import MP3_RATES, Audio, as_mp3
 from evalkit.page import pictures
-from evalkit.page.sound import MP3_RATES, as_mp3, cut, key, sounds
+from evalkit.page.sound import cut, key, sounds
 from evalkit.types import Clip
 from tests.page.tones import RATE, tone, written
 

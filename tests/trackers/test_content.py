@@ -6,8 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from evalkit.errors import EvalkitError
 from evalkit.results.comparison import Comparison
@@ -16,6 +18,7 @@ from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.trackers.described import runs
 from evalkit.trackers.run import Limits, Run, flat, numbers, part
+from evalkit.trackers.sounds import written
 from tests.results import heard
 from tests.results.drawn_sweeps import sweep, values
 from tests.results.made_comparison import comparison, metric, moved
@@ -62,6 +65,18 @@ def test_a_clip_that_is_gone_or_another_is_not_sent_and_that_is_said(tmp_path: P
     run = only(made, tmp_path / "sounds")
     assert [sound.name for sound in run.sounds] == ["kld worst 2", "kld best 2"]
     assert "not sent: 2 of 4 clips" in run.text
+
+
+@pytest.mark.parametrize(("form", "becomes"), [("mp3", (48000, 1)), ("wav", (96000, 6))])
+def test_clips_of_any_rate_and_channels_have_the_form_that_is_asked_for(
+    tmp_path: Path, form: str, becomes: tuple[int, int]
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full((9600, 6), 0.1), 96000)
+    (tmp_path / "sounds").mkdir()
+    path = written(tmp_path / "a.wav", tmp_path / "sounds", "best 1", form)
+    assert path is not None and path.suffix == f".{form}"
+    found = soundfile.info(path)
+    assert (found.samplerate, found.channels) == becomes
 
 
 def test_a_page_that_cannot_be_made_loses_nothing_else(
