@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -14,16 +15,19 @@ import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
 
-from evalkit.page.links import address, breakable, linked
-from evalkit.page.page import _json, policy
-from evalkit.page.sections import plots
+from evalkit.page.links import address, breakable, linked, relative
+from evalkit.page.page import _json, policy, render
+from evalkit.page.sections import plots, provenance
+from evalkit.page.view import view
 from evalkit.report.document import Document, Listing, Table
 from evalkit.report.literal import literal
 from evalkit.report.numbers import NONE
+from evalkit.results.folders import MANIFEST
 from evalkit.results.joined import join
 from evalkit.results.record import Count, ProtocolInfo, ReferencesInfo
+from evalkit.store.digests import sha256_file
 
-from ..results import made
+from ..results import heard, made, made_comparison
 from ..results.test_reproduction_text import made as reproduced
 from .pages import EVIL, Read, compared, hostile, opened, page_of, saved, swept_in
 
@@ -321,6 +325,41 @@ def test_addresses_lead_to_pages_and_files_alone(tmp_path: Path) -> None:
     assert address("plots/a.png", page) == "plots/a.png"
     for url in ("javascript:alert(1)", " javascript:alert(1)", "data:text/html,x", "//example.org/x", "http://[x"):
         assert address(url, page) == ""
+
+
+def test_files_of_any_name_and_place_have_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, odd = tmp_path / "report.html", tmp_path / "a\udcff" / "50%.wav"
+    assert relative(odd, page) == address(odd.as_uri(), page) == "a%FF/50%25.wav"
+
+    def fails(*_: object) -> str:
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    monkeypatch.setattr("os.path.relpath", fails)
+    assert relative(tmp_path / "b c.wav", page) == f"{tmp_path.as_uri()}/b%20c.wav"
+
+
+def test_secrets_on_a_command_line_of_before_are_hidden(tmp_path: Path) -> None:
+    found = saved(tmp_path / "r")
+    command = ["evalkit run", "model.a.api_key=hunter2", "prompts.references=https://me:hunter2@host/x", "name=b"]
+    old = dataclasses.replace(found, provenance={**found.provenance, "command": command})
+    body = provenance.section(view([old], tmp_path / "report.html")).body
+    assert "hunter2" not in body and "model.a.api_key=(hidden)" in body and "name=b" in body
+
+
+def test_a_side_whose_row_is_not_in_its_result_is_missed(tmp_path: Path) -> None:
+    found = saved(tmp_path / "r")
+    sides = [made_comparison.side(row, str(found.path), sha256=sha256_file(found.path / MANIFEST))
+             for row in ("musicgen_small", "gone")]  # fmt: skip
+    shown = view([compared(baseline=sides[:1], candidate=sides[1:])], tmp_path / "report.html")
+    assert [one.row for one in shown.systems] == ["musicgen_small"]
+    assert shown.missing == [f"'{found.path}' has no row 'gone': its clips are not shown"]
+
+
+def test_the_foot_counts_listening_tests_as_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.page.page._modules", list)  # no sections
+    found, rated = saved(tmp_path / "r"), heard.listening("rating")
+    for records, said in (([found], "from a record;"), ([rated], "from a record;"), ([found, rated], "from records;")):
+        assert said in render(view(records, tmp_path / "report.html"))
 
 
 def test_text_is_escaped_where_addresses_become_links_and_names_may_break() -> None:

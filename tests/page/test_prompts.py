@@ -359,6 +359,11 @@ def test_an_unknown_prompt_is_said(browser: Any, tmp_path: Path) -> None:
             alert.get_by_text(f"There is no prompt “{id}” on this page.", exact=True).wait_for(timeout=5000)
             assert not page.get_by_role("dialog").is_visible()
         page.locator(".rows-body tr").first.click()
+        assert not alert.is_visible()
+        page.evaluate("location.hash = '#prompt=p12'")  # while another one is open
+        alert.get_by_text("There is no prompt “p12” on this page.").wait_for(timeout=5000)
+        assert not page.get_by_role("dialog").is_visible()
+        page.locator(".rows-body tr").first.click()
         page.keyboard.press("Escape")
         assert not alert.is_visible()
 
@@ -410,6 +415,9 @@ def test_rows_that_are_shown_can_be_downloaded(page: Any, pairs: Any) -> None:
     assert [line[0] for line in lines[1:4]] == ["p9", "p10", STRANGE.replace("\u202e", "\\u202e")]
     assert lines[4] == ["p1", f"'{CAPTIONS[2]}", "drums; no vocals", "Music", SMALL, "", "0.1", "silent"]
     assert lines[1][6] == "-0.2", "a number below zero is no formula"
+    formulas = ["=1", "+1", "-1", "@a", "\t=1", "\r=1"]
+    texts = page.evaluate("(texts) => evalkit.rows.csv([texts])", [*formulas, "a=1"])
+    assert next(csv.reader(io.StringIO(texts, newline=""))) == [*(f"'{text}" for text in formulas), "a=1"]
     with pairs.expect_download() as download:
         pairs.locator("#rows").get_by_role("button", name="Download as CSV").click()
     head = Path(download.value.path()).read_text("utf-8").splitlines()[0]
