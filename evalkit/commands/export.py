@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     from evalkit import trackers
 
     found = parser_for("export", __doc__)
-    found.add_argument("result", metavar="RESULT", help="a folder that evalkit made, RESULT::ROW for one of its models")
+    found.add_argument("result", metavar="RECORD", help="a folder that evalkit made, RESULT::ROW for one of its models")
     own, others = forms(), trackers.names()
     found.add_argument(
         "--to",

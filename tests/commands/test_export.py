@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
+from evalkit.commands import described, export
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 
@@ -205,3 +207,10 @@ def test_plots_need_a_folder_and_something_to_draw(evalkit: Run, two: str, tmp_p
         assert (code, said in err, len(err.splitlines())) == (2, True, 1)
     assert file.read_text() == "mine"
     assert not (tmp_path / "p").exists()
+
+
+def test_usage_says_which_forms_any_record_has() -> None:
+    lines = described(export.__doc__)[0].splitlines()
+    for form in export.forms():
+        (line,) = [line for line in lines if re.search(rf"[ |]{form}[ |]", line)]
+        assert line.startswith("evalkit export RESULT " if form == export.MODEL_INDEX else "evalkit export RECORD ")
