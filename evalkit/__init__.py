@@ -80,6 +80,7 @@ def compare(
     common_prompts: bool = False,
     allow: Sequence[str] = (),
     trackers: Sequence[str] = (),
+    report: bool = False,
     config_dir: str | None = None,
     output_dir: str | Path = "results/comparisons",
     quiet: bool = False,
@@ -98,6 +99,7 @@ def compare(
         common_prompts: whether to compare on the prompts that both sides have, where they have not the same.
         allow: packages of your own whose metrics may be computed again, and whose trackers may be used.
         trackers: experiment trackers that the comparison is sent to, such as ["mlflow"].
+        report: whether to write report.html into its folder, as `write_report` does.
         config_dir, quiet: as for `evaluate`, of the runs that are made.
         output_dir: where the folder of the comparison is made.
 
@@ -114,6 +116,7 @@ def compare(
         common_prompts=common_prompts,
         allow=allow,
         trackers=trackers,
+        report=report,
         config_dir=config_dir,
         output_dir=output_dir,
         quiet=quiet,

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from evalkit import pipeline
 from evalkit.config import only_node
 from evalkit.errors import EvalkitError, unknown
+from evalkit.page.writing import write_at_the_end
 from evalkit.plan import tracker_of
 from evalkit.progress import silenced
 from evalkit.results import compare as reading
@@ -61,6 +62,7 @@ def compare(
     output_dir: str | Path = OUTPUT,
     allow: Sequence[str] = (),
     trackers: Sequence[str] = (),
+    report: bool = False,
     quiet: bool = False,
 ) -> Comparison:
     """Compare a candidate with a baseline under a gate, after the runs that a side still needs.
@@ -74,6 +76,7 @@ def compare(
         output_dir: where the folder of the comparison is made.
         allow: packages whose metrics may be computed again, and whose trackers may be used.
         trackers: what the comparison is sent to, by the names of their YAMLs.
+        report: write the page of the comparison into its folder.
         quiet: show no progress of the runs.
     """
     told = {name: tracker_named(name, config_dir, allow) for name in trackers}
@@ -88,6 +91,8 @@ def compare(
     comparison = reading.compare(before, after, chosen, allow_random, common_prompts, [*allow, *targets])
     saved = comparison.save(RunFolder(output_dir, f"{after[0].row[:60]}-vs-{before[0].row[:60]}").path)
     with silenced(quiet):
+        if report:
+            write_at_the_end(saved)
         tell(saved, told)
     return saved
 

@@ -67,7 +67,8 @@ class Config:
         cache_dir: where clips, features and weights are kept; null for EVALKIT_CACHE, or ~/.cache/evalkit
         output_dir: where the folder of each result is made
         name: what the name of the result's folder ends with; null for the names of the models
-        report: whether evalkit run ends by writing report.html, to look at and listen to, into the result's folder
+        report: whether a run, or a sweep as a whole, ends by writing report.html, to look at and listen to, into its
+            folder
         tracker: experiment trackers that the result is sent to when it is finished
         allow_targets: packages of your own whose components may be built, such as [my_package]
         config_dir: a folder of your own YAMLs, as --config-dir gave it

@@ -14,6 +14,7 @@ from evalkit import progress
 from evalkit.errors import EvalkitError
 from evalkit.filling import beyond_one_process
 from evalkit.objects import Objects, compose_with
+from evalkit.page.writing import write_at_the_end
 from evalkit.precision import fixed_precision
 from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.recording import metric_infos, recorded
@@ -57,6 +58,8 @@ def evaluate(config: DictConfig, given: Objects | None = None, place: Path | Non
                 scores = score(plan, metric_infos(plan), features, slices)
                 result = recorded(folder, plan, prompts, scores)
                 register(held, folder.path)
+            if config.report:
+                write_at_the_end(result)
             tell(result, plan.trackers)
             return result
 

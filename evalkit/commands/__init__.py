@@ -19,10 +19,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.report.literal import literal
+from evalkit.results import REPORT
 
 if TYPE_CHECKING:
     from evalkit.report.document import Document
@@ -119,6 +120,14 @@ def show(document: Document, form: str) -> None:
     from evalkit.report import renderer  # here, because pandas takes a second
 
     print(renderer(form)(document), end="", file=answers(), flush=True)
+
+
+def tell_where(kind: str, record: Any) -> None:
+    """Print where a record is that was just made, and its page if it has one."""
+    print(f"{kind}: {record.path}")
+    page = record.path / REPORT
+    if page.is_file():
+        print(f"report: {page}")
 
 
 def answers() -> TextIO:

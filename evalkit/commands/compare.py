@@ -1,7 +1,8 @@
 """Compare a candidate with a baseline, prompt by prompt, and say whether it passes a gate.
 
 evalkit compare BASELINE CANDIDATE [--gate FILE] [--junit FILE] [--allow-random] [--common-prompts]
-                  [--format NAME] [--json] [--output DIR] [--tracker NAME] [--config-dir DIR] [--quiet]
+                  [--format NAME] [--json] [--output DIR] [--report] [--tracker NAME] [--config-dir DIR]
+                  [--quiet]
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 from pathlib import Path
 
 from evalkit import commands
-from evalkit.commands import parse, parser_for, show
+from evalkit.commands import parse, parser_for, show, tell_where
 from evalkit.errors import EvalkitError
+from evalkit.results import REPORT
 
 SIDE = (
     "the folder of a result, RESULT::ROW where it has several rows, or a file with options of 'evalkit run', one a "
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--common-prompts", action="store_true", help="compare on the prompts that both sides have")
     commands.prints_table(found)
     found.add_argument("--output", metavar="DIR", help="where the folder is made; without it in results/comparisons")
+    found.add_argument("--report", action="store_true", help=f"write {REPORT} into that folder")
     found.add_argument(
         "--tracker",
         action="append",
@@ -69,6 +72,7 @@ def compared(asked: argparse.Namespace) -> int:
         common_prompts=asked.common_prompts,
         config_dir=asked.config_dir,
         output_dir=asked.output or OUTPUT,
+        report=asked.report,
         quiet=asked.quiet,
         trackers=[name for given in asked.tracker for name in given.split(",")],
     )
@@ -76,7 +80,7 @@ def compared(asked: argparse.Namespace) -> int:
     if asked.junit is not None:
         write_output(Path(asked.junit).expanduser().absolute(), renderer("junit")(document))
     show(document, asked.format)
-    print(f"comparison: {comparison.path}")
+    tell_where("comparison", comparison)
     return STATUS[comparison.outcome]
 
 

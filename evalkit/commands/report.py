@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evalkit.commands import parse, parser_for, shows_progress
 from evalkit.errors import EvalkitError
-from evalkit.report.literal import literal
+from evalkit.page import AUDIO
+from evalkit.results import REPORT
 
-if TYPE_CHECKING:
-    from evalkit.results.result import Result
-
-
-PAGE = "report.html"
-AUDIO = "8M"
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+DEFAULT = f"{AUDIO // UNITS['M']}M"
 
 
 def main(arguments: list[str]) -> None:
@@ -47,13 +41,13 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of the command."""
     found = parser_for("report", __doc__)
     found.add_argument("records", nargs="+", metavar="RECORD", help="a folder that evalkit made")
-    found.add_argument("--output", metavar="FILE", help=f"the page; {PAGE} in the first record's folder by default")
+    found.add_argument("--output", metavar="FILE", help=f"the page; {REPORT} in the first record's folder by default")
     found.add_argument("--blind", action="store_true", help="hide names and numbers until they are asked for")
     found.add_argument(
         "--audio",
-        default=AUDIO,
+        default=DEFAULT,
         metavar="SIZE",
-        help=f"of clips in the page, {AUDIO} by default; others are linked",
+        help=f"of clips in the page, {DEFAULT} by default; others are linked",
     )
     found.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
     shows_progress(found)
@@ -62,19 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def size(text: str) -> int:
     """Read a number of bytes, such as 8M or 500k. Raises EvalkitError for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", text.strip().upper())
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMG]?)B?", text.strip().upper())
     if found is None:
-        raise EvalkitError(f"--audio {text}: give a size such as {AUDIO}, or 0 for no clips in the page")
+        raise EvalkitError(f"--audio {text}: give a size such as {DEFAULT}, or 0 for no clips in the page")
     return int(float(found[1]) * UNITS[found[2]])
-
-
-def written_at_the_end(result: Result) -> None:
-    """Write the page of a run that has finished, and say where: the run stays finished where that cannot be done."""
-    try:
-        from evalkit.page.writing import write
-        from evalkit.results.loading import load
-
-        print(f"report: {write([load(result.path)])}")
-    except Exception as error:  # whatever it is: the result is there
-        again = f"the result is complete; evalkit report {result.path} tries again"
-        print(f"evalkit: no report was written ({literal(error)}): {again}", file=sys.stderr)

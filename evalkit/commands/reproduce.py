@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Iterable
 
 from evalkit import commands
-from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for, show
+from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for, show, tell_where
 
 LABEL = 12  # characters for what something is said of
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     result = pipeline.evaluate(config)
     print()
     show(document(result), parsed.format)
-    print(f"result: {result.path}")
+    tell_where("result", result)
     if absent := lacking(result):
         fail("; ".join(absent), INCOMPLETE)
 

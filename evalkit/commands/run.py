@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit import commands
-from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, parser_for, show
-from evalkit.commands.report import written_at_the_end
+from evalkit.commands import INCOMPLETE, described, fail, lacking, one_line_errors, parse, parser_for, show, tell_where
 from evalkit.errors import EvalkitError
 
 if TYPE_CHECKING:
@@ -103,9 +102,7 @@ def once(arguments: list[str], config: DictConfig | None = None, form: str = com
         with one_line_errors():  # here, because Hydra adds lines of its own to an exception of a job
             result = evaluate(config)
             show(result.document(), form)
-            print(f"result: {result.path}")
-            if config.report:
-                written_at_the_end(result)
+            tell_where("result", result)
             incomplete.extend(lacking(result))
 
     if config is None:
@@ -133,7 +130,7 @@ def sweep(overrides: list[str], config_dir: str | None, arguments: list[str], fo
     finally:
         points.discard(begun.folder)
     show(made.sweep.document(), form)
-    print(f"sweep: {made.sweep.path}")
+    tell_where("sweep", made.sweep)
     if made.incomplete:
         fail(made.incomplete, INCOMPLETE)
 

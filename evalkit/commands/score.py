@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from evalkit import commands
-from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for, show
+from evalkit.commands import INCOMPLETE, fail, lacking, parse, parser_for, show, tell_where
 
 
 def main(arguments: list[str]) -> None:
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
 
     result = compare(parsed.generated, parsed.references, parsed.options, parsed.config_dir)
     show(result.document(), parsed.format)
-    print(f"result: {result.path}")
+    tell_where("result", result)
     if absent := lacking(result):
         fail("; ".join(absent), INCOMPLETE)
 

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from evalkit import commands
-from evalkit.commands import INCOMPLETE, OneOf, fail, parse, parser_for, show
+from evalkit.commands import INCOMPLETE, OneOf, fail, parse, parser_for, show, tell_where
 from evalkit.errors import EvalkitError
 
 EPILOG = """Options are those of 'evalkit run'; several values of one are written A,B,C or range(START,STOP,STEP), and
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     )
     made = sweep.make(parsed.options, asked, parsed.config_dir)
     show(made.sweep.document(), parsed.format)
-    print(f"sweep: {made.sweep.path}")
+    tell_where("sweep", made.sweep)
     if made.incomplete:
         fail(made.incomplete, INCOMPLETE)
 

@@ -13,7 +13,8 @@ from evalkit.errors import EvalkitError
 from evalkit.listening.sounds import Piece
 from evalkit.listening.study import Axis
 from evalkit.page.view import System, view
-from evalkit.results.folders import MANIFEST, REPORT
+from evalkit.results import REPORT
+from evalkit.results.folders import MANIFEST
 from evalkit.results.loading import load, with_row
 from evalkit.results.result import Result
 from evalkit.store.digests import digest, sha256_file

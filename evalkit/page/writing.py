@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,12 +11,16 @@ from evalkit.errors import EvalkitError
 from evalkit.page import AUDIO
 from evalkit.page.page import OURS, render
 from evalkit.page.view import view
+from evalkit.report.literal import literal
+from evalkit.results import REPORT
 from evalkit.results.comparison import Comparison
-from evalkit.results.folders import REPORT
 from evalkit.results.listening import Listening
+from evalkit.results.loading import load
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.store.files import cannot_write, is_file_or_new, write_output
+
+log = logging.getLogger(__name__)
 
 HEAD = 4096  # bytes of a page that say what made it
 
@@ -43,6 +49,15 @@ def write(
     shown = view(records, target, across_protocols=across_protocols, audio_bytes=audio_bytes, blind=blind)
     write_output(target, render(shown))
     return target
+
+
+def write_at_the_end(record: Result | Comparison | Sweep) -> None:
+    """Write the page of a record that was just made. Where that cannot be done is a warning: the record is there."""
+    try:
+        write([load(record.path)])
+    except Exception as error:  # whatever it is: what was measured is not lost
+        again = f"the record is complete; evalkit report {shlex.quote(str(record.path))} tries again"
+        log.warning("no report was written (%s): %s", literal(error), again)
 
 
 def require_replaceable(target: Path) -> None:

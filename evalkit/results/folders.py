@@ -19,7 +19,6 @@ MANIFEST = "result.json"  # written last: a folder without it holds no record
 FACTS = "record.json"  # all of a record that is no frame
 OWN = "digest"  # of all else that the manifest says; older ones have none
 LOG = "run.log"
-REPORT = "report.html"  # what `evalkit report` leaves in the folder of a record, which is complete without it
 RUN = "evalkit run"
 AGAIN = "copy the {} again, or run it again"
 LISTS = ("tags", "labels")  # columns whose cells are lists of text

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO
 
 from evalkit.errors import EvalkitError
+from evalkit.results import REPORT
 from evalkit.results.evidence import require_intact
-from evalkit.results.folders import LOG, MANIFEST, REPORT, read_manifest
+from evalkit.results.folders import LOG, MANIFEST, read_manifest
 from evalkit.results.result import Result
 from evalkit.store.digests import sha256_file
 from evalkit.store.files import write_atomic

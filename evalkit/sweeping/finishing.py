@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EvalkitError
+from evalkit.page.writing import write_at_the_end
 from evalkit.plan import Plan
 from evalkit.progress import silenced
 from evalkit.results.frames import TAKEN
@@ -92,6 +93,8 @@ def finish(
         remarks=remarks,
     ).save(folder)
     with silenced(plan.engine.quiet):
+        if plan.config["report"]:
+            write_at_the_end(sweep)
         tell(sweep, plan.trackers)
     return Made(sweep, _incomplete(sweep, points, failed, unconfirmed))
 

@@ -156,7 +156,7 @@ def run(config: DictConfig, place: Path, options: Mapping[str, Any]) -> Outcome:
     """
     rows = _rows(config)
     config = config.copy()
-    config.tracker = {}  # which get the sweep as a whole
+    config.report, config.tracker = False, {}  # which show the sweep as a whole
     try:
         return Outcome(options, rows, pipeline.evaluate(config, place=place))
     except EvalkitError as error:

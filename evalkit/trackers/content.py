@@ -14,7 +14,8 @@ from evalkit.errors import EvalkitError, reason
 from evalkit.page.writing import write
 from evalkit.report.document import Document
 from evalkit.report.to_markdown import shortened
-from evalkit.results.folders import MANIFEST, REPORT
+from evalkit.results import REPORT
+from evalkit.results.folders import MANIFEST
 from evalkit.store.digests import digest, sha256_file
 from evalkit.store.redaction import redacted
 from evalkit.trackers.run import Limits

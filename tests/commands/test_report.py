@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import evalkit as package
-from evalkit.commands.report import size
+from evalkit.commands.report import DEFAULT, size
 from evalkit.errors import EvalkitError
+from evalkit.page import AUDIO
 from evalkit.results import folders
 from evalkit.results.files import RESULT
 from evalkit.results.record import ProtocolInfo
@@ -25,6 +29,11 @@ NEWER = {"musicgen_next": {"fad": 4.2, "kld": 1.3, "clap_score": 0.3, "chroma": 
 DEMO = [
     "experiment=demo", "model=synth", "model.synth.seed=1", "prompts.first=2", "sampling.duration=1",
     "metric=[chroma]", "uncertainty.resamples=0", "output_dir=runs",
+]  # fmt: skip
+
+SMALL = [
+    "model=synth", "prompts=synthetic", "prompts.count=2", "sampling.duration=1", "metric=[silence]",
+    "uncertainty.resamples=0",
 ]  # fmt: skip
 
 
@@ -119,7 +128,7 @@ def test_sizes_are_read_as_people_write_them() -> None:
     assert [size(text) for text in ("8M", "0", "500k", "1.5 MB", "2g", "12")] == [
         8_000_000, 0, 500_000, 1_500_000, 2_000_000_000, 12,
     ]  # fmt: skip
-    for text in ("", "much", "-1M", "1e6", "8X"):
+    for text in ("", "much", "-1M", "1e6", "8X", "9" * 400):
         with pytest.raises(EvalkitError, match="give a size such as 8M"):
             size(text)
 
@@ -142,6 +151,42 @@ def test_a_run_that_asks_for_it_ends_by_naming_its_page(evalkit: Run, tmp_path: 
     assert not (Path(out.splitlines()[-1].removeprefix("result: ")) / "report.html").exists()
 
 
+@pytest.fixture
+def empty_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages say nothing, which takes no time."""
+    monkeypatch.setattr("evalkit.page.writing.render", lambda shown: f"<!doctype html>{shown.document.title}")
+
+
+@pytest.mark.usefixtures("empty_pages")
+def test_runs_comparisons_and_scores_write_a_page_where_that_is_asked_for(evalkit: Run, tmp_path: Path) -> None:
+    def made(kind: str, *arguments: str) -> str:
+        """The folder of the record, which has a page that is named behind it."""
+        code, out, err = evalkit(*arguments)
+        assert code in (0, 1, 2) and out.count("report: ") == 1, err
+        folder = Path(out.splitlines()[-2].removeprefix(f"{kind}: "))
+        assert out.splitlines()[-1] == f"report: {folder / 'report.html'}" and (folder / "report.html").is_file()
+        return str(folder)
+
+    run = made("result", "run", *SMALL, "report=true")
+    made("comparison", "compare", run, run, "--report", "--output", "compared")
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", np.full(16000, 0.1), 16000)
+    made("result", "score", "ours", "theirs", "metric=[silence]", "uncertainty.resamples=0", "report=true")
+
+
+@pytest.mark.usefixtures("empty_pages")
+def test_python_writes_it_where_that_is_asked_for(
+    evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = package.evaluate(*SMALL, "report=true", quiet=True)
+    assert (result.path / "report.html").is_file()
+    assert not (package.compare(result, result, quiet=True).path / "report.html").exists()
+    assert (package.compare(result, result, report=True, quiet=True).path / "report.html").is_file()
+    assert not (package.evaluate(*SMALL, quiet=True).path / "report.html").exists()
+
+
 def test_a_run_is_finished_also_where_its_page_cannot_be_written(
     evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,9 +196,13 @@ def test_a_run_is_finished_also_where_its_page_cannot_be_written(
     monkeypatch.setattr("evalkit.page.writing.render", broken)
     code, out, err = evalkit("run", *DEMO)
     folder = out.splitlines()[-1].removeprefix("result: ")
-    said = f"the result is complete; evalkit report {folder} tries again"
-    assert (code, err) == (0, f"evalkit: no report was written (something is wrong with pages): {said}\n")
-    assert Result.load(folder)
+    said = f"no report was written (something is wrong with pages): the record is complete; evalkit report {folder}"
+    assert (code, err) == (0, f"{said} tries again\n")
+    assert Result.load(folder) and said in (Path(folder) / "run.log").read_text("utf-8")
+
+
+def test_the_default_size_of_clips_is_the_same_everywhere() -> None:
+    assert size(DEFAULT) == AUDIO == inspect.signature(package.write_report).parameters["audio_bytes"].default
 
 
 def test_the_example_of_the_page_on_reports_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

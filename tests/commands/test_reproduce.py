@@ -159,9 +159,11 @@ def test_a_score_that_is_missing_is_status_3(evalkit: Run, conf: str) -> None:
     assert code == 3 and "has no score of fad_inf (offset)" in err and "result: " in out
 
 
-def test_python_gets_the_result(conf: str, tmp_path: Path) -> None:
+def test_python_gets_the_result_and_its_page(conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.page.writing.render", lambda shown: shown.document.title)
     folders = [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
-    result = package.reproduce("offset", *FEW, *folders, config_dir=conf, quiet=True)
+    result = package.reproduce("offset", *FEW, *folders, "report=true", config_dir=conf, quiet=True)
+    assert (result.path / "report.html").is_file()
     assert set(result.scores.loc[result.scores["metric"] == "dc_offset", "verdict"]) == {"REPRODUCED"}
 
 

@@ -64,17 +64,22 @@ def test_a_mistake_is_one_line_and_status_2_and_leaves_nothing(
     assert not (tmp_path / "results").exists()
 
 
-def test_the_record_is_printed_and_says_where_it_lies(evalkit: Run, tmp_path: Path) -> None:
-    code, out, err = evalkit(*BASE, "model.synth.noise=0.0,0.3,1e39")
+def test_the_record_and_its_page_are_printed_and_say_where_they_lie(
+    evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.page.writing.render", lambda shown: shown.document.title)
+    code, out, err = evalkit(*BASE, "model.synth.noise=0.0,0.3,1e39", "report=true")
     (folder,) = tmp_path.glob("results/runs/*-synth")
     assert code == 3
-    assert out.endswith(f"sweep: {folder}\n") and "not worse than the best" in out
+    where = f"sweep: {folder}\nreport: {folder / 'report.html'}\n"
+    assert [*tmp_path.rglob("report.html")] == [folder / "report.html"], "points have none of their own"
+    assert out.endswith(where) and "not worse than the best" in out
     lines = err.splitlines()
     assert lines[0].startswith("point 1 of 3 (model.synth.noise=0.0): Chroma cosine similarity 1")
     assert lines[2].startswith("point 3 of 3 (model.synth.noise=1e+39): failed: synth: ")
     assert lines[-1] == f"evalkit: '{folder}': 1 of 3 points failed: 3"
     again = evalkit("table", str(folder))[1]
-    assert again == out.removesuffix(f"sweep: {folder}\n")
+    assert again == out.removesuffix(where)
 
 
 def test_help_says_what_the_flags_are(evalkit: Run) -> None:

@@ -26,10 +26,11 @@ NOISE = "model.synth.noise=0.0,0.3,1e39"
     ids=["basic", "joblib", "submitit"],
 )
 def test_every_launcher_ends_in_the_same_record(evalkit: Run, tmp_path: Path, launcher: list[str]) -> None:
-    code, out, err = evalkit("run", "-m", *BASE, NOISE, *launcher)
+    code, out, err = evalkit("run", "-m", *BASE, NOISE, "report=true", *launcher)
     (folder,) = tmp_path.glob("results/runs/*-synth")
     assert code == 3 and err.splitlines()[-1] == f"evalkit: '{folder}': 1 of 3 points failed: 3"
-    assert out.endswith(f"sweep: {folder}\n")
+    assert out.endswith(f"sweep: {folder}\nreport: {folder / 'report.html'}\n")
+    assert [*tmp_path.rglob("report.html")] == [folder / "report.html"]
     found = load(folder)
     assert [*found.points["status"]] == ["ok", "ok", "failed"] and found.default == 1
     assert [*found.points["options"]] == [{"model.synth.noise": value} for value in (0.0, 0.3, 1e39)]
