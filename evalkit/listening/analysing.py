@@ -14,8 +14,9 @@ import pandas as pd
 
 from evalkit.listening import correlating
 from evalkit.listening.gathered import Choices, Ratings, choices, frame, ratings
-from evalkit.listening.reading import Answers, Study
+from evalkit.listening.reading import Answers
 from evalkit.listening.rules import Material, Rules, applied
+from evalkit.listening.study import Study
 from evalkit.report.numbers import p_value, signed
 from evalkit.results.frames import typed
 from evalkit.results.listening import FRAMES, Listening

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.listening.reading import Answers, Study
+from evalkit.listening.reading import Answers
+from evalkit.listening.study import Study
 from evalkit.results.listening_record import ANSWERS
 
 

@@ -28,12 +28,14 @@ def study(
     """Write a study, in which every rater hears every prompt, into a folder, and return what its file holds."""
     rng = np.random.default_rng(seed)
     names = list(systems or SYSTEMS)
-    items = {f"i{p:03}{k}": {"prompt": f"p{p}", "system": name} for p in range(prompts) for k, name in enumerate(names)}
+    items = {
+        f"{p:08}{k:04}": {"prompt": f"p{p}", "system": name} for p in range(prompts) for k, name in enumerate(names)
+    }
     sessions = {}
     for r in range(raters):
         pages: list[list[str]] = []
         for p in rng.permutation(prompts):
-            own = [f"i{p:03}{k}" for k in rng.permutation(len(names))]
+            own = [f"{p:08}{k:04}" for k in rng.permutation(len(names))]
             if method == "pairs":
                 pages += [own[i : i + 2] for i in range(0, len(own) - 1, 2)]
             else:
@@ -51,7 +53,7 @@ def study(
             for name in names
         },
         "items": items, "prompts": {f"p{p}": {"caption": f"a calm piano, number {p}"} for p in range(prompts)},
-        "sessions": sessions, **changes,
+        "practice": {"prompt": "p0", "items": ["f" * 12, "e" * 12], "melody": ""}, "sessions": sessions, **changes,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.json").write_text(json.dumps(facts))

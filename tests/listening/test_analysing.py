@@ -16,6 +16,7 @@ import pytest
 from evalkit.errors import EvalkitError
 from evalkit.listening import reading, rules
 from evalkit.listening.analysing import analyse
+from evalkit.listening.study import Study
 from evalkit.results.frames import VALUES, typed
 from evalkit.results.listening import Listening
 from evalkit.results.loading import load
@@ -375,7 +376,7 @@ def with_values(folder: Path, rows: dict[str, float]) -> tuple[Path, dict[tuple[
 
 def refused(folder: Path) -> list[str]:
     study = reading.study_of([folder], None)
-    with pytest.raises(reading.Refused) as caught:
+    with pytest.raises(reading.Unusable) as caught:
         reading.read_answers(reading.files_of([folder]), study)
     return caught.value.mistakes
 
@@ -393,12 +394,12 @@ def refused(folder: Path) -> list[str]:
         (lambda f: f.update(answers={}), "answers must be a list"),
         (lambda f: f["answers"].append(7), "answer 61: must hold keys with values"),
         (lambda f: f["answers"].append(f["answers"][0]), "answer 61: the second to the same question"),
-        (lambda f: f["answers"][3].update(item="i999"), 'answer 4: item "i999" is not on page 0'),
+        (lambda f: f["answers"][3].update(item="999999999999"), 'answer 4: item "999999999999" is not on page 0'),
         (lambda f: f["answers"][3].update(item="<script>"), 'answer 4: item "<script>" is not on page 0'),
         (lambda f: f["answers"][3].update(page=True), "answer 4: page true is not one of the session's 12"),
         (lambda f: f["answers"][3].update(page=12), "answer 4: page 12 is not one of the session's 12"),
-        (lambda f: f["answers"][3].update(rating=101), "answer 4: rating 101 must be a number from 1 to 100"),
-        (lambda f: f["answers"][3].update(rating="99"), 'answer 4: rating "99" must be a number from 1 to 100'),
+        (lambda f: f["answers"][3].update(rating=101), "answer 4: rating 101 must be a whole number from 1 to 100"),
+        (lambda f: f["answers"][3].update(rating="99"), 'answer 4: rating "99" must be a whole number from 1 to 100'),
         (lambda f: f["answers"][3].update(heard=1.5), "answer 4: heard 1.5 must be a share, from 0 to 1"),
         (lambda f: f["answers"][3].update(seconds=-1), "answer 4: seconds -1 must be a number of at least 0"),
         (lambda f: f["answers"][3].pop("plays"), "answer 4: plays NoneType must be a count"),
@@ -431,7 +432,7 @@ def test_pairs_must_be_those_of_the_page(tmp_path: Path) -> None:
         ({"items": first["items"][::-1]}, "are not those of page 0"),
         ({"choice": "none"}, 'choice "none" must be one of first, second, tie, both_bad'),
         ({"heard": 1.0}, "heard 1.0 must be two shares"),
-        ({"plays": [1, None]}, "plays list must be counts"),
+        ({"plays": [1, None]}, "plays list must be two counts"),
     ):
         files["r00"]["answers"][0] = {**first, **change_of}
         answered.write(tmp_path, files)
@@ -474,8 +475,8 @@ def test_where_studies_and_answers_are_looked_for(rated: Path, tmp_path: Path) -
     assert reading.files_of([one, one]) == [one]
     assert len(reading.files_of([rated / "answers"])) == len(reading.files_of([rated])) == 10
     for given in (one, rated / "answers", rated):
-        assert reading.study_of([given], None).path == rated / "study.json"
-    assert reading.study_of([Path("/")], rated).path == reading.study_of([], rated / "study.json").path
+        assert reading.study_of([given], None).folder == rated
+    assert reading.study_of([Path("/")], rated) == reading.study_of([], rated / "study.json")
     elsewhere = tmp_path / "a" / "b" / "c"
     elsewhere.mkdir(parents=True)
     with pytest.raises(EvalkitError, match="holds no answers"):
@@ -489,19 +490,44 @@ def test_where_studies_and_answers_are_looked_for(rated: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": "x"}, "is no listening study: give the study.json that evalkit listen make wrote"),
+        ({"kind": "x"}, "is no listening study: give the folder that evalkit listen make printed"),
         ({"schema": 9}, r"another version of evalkit \(schema 9, this one reads 1\)"),
-        ({"items": []}, r"is damaged \(it has no items\)"),
+        *(
+            ({name: gone}, rf"is damaged \(it has no {name}\)")
+            for name in ("systems", "items", "sessions", "prompts", "practice")
+            for gone in ([], None)
+        ),
+        ({"study": "../../../evil"}, "its name is not of hexadecimal digits"),
+        ({"axis": "beauty"}, "its axis is none of quality, relevance, melody"),
+        ({"scale": [1, 10**400]}, "its scale is not two numbers"),
+        ({"prompts": {"p0": "a caption"}}, 'prompt "p0" has no caption'),
+        ({"prompts": {"p0": {"caption": "", "melody": "../../evil"}}}, 'prompt "p0" has a melody of no name'),
+        ({"practice": {"items": ["../../evil", "f" * 12]}}, "its practice is not two clips"),
+        ({"practice": {}}, "its practice is not two clips"),
+        ({"items": {"../../evil": {"prompt": "p0", "system": "large"}}}, 'item "../../evil" is no name'),
+        ({"items": {"0" * 12: {"prompt": ["p0"], "system": "large"}}}, "item .* is of no prompt"),
+        ({"sessions": {"../r00": {"pages": []}}}, 'is damaged \\("../r00" is no session'),
+        ({"sessions": {"r00": {"pages": [[]]}}}, 'session "r00" has no pages'),
         ({"scale": [100, 1]}, "its scale is not two numbers"),
         ({"method": "vote"}, "its method is neither rating nor pairs"),
-        ({"items": {"i": {"prompt": "p0", "system": "ghost"}}}, "item .* is of no system"),
+        ({"items": {"0" * 12: {"prompt": "p0", "system": "ghost"}}}, "item .* is of no system"),
         ({"sessions": {"r00": {"pages": [["ghost"]]}}}, "has an item that there is not"),
     ],
 )
 def test_a_damaged_study_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    answered.study(tmp_path, **changes)
+    facts = answered.study(tmp_path)
+    (tmp_path / "study.json").write_text(json.dumps({**facts, **changes}))
     with pytest.raises(EvalkitError, match=said):
-        reading.read_study(tmp_path / "study.json")
+        Study.load(tmp_path)
+
+
+@pytest.mark.parametrize("action", ["serve", "export", "analyse"])
+def test_every_action_refuses_a_damaged_study_in_one_line(tmp_path: Path, evalkit: Run, action: str) -> None:
+    answered.study(tmp_path, sessions=None)
+    answered.write(tmp_path, {"r00": {}})
+    rest = ["--to", "webmushra", "--output", "out"] if action == "export" else []
+    status, out, err = evalkit("listen", action, str(tmp_path), *rest)
+    assert (status, out) == (2, "") and err.count("\n") == 1 and "is damaged (it has no sessions)" in err
 
 
 # --- rules as files ---

@@ -17,14 +17,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalkit.errors import EvalkitError
-from evalkit.listening import serving
-from evalkit.listening.answers import Refused, checked
+from evalkit.listening import rules, serving
+from evalkit.listening.analysing import analyse
+from evalkit.listening.answers import Refused, checked, keep
+from evalkit.listening.reading import read_answers
 from evalkit.listening.serving import Server
 from evalkit.listening.study import Study
 from tests.listening.made import study
@@ -248,7 +251,9 @@ BAD: list[Any] = [
     {"finished": 1}, {"headphones": "yes"}, {"answers": {}}, {"answers": [5]}, {"answers": [{}]}, {"events": None},
     {"events": [[1, 2]]}, {"events": [[float("inf"), "play", "x"]]}, {"events": [[0, "play", "x" * 99]]},
     {"page_seconds": []},
-    {"page_seconds": {"0": -1}}, {"comment": None}, {"events": [[0, "play", 1]] * 20_001},
+    {"page_seconds": {"0": -1}}, {"page_seconds": {"0": 10**400}}, {"page_seconds": {"0" * 99: 1}}, {"comment": None},
+    {"rater": "x" * 201}, {"started": "x" * 41}, {"events": [[0, "play", 10**400]]},
+    {"events": [[0, "play", 1]] * 20_001},
 ]  # fmt: skip
 
 
@@ -263,7 +268,7 @@ def test_answers_of_another_form_are_refused(made: Study, bad: Any) -> None:
     {"page": 99}, {"page": -1}, {"page": True}, {"page": "0"}, {"item": "x", "items": ["x", "y"]},
     {"rating": 0, "choice": "none"}, {"rating": 101, "choice": ""}, {"rating": 50.5, "choice": 1},
     {"rating": True, "choice": None}, {"heard": 2}, {"heard": None},
-    {"seconds": -1}, {"seconds": "9"}, {"plays": None},
+    {"seconds": -1}, {"seconds": "9"}, {"seconds": 10**400}, {"plays": None}, {"plays": -5}, {"plays": [1, -5]},
 ])  # fmt: skip
 def test_a_wrong_answer_is_refused(made: Study, change: dict[str, Any]) -> None:
     given = answers(made, "r01")
@@ -280,7 +285,21 @@ def test_a_wrong_answer_is_refused(made: Study, change: dict[str, Any]) -> None:
 def test_what_is_not_known_is_not_kept(server: Server, made: Study) -> None:
     given = answers(made, "r01", rater="\ud800 <script>\n", extra={"a": 1})
     assert ask(server, "POST", link(server), given)[0] == 200
-    assert "extra" not in stored(made) and "<script>" in stored(made)["rater"]
+    assert "extra" not in stored(made) and stored(made)["rater"] == "? <script>\n"
+
+
+EDGES: list[dict[str, Any]] = [
+    {}, {"rater": "\ud800"}, {"rater": "\U0001f3b7" * 200, "comment": "\udfff" * 2000},
+    {"rater": "", "headphones": None}, {"comment": "\x00\x1b[2J"}, {"finished": True, "page_seconds": {"practice": 1e8}}, {"answers": []},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", EDGES, ids=[str(list(one)) for one in EDGES])
+def test_whatever_is_kept_can_be_analysed(made: Study, changes: dict[str, Any], tmp_path: Path) -> None:
+    mine = replace(made, folder=tmp_path)
+    path = keep(mine, "r01", checked(made, "r01", json.dumps(answers(made, "r01", **changes)).encode()))
+    found = analyse(made, read_answers([path], made), rules.load("none")).save(tmp_path / "record")
+    assert len(found.raters) == 1
 
 
 def test_many_raters_at_once_lose_nothing(server: Server, made: Study) -> None:

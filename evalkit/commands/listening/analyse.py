@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     study = reading.study_of(given, Path(parsed.study).expanduser() if parsed.study else None)
     try:
         answers = reading.read_answers(files, study)
-    except reading.Refused as error:
+    except reading.Unusable as error:
         *others, last = error.mistakes
         for mistake in others:
             print(f"evalkit: {literal(mistake)}", file=sys.stderr)
