@@ -493,9 +493,8 @@ def test_where_studies_and_answers_are_looked_for(rated: Path, tmp_path: Path) -
         ({"kind": "x"}, "is no listening study: give the folder that evalkit listen make printed"),
         ({"schema": 9}, r"another version of evalkit \(schema 9, this one reads 1\)"),
         *(
-            ({name: gone}, rf"is damaged \(it has no {name}\)")
+            ({name: []}, rf"is damaged \(it has no {name}\)")
             for name in ("systems", "items", "sessions", "prompts", "practice")
-            for gone in ([], None)
         ),
         ({"study": "../../../evil"}, "its name is not of hexadecimal digits"),
         ({"axis": "beauty"}, "its axis is none of quality, relevance, melody"),

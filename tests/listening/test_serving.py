@@ -290,7 +290,9 @@ def test_what_is_not_known_is_not_kept(server: Server, made: Study) -> None:
 
 EDGES: list[dict[str, Any]] = [
     {}, {"rater": "\ud800"}, {"rater": "\U0001f3b7" * 200, "comment": "\udfff" * 2000},
-    {"rater": "", "headphones": None}, {"comment": "\x00\x1b[2J"}, {"finished": True, "page_seconds": {"practice": 1e8}}, {"answers": []},
+    {"rater": "", "headphones": None}, {"comment": "\x00\x1b[2J"},
+    {"finished": True, "page_seconds": {"practice": 1e8}},
+    {"answers": []},
 ]  # fmt: skip
 
 
