@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from evalkit.page.metrics import metrics
 from evalkit.page.sources import REFERENCE, Sources
-from evalkit.page.view import View
+from evalkit.page.view import SIDES, View
 from evalkit.report import numbers
+from evalkit.results.plots.plot import Metric
 
 CARDS = 12  # prompts in all: more than people listen to
 EACH = 3  # models that each have prompts of their own; of more, the best and the worst of all are chosen
 TIED = 0.25  # the share of clips with the best or worst value above which that value chooses no clip
 
 CHANGES = {"worse": "worsened most", "better": "improved most", "higher": "rose most", "lower": "fell most"}
+
+WAYS = ("worse", "better")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Reason:
         text: in words, such as "worst by KLD".
         detail: whose clip that is, with its value; it names systems, which a blind listener must not see.
         metric: by which.
-        makers: numbers of the systems that it speaks of.
+        makers: numbers of the systems whose values it speaks of.
     """
 
     text: str
@@ -51,35 +55,28 @@ class Choice:
     reasons: list[Reason] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Metric:
-    name: str
-    title: str
-    higher: bool | None
-
-
 _Found = tuple[str, int, Reason]  # id of the prompt, sample, why
 
 
 def choose(view: View, sources: Sources) -> list[Choice]:
     """Choose prompts, the weightiest first; a prompt that is chosen by several metrics has several reasons."""
-    metrics, table = _metrics(view), _table(sources)
+    known, table = metrics(view), _table(sources)
     systems = [number for number, (_, role) in enumerate(sources.systems) if role != "calibration"]
     systems = systems or list(range(len(sources.systems)))
     names = [name for name, _ in sources.systems]
     queues: list[list[_Found]] = []
     if view.comparison is not None:
-        queues += _moved(view, sources, metrics)
+        queues += _moved(view, sources, known)
         # where a result is gone, what moved is all that is known of it, and no best or worst of all
         systems = [number for number in range(len(view.systems)) if view.systems[number].role == "candidate"]
     elif view.sweep is not None and len(names) == 2:
         before, after = (_with(sources, role) for role in ("default", "winner"))
-        queues += [_changed(table, metric, before, after, names) for metric in metrics]
+        queues += [_changed(table, metric, before, after, names) for metric in known]
         systems = [after]
     groups = [[n] for n in systems] if len(systems) <= EACH else [list(systems)]
-    alone = [_extremes(table[table["maker"].isin(group)], metric, names) for metric in metrics for group in groups]
+    alone = [_extremes(table[table["maker"].isin(group)], metric, names) for metric in known for group in groups]
     if view.comparison is None and view.sweep is None and len(names) > 1:
-        alone += [_apart(table[table["maker"].isin(systems)], metric, names) for metric in metrics]
+        alone += [_apart(table[table["maker"].isin(systems)], metric, names) for metric in known]
     chosen: dict[tuple[str, int], Choice] = {}
     for queue in (queues, alone):  # what changed comes first
         _take(_in_turn(queue), chosen)
@@ -96,22 +93,6 @@ def _in_turn(queues: Sequence[Sequence[_Found]]) -> Iterable[_Found]:
     """The first of each, then the second of each, and so on."""
     for place in range(max(map(len, queues), default=0)):
         yield from (queue[place] for queue in queues if place < len(queue))
-
-
-def _metrics(view: View) -> list[_Metric]:
-    """The metrics with a value of each clip, in the order in which the records have them."""
-    found: dict[str, _Metric] = {}
-    for system in view.systems:
-        for name, info in system.result.metrics.items():
-            if name in system.result.clips.columns:
-                found.setdefault(name, _Metric(name, info.title, info.higher_is_better))
-    if view.comparison is not None:
-        frame = view.comparison.metrics.set_index("metric")
-        for name, title in view.comparison.moved.drop_duplicates("metric")[["metric", "title"]].itertuples(index=False):
-            direction = frame["direction"].get(name, "same")
-            higher = {"higher": True, "lower": False}.get(direction)
-            found.setdefault(str(name), _Metric(str(name), str(title), higher))
-    return list(found.values())
 
 
 def _table(sources: Sources) -> pd.DataFrame:
@@ -131,17 +112,17 @@ def _with(sources: Sources, role: str) -> int:
     return next(number for number, (_, one) in enumerate(sources.systems) if one == role)
 
 
-def _extremes(table: pd.DataFrame, metric: _Metric, names: Sequence[str]) -> list[_Found]:
+def _extremes(table: pd.DataFrame, metric: Metric, names: Sequence[str]) -> list[_Found]:
     """The worst, the best and the most typical clip of some systems by a metric."""
     own = table[table["metric"] == metric.name].reset_index(drop=True)
     values = own["value"].to_numpy()
     if len(values) < 2 or values.min() == values.max():
         return []
     low, high = int(values.argmin()), int(values.argmax())
-    if metric.higher is None:
+    if metric.higher_is_better is None:
         picks = [("highest", high), ("lowest", low)]
     else:
-        picks = [("worst", low if metric.higher else high), ("best", high if metric.higher else low)]
+        picks = [("worst", low), ("best", high)] if metric.higher_is_better else [("worst", high), ("best", low)]
     picks = [(word, place) for word, place in picks if np.mean(values == values[place]) <= max(TIED, 1 / len(values))]
     if len(np.unique(values)) > 2:
         picks.append(("typical", int(np.abs(values - np.median(values)).argmin())))
@@ -156,7 +137,7 @@ def _extremes(table: pd.DataFrame, metric: _Metric, names: Sequence[str]) -> lis
     return [(str(own["id"][place]), int(own["sample"][place]), reason(word, place)) for word, place in picks]
 
 
-def _apart(table: pd.DataFrame, metric: _Metric, names: Sequence[str]) -> list[_Found]:
+def _apart(table: pd.DataFrame, metric: Metric, names: Sequence[str]) -> list[_Found]:
     """The prompt on which systems differ most by a metric."""
     wide = _wide(table, metric)
     if wide.shape[1] < 2 or wide.empty:
@@ -173,7 +154,7 @@ def _apart(table: pd.DataFrame, metric: _Metric, names: Sequence[str]) -> list[_
     return [(str(id), int(sample), Reason(f"furthest apart by {metric.title}", detail, metric.name, (low, high)))]
 
 
-def _changed(table: pd.DataFrame, metric: _Metric, before: int, after: int, names: Sequence[str]) -> list[_Found]:
+def _changed(table: pd.DataFrame, metric: Metric, before: int, after: int, names: Sequence[str]) -> list[_Found]:
     """The clips that are most worse and most better than those of another system."""
     wide = _wide(table, metric)
     if before not in wide or after not in wide:
@@ -190,41 +171,38 @@ def _changed(table: pd.DataFrame, metric: _Metric, before: int, after: int, name
     return found
 
 
-def _ends(difference: pd.Series, metric: _Metric) -> list[tuple[str, int]]:
+def _ends(difference: pd.Series, metric: Metric) -> list[tuple[str, int]]:
     """The places of the largest changes in both directions, in words, the damage first."""
-    values = difference.to_numpy(dtype=np.float64) * (-1 if metric.higher is False else 1)
+    values = difference.to_numpy(dtype=np.float64) * (-1 if metric.higher_is_better is False else 1)
     if not len(values):
         return []
     low, high = int(values.argmin()), int(values.argmax())
-    fell, rose = (
-        (CHANGES["lower"], CHANGES["higher"]) if metric.higher is None else (CHANGES["worse"], CHANGES["better"])
-    )
+    fell, rose = (CHANGES[key] for key in (("lower", "higher") if metric.higher_is_better is None else WAYS))
     return [*([(fell, low)] if values[low] < 0 else []), *([(rose, high)] if values[high] > 0 else [])]
 
 
-def _wide(table: pd.DataFrame, metric: _Metric) -> pd.DataFrame:
+def _wide(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     own = table[table["metric"] == metric.name]
     return own.pivot_table(index=["id", "sample"], columns="maker", values="value", sort=False)
 
 
-def _moved(view: View, sources: Sources, metrics: Sequence[_Metric]) -> list[list[_Found]]:
+def _moved(view: View, sources: Sources, known: Sequence[Metric]) -> list[list[_Found]]:
     """What a comparison itself names as moved most: of each metric the two most worse, and the most better."""
     comparison = view.comparison
     assert comparison is not None
-    makers: tuple[int, ...] = tuple(
-        n for n, (_, role) in enumerate(sources.systems) if role in ("baseline", "candidate")
-    )
     queues = []
-    for metric in metrics:
+    for metric in known:
         own = comparison.moved[comparison.moved["metric"] == metric.name]
         queue = []
         for change in own["change"].unique():
             rows = own[own["change"] == change]
             for row in rows.head(1 if change == "better" else 2).itertuples():
                 detail = f"{numbers.number(row.baseline)} → {numbers.number(row.candidate)}"
-                queue.append(
-                    (str(row.id), 1, Reason(f"{CHANGES[change]} by {metric.title}", detail, metric.name, makers))
-                )
+                makers = tuple(one.maker for one in sources.prompts.get(str(row.id), ()) if one.maker != REFERENCE)
+                if len(makers) > len(SIDES):  # no clip has these values
+                    detail, makers = f"{detail}, means over clips", ()
+                reason = Reason(f"{CHANGES[change]} by {metric.title}", detail, metric.name, makers)
+                queue.append((str(row.id), 1, reason))
         queues.append(queue)
     return queues
 

@@ -5,34 +5,26 @@ from __future__ import annotations
 import base64
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from evalkit.errors import EvalkitError
-from evalkit.page.view import View
+from evalkit.page.metrics import metrics
+from evalkit.page.view import SIDES, View
 from evalkit.report import numbers
 from evalkit.report.literal import literal
 from evalkit.results.comparison import Comparison
 from evalkit.results.frames import PROMPTS, prompts_of, typed
+from evalkit.results.plots.plot import Metric
 from evalkit.results.sweep import Sweep
 from evalkit.slices import standard
 
 FILTERED = ("tag", "label")  # kinds of groups that have a filter of their own
-HIGHER = {"higher": True, "lower": False, "same": None}  # by the direction of a comparison's metric
 STATE = ("status", "reason", "note")
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric of which single clips have values."""
-
-    name: str
-    title: str
-    higher_is_better: bool | None
 
 
 @dataclass(frozen=True)
@@ -58,47 +50,53 @@ class Clips:
         prompts: one row per prompt, as `Record.prompts`.
         systems: name and role of each, as people read them.
         partial: which of them are known only by the prompts that moved most, because their result is not there.
+        remarks: what a reader must know of the table, one sentence each.
     """
 
     prompts: pd.DataFrame
     metrics: Sequence[Metric]
     systems: Sequence[tuple[str, str]]
     parts: Sequence[Part]
-    partial: Sequence[str] = field(default_factory=tuple)
+    partial: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 def clips_of(view: View) -> Clips:
     """Gather the clips of all systems; of results that are not there, what a comparison says of them."""
     prompts = [system.result.prompts for system in view.systems]
-    metrics: dict[str, Metric] = {}
-    systems, parts = [], []
+    systems, parts = list[tuple[str, str]](), list[Part]()
     for number, system in enumerate(view.systems):
         clips = system.clips
         systems.append((system.name, system.role))
         for sample, chosen in clips.groupby("sample"):
             parts.append(Part(number, int(str(sample)), chosen.set_index("id")))
-        for name, info in system.result.metrics.items():
-            if name in clips and clips[name].notna().any():
-                metrics.setdefault(name, Metric(name, info.title, info.higher_is_better))
-    partial = []
-    if view.comparison is not None:
-        for role in ("baseline", "candidate"):
-            if not any(system.role == role for system in view.systems):
-                row = getattr(view.comparison, role)[0].row
-                taken = {name for name, _ in systems} | {side.row for side in _others(view.comparison, role)}
-                partial.append(f"{row} ({role})" if row in taken else row)
-                systems.append((partial[-1], role))
-                parts.append(Part(len(systems) - 1, 1, _moved(view.comparison, role)))
-        if partial:
-            prompts.append(_moved_prompts(view.comparison))
-            metrics = {**_moved_metrics(view.comparison), **metrics}
+    if view.comparison is not None and view.gone:
+        for name, role in view.gone:
+            systems.append((name, role))
+            parts.append(Part(len(systems) - 1, 1, _moved(view.comparison, role)))
+        prompts.append(_moved_prompts(view.comparison))
     every = pd.concat(prompts).drop_duplicates("id") if prompts else typed(pd.DataFrame(columns=list(PROMPTS)), PROMPTS)
-    return Clips(every.reset_index(drop=True), list(metrics.values()), systems, parts, partial)
+    shown = [metric for metric in metrics(view) if any(metric.name in part.clips for part in parts)]
+    partial = [name for name, _ in view.gone]
+    return Clips(every.reset_index(drop=True), shown, systems, parts, partial, list(_remarks(view, every)))
 
 
-def _others(comparison: Comparison, role: str) -> Sequence[Any]:
-    """The results of the other side."""
-    return comparison.candidate if role == "baseline" else comparison.baseline
+def _remarks(view: View, prompts: pd.DataFrame) -> Iterator[str]:
+    """What the table shows otherwise than the comparison that it is of."""
+    comparison = view.comparison
+    if comparison is None or view.gone:
+        return
+    if len(prompts) != comparison.prompts:
+        yield (
+            f"This table has all {len(prompts):,} prompts of the results; the comparison is of {comparison.prompts:,}: "
+            "those that every side has, with the same caption and reference, and with clips that can be used."
+        )
+    several = [f"{len(side):,} results of the {role}" for role in SIDES if len(side := getattr(comparison, role)) > 1]
+    if several:
+        yield (
+            f"The comparison is over {' and '.join(several)}; A and B are single results, at first the first of "
+            "either side."
+        )
 
 
 def _moved(comparison: Comparison, role: str) -> pd.DataFrame:
@@ -111,15 +109,6 @@ def _moved_prompts(comparison: Comparison) -> pd.DataFrame:
     found = comparison.moved[["id", "caption"]].drop_duplicates("id")
     nothing = pd.Series([[] for _ in found.index], index=found.index, dtype=object)
     return typed(found.assign(tags=nothing, labels=nothing), PROMPTS)
-
-
-def _moved_metrics(comparison: Comparison) -> dict[str, Metric]:
-    moved = set(comparison.moved["metric"])
-    rows = comparison.metrics[comparison.metrics["metric"].isin(moved)]
-    return {
-        str(row.metric): Metric(str(row.metric), str(row.title), HIGHER[str(row.direction)])
-        for row in rows.itertuples()
-    }  # fmt: skip
 
 
 def data(view: View, clips: Clips) -> dict[str, Any]:

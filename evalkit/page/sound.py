@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -53,11 +54,11 @@ class Sounds:
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bytes: int = 0
 
-    def counted(self) -> str:
-        """How many clips are inside of the page, linked, or not there."""
-        reasons, total = self.reasons(), len(self.entries)
-        inside = sum("base64" in entry for entry in self.entries.values())
-        linked = sum("href" in entry for entry in self.entries.values())
+    def counted(self, keys: Sequence[str]) -> str:
+        """How many of some clips are inside of the page, linked, or not there."""
+        reasons, total = self.reasons(keys), len(keys)
+        inside = sum("base64" in self.entries[key] for key in keys)
+        linked = sum("href" in self.entries[key] for key in keys)
         gone, others = reasons.get(GONE, 0), sum(reasons.values()) - reasons.get(GONE, 0)
 
         def are(number: int) -> str:
@@ -69,13 +70,9 @@ class Sounds:
         said += [f"{others:,} cannot be played"] if others else []
         return ", ".join(said)
 
-    def reasons(self) -> dict[str, int]:
-        """Why clips cannot be played, with how many each."""
-        found: dict[str, int] = {}
-        for entry in self.entries.values():
-            if "reason" in entry:
-                found[entry["reason"]] = found.get(entry["reason"], 0) + 1
-        return found
+    def reasons(self, keys: Sequence[str]) -> dict[str, int]:
+        """Why some of the clips cannot be played, with how many each."""
+        return Counter(self.entries[key]["reason"] for key in keys if "reason" in self.entries[key])
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def sources(view: View) -> Sources:
                 if prompt not in references or (one.ok and not references[prompt].clip.ok):
                     references[prompt] = Source(REFERENCE, 1, one, {})
     if view.comparison is not None:
-        _named(view.comparison, found, references)
+        _named(view, view.comparison, found, references)
     for prompt, source in references.items():
         found.prompts.setdefault(prompt, []).append(source)
     return found
@@ -98,14 +98,11 @@ def clip_of(result: Result, row: Mapping[Any, Any], prefix: str = "") -> Clip:
     )
 
 
-def _named(comparison: Comparison, found: Sources, references: dict[str, Source]) -> None:
+def _named(view: View, comparison: Comparison, found: Sources, references: dict[str, Source]) -> None:
     """Add the clips that a comparison names itself, of a side whose result is gone."""
-    sides = [side for side in ("baseline", "candidate") if all(role != side for _, role in found.systems)]
-    for side in sides:
-        name = getattr(comparison, side)[0].row
-        taken = {one for one, _ in found.systems}
+    for name, side in view.gone:
         number = len(found.systems)
-        found.systems.append((f"{name} ({side})" if name in taken else name, side))
+        found.systems.append((name, side))
         for row in comparison.moved.drop_duplicates("id").to_dict("records"):
             found.captions.setdefault(row["id"], row["caption"])
             own = comparison.moved[comparison.moved["id"] == row["id"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,13 @@ from evalkit.results.comparison import Comparison
 from evalkit.results.folders import MANIFEST
 from evalkit.results.joined import join
 from evalkit.results.listening import Listening
+from evalkit.results.names import told_apart
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 from evalkit.store.digests import sha256_file
 
 Role = Literal["model", "calibration", "baseline", "candidate", "default", "winner"]
+SIDES: tuple[Role, Role] = ("baseline", "candidate")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class View:
         audio_bytes: how large the clips inside of the page may be in all.
         blind: whether names of systems are hidden at first.
         listenings: listening tests that are shown beside the records, or alone.
+        gone: name and role of each side of a comparison of which no result is there.
     """
 
     records: Sequence[Result | Comparison | Sweep]
@@ -67,6 +70,7 @@ class View:
     audio_bytes: int
     blind: bool
     listenings: Sequence[Listening] = ()
+    gone: Sequence[tuple[str, Role]] = ()
 
     @property
     def results(self) -> list[Result]:
@@ -102,8 +106,20 @@ def view(
         join(results, across_protocols) if len(measured) > 1 else [*measured, *listenings][0].document()
     )
     missing: list[str] = []
-    systems = _unique([system for record in measured for system in _systems(record, missing)])
-    return View(measured, document, systems, missing, output, audio_bytes, blind, listenings)
+    systems = [system for record in measured for system in _systems(record, missing)]
+    gone = [one for record in measured if isinstance(record, Comparison) for one in _gone(record, systems)]
+    names = told_apart([*map(_names, systems), *([name, f"{name} ({role})"] for name, role in gone)])
+    return View(
+        measured,
+        document,
+        [replace(system, name=name) for system, name in zip(systems, names, strict=False)],
+        missing,
+        output,
+        audio_bytes,
+        blind,
+        listenings,
+        [(name, role) for (_, role), name in zip(gone, names[len(systems) :], strict=True)],
+    )
 
 
 def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[System]:
@@ -115,8 +131,7 @@ def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[Sy
         ]
     found = []
     if isinstance(record, Comparison):
-        roles: tuple[Role, ...] = ("baseline", "candidate")
-        for role in roles:
+        for role in SIDES:
             for side in getattr(record, role):
                 result = _named(side.path, side.sha256, missing)
                 if result is not None and side.row in result.rows:
@@ -152,12 +167,15 @@ def _named(path: str, sha256: str, missing: list[str]) -> Result | None:
     return None
 
 
-def _unique(systems: Sequence[System]) -> list[System]:
-    """Give systems of the same name names that tell them apart."""
-    names = [system.name for system in systems]
-    return [
-        System(f"{one.name} ({one.role if one.role not in ('model', 'calibration') else one.result.path.name})",
-               one.role, one.result, one.row)
-        if names.count(one.name) > 1 else one
-        for one in systems
-    ]  # fmt: skip
+def _gone(comparison: Comparison, systems: Sequence[System]) -> list[tuple[str, Role]]:
+    """The sides of which no result is there, with the row of the first."""
+    there = {system.role for system in systems}
+    return [(getattr(comparison, role)[0].row, role) for role in SIDES if role not in there]
+
+
+def _names(system: System) -> list[str]:
+    """What a system can be called: by its row, by its role, by the folder of its result."""
+    name, path = system.name, system.result.path
+    if system.role in ("model", "calibration"):
+        return [name, f"{name} ({path.name})", f"{name} ({path})"]
+    return [name, f"{name} ({system.role})", *(f"{name} ({system.role}, {folder})" for folder in (path.name, path))]

@@ -16,6 +16,7 @@ from evalkit.page.sources import REFERENCE, sources
 from evalkit.page.view import System, View, view
 from evalkit.results.comparison import Comparison
 from evalkit.results.result import Result
+from tests.page.pages import swept_in
 from tests.page.tones import METRICS, changed, result
 from tests.results import made_comparison
 
@@ -149,19 +150,15 @@ def test_of_a_comparison_the_most_changed_come_first_even_where_the_results_are_
 
 
 def test_of_a_sweep_the_winner_is_set_against_the_default(tmp_path: Path) -> None:
-    given = values(
-        {"one": [1.0, 2.0, 3.0, 4.0, 5.0], "two": [1.0, 2.0, 9.0, 1.0, 5.0]},
-        {"one": [0.1] * 5, "two": [0.1] * 5},
-    )
-    made = result(tmp_path, ("one", "two"), IDS, given)
-    systems = [System("cfg 3", "default", made, "one"), System("cfg 6", "winner", made, "two")]
-
-    class Sweep(View):
-        sweep = True  # type: ignore[assignment]
-
-    shown = Sweep([], made.document(), systems, [], tmp_path / "report.html", 0, False)
+    swept = replace(swept_in(tmp_path / "sweep"), winner=2)
+    shown = view([swept], tmp_path / "report.html")
+    before, after = shown.systems
+    assert (before.role, after.role) == ("default", "winner")
     chosen: list[Choice] = choose(shown, sources(shown))
-    assert chosen[0].id == "p2"
-    assert chosen[0].reasons[0].text == "worsened most by KLD"
-    assert chosen[0].reasons[0].detail == "cfg 3 → cfg 6: 3.000 → 9.000"
-    assert chosen[1].reasons[0].text == "improved most by KLD"
+    clips = [system.clips.set_index("id")["kld"] for system in (before, after)]
+    change = clips[1] - clips[0]
+    found = {reason.text: (choice.id, reason.detail) for choice in chosen for reason in choice.reasons}
+    for text, id in (("worsened", change.idxmax()), ("improved", change.idxmin())):
+        values = " → ".join(f"{one[id]:.3f}" for one in clips)
+        assert found[f"{text} most by KLD"] == (id, f"{before.name} → {after.name}: {values}")
+    assert chosen[0].reasons[0].text.startswith("worsened most by ")

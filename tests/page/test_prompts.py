@@ -122,7 +122,10 @@ def test_of_one_lost_side_only_what_moved_is_known() -> None:
     assert whole.comparison is not None
     moved = made_comparison.frame("moved", [made_comparison.moved("p9", "kld", baseline=9.0)])
     lost = dataclasses.replace(
-        whole, systems=whole.systems[1:], records=[dataclasses.replace(whole.comparison, moved=moved)]
+        whole,
+        systems=whole.systems[1:],
+        records=[dataclasses.replace(whole.comparison, moved=moved)],
+        gone=[(SMALL, "baseline")],
     )
     data = data_of(lost)
     assert [system["name"] for system in data["systems"]] == [LARGE, SMALL]

@@ -57,14 +57,15 @@ def measured(folder: Path, seed: int, worse: float = 0.0, n: int = N, samples: i
 
 
 def scored(found: Side) -> Side:
-    """The side with a table of its own scores."""
+    """The side with a table of its own scores, and each clip's values beside it, as runs write them."""
     scores = found.record.scores.copy()
     for row in scores.index:
         one = recompute.score(found.record, found.row, str(scores.loc[row, "metric"]))
         scores.loc[row, ["value", "low", "high"]] = one.value, one.low, one.high
         scores.loc[row, "n"] = one.n
     nothing = pd.Series([[] for _ in found.record.clips.index], dtype=object)
-    clips = found.record.clips.assign(tags=nothing, labels=nothing)
+    each = found.record.values.pivot_table(index=["sample", "id"], columns="metric", values="value")
+    clips = found.record.clips.assign(tags=nothing, labels=nothing).join(each, on=["sample", "id"])
     return Side(replace(found.record, scores=scores, clips=clips), found.row)
 
 

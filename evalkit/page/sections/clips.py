@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from evalkit.page.choice import Choice, choose, makers_of
+from evalkit.page.metrics import metrics
 from evalkit.page.section import Section, written
 from evalkit.page.sound import GONE, key, sounds
 from evalkit.page.sources import REFERENCE, Source, Sources, sources
 from evalkit.page.view import View
 from evalkit.report import numbers
+from evalkit.results.plots.plot import Metric
 
 ORDER = 30
 
@@ -30,12 +32,13 @@ def section(view: View) -> Section | None:
     made = sounds(
         first, [source.clip for lanes in found.prompts.values() for source in lanes], view.output, view.audio_bytes
     )
-    metrics = _metrics(view)
+    known, keys = metrics(view), _keys(found)
+    every = [key for lanes in keys.values() for _, _, key in lanes]
     cards = [
         {
             "id": choice.id,
             "sample": choice.sample,
-            "sources": [_source(source, metrics, choice) for source in lanes],
+            "sources": [_source(source, known, choice) for source in lanes],
             "more": len(found.prompts[choice.id]) - len(lanes),
         }
         for choice, lanes in zip(chosen, shown, strict=True)
@@ -46,9 +49,9 @@ def section(view: View) -> Section | None:
             (choice, found.captions[choice.id], found.tags.get(choice.id, []), card)
             for choice, card in zip(chosen, cards, strict=True)
         ],
-        counted=made.counted(),
-        reasons={reason: number for reason, number in made.reasons().items() if reason != GONE},
-        only_moved=len(found.systems) > len(view.systems),
+        counted=made.counted(every),
+        reasons={reason: number for reason, number in made.reasons(every).items() if reason != GONE},
+        only_moved=bool(view.gone),
     )
     return Section(
         "clips",
@@ -57,8 +60,8 @@ def section(view: View) -> Section | None:
         data={
             "sounds": made.entries,
             "systems": [{"name": name, "role": role} for name, role in found.systems],
-            "prompt-sounds": _keys(found),
-            "clips": {"metrics": [f"{title} {arrow}".rstrip() for title, arrow in metrics.values()], "cards": cards},
+            "prompt-sounds": keys,
+            "clips": {"metrics": [metric.arrow for metric in known], "cards": cards},
         },
         blind=True,
     )
@@ -81,29 +84,16 @@ def _calibration(found: Sources, source: Source) -> bool:
     return source.maker != REFERENCE and found.systems[source.maker][1] == "calibration"
 
 
-def _source(source: Source, metrics: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+def _source(source: Source, known: Sequence[Metric], choice: Choice) -> dict[str, Any]:
     """A lane of a card, JSON-like: whose clip, its key, and its values as text, with those marked that chose it."""
     if source.maker == REFERENCE:
         return {"system": source.maker, "key": key(source.clip), "scores": []}
     why = makers_of(choice.reasons)
     scores = [
-        {"text": numbers.number(source.values.get(name)), "why": why.get((source.maker, name), "")} for name in metrics
+        {"text": numbers.number(source.values.get(metric.name)), "why": why.get((source.maker, metric.name), "")}
+        for metric in known
     ]
     return {"system": source.maker, "key": key(source.clip), "scores": scores}
-
-
-def _metrics(view: View) -> dict[str, tuple[str, str]]:
-    """Titles and arrows of the metrics that have a value of each clip."""
-    found: dict[str, tuple[str, str]] = {}
-    for system in view.systems:
-        for name, info in system.result.metrics.items():
-            if name in system.result.clips.columns:
-                found.setdefault(name, (info.title, numbers.ARROWS[info.higher_is_better]))
-    if view.comparison is not None:
-        for name, title in view.comparison.moved.drop_duplicates("metric")[["metric", "title"]].itertuples(index=False):
-            direction = view.comparison.metrics.set_index("metric")["direction"].get(name, "same")
-            found.setdefault(name, (title, {"higher": "↑", "lower": "↓"}.get(direction, "")))
-    return found
 
 
 def _keys(found: Sources) -> dict[str, list[list[Any]]]:

@@ -17,6 +17,7 @@ from evalkit.report.document import Column, Item, Listing, Quantity
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS
 from evalkit.results.comparison_record import ComparisonRecord
+from evalkit.results.names import told_apart
 from evalkit.results.plots.drawing import style, words
 from evalkit.results.result import Result
 from evalkit.results.summary import random_weights, records, unique_titles
@@ -141,12 +142,9 @@ class Metric:
 def shown(results: Sequence[Result]) -> list[Shown]:
     """All rows of some results, models before calibration rows, each calibration row once if it is always the same."""
     every = [Shown(name, result, name) for result in results for name in result.rows]
-    names = [one.name for one in every]
-    named = [
-        Shown(f"{one.name} ({one.record.path.name})", one.record, one.row) if names.count(one.name) > 1 else one
-        for one in every
-    ]
-    return once(named)
+    folders = (one.record.path for one in every)
+    names = told_apart([(o.row, f"{o.row} ({p.name})", f"{o.row} ({p})") for o, p in zip(every, folders, strict=True)])
+    return once([Shown(name, one.record, one.row) for one, name in zip(every, names, strict=True)])
 
 
 def once(every: Sequence[Shown]) -> list[Shown]:
