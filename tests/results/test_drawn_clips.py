@@ -76,7 +76,7 @@ def test_prompts_differ_in_order_and_by_colour(tmp_path: Path) -> None:
     found = pairs.plot(
         comparison([metric("kld", n=20), metric("side_to_mid", direction="same", n=20)]), [before], [after]
     )
-    assert found is not None
+    assert isinstance(found, Plot)
     axes = panels(found.figure())[0]
     patches = {patch.get_gid(): patch for patch in axes.patches}
     differences = np.sort((after.per_prompt("kld") - before.per_prompt("kld")).to_numpy())
