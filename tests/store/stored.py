@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -106,10 +107,11 @@ def earlier(cache: Cache) -> list[Path]:
 
 def age(folder: Path, seconds: float = OLD) -> None:
     """Let everything below a folder have been written some time from now, but for leases."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path.parent.name != "leases":
-            moment = path.stat().st_mtime + seconds
-            os.utime(path, (moment, moment))
+    for root, _, names in os.walk(folder):
+        for path in (Path(root, name) for name in names if Path(root).name != "leases"):
+            with contextlib.suppress(FileNotFoundError):  # another process may have moved or removed it since
+                moment = path.stat().st_mtime + seconds
+                os.utime(path, (moment, moment))
 
 
 def files(root: Path) -> dict[str, bytes]:
