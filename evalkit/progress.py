@@ -127,10 +127,10 @@ def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], None
     log.info("%s: %d %s in %.1f s (%.2f %s/s)", title, block.done, unit, elapsed, block.done / max(elapsed, 1e-9), unit)
 
 
-def say(text: str) -> None:
-    """Write a line to the log, and where progress is shown to stderr."""
+def say(text: str, always: bool = False) -> None:
+    """Write a line to the log, and where progress is shown to stderr; `always`: to stderr in any case."""
     log.info("%s", text)
-    if not _quiet:
+    if always or not _quiet:
         print(text, file=sys.stderr, flush=True)
 
 

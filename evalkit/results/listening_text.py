@@ -210,7 +210,7 @@ def _exclusions(listening: ListeningRecord) -> Iterator[Listing]:
                 [Quantity("rule", "rule", "word"), Quantity("settings", "settings", "word")],
                 [Quantity("raters", "raters", "count")],
                 [Quantity("answers", "answers", "count")],
-                [Quantity("who", "who", "word")],
+                *([[Quantity("who", "who", "word")]] if any(row["who"] for row in rows) else []),
             ],
             rows=[Item({**row, "who": _named(row["who"])}, row) for row in rows],
             title="Exclusions",

@@ -6,8 +6,8 @@ conf/tracker (NAME.yaml) has its options for a run.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-import logging
 import pkgutil
 import shlex
 import tempfile
@@ -22,8 +22,6 @@ from evalkit.store.redaction import redacted
 
 if TYPE_CHECKING:
     from evalkit.trackers.run import Limits, Run
-
-log = logging.getLogger(__name__)
 
 PREFIX = "to_"
 
@@ -81,13 +79,26 @@ def send(record: Any, to: Tracker) -> str:
 
 
 def tell(record: Any, trackers: Mapping[str, Tracker]) -> None:
-    """Send a record to all trackers. One that fails is a warning: the record is there whatever becomes of it."""
+    """Send a record to all trackers. One that fails costs a line, also where no progress is shown: the record is there
+    whatever becomes of it."""
     from evalkit.progress import say  # here, because names of trackers are asked for where nothing is shown
 
     for name, one in trackers.items():
         try:
             say(f"sent to {send(record, one)}")
         except EvalkitError as error:
-            again = f"evalkit export {shlex.quote(str(record.path))} --to {name}"
-            said = literal(redacted(str(error)))
-            log.warning("not sent to the tracker %s: %s; the record is complete, send it with: %s", name, said, again)
+            again = exporting(record.path, one) or f"'{record.path}'"
+            why = literal(redacted(str(error)))
+            say(f"evalkit: not sent to the tracker {name}: {why}; the record is complete: {again}", always=True)
+
+
+def exporting(path: Path, to: Tracker) -> str:
+    """The command that sends a record to the same place later; empty for a tracker that is not evalkit's."""
+    name = type(to).__module__.removeprefix(f"{__name__}.{PREFIX}")
+    if name not in names():
+        return ""
+    defaults = {field.name: field.default for field in dataclasses.fields(type(to))}  # type: ignore[arg-type]
+    given = {option: getattr(to, option) for option in ("project", "output")}
+    changed = {option: value for option, value in given.items() if value != defaults[option]}
+    options = [f"--{option} {shlex.quote(redacted(str(value)))}" for option, value in changed.items()]
+    return " ".join(["evalkit export", shlex.quote(str(path)), "--to", name, *options])

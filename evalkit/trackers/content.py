@@ -66,8 +66,12 @@ class About:
         return {name: text for name, text in every.items() if text}
 
 
-def about(record: Any, random: Sequence[str], limits: Limits, folder: Path) -> About:
-    """Gather what all runs of a record share, and write its files into a folder."""
+def about(record: Any, random: Sequence[str], limits: Limits, folder: Path, own_page: bool = False) -> About:
+    """Gather what all runs of a record share, and write its files into a folder.
+
+    Args:
+        own_page: make a page in that folder, whatever page the record has.
+    """
     document: Document[Any] = record.document()
     missing: list[str] = []
     files = {"table.md": folder / "table.md", "config.yaml": folder / "config.yaml"}
@@ -80,7 +84,7 @@ def about(record: Any, random: Sequence[str], limits: Limits, folder: Path) -> A
         del files["config.yaml"]
     if limits.report:
         try:
-            files[REPORT] = page(record)
+            files[REPORT] = write([record], folder / REPORT) if own_page else page(record)
         except Exception as error:  # the numbers are worth more than their page
             missing.append(f"the page, because it could not be made: {reason(error)}")
     manifest = record.path / MANIFEST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 from evalkit.results.listening import Listening
@@ -16,7 +18,8 @@ TABLES = ("systems", "differences", "correlations", "exclusions")
 
 def runs(listening: Listening, limits: Limits, folder: Path) -> list[Run]:
     """Describe a listening test for a tracker; files that are made for it are written into a folder."""
-    shared = about(listening, [], limits, folder)
+    listening = anonymous(listening)
+    shared = about(listening, [], limits, folder, own_page=True)
     missing: list[str] = []
     alpha = {"alpha": listening.alpha, "alpha/low": listening.alpha_low, "alpha/high": listening.alpha_high}
     scalars = numbers({**alpha, "raters/asked": listening.raters_asked, "raters/kept": listening.raters_kept})
@@ -44,7 +47,7 @@ def runs(listening: Listening, limits: Limits, folder: Path) -> list[Run]:
             tags=shared.tags(listening.path, said),
             marks=[*shared.marks, *([] if listening.judged else ["too few answers"])],
             tables={
-                name: capped(frame, limits.rows, f"the table of {name}", missing)
+                name: capped(frame.drop(columns="who", errors="ignore"), limits.rows, f"the table of {name}", missing)
                 for name in TABLES
                 if len(frame := getattr(listening, name))
             },
@@ -52,3 +55,19 @@ def runs(listening: Listening, limits: Limits, folder: Path) -> list[Run]:
             text=shared.said(missing),
         )
     ]
+
+
+def anonymous(listening: Listening) -> Listening:
+    """The same listening test without the table of raters, their names, and remarks that have one in them."""
+    names = {*listening.raters["rater"], *listening.answers["rater"], *listening.answers["session"]}
+    named = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in sorted(names)) or r"(?!)")
+    remarks = [remark for remark in listening.remarks if not named.search(remark)]
+    left_out = ["remarks that name raters are left out"] if len(remarks) < len(listening.remarks) else []
+    return dataclasses.replace(
+        listening,
+        remarks=[*remarks, *left_out],
+        raters=listening.raters.iloc[:0],
+        exclusions=listening.exclusions.assign(who=""),
+        answers=listening.answers.assign(rater="", session=""),
+        files=[dataclasses.replace(one, name="", session="") for one in listening.files],
+    )

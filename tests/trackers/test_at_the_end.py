@@ -13,8 +13,9 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from evalkit import load
+from evalkit.progress import silenced
 from evalkit.results.gate import MISTAKE
-from evalkit.trackers import to_tensorboard
+from evalkit.trackers import exporting, tell, to_tensorboard
 from evalkit.trackers.run import Run as Sent
 
 from ..conftest import ROOT, Run
@@ -76,7 +77,7 @@ def test_a_comparison_is_sent(evalkit: Run, tmp_path: Path) -> None:
 
 
 def test_a_tracker_that_fails_is_a_warning_and_the_result_is_there(
-    evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def broken(self: to_tensorboard.Tracker, runs: Sequence[Sent]) -> str:
         raise RuntimeError("no route to https://me:secret@host.example\nand more")
@@ -89,8 +90,20 @@ def test_a_tracker_that_fails_is_a_warning_and_the_result_is_there(
     (line,) = [line for line in err.splitlines() if "not sent" in line]
     assert "RuntimeError: no route to" in line and f"evalkit export {path} --to tensorboard" in line
     assert "secret" not in line and "secret" not in (path / "run.log").read_text()
+    assert line in (path / "run.log").read_text()
+    with silenced(True):
+        tell(load(path), {"tensorboard": to_tensorboard.Tracker(report=False, sounds=0)})
+    assert "not sent to the tracker tensorboard" in capfd.readouterr().err
     code, _, err = evalkit("export", str(path), "--to", "tensorboard")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_what_sends_a_record_later_sends_it_to_the_same_place() -> None:
+    to = to_tensorboard.Tracker(project="july runs", output="https://me:secret@host.example/x")
+    said = exporting(Path("a b"), to)
+    assert said.startswith("evalkit export 'a b' --to tensorboard --project 'july runs' --output ")
+    assert "host.example" in said and "secret" not in said
+    assert exporting(Path("a"), to_tensorboard.Tracker()) == "evalkit export a --to tensorboard"
 
 
 def test_a_package_that_is_not_installed_is_told_before_the_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 
 from evalkit.errors import EvalkitError
+from evalkit.page.writing import write
 from evalkit.results.comparison import Comparison
 from evalkit.results.listening import Listening
 from evalkit.results.result import Result
@@ -118,15 +120,26 @@ def test_a_sweep_is_a_run_and_each_point_is_one(tmp_path: Path, monkeypatch: pyt
     assert [name for point in points for name in point.marks if name == "winner"] == ["winner"]
 
 
-def test_a_listening_test_is_a_run_without_names_of_raters(tmp_path: Path) -> None:
-    heard.listening().save(tmp_path / "heard")
+def test_a_listening_test_is_a_run_in_which_no_rater_is_named(tmp_path: Path) -> None:
+    made = heard.listening()
+    names = {*made.raters["rater"], *made.answers["session"]}
+    said = [f"several sessions by {sorted(names)[0]}", "choices 'both bad' were counted as ties"]
+    dataclasses.replace(made, remarks=said).save(tmp_path / "heard")
     record = Listening.load(tmp_path / "heard")
+    write([record])  # its own page has the names
     (tmp_path / "files").mkdir()
-    run = only(record, tmp_path / "files")
+    run = only(record, tmp_path / "files", dataclasses.replace(LIMITS, report=True))
     first = record.systems.iloc[0]
     name = f"{record.axis}/{first['system']}"
     assert (run.scalars[name], run.scalars[f"{name}/low"]) == (first["value"], first["low"])
-    assert {"systems", "differences"} <= {*run.tables} and not {"raters", "answers"} & {*run.tables}
+    assert {"systems", "differences", "exclusions"} <= {*run.tables} and {"report.html", "table.md"} == {*run.files}
+    texts = {name: path.read_text("utf-8") for name, path in run.files.items()}
+    texts |= {name: frame.to_json() for name, frame in run.tables.items()}
+    texts |= {"text": run.text, "tags": repr(run.tags), "parameters": repr(run.parameters), "marks": repr(run.marks)}
+    found = {(place, name) for place, text in texts.items() for name in names if re.search(rf"\b{name}\b", text)}
+    assert len(names) > 10 and not found
+    assert said[1] in run.text and "remarks that name raters are left out" in run.text
+    assert re.search(r"\brater r03\b", (record.path / "report.html").read_text("utf-8"))
 
 
 def test_what_is_sent_again_has_the_same_keys(made: Result, tmp_path: Path) -> None:

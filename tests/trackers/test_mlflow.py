@@ -15,7 +15,7 @@ from evalkit.trackers import send, tracker
 
 from .records import MODEL, PROMPTS
 
-mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed: it needs an older importlib-metadata")
+mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("trackio")
         patch.setenv(FOLDER, str(place))
-        trackio = pytest.importorskip("trackio", reason="trackio is not installed: it needs an older pillow")
+        trackio = pytest.importorskip("trackio", reason="trackio is not installed")
         return Path(trackio.utils.TRACKIO_DIR)
 
 
