@@ -56,8 +56,10 @@ def _of_records(view: View) -> Iterator[tuple[str, Maker]]:
                 lambda: _some(pairs.plot(comparison, sides["baseline"], sides["candidate"])),
             )
             rows = [*sides["baseline"], *sides["candidate"]]
-            yield "values of single prompts", lambda: _some(clips.plot(rows))
-            yield "FAD by number of clips", lambda: _some(sizes.plot(rows))
+            part = any(len(one.record.prompts) != comparison.prompts for one in rows)
+            more = f"Of all prompts of each result; the comparison is of {comparison.prompts:,}." if part else ""
+            yield "values of single prompts", lambda: _some(clips.plot(rows, more))
+            yield "FAD by number of clips", lambda: _some(sizes.plot(rows, more))
         return
     shown = once([Shown(one.name, one.result, one.row) for one in view.systems])
     if not shown:

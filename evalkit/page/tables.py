@@ -48,6 +48,23 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Titled:
+    """A table with its heading, as the template `titled.html.j2` wants it.
+
+    Attributes:
+        name: of the element that its title is.
+        body: the table as HTML.
+        folded: whether it is shown only when it is asked for.
+    """
+
+    table: Table | Listing
+    name: str
+    body: Markup
+    legend: Sequence[str]
+    folded: bool
+
+
+@dataclass(frozen=True)
 class Shown:
     """A cell, or the head of a column.
 

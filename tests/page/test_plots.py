@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import pytest
 from evalkit.page import drawn, figures
 from evalkit.page.page import render
 from evalkit.page.sections import plots as section
-from evalkit.page.view import View, view
+from evalkit.page.view import Role, System, View, view
 from evalkit.results.plots import clips, intervals
+from evalkit.results.plots.plot import Plot
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
 
@@ -160,6 +161,18 @@ def test_a_record_without_numbers_has_no_plots() -> None:
 def test_a_comparison_whose_results_are_gone_has_the_plots_that_need_them_not() -> None:
     made = comparison([metric(), metric("kld", "BREACH")], [group(), group(name="drums")])
     assert [one.name for one in drawn.plots(seen(made)) if not isinstance(one, str)] == ["differences", "slices"]
+
+
+def test_plots_of_whole_results_say_where_a_comparison_is_of_fewer_prompts(measured: Result) -> None:
+    roles: tuple[Role, ...] = ("baseline", "candidate")
+    systems = [System(role, role, measured, NAME) for role in roles]
+    for prompts in (24, 20):
+        made = comparison([metric("kld")], path=measured.path)
+        made = replace(made, prompts=prompts)
+        found = drawn.plots(View([made], made.document(), systems, [], Path("report.html"), 0, False))
+        captions = {one.name: one.caption for one in found if isinstance(one, Plot)}
+        for name in ("clips", "sizes"):
+            assert ("Of all prompts of each result; the comparison is of 20." in captions[name]) == (prompts == 20)
 
 
 def test_results_side_by_side_have_one_plot_of_all() -> None:

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from evalkit.page.section import Section, written
-from evalkit.page.tables import html, legend, tone
+from evalkit.page.tables import Titled, html, legend, tone
 from evalkit.page.view import View
 from evalkit.report.document import Document, Listing
 from evalkit.results.listening import Listening
 
 ORDER = 25
 FOLDED = ("Exclusions", "Raters")  # tables that are shown only when they are asked for
-
-
-@dataclass(frozen=True)
-class Part:
-    """A table with its heading.
-
-    Attributes:
-        name: of the element that its title is.
-        body: the table as HTML.
-        folded: whether it is shown only when it is asked for.
-    """
-
-    table: Listing
-    name: str
-    body: Markup
-    legend: list[str]
-    folded: bool
 
 
 @dataclass(frozen=True)
@@ -43,7 +24,7 @@ class Test:
 
     document: Document[Listing]
     tone: str
-    tables: list[Part]
+    tables: list[Titled]
     notes: list[str]
 
 
@@ -61,7 +42,7 @@ def _test(listening: Listening, number: int, view: View) -> Test:
     document = listening.document()
     tables = [document.table, *(table for table in document.more if isinstance(table, Listing))]
     parts = [
-        Part(
+        Titled(
             table,
             name := f"listen-{number}-{k}",
             html(table, f"listen-{number} {name}" if k else "", view.output, caption="" if k else document.heading),

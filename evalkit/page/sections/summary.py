@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from evalkit.page.section import Section, written
-from evalkit.page.tables import html, legend, tone
+from evalkit.page.tables import Titled, html, legend, tone
 from evalkit.page.view import View
-from evalkit.report.document import Item, Listing, Quantity, Table
+from evalkit.report.document import Item, Listing, Quantity
 from evalkit.results.comparison import Comparison
 from evalkit.results.listening import Listening
 from evalkit.results.record import Count
@@ -26,29 +23,15 @@ CHANGED = "(changed)"  # in the name of a protocol
 GATE = ("power", "swaps", "groups")  # numbers of a gate
 
 
-@dataclass(frozen=True)
-class Part:
-    """A further table.
-
-    Attributes:
-        body: the table as HTML.
-        folded: whether it is shown only when it is asked for.
-    """
-
-    table: Table | Listing
-    body: Markup
-    legend: list[str]
-    folded: bool
-
-
 def section(view: View) -> Section:
     """Write everything that the document says."""
     document, prompts = view.document, bool(view.systems)
     coverage = _coverage(view)
     more = [
-        Part(
+        Titled(
             table,
-            html(table, f"summary-more-{number}", view.output, prompts=prompts),
+            name := f"summary-more-{number}",
+            html(table, name, view.output, prompts=prompts),
             legend(table),
             folded=not isinstance(table, Listing),
         )

@@ -28,8 +28,12 @@ FLAT = 0.2  # the same where names are above rows
 SAID = 4  # metrics that the sentence names
 
 
-def plot(rows: Sequence[Shown]) -> Plot | None:
-    """Draw the values of single prompts, models first; None where no metric has values that differ."""
+def plot(rows: Sequence[Shown], more: str = "") -> Plot | None:
+    """Draw the values of single prompts, models first; None where no metric has values that differ.
+
+    Args:
+        more: a sentence for the caption.
+    """
     ordered = [*(one for one in rows if not one.calibration), *(one for one in rows if one.calibration)]
     found: dict[str, dict[int, np.ndarray]] = {}
     for metric in metrics(ordered):
@@ -51,7 +55,7 @@ def plot(rows: Sequence[Shown]) -> Plot | None:
         f"Shape{f', of more than {DOTS}' if False in shapes else ''}: how many prompts have which value."
         if True in shapes
         else "",
-        "Dotted: medians of calibration rows." if any(one.calibration for one in ordered) else "",
+        "Dotted: medians of calibration rows." if any(one.calibration for one in ordered) else "", more,
     )  # fmt: skip
 
     def draw(width: float) -> Figure:

@@ -29,10 +29,13 @@ MOST = len(COLOURS)  # rows
 SAID = 3  # rows that the sentence names
 
 
-def plot(rows: Sequence[Shown]) -> Plot | str | None:
+def plot(rows: Sequence[Shown], more: str = "") -> Plot | str | None:
     """Draw each FAD of the first models at several numbers of clips.
 
     A sentence, where that takes too long for all of them; None where no record has what is needed.
+
+    Args:
+        more: a sentence for the caption.
     """
     models = [one for one in rows if not one.calibration]
     titles = {metric.name: metric for metric in metrics(models)}
@@ -61,7 +64,8 @@ def plot(rows: Sequence[Shown]) -> Plot | str | None:
         every, (of_row.n.max() for drawn in found.values() for _, of_row in drawn),
         "Points: random subsets of the clips with their references, each size within the larger one. "
         "On average FAD is larger the fewer clips it is of.",
-        _curved(all(curves), any(curves)), "At ∞: FAD∞ as measured, with its interval." if known else "", *left_out,
+        _curved(all(curves), any(curves)), "At ∞: FAD∞ as measured, with its interval." if known else "",
+        *left_out, more,
     )  # fmt: skip
     ordered = [(titles[metric], drawn) for metric, drawn in found.items()]
 
