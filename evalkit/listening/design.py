@@ -1,8 +1,9 @@
-"""Who hears what, and in which order: balanced incomplete blocks, Latin squares, balanced pairs.
+"""Who hears what, and in which order: blocks, Latin squares, balanced pairs.
 
 A block is what one rater hears of one prompt: a page of several systems, or one round of comparisons. Blocks of all
 prompts, put in one row, have windows 0, 1, 2, … of the systems in turn, and so have those of all raters. As windows
-that follow one another hold every system equally often, both prompts and raters hear all systems equally often.
+that follow one another hold every system equally often, both prompts and raters hear all systems equally often. Pages
+that do not hold all systems are mixed afterwards (`evalkit.listening.blocks`), as neighbours would meet too often.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from evalkit.errors import EvalkitError
+from evalkit.listening.blocks import mixed, ordered
 
 TRIES = 50  # of dealing blocks to raters, which hardly ever fails once where there is a way
 
@@ -140,15 +142,16 @@ def _dealt(plan: Plan, raters: int, rng: np.random.Generator) -> list[list[tuple
 
 
 def rating_sessions(plan: Plan, raters: int, rng: np.random.Generator) -> list[list[Page]]:
-    """The pages of each rater, on which systems stand in the orders of a Latin square."""
-    orders = williams(len(plan.windows[0][0]))
-    counter = itertools.count()
-
-    def page(prompt: int, window: int) -> Page:
-        systems = plan.windows[window][0]
-        return prompt, tuple(systems[i] for i in orders[next(counter) % len(orders)])
-
-    return [[page(*block) for block in blocks] for blocks in deal(plan, raters, rng)]
+    """The pages of each rater: in the orders of a Latin square where all systems are on each, else mixed evenly."""
+    windows = [window[0] for window in plan.windows]
+    dealt = deal(plan, raters, rng)
+    if len(windows) == 1:
+        orders = itertools.cycle(williams(len(windows[0])))
+        return [[(prompt, tuple(next(orders))) for prompt, _ in own] for own in dealt]
+    systems = len({system for window in windows for system in window})
+    given = [(rater, prompt, set(windows[window])) for rater, own in enumerate(dealt) for prompt, window in own]
+    pages = iter(ordered(mixed(given, systems, rng), systems, rng))
+    return [[(prompt, next(pages)) for prompt, _ in own] for own in dealt]
 
 
 def pair_sessions(plan: Plan, raters: int, rng: np.random.Generator) -> list[list[Page]]:

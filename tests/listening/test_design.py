@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations, product
 
 import pytest
 
@@ -55,6 +55,28 @@ def test_each_system_stands_at_each_place_equally_often(systems, prompts, votes,
     sessions = design.rating_sessions(plan, raters or plan.raters(25), keyed("places"))
     places = Counter((system, place) for pages in sessions for _, page in pages for place, system in enumerate(page))
     assert spread(places, [(system, place) for system in range(systems) for place in range(systems)]) <= 1
+
+
+INCOMPLETE = [
+    # systems, prompts, votes, on a page, raters; the pages of the last three would fall into sets without a bridge
+    (10, 24, 5, 8, 7), (12, 24, 5, 8, 8), (9, 6, 5, 4, 13), (12, 10, 3, 5, 9), (6, 24, 5, 4, 8),
+    (16, 20, 5, 8, 10), (6, 20, 5, 3, 10), (4, 12, 5, 2, 12),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("systems", "prompts", "votes", "size", "raters"), INCOMPLETE)
+def test_where_a_page_has_some_systems_all_meet_about_equally_often(systems, prompts, votes, size, raters) -> None:
+    plan = design.ratings(systems, prompts, votes, size)
+    sessions = design.rating_sessions(plan, raters, keyed("together", systems))
+    pages = [page for own in sessions for _, page in own]
+    pairs = [frozenset(pair) for pair in combinations(range(systems), 2)]
+    together = Counter(frozenset(pair) for page in pages for pair in combinations(page, 2))
+    mean = sum(together.values()) / len(pairs)
+    assert spread(together, pairs) <= 4 and min(together[pair] for pair in pairs) > 0.8 * mean
+    places = Counter((system, place) for page in pages for place, system in enumerate(page))
+    assert spread(places, product(range(systems), range(size))) <= 4
+    behind = Counter(pair for page in pages for pair in pairwise(page))
+    assert spread(behind, permutations(range(systems), 2)) <= 4
 
 
 @pytest.mark.parametrize(("systems", "prompts", "votes", "raters"), PAIRS)
