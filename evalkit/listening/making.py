@@ -6,7 +6,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from evalkit import audio
 from evalkit.errors import EvalkitError
 from evalkit.listening import design, sounds
 from evalkit.listening.design import Page, Plan
-from evalkit.listening.material import Choice, Heard, Material, systems_of
+from evalkit.listening.material import PRACTICE, Choice, Heard, Material, systems_of
 from evalkit.listening.page import Practice, Words, policy, render
 from evalkit.listening.sounds import Measured, Piece
 from evalkit.listening.study import AUDIO, KIND, PAGES, SCALE, SCHEMA, STUDY, Axis, Method, Study
@@ -25,6 +25,7 @@ from evalkit.store.seeds import keyed
 PROMPTS = 20  # where nothing is said
 TIMES_HEARD = 1.5  # how often a rater plays a clip, with the pauses of a few seconds for thought
 THOUGHT = 4.0
+FOR_EVER = 10**6  # pages
 THREADS = 2
 
 
@@ -89,6 +90,11 @@ def make(records: Sequence[str], asked: Asked, output: Path) -> Made:
     prompts, raters, plan = sized(asked, many, len(choice.available), choice.seconds)
     material = choice.material(prompts, asked.control, given)
     notes = [] if choice.references or not asked.reference else ["no references: none is hidden among the clips"]
+    if len(material.prompts) == prompts:
+        notes.append(
+            "no prompt is left for practice: raters practise with a good and a bad clip of a prompt of the test, and "
+            "know those when they rate them" + (f": --prompts {prompts - 1} leaves one" if prompts > 1 else "")
+        )
     rng = keyed("listening", asked.seed, asked.axis, asked.method, prompts, raters)
     order = design.pair_sessions if asked.method == "pairs" else design.rating_sessions
     sessions = order(plan, raters, rng)
@@ -106,26 +112,39 @@ def sized(asked: Asked, systems: int, available: int, seconds: float) -> tuple[i
         raise EvalkitError("no prompt has a usable clip of every system: see the table's column of clips")
     pages = asked.pages(systems, seconds)
 
-    def fits(prompts: int, votes: int = asked.votes) -> bool:
-        needed = asked.plan(systems, prompts, votes).raters(pages)
+    def fits(prompts: int, votes: int = asked.votes, pages: int = pages, on_a_page: int = asked.on_a_page) -> bool:
+        needed = replace(asked, on_a_page=on_a_page).plan(systems, prompts, votes).raters(pages)
         return 0 < needed <= (asked.raters or needed)
 
     if pages < asked.plan(systems, 1, asked.votes).pages:
         raise EvalkitError(f"--minutes {asked.minutes:g} are too few for one page: give more")
     if asked.prompts is not None and asked.prompts > available:
         raise EvalkitError(f"--prompts {asked.prompts}: only {available} have a usable clip of every system")
-    most = min(available, (asked.raters or 0) * pages)  # each is heard of on one page at least
+    spare = max(1, available - PRACTICE)
+    most = min(spare, (asked.raters or 0) * pages)  # each is heard of on one page at least
     if asked.prompts is None:
-        prompts = min(available, PROMPTS) if asked.raters is None else _most(fits, most)
+        prompts = min(spare, PROMPTS) if asked.raters is None else _most(fits, most)
     else:
         prompts = asked.prompts
     if asked.raters is not None and (prompts < 1 or not fits(prompts)):
-        needed = asked.plan(systems, max(prompts, 1), asked.votes).raters(pages)
-        fitting = _most(fits, most)
-        fewer = f"at most --prompts {fitting}, " if 0 < fitting < prompts else ""
+        wanted = max(prompts, 1)
+        tried = [asked.prompts] if asked.prompts else range(1, min(most, PROMPTS) + 1)
+
+        def helps(*changes: int) -> bool:
+            return any(fits(prompts, *changes) for prompts in tried)
+
+        whole = replace(asked, on_a_page=systems).pages(systems, seconds)
+        fitting, votes = _most(fits, most), next((n for n in range(asked.votes - 1, 0, -1) if helps(n)), 0)
+        ways = [
+            f"at most --prompts {fitting}" if 0 < fitting < prompts else "",
+            f"--raters {asked.plan(systems, wanted, asked.votes).raters(pages)}",
+            "more --minutes" if helps(asked.votes, FOR_EVER) else "",
+            f"--votes {votes}" if votes else "",
+            f"--on-a-page {systems}" if asked.on_a_page < systems and helps(asked.votes, whole, systems) else "",
+        ]
         raise EvalkitError(
-            f"{asked.raters} raters of {asked.minutes:g} minutes are too few for {max(prompts, 1)} prompts of "
-            f"{systems} systems: give {fewer}--raters {needed}, more --minutes, or fewer --votes"
+            f"{asked.raters} raters of {asked.minutes:g} minutes are too few for {wanted} "
+            f"prompt{'s' if wanted > 1 else ''} of {systems} systems: give {' or '.join(filter(None, ways))}"
         )
     votes = asked.votes
     while asked.raters is not None and fits(prompts, votes + 1):

@@ -230,6 +230,35 @@ def test_raters_hear_of_as_many_prompts_as_they_have_time_for(method: str, rater
     assert few == 3 and (min(more.blocks) > min(plan.blocks) or raters == 5)  # time that is left gives more votes
 
 
+@pytest.mark.parametrize(
+    ("method", "systems", "asked", "said"),
+    [
+        ("rating", 10, {"raters": 6}, "1 prompt of 10 systems: give --raters 7 or --votes 4 or --on-a-page 10"),
+        ("rating", 4, {"raters": 4}, "1 prompt of 4 systems: give --raters 5 or --votes 4"),
+        ("rating", 4, {"raters": 3, "votes": 2, "prompts": 40},
+         "40 prompts of 4 systems: give at most --prompts 28 or --raters 5 or more --minutes or --votes 1"),
+        ("pairs", 6, {"raters": 4}, "1 prompt of 6 systems: give --raters 5 or --votes 4"),
+    ],
+)  # fmt: skip
+def test_each_way_out_of_too_few_raters_is_one(method: Any, systems: int, asked: dict[str, Any], said: str) -> None:
+    first = Asked("quality", method, **asked)
+    with pytest.raises(EvalkitError, match="are too few for") as error:
+        sized(first, systems, 90, 10.0)
+    assert str(error.value).endswith(f"are too few for {said}")
+    for way, number in re.findall(r"--(prompts|raters|votes|on-a-page) (\d+)", str(error.value)):
+        prompts, raters, _ = sized(replace(first, **{way.replace("-", "_"): int(number)}), systems, 90, 10.0)
+        assert prompts and raters
+
+
+def test_practice_is_with_a_prompt_that_is_not_asked_about(tmp_path: Path) -> None:
+    found = [str(result(tmp_path).path)]
+    for prompts, asked, said in ((None, 3, ""), (3, 3, ""), (4, 4, "no prompt is left for practice")):
+        made = study(tmp_path / str(prompts), found, prompts=prompts)
+        facts = made.study.facts
+        assert len(facts["prompts"]) == asked and (facts["practice"]["prompt"] in facts["prompts"]) == bool(said)
+        assert any("--prompts 3 leaves one" in note for note in made.notes) == bool(said)
+
+
 def test_prompts_whose_clips_are_not_all_there_are_not_asked_about(tmp_path: Path) -> None:
     found = result(tmp_path)
     (tmp_path / "clips" / "1-2.wav").unlink()

@@ -62,10 +62,10 @@ def main(arguments: list[str]) -> None:
     made = make(parsed.records, asked, Path(parsed.output) if parsed.output else first / f"{FOLDER}-{parsed.axis}")
     for note in [] if parsed.quiet else made.notes:
         print(f"evalkit: {note}", file=sys.stderr)
-    facts = made.study.facts
+    facts, many = made.study.facts, len(made.study.facts["prompts"])
     pages = [len(session["pages"]) for session in facts["sessions"].values()]
     print(
-        f"{len(facts['prompts'])} prompts × {len(facts['systems'])} systems ({', '.join(facts['systems'])}), "
+        f"{many} prompt{'s' if many != 1 else ''} × {len(facts['systems'])} systems ({', '.join(facts['systems'])}), "
         f"each heard at least {facts['votes']} times by {len(pages)} raters, {max(pages)} pages each"
     )
     print(f"study: {made.study.folder}")
