@@ -5,7 +5,7 @@
 Each run begins with an empty store. It is killed (SIGKILL) at a random moment: by the clock, right before one of its
 changes to files, or in the middle of a write. It is started again, killed again, and so on until it finishes. The
 record and what the store holds must then be those of a run that nothing has disturbed, bit for bit. In between the
-commands that compare records and clean the store are killed in the same way.
+commands that compare records, write their pages and clean the store are killed in the same way.
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ class Killing:
         self.left = left_by(self.whole, place)
         self._compared = attempt(comparing(self.left.folder), place)
         self._table = self._table_of(self._compared, self.left.folder)
+        self._reported = attempt(reporting(self.left.folder), place)
+        self._page = self._page_of(self._reported, self.left.folder)
         useless(place / "cache")
         age(place / "cache")
         self._collected = attempt(COLLECT, place)
@@ -191,6 +193,11 @@ class Killing:
         yield from _complaints(attempts)
         if not attempts[-1].status and self._table_of(attempts[-1], left.folder) != self._table:
             yield "the comparison differs"
+
+        attempts = list(self._attempts(reporting(left.folder), rng, self._reported, 1))
+        yield from _complaints(attempts)
+        if not attempts[-1].status and self._page_of(attempts[-1], left.folder) != self._page:
+            yield "the report differs"
 
         yield from self._clean(rng)
 
@@ -245,7 +252,13 @@ class Killing:
         assert not shown.status, shown.err
         return shown.out.replace(folder.name, "RUN")
 
+    def _page_of(self, reported: Ended, folder: Path) -> str:
+        """The page that a report has written, but for the name of the run."""
+        assert not reported.status, reported.err
+        return (self.place / PAGE).read_text("utf-8").replace(folder.name, "RUN")
 
+
+PAGE = "pages/report.html"
 COLLECT = ["store", "gc", "--yes", "--cache", "cache"]
 DAYS = 2 * 86400.0  # more than what gc leaves alone for its youth
 
@@ -267,6 +280,11 @@ def useless(root: Path) -> Path:
 def comparing(folder: Path) -> list[str]:
     """The command that compares a record with itself, and makes a record of that."""
     return ["compare", str(folder), str(folder), "--allow-random", "--output", "comparisons"]
+
+
+def reporting(folder: Path) -> list[str]:
+    """The command that writes the page of a record."""
+    return ["report", str(folder), "--output", PAGE]
 
 
 def _complaints(attempts: Sequence[Ended]) -> Iterator[str]:

@@ -12,9 +12,12 @@ import pandas
 
 import evalkit.commands.compare
 import evalkit.commands.export
+import evalkit.commands.report
 import evalkit.commands.run
 import evalkit.commands.table
 import evalkit.comparing
+import evalkit.page.page
+import evalkit.page.view
 import evalkit.pipeline  # noqa: F401
 from evalkit.config import compose
 from evalkit.models.tiny import TinyStereo
