@@ -18,7 +18,7 @@ LIKED = {NAMES[0]: 35, NAMES[1]: 60, "reference": 85, "control: noise": 10}
 
 @pytest.mark.parametrize("method", ["rating", "pairs"])
 def test_what_raters_send_is_what_is_analysed(evalkit: Run, tmp_path: Path, method: str) -> None:
-    record = result(tmp_path / "result", prompts=5)
+    record = result(tmp_path / "result", prompts=6)  # one is for practice
     folder = tmp_path / "study"
     asked = ["--axis", "quality", "--method", method, "--output", str(folder), "--quiet"]
     assert evalkit("listen", "make", str(record.path), *asked)[0] == 0
