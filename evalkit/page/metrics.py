@@ -19,6 +19,6 @@ def metrics(view: View) -> list[Metric]:
     if view.comparison is not None:
         directions = view.comparison.metrics.set_index("metric")["direction"]
         for name, title in view.comparison.moved.drop_duplicates("metric")[["metric", "title"]].itertuples(index=False):
-            higher = HIGHER_IS_BETTER[directions.get(name, "same")]
+            higher = HIGHER_IS_BETTER.get(directions.get(name, "same"))
             found.setdefault(str(name), Metric(str(name), str(title), higher))
     return list(found.values())

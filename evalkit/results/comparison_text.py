@@ -12,6 +12,7 @@ from evalkit.report.document import Case, Column, Document, Item, Link, Listing,
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS, NONE, absent, count, interval, number, places, signed
 from evalkit.results.comparison_record import ComparisonRecord, SideInfo
+from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.summary import records
 
 SHOWN_SLICES = 10  # slices in the table of those that moved most
@@ -22,7 +23,7 @@ CAPTION = 60  # characters of a caption
 
 Status = Literal["passed", "failed", "undecided"]
 
-DIRECTIONS = {"lower": ARROWS[False], "higher": ARROWS[True], "same": ARROWS[None]}
+DIRECTIONS = {direction: ARROWS[higher] for direction, higher in HIGHER_IS_BETTER.items()}
 VERDICTS: Mapping[str, Status] = {"PASS": "passed", "BREACH": "failed"}  # all others are undecided
 OUTCOMES: Mapping[str, Status] = {"GO": "passed", "NO-GO": "failed", "INCONCLUSIVE": "undecided"}
 DECIDING = ("critical", "supporting")  # tiers

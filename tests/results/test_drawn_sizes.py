@@ -52,6 +52,7 @@ def test_all_clips_have_the_fad_of_the_table_and_smaller_subsets_lie_within_larg
     chosen = [ids[i] for i in np.sort(np.random.default_rng(0).permutation(48)[:24])]
     assert subsets.get_ydata()[1] == pytest.approx(row.record.score("m", "fad", chosen).value, rel=1e-9)
     assert [row.cell["clips"] for row in found.numbers.rows] == ["12", "16", "24", "48", "∞, extrapolated"]
+    assert "On average FAD is larger the fewer clips it is of." in found.caption  # of a row it may be less
     assert overlapping(found.figure(NARROW)) == overlapping(found.figure(PAPER)) == []
 
 

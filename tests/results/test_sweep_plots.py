@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -111,6 +112,7 @@ def test_the_caption_has_n_and_prompts_of_those_that_are_drawn(drawn: dict[str, 
         said = " ".join(" ".join(texts(figure)).split())
         assert "n = 200; 200 prompts of musiccaps, subset all, protocol musicgen" in said
         assert "of two" in said
+        assert re.search("95 % intervals? of each point alone", said)  # as all plots write it
         assert "Random weights" not in said
 
 

@@ -151,7 +151,7 @@ def _places(row: Mapping[str, Any]) -> int:
 
 
 def _arrow(row: Mapping[str, Any]) -> str:
-    return ARROWS[HIGHER_IS_BETTER[row["direction"]]]
+    return ARROWS[HIGHER_IS_BETTER.get(row["direction"])]
 
 
 def _compared(row: Mapping[str, Any]) -> Strip:
