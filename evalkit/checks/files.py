@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import posixpath
 import re
@@ -27,8 +28,15 @@ FETCH = "'evalkit fetch' with the same options brings what is missing, where the
 
 def check(asked: Asked) -> Iterator[Finding]:
     """Look at what the options need, or at what all metrics under all protocols do, and MusicCaps."""
-    needed = bool(asked.named)
-    yield from of_assets(built(asked, "metric", "calibration", "prompts") if needed else _all(asked), asked, needed)
+    if asked.named:
+        yield from of_assets(built(asked, "metric", "calibration", "prompts"), asked, needed=True)
+        return
+    found = _all(asked)
+    yield from of_assets(found, asked, needed=False)
+    for asset, protocols in _others(asked, found):
+        for one in of_assets([asset], asked, needed=False):
+            said = f"{one.found}; protocol{'s' * (len(protocols) > 1)} {', '.join(protocols)}"
+            yield dataclasses.replace(one, found=said, facts={**one.facts, "protocols": protocols})
 
 
 def built(asked: Asked, *groups: str) -> list[Asset]:
@@ -40,19 +48,24 @@ def built(asked: Asked, *groups: str) -> list[Asset]:
     return [asset for asset in assets_of([build(node, allow) for node in nodes]) if not asset.random]
 
 
-def _all(asked: Asked) -> Iterator[Asset]:
-    """The files of all metrics, of MusicCaps, and the weights that other protocols have in place of these."""
+def _all(asked: Asked) -> list[Asset]:
+    """The files of all metrics and of MusicCaps."""
     metrics = ",".join(yamls(asked.config, "metric"))
     config = compose(["model=[]", "prompts=musiccaps", f"metric=[{metrics}]"], asked.config.config_dir)
-    found = [*in_nodes([OmegaConf.to_container(config[key], resolve=True) for key in ("metric", "prompts")])]
-    yield from found
-    seen = {asset.url for asset in found}
-    for path in yamls(asked.config, "protocol").values():
+    return [*in_nodes([OmegaConf.to_container(config[key], resolve=True) for key in ("metric", "prompts")])]
+
+
+def _others(asked: Asked, found: Iterable[Asset]) -> list[tuple[Asset, list[str]]]:
+    """The weights that protocols have in place of these, with the protocols that do, under these names."""
+    spelled = {asset.name.lower(): asset.name for asset in found}  # networks are keys there, in lower case
+    others: dict[str, tuple[Asset, list[str]]] = {}
+    for protocol, path in sorted(yamls(asked.config, "protocol").items()):
         for network, switches in yaml.safe_load(path.read_text("utf-8")).items():
             weights = switches.get("weights") if isinstance(switches, dict) else None
-            if weights and weights.get("url") and weights["url"] not in seen:
-                seen.add(weights["url"])
-                yield Asset(f"{network} weights", **weights)
+            if weights and weights.get("url") and all(weights["url"] != asset.url for asset in found):
+                name = spelled.get(f"{network} weights", f"{network} weights")
+                others.setdefault(weights["url"], (Asset(name, **weights), []))[1].append(protocol)
+    return [*others.values()]
 
 
 def in_nodes(node: Any) -> Iterator[Asset]:
@@ -82,7 +95,7 @@ def of_asset(asset: Asset, cache: Cache, read_data: bool, needed: bool) -> Findi
     facts = {"source": asset.source, "path": None if place is None else str(place), "licence": asset.licence}
     named = re.sub("@([0-9a-f]{8})[0-9a-f]{32}$", r"@\1…", posixpath.basename(unquote(asset.source)))
     if place is None:
-        size = f", {megabytes(asset.size)}" if asset.size else ""
+        size = f", {megabytes(asset.size) if asset.size else 'of unknown size'}"
         remedy = FETCH if needed and not asset.path else ""
         said = f"'{asset.path}' does not exist" if asset.path else f"{named}{size}"
         return Finding(asset.name, "missing" if needed else "absent", said, needed, remedy, facts)

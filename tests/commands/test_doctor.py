@@ -90,7 +90,11 @@ def test_the_first_lines_come_before_torch_is_imported(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("only_files")
 def test_weights_that_are_asked_for_are_needed_and_others_are_not(evalkit: Run, tmp_path: Path) -> None:
-    everything = of(told(evalkit), "files")
+    found = told(evalkit)
+    others = {row["found"].split(",")[0]: row for row in found["table"] if "protocols" in row["facts"]}
+    assert {row["what"] for row in others.values()} == {"PaSST weights", "CLAP weights"}
+    assert others["630k-audioset-best.pt"]["found"].endswith("of unknown size; protocol frechet_audio_distance")
+    everything = of(found, "files")
     assert {row["status"] for row in everything.values()} == {"absent"}
     assert {"VGGish weights", "PaSST weights", "CLAP weights", "MusicCaps captions"} <= set(everything)
     found = told(evalkit, "metric=[fad]", status=1)
