@@ -144,6 +144,8 @@ def test_bash_replaces_what_it_breaks_off() -> None:
     assert put("evalkit run 'metric=[fad,k", "metric=[fad,k", "metric=[fad,kld") == "metric=[fad,kld"
     assert put("evalkit run metric=\\[fad,k", "\\[fad,k", "metric=[fad,kld") == "[fad,kld"
     assert put("evalkit table a", "a", "a b's$") == "a\\ b\\'s\\$"
+    assert put("evalkit table ", "", "[ab].csv") == "\\[ab\\].csv"
+    assert put("evalkit table '", "", "[ab].csv") == "[ab].csv"
     assert put("evalkit table 'a", "a", "a b's$") == "a b'\\''s$"
     assert put('evalkit table "a', "a", "a b's$") == "a b's\\$"
 
@@ -257,6 +259,16 @@ def test_a_shell_completes(shell: Shell) -> None:
     shell.type(f"{CLEAR}evalkit run prompts.refer\t", "prompts.references=")
     shell.type("cl\t", "clips\\ a/")
     shell.type(f"{CLEAR}evalkit run sampling.tem\t", "sampling.temperature=")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not on this machine")
+def test_bash_does_not_take_names_for_patterns(environment: dict[str, str], tmp_path: Path) -> None:
+    for name in ("[ab].csv", "a.csv"):
+        (tmp_path / "clips a" / name).write_text("")
+    script = 'source <(evalkit completion bash); COMP_LINE="evalkit table " COMP_POINT=14; _evalkit evalkit "" table'
+    command = ["bash", "--norc", "-c", f"{script}; printf '%s\\n' \"${{COMPREPLY[@]}}\""]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path / "clips a")
+    assert (done.stdout.splitlines(), done.stderr) == (["\\[ab\\].csv", "a.csv"], "")
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not on this machine")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SPECIAL = frozenset(" \t\"'\\$`()&;|<>*?#!")  # what bash does not take literally in a word without quotes
+PATTERN = SPECIAL | {"[", "]"}
+LIST = "=["  # what begins a list of names, which is easier to go on with as it is and matches no file
 
 
 class Words(NamedTuple):
@@ -56,5 +58,5 @@ def for_bash(candidate: str, words: Words, replaced: str) -> str:
     rest = candidate[max(0, kept) :]
     if words.quote == "'":
         return rest.replace("'", "'\\''")
-    special = frozenset('"\\$`') if words.quote else SPECIAL
+    special = frozenset('"\\$`') if words.quote else SPECIAL if LIST in candidate else PATTERN
     return "".join(f"\\{character}" if character in special else character for character in rest)
