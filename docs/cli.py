@@ -42,13 +42,15 @@ COMMON = """\
 |---|---|---|
 """
 SCORED = "`run`, `score`, `reproduce`, `sweep`, `slurm --task`"
+ENDED = "`compare`, `store`, `doctor`"
 # what each status means; a test provokes each
 STATUSES = [
     (0, "all", "what was asked for is done; of `compare`: GO"),
+    (0, ENDED, "the same where the reader of the output, such as `head`, has gone: the status is what was found"),
     (1, "`compare`", "NO-GO"),
     (1, "`store verify`", "something is lost: damaged or missing"),
     (1, "`doctor`", "something that is needed is missing or damaged"),
-    (1, "others", "a bug, with a traceback; or the reader of the output, such as `head`, has gone before its end"),
+    (1, "others", "a bug, with a traceback; or the reader of the output has gone before its end"),
     (2, "`compare`", "INCONCLUSIVE"),
     (2, "`store`, `doctor`", "a mistake, or a bug"),
     (2, "others", "a mistake, or something that is missing; no record was written"),

@@ -13,18 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from evalkit import cli
 from evalkit.metrics.silence import SilenceStart
+from evalkit.results.gate import STATUS, Outcome
 
 from .conftest import ROOT, Run
+from .results.made_comparison import comparison
 
 PAGE = ROOT / "docs" / "cli.md"
 QUICK = ["model=synth", "sampling.duration=1", "uncertainty.resamples=0"]
 SILENT = ["prompts=synthetic", "prompts.count=40", "metric=[silence,stereo]", *QUICK]
-GATE = """\
-metrics:
-  mono_share: {tier: critical, margin: 0.1}
-swaps: 100
-"""
 
 
 def test_the_page_is_what_the_commands_say_today() -> None:
@@ -50,26 +48,25 @@ class Provoked:
         self.folder = folder
         self.monkeypatch = monkeypatch
 
-    def compared(self, candidate: str, *more: str) -> int:
-        (self.folder / "gate.yaml").write_text(GATE)
-        (self.folder / "base.txt").write_text("\n".join(SILENT) + "\n")
-        (self.folder / "candidate.txt").write_text(candidate)
-        return self.run("compare", "base.txt", "candidate.txt", "--gate", "gate.yaml", *more)[0]
+    def compared(self, outcome: Outcome) -> int:
+        """Compare what has this outcome; runs that have each are compared in tests/commands/test_compare.py."""
+        found = comparison(outcome=outcome).save(self.folder / "compared")
+        self.monkeypatch.setattr("evalkit.comparing.compare", lambda *_, **__: found)
+        return self.run("compare", "a", "b")[0]
 
     def go(self) -> int:
-        return self.run("--version")[0] or self.compared("sampling.seed=0\n")
+        return self.run("--version")[0] or self.compared("GO")
 
     def no_go(self) -> int:
-        return self.compared("model.synth.mono=true\n")
+        return self.compared("NO-GO")
 
     def inconclusive(self) -> int:
-        few = "\n".join(["prompts.first=3", "sampling.seed=1"])
-        return self.compared(f"{few}\n", "--common-prompts")
+        return self.compared("INCONCLUSIVE")
 
     def nothing_compared(self) -> int:
         self.monkeypatch.setattr("evalkit.comparing.compare", broken)
-        assert self.compared("") == self.run("compare", "base.txt")[0]  # a bug, and a mistake
-        return self.compared("")
+        assert self.run("compare", "a", "b")[0] == self.run("compare", "base.txt")[0]  # a bug, and a mistake
+        return self.run("compare", "a", "b")[0]
 
     def lost(self) -> int:
         place = self.folder / "cache" / "clips" / ("0" * 32)
@@ -83,6 +80,15 @@ class Provoked:
 
     def lacking(self) -> int:
         return self.run("doctor", "--device", "cuda:77")[0]
+
+    def unread(self) -> int:
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "evalkit.cli", "store", "ls", "--cache", str(self.folder)]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+        os.close(writing)
+        assert done.stderr == ""
+        return done.returncode
 
     def bug(self) -> int:
         code = "import evalkit.results.loading as l, evalkit.cli as c, sys\nl.load = None\n"
@@ -132,6 +138,7 @@ def broken(*arguments: object, **options: object) -> None:
 
 PROVOKE: dict[tuple[int, str], Callable[[Provoked], int]] = {
     (0, "all"): Provoked.go,
+    (0, "compare, store, doctor"): Provoked.unread,
     (1, "compare"): Provoked.no_go,
     (1, "store verify"): Provoked.lost,
     (1, "doctor"): Provoked.lacking,
@@ -154,3 +161,19 @@ def test_a_command_ends_with_it(
     row: tuple[int, str], evalkit: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PROVOKE[row](Provoked(evalkit, tmp_path, monkeypatch)) == row[0]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_verdict_is_the_status_also_where_nobody_reads_it(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = comparison(outcome="NO-GO").save(tmp_path / "c")
+    monkeypatch.setattr("evalkit.comparing.compare", lambda *_, **__: found)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as stdout, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "argv", ["evalkit", "compare", "a", "b", *flags])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == STATUS[found.outcome] == 1

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.report.literal import literal
@@ -168,8 +168,36 @@ def fail(message: str, status: int = 2) -> NoReturn:
     sys.exit(status)
 
 
+class Unread:
+    """Stdout, for which it is no error that its reader, such as `head`, has gone before the end."""
+
+    def __init__(self, stdout: TextIO):
+        self._stdout = stdout
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stdout, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, to nowhere where nobody reads it."""
+        try:
+            return self._stdout.write(text)
+        except BrokenPipeError:
+            self._forget()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, to nowhere where nobody reads it."""
+        try:
+            self._stdout.flush()
+        except BrokenPipeError:
+            self._forget()
+
+    def _forget(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
+
+
 def end(command: Callable[[], int], mistake: int = 2) -> NoReturn:
-    """Run a command whose exit status says what was found, and exit with it.
+    """Run a command whose exit status says what was found, and exit with it, whoever reads what it prints.
 
     A bug ends with the status of a mistake: Python's own, 1, would say that something was found.
 
@@ -177,7 +205,7 @@ def end(command: Callable[[], int], mistake: int = 2) -> NoReturn:
         mistake: the status of a mistake of the user.
     """
     try:
-        with one_line_errors(mistake):
+        with contextlib.redirect_stdout(cast(TextIO, Unread(sys.stdout))), one_line_errors(mistake):
             status = command()
     except Exception:
         traceback.print_exc()

@@ -37,6 +37,7 @@ def test_what_prints_a_table_prints_it_in_every_form() -> None:
     for command in (*TABLES, "store"):
         for action, found in flags(command).items():
             assert {"--format", "--json"} <= found, (command, action)
+    assert {"--format", "--json"} <= flags("listen")["analyse"]
     assert "--json" in flags("export")[""]
 
 
@@ -45,6 +46,7 @@ def test_what_shows_progress_can_be_quiet() -> None:
         if command != "table":
             for action, found in flags(command).items():
                 assert {"--quiet", "-q"} <= found, (command, action)
+    assert {"--quiet", "-q"} <= flags("listen")["make"]
 
 
 def test_every_command_with_options_of_a_run_has_a_folder_of_yamls() -> None:
@@ -97,9 +99,7 @@ def test_a_form_for_programs_has_stdout_for_itself(evalkit: Run) -> None:
     code, out, err = evalkit("noisy", "a=b")
     assert out.startswith("something else\n") and "all of it" in out and out.endswith("result: somewhere\n")
     assert "a line of progress\n" in err
-    assert evalkit("noisy", "--json", "--format", "csv", "a=b")[1] == out.replace(
-        out, "word\na=b\n"
-    )  # the last one counts
+    assert evalkit("noisy", "--json", "--format", "csv", "a=b")[1] == "word\na=b\n"  # the last one counts
 
 
 def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,8 +131,8 @@ def test_the_process_is_as_before_when_a_command_has_ended(evalkit: Run) -> None
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_an_output_that_cannot_be_written_is_one_line_in_every_form() -> None:
+def test_an_output_that_cannot_be_written_is_one_line_in_every_form(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as place:
-        command = [sys.executable, "-m", "evalkit.cli", "fetch", "--list", "model=synth", "prompts=demo", "--json"]
+        command = [sys.executable, "-m", "evalkit.cli", "store", "ls", "--cache", str(tmp_path), "--json"]
         done = subprocess.run(command, stdout=place, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and done.stderr.startswith("evalkit: cannot write the output")
