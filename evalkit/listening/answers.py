@@ -14,6 +14,7 @@ from evalkit.store.files import write_bytes
 
 KIND, SCHEMA = "listening answers", 1
 EARLIER = "earlier"  # the folder of saves that another run of the same session followed
+MOST_EARLIER = 20  # of one session
 CHOICES = ("first", "second", "tie", "both_bad")
 LONGEST = {"rater": 200, "started": 40, "ended": 40, "comment": 2000}  # characters of a text
 EVENTS = 20_000
@@ -52,7 +53,8 @@ def keep(study: Study, session: str, given: Mapping[str, Any]) -> Path:
     """Write the answers of a session, on disk when this returns.
 
     They take the place of what the same run of the session has sent before. What another run sent, or had more
-    answers, is put aside; a finished session takes no answers that are not.
+    answers, is put aside; a finished session takes no answers that are not. Raises Refused for those, and where
+    too much was put aside already.
     """
     target = study.folder / ANSWERS / f"{session}.json"
     if target.exists():
@@ -84,10 +86,10 @@ def _read(body: bytes) -> dict[str, Any] | None:
 
 
 def _unused(folder: Path, session: str) -> Path:
-    number = 1
-    while (folder / f"{session}-{number}.json").exists():
-        number += 1
-    return folder / f"{session}-{number}.json"
+    for number in range(1, MOST_EARLIER + 1):
+        if not (path := folder / f"{session}-{number}.json").exists():
+            return path
+    raise Refused("this session was begun too often: tell who asked you", 429)
 
 
 def mistakes(study: Study, facts: Mapping[str, Any]) -> Iterator[str]:

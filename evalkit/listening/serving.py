@@ -6,6 +6,7 @@ path is looked up among the tokens, and what is sent is the page of that token's
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
 import json
@@ -14,8 +15,8 @@ import re
 import secrets
 import socket
 import sys
-import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -25,10 +26,12 @@ from evalkit.errors import EvalkitError
 from evalkit.listening.answers import Refused, checked, finished, keep
 from evalkit.listening.study import SESSION, TOKENS, Study
 from evalkit.report.literal import literal
-from evalkit.store.files import PARTIAL, cannot_write
+from evalkit.store.files import write_bytes
 
 LARGEST = 8 * 10**6  # bytes of answers
-SLOWEST = 60.0  # seconds that a request may keep a thread waiting
+MOST = 100  # requests at a time
+SLOWEST = 60.0  # seconds that a request may keep a thread waiting for its next bytes
+LONGEST_ASKED, LONGEST_SENT = 120.0, 1800.0  # seconds in which a whole request must be here, and its answer there
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 POLICY = re.compile(r"[ -~]{1,2000}")
 
@@ -53,16 +56,8 @@ def remembered(study: Study) -> tuple[dict[str, str], int]:
 
 def remember(study: Study, tokens: Mapping[str, str], port: int) -> None:
     """Store secrets, for the eyes of this user alone, and the port."""
-    path = study.folder / TOKENS
-    try:
-        handle, partial = tempfile.mkstemp(dir=study.folder, prefix=PARTIAL)  # only this user may read it
-        with os.fdopen(handle, "w") as file:
-            json.dump({"port": port, "tokens": tokens}, file, indent=1)
-            file.flush()
-            os.fsync(handle)
-        os.replace(partial, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    text = json.dumps({"port": port, "tokens": tokens}, indent=1)
+    write_bytes(study.folder / TOKENS, text.encode(), mode=0o600)
 
 
 class Server(ThreadingHTTPServer):
@@ -81,6 +76,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, study: Study, host: str, port: int | None = None, name: str = ""):
         self.study, self.name = study, name
         self.tokens, before = remembered(study)
+        self.until: dict[Any, float] = {}  # when connections are cut
         self.keeping = threading.Lock()  # one save after another, as each looks at what is there
         self.names = {"localhost", *(one.lower() for one in (host, name, socket.gethostname()) if one)}
         policy = str(study.facts.get("policy", ""))
@@ -103,6 +99,27 @@ class Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a request in a thread of its own, if there are not too many."""
+        if len(self.until) >= MOST:
+            self.shutdown_request(request)
+        else:
+            self.until[request] = time.monotonic() + LONGEST_ASKED
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a request that is done with."""
+        self.until.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut connections that take too long, however often something comes."""
+        now = time.monotonic()
+        for request, until in list(self.until.items()):
+            if until < now:
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of connections that broke."""
@@ -218,6 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def _send(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8", with_body: bool = True) -> None:
+        self.ours.until[self.connection] = time.monotonic() + LONGEST_SENT
         self.send_response(status)
         headers: Mapping[str, str] = {
             "Content-Type": kind,

@@ -19,7 +19,7 @@ from evalkit.errors import EvalkitError
 PARTIAL = ".partial-"  # what the names of files and folders that are being written begin with
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = True) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = True, mode: int = 0o644) -> None:
     """Write a file so that it is either absent, or complete and, if `durable`, on disk.
 
     `write` is called with an open binary file. Raises EvalkitError where the disk is full or the
@@ -34,7 +34,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp makes it private
+            os.chmod(temporary, mode)  # mkstemp makes it private
             os.replace(temporary, path)
         except BaseException:
             with suppress(FileNotFoundError):  # an interrupt may come when the file has its name already
@@ -44,9 +44,9 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any], durable: bool = 
         raise cannot_write(path, error) from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically."""
-    write_atomic(path, lambda file: file.write(data))
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file atomically, for those who may read it by its mode."""
+    write_atomic(path, lambda file: file.write(data), mode=mode)
 
 
 def write_output(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.listening.answers import mistakes
 from evalkit.listening.study import Study
 from tests.browser import browser  # noqa: F401
 from tests.listening.made import result, study
@@ -184,6 +185,7 @@ def test_a_reload_loses_nothing(open_page: Any, studies: dict[str, Study]) -> No
     page = open_page(url(studies["rating"]))
     begin(page, "Bo")
     hear(page, 2)
+    page.evaluate("Date.now = () => 0")  # somebody sets the clock back
     page.get_by_role("slider").first.fill("77")
     page.reload()
     assert page.locator("#listen-where").inner_text().startswith("Page 1 of")
@@ -194,6 +196,7 @@ def test_a_reload_loses_nothing(open_page: Any, studies: dict[str, Study]) -> No
         page.get_by_role("button", name="Save so far").click()
     given = json.loads(Path(download.value.path()).read_text("utf-8"))
     assert (given["rater"], given["finished"], [one["rating"] for one in given["answers"]]) == ("Bo", False, [77])
+    assert not list(mistakes(studies["rating"], given))
 
 
 @pytest.mark.parametrize("method", [pytest.param("rating", marks=slow), "pairs"])

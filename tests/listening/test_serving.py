@@ -313,6 +313,37 @@ def test_many_raters_at_once_lose_nothing(server: Server, made: Study) -> None:
     assert all(stored(made, session) == answers(made, session, 3) for session in made.sessions)
 
 
+def test_requests_that_drip_are_cut_and_too_many_are_not_taken(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "MOST", 3)
+    monkeypatch.setattr(serving, "LONGEST_ASKED", 0.6)
+    with serve(made) as server, contextlib.ExitStack() as opened:
+        address = ("127.0.0.1", server.server_port)
+        slow = [opened.enter_context(socket.create_connection(address, timeout=10)) for _ in range(3)]
+        for one in slow:
+            one.sendall(b"GET / HT")
+        with socket.create_connection(address, timeout=10) as fourth:
+            assert fourth.recv(1) == b""
+        assert len(server.until) == 3
+        begun = time.monotonic()
+        while server.until and time.monotonic() < begun + 10:
+            for one in slow:
+                with contextlib.suppress(OSError):
+                    one.sendall(b"x")
+            time.sleep(0.05)
+        assert time.monotonic() < begun + 5
+        assert ask(server, "GET", link(server))[0] == 200
+
+
+def test_what_is_put_aside_of_a_session_has_an_end(server: Server, made: Study) -> None:
+    for number in range(21):
+        assert ask(server, "POST", link(server), answers(made, "r01", 1, started=str(number)))[0] == 200
+    status, body, _ = ask(server, "POST", link(server), answers(made, "r01", 1, started="21"))
+    assert (status, body) == (429, b"this session was begun too often: tell who asked you\n")
+    assert len(list((made.folder / "answers" / "earlier").glob("r01-*.json"))) == 20
+    assert stored(made)["started"] == "20"
+    assert ask(server, "POST", link(server), answers(made, "r01", finished=True, started="20"))[0] == 200
+
+
 def test_links_stay_and_are_secret(made: Study) -> None:
     with serve(made) as first:
         tokens, port = dict(first.tokens), first.server_port

@@ -187,16 +187,16 @@
     }
   });
 
-  // the time on a page counts while it is seen
+  // the time on a page counts while it is seen, by a clock that nobody sets back
 
   let entered = null;
 
   function count() {
     if (entered !== null && asked(state.at)) {
       const number = numberOf(state.at);
-      state.page_seconds[number] = Math.round(((state.page_seconds[number] || 0) + (Date.now() - entered) / 1000) * 100) / 100;
+      state.page_seconds[number] = Math.round(((state.page_seconds[number] || 0) + (performance.now() - entered) / 1000) * 100) / 100;
     }
-    entered = document.hidden ? null : Date.now();
+    entered = document.hidden ? null : performance.now();
   }
 
   document.addEventListener("visibilitychange", () => {
@@ -515,7 +515,7 @@
       document.getElementById("listen-done").value = (step - BEFORE) / pages.length;
     }
     document.title = `${main.querySelector("h1").textContent} – listening test`;
-    entered = document.hidden ? null : Date.now();
+    entered = document.hidden ? null : performance.now();
   }
 
   document.getElementById("listen-save").addEventListener("click", download);
