@@ -106,7 +106,8 @@ _html: dict[int, tuple[View, str]] = {}  # pages that were written, with their v
 def html(shown: View) -> str:
     """The page of a view, which is written once."""
     if id(shown) not in _html:
-        _html[id(shown)] = shown, render(shown)
+        with pages.without_plots():
+            _html[id(shown)] = shown, render(shown)
     return _html[id(shown)][1]
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from evalkit.page import drawn
+from evalkit.page.sections import plots
 from evalkit.page.writing import write
 from evalkit.results.comparison import Comparison
 from evalkit.results.plots import sweeps
@@ -91,22 +93,59 @@ def page_of(output: Path, records: Sequence[Any], **options: Any) -> Path:
     return write(records, output, audio_bytes=0, **options)
 
 
+_free: dict[str, list[Any]] = {}  # tabs by their options: to make one costs as much as to open a page in it twice
+
+
 @contextmanager
 def opened(browser: Any, page: Path, address: str = "", **options: Any) -> Iterator[Any]:
-    """Open a page as a file. Whatever the browser complains about, or reaches for, is an error at the end."""
-    context = browser.new_context(**options)
-    shown = context.new_page()
+    """Open a page as a file. Whatever the browser complains about, or reaches for, is an error at the end.
+
+    Tabs are used again after tests that pass, as new as at first but for their history.
+    """
+    free = _free.setdefault(repr(sorted(options.items())), [])
+    shown = free.pop() if free else browser.new_context(**options).new_page()
     said: list[str] = []
-    shown.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    shown.on("pageerror", lambda error: said.append(f"error: {error}"))
-    shown.on("request", lambda request: said.append(f"request: {request.url}") if _foreign(request.url) else None)
+    listeners = {
+        "console": lambda message: said.append(f"{message.type}: {message.text}"),
+        "pageerror": lambda error: said.append(f"error: {error}"),
+        "request": lambda request: said.append(f"request: {request.url}") if _foreign(request.url) else None,
+    }
+    for event, listener in listeners.items():
+        shown.on(event, listener)
     try:
+        if shown.url.partition("#")[0] == page.as_uri():
+            shown.goto("about:blank")  # else an address with another fragment would load nothing
         shown.goto(page.as_uri() + address)
         shown.complaints = said
         yield shown
         assert said == []
-    finally:
-        context.close()
+        shown.evaluate("localStorage.clear()")
+    except BaseException:
+        shown.context.close()
+        raise
+    for event, listener in listeners.items():
+        shown.remove_listener(event, listener)
+    shown.context.clear_permissions()
+    if "viewport" in options:
+        shown.set_viewport_size(options["viewport"])
+    media = {key: options.get(key, "null") for key in ("color_scheme", "reduced_motion")}
+    shown.emulate_media(media="null", **media)
+    free.append(shown)
+
+
+@contextmanager
+def without_plots(*kept: str) -> Iterator[None]:
+    """Leave plots out of pages, each of which takes a second or more; but for those of listening tests if asked for.
+
+    Args:
+        kept: "listening".
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if kept:
+            patch.setattr(drawn, "_of_records", lambda view: iter(()))
+        else:
+            patch.setattr(plots, "section", lambda view: None)
+        yield
 
 
 def _foreign(url: str) -> bool:

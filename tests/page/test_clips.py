@@ -19,6 +19,7 @@ from evalkit.page.sections.clips import section
 from evalkit.page.view import view
 from evalkit.results.result import Result
 from tests.browser import browser  # noqa: F401
+from tests.page.pages import without_plots
 from tests.page.tones import RATE, SECONDS, changed, result, tone, written
 
 ROOM = 10_000_000
@@ -112,7 +113,9 @@ def written_page(made: Result, budget: int, blind: bool) -> str:
     if asked not in PAGES:
         output = made.path / f"some folder {len(PAGES)}" / "report.html"
         output.parent.mkdir(parents=True)
-        output.write_text(render(view([made], output, audio_bytes=budget, blind=blind)), "utf-8")
+        with without_plots():
+            html = render(view([made], output, audio_bytes=budget, blind=blind))
+        output.write_text(html, "utf-8")
         PAGES[asked] = output.as_uri()
     return PAGES[asked]
 

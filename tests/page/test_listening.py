@@ -18,7 +18,9 @@ from evalkit.results.listening_text import best_first
 from evalkit.results.plots.listening import plot
 
 from ..results import heard
-from .pages import EVIL, Read, compared, opened, page_of, saved
+from .pages import EVIL, Read, compared, opened, page_of, saved, without_plots
+
+FAST = (("alone", "dark", 1600), ("several", "light", 360))
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +33,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory, rated: Listening) -> dict[st
     folder = tmp_path_factory.mktemp("pages")
     pairs = heard.listening("pairs").save(folder / "pairs")
     result, comparison = saved(folder / "result"), compared().save(folder / "comparison")
-    return {
-        "alone": page_of(folder / "alone.html", [rated]),
-        "result": page_of(folder / "result.html", [result, rated]),
-        "comparison": page_of(folder / "comparison.html", [rated, comparison]),
-        "several": page_of(folder / "several.html", [result, rated, pairs]),
-        "two": page_of(folder / "two.html", [rated, pairs]),
-    }
+    with without_plots("listening"):
+        drawn = {
+            "alone": page_of(folder / "alone.html", [rated]),
+            "several": page_of(folder / "several.html", [result, rated, pairs]),
+        }
+    with without_plots():
+        return {
+            **drawn,
+            "result": page_of(folder / "result.html", [result, rated]),
+            "comparison": page_of(folder / "comparison.html", [rated, comparison]),
+            "two": page_of(folder / "two.html", [rated, pairs]),
+        }
 
 
 @pytest.mark.parametrize("kind", ["alone", "result", "comparison", "several", "two"])
@@ -99,12 +106,20 @@ def test_nothing_is_drawn_where_nobody_is_left(rated: Listening) -> None:
     assert plot(nothing) is None
 
 
-@pytest.mark.parametrize("kind", ["alone", "several"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_has_nothing_to_complain_about(browser: Any, pages: dict[str, Path], kind: str, scheme: str) -> None:
-    for width in (360, 1600):
-        options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
-        with opened(browser, pages[kind], **options) as page:
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert page.evaluate("window.hacked") is None
-            assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+LOOKS = [
+    pytest.param(kind, scheme, width, marks=[] if (kind, scheme, width) in FAST else [pytest.mark.slow])
+    for kind in ("alone", "several")
+    for scheme in ("light", "dark")
+    for width in (360, 1600)
+]
+
+
+@pytest.mark.parametrize(("kind", "scheme", "width"), LOOKS)
+def test_a_browser_has_nothing_to_complain_about(
+    browser: Any, pages: dict[str, Path], kind: str, scheme: str, width: int
+) -> None:
+    options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    with opened(browser, pages[kind], **options) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("window.hacked") is None
+        assert [one["id"] for one in Axe().run(page).response["violations"]] == []

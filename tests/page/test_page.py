@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import re
@@ -29,10 +30,11 @@ from evalkit.store.digests import sha256_file
 
 from ..results import heard, made, made_comparison
 from ..results.test_reproduction_text import made as reproduced
-from .pages import EVIL, Read, compared, hostile, opened, page_of, saved, swept_in
+from .pages import EVIL, Read, compared, hostile, opened, page_of, saved, swept_in, without_plots
 
 KINDS = ["result", "hostile", "joined", "comparison", "reproduction", "sweep"]
-WITH_PLOTS = ("hostile", "comparison")  # each takes a second or more
+WITH_PLOTS = ("comparison",)  # each takes a second or more
+LOOKED_AT = (("hostile", "light"), ("comparison", "dark"))  # in every run of the tests
 SLICES = [
     {
         "slice": "tag", "group": f"{name} {EVIL}", "model": "musicgen_small", "metric": "kld", "value": 1.25,
@@ -44,12 +46,12 @@ SLICES = [
 
 
 @pytest.fixture(scope="module")
-def made_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Document]]:
-    """The page of each kind of record, with its document."""
-    folder = tmp_path_factory.mktemp("pages")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """The records of a page of each kind."""
+    folder = tmp_path_factory.mktemp("records")
     first = saved(folder / "first", spread=0.125, slices=SLICES, clips={"musicgen_small": ["ok"] * 10 + ["silent"] * 2})
     second = saved(folder / "second", values={"next": dict.fromkeys(made.TITLES, 4.25)}, n={"fad": 7})
-    records: dict[str, list[Any]] = {
+    return {
         "result": [first],
         "hostile": [saved(folder / "hostile", hostile())],
         "joined": [first, second],
@@ -57,12 +59,18 @@ def made_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path
         "reproduction": [saved(folder / "reproduction", reproduced("facebook/musicgen-small"))],
         "sweep": [swept_in(folder / "sweep")],
     }
+
+
+@pytest.fixture(scope="module")
+def made_pages(
+    records: dict[str, list[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, Document]]:
+    """The page of each kind of record, with its document."""
+    folder = tmp_path_factory.mktemp("pages")
     documents = {kind: join(found, False) if len(found) > 1 else found[0].document() for kind, found in records.items()}
     pages = {}
     for kind, found in records.items():
-        with pytest.MonkeyPatch.context() as patch:
-            if kind not in WITH_PLOTS:
-                patch.setattr(plots, "section", lambda view: None)
+        with contextlib.nullcontext() if kind in WITH_PLOTS else without_plots():
             pages[kind] = page_of(folder / f"{kind}.html", found)
     return {kind: (page, documents[kind]) for kind, page in pages.items()}
 
@@ -228,8 +236,8 @@ def test_a_linked_clip_plays_from_a_file(browser: Any, made_pages: dict[str, tup
 
 
 THEMES = [
-    pytest.param(kind, theme, marks=[pytest.mark.slow] if (number + len(theme)) % 2 else [])
-    for number, kind in enumerate(KINDS)
+    pytest.param(kind, theme, marks=[] if (kind, theme) in LOOKED_AT else [pytest.mark.slow])
+    for kind in KINDS
     for theme in ("light", "dark")
 ]
 
@@ -238,9 +246,27 @@ THEMES = [
 def test_pages_can_be_used_with_a_screen_reader_and_fit_a_phone(
     browser: Any, made_pages: dict[str, tuple[Path, Document]], of: str, theme: str
 ) -> None:
-    sizes = {"width": 360, "height": 740}, {"width": 1600, "height": 1000}
-    size = sizes[len(of) % 2]
-    with opened(browser, made_pages[of][0], viewport=size, color_scheme=theme) as shown:
+    assert_usable(browser, made_pages[of][0], len(of) % 2, theme)
+
+
+@pytest.mark.slow  # seconds of plots
+@pytest.mark.parametrize("of", KINDS)
+def test_a_page_with_its_plots_is_like_one_without(
+    browser: Any, records: dict[str, list[Any]], tmp_path: Path, of: str
+) -> None:
+    page = page_of(tmp_path / "page.html", records[of])
+    assert '<section id="plots"' in page.read_text("utf-8")
+    test_tables_have_captions_heads_and_a_way_to_scroll(page)
+    test_nothing_in_a_page_acts_but_its_own_scripts(page)
+    for wide, theme in enumerate(("dark", "light")):
+        assert_usable(browser, page, wide, theme)
+
+
+def assert_usable(browser: Any, page: Path, wide: int, theme: str) -> None:
+    """A page fits into the window, nothing that came from elsewhere acts, and axe finds no barrier."""
+    size = ({"width": 360, "height": 740}, {"width": 1600, "height": 1000})[wide]
+    with opened(browser, page, viewport=size, color_scheme=theme) as shown:
+        assert shown.evaluate("window.hacked") is None
         shown.evaluate("for (const one of document.querySelectorAll('#summary details')) one.open = true")
         assert shown.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
         found = Axe().run(shown).response["violations"]  # of any impact
@@ -309,7 +335,8 @@ def test_a_keyboard_reaches_content_and_tables(browser: Any, made_pages: dict[st
 
 
 def test_names_are_hidden_on_a_blind_page(browser: Any, tmp_path: Path) -> None:
-    page = page_of(tmp_path / "blind.html", [saved(tmp_path / "r")], blind=True)
+    with without_plots():
+        page = page_of(tmp_path / "blind.html", [saved(tmp_path / "r")], blind=True)
     with opened(browser, page) as shown:
         assert shown.title() == "Blind listening · evalkit"
         text = shown.inner_text("body")
