@@ -58,9 +58,8 @@ def test_each_system_stands_at_each_place_equally_often(systems, prompts, votes,
 
 
 INCOMPLETE = [
-    # systems, prompts, votes, on a page, raters; the pages of the last three would fall into sets without a bridge
-    (10, 24, 5, 8, 7), (12, 24, 5, 8, 8), (9, 6, 5, 4, 13), (12, 10, 3, 5, 9), (6, 24, 5, 4, 8),
-    (16, 20, 5, 8, 10), (6, 20, 5, 3, 10), (4, 12, 5, 2, 12),
+    # systems, prompts, votes, on a page, raters; windows of the last three fall into sets that share no page
+    (10, 24, 5, 8, 7), (9, 6, 5, 4, 13), (16, 20, 5, 8, 10), (6, 12, 5, 3, 10), (4, 12, 5, 2, 12),
 ]  # fmt: skip
 
 
