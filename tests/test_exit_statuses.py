@@ -79,7 +79,7 @@ class Provoked:
         return self.run("store", "verify")[0]
 
     def lacking(self) -> int:
-        return self.run("doctor", "--device", "cuda:77")[0]
+        return self.run("doctor", "model=[]", "metric=[]", "--device", "cuda:77")[0]
 
     def unread(self) -> int:
         reading, writing = os.pipe()

@@ -255,10 +255,8 @@ def test_a_shell_completes(shell: Shell) -> None:
     shell.type("veri\t", "verify ")
     shell.type(f"{CLEAR}evalkit run model=musicgen_sma\t", "model=musicgen_small ")
     shell.type(f"{CLEAR}evalkit run 'metric=[kld,fad_enc\t", "'metric=[kld,fad_encodec")
-    shell.type(f"{CLEAR}evalkit run engine.dtype=bf\t", "engine.dtype=bfloat16")
     shell.type(f"{CLEAR}evalkit run prompts.refer\t", "prompts.references=")
     shell.type("cl\t", "clips\\ a/")
-    shell.type(f"{CLEAR}evalkit run sampling.tem\t", "sampling.temperature=")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not on this machine")
