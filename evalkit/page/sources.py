@@ -60,9 +60,9 @@ def sources(view: View) -> Sources:
             found.captions.setdefault(prompt, row["caption"])
             found.tags.setdefault(prompt, list(row["tags"]))
             values = {name: float(row[name]) for name in metrics}
-            found.prompts.setdefault(prompt, []).append(
-                Source(number, row["sample"], clip_of(system.result, row), values)
-            )
+            if row["status"] != "unpaired":  # a name that only the references have
+                clip = clip_of(system.result, row)
+                found.prompts.setdefault(prompt, []).append(Source(number, row["sample"], clip, values))
             if system.result.references_info is not None and row["reference_status"] not in ("", "unpaired"):
                 one = clip_of(system.result, row, "reference_")
                 if prompt not in references or (one.ok and not references[prompt].clip.ok):

@@ -11,6 +11,7 @@ from typing import Any
 from evalkit.page import columns
 from evalkit.page.choice import choose, makers_of
 from evalkit.page.sections import clips as section
+from evalkit.page.sections import summary
 from evalkit.page.sources import sources
 from evalkit.page.view import View, view
 from evalkit.results.comparison import Comparison
@@ -130,3 +131,15 @@ def test_clips_that_cannot_be_played_are_counted_one_by_one(tmp_path: Path) -> N
     body = " ".join(str(found.body).split())
     assert "0 of 6 clips are inside the page, 4 are linked, 2 cannot be played." in body
     assert "2 × silent: digital silence" in body
+
+
+def test_two_folders_have_no_prompts_and_a_name_that_only_one_has_is_no_clip(tmp_path: Path) -> None:
+    one = run(tmp_path / "one")
+    info = dataclasses.replace(one.prompts_info, form="sets", subset="2 clips against 3 references")
+    clips = one.clips.assign(status=["unpaired", "ok", "ok"])
+    found = seen(dataclasses.replace(one, prompts_info=info, clips=clips))
+    summary_of = str(summary.section(found).body)
+    assert "2 clips against 3 references" in summary_of and "Data set" not in summary_of
+    assert ">prompts<" not in summary_of and ">clips of m<" in summary_of
+    heard = [source for prompt in sources(found).prompts.values() for source in prompt if source.sample == 0]
+    assert len(heard) == 2

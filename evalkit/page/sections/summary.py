@@ -124,7 +124,11 @@ def _facts(record: Result | Comparison | Sweep) -> Iterator[tuple[str, str]]:
 
 
 def _measured(result: Result) -> Iterator[tuple[str, str]]:
-    yield "Data set", f"{result.prompts_info.dataset}, subset {result.prompts_info.subset}"
+    info = result.prompts_info
+    if info.form == "prompts":
+        yield "Data set", f"{info.dataset}, subset {info.subset}"
+    else:
+        yield "Two folders", info.subset
     yield "Protocol", result.protocol.name
     if result.protocol.changes:
         yield "Changed", "; ".join(result.protocol.changes)
@@ -169,7 +173,8 @@ def _coverage(view: View) -> Listing:
         else:
             info = record.prompts_info
             if not rows:  # results of one table share prompts and references
-                rows.append(_covered("prompts", Count(info.selected, info.total), f"subset {info.subset}"))
+                if info.form == "prompts":
+                    rows.append(_covered("prompts", Count(info.selected, info.total), f"subset {info.subset}"))
                 rows += [_covered("references", record.references_info.usable)] if record.references_info else []
             rows += [_covered(f"clips of {what}{of}", clips) for what, clips in _clips(record)]
     columns = [
