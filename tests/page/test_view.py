@@ -141,5 +141,5 @@ def test_two_folders_have_no_prompts_and_a_name_that_only_one_has_is_no_clip(tmp
     summary_of = str(summary.section(found).body)
     assert "2 clips against 3 references" in summary_of and "Data set" not in summary_of
     assert ">prompts<" not in summary_of and ">clips of m<" in summary_of
-    heard = [source for prompt in sources(found).prompts.values() for source in prompt if source.sample == 0]
+    heard = [source for prompt in sources(found).prompts.values() for source in prompt if source.maker == 0]
     assert len(heard) == 2
