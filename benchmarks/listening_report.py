@@ -43,6 +43,11 @@ What follows:
 - {gap:g} points are found in {few} of tests with 5 raters and 20 prompts, and in {many} with 25 and 50.
 """
 
+FOLLOWS_CORRELATIONS = """\
+- Intervals of correlations over clips and within prompts miss in {clips}, and those of rank coefficients over systems in
+  {systems} of cases: the latter are too wide rather than too narrow.
+"""
+
 RATINGS = """\
 ### Ratings
 
@@ -61,6 +66,15 @@ WAYS = """\
 Misses of other intervals of the same means and strengths, of three systems, without spam: from ratings as if each were
 independent (σ/√n), bootstraps over raters alone or prompts alone, Owen's over both with normal quantiles, and the
 clustered variance with normal quantiles.
+"""
+
+CORRELATIONS = """\
+### Correlations of metrics with ratings
+
+Each system is better by {step:g} points than the one before it. The metric of a clip is what {others} other raters think of
+it on the average, with a noise of {noise:g}, and so is that of a system. Over clips, and within prompts, the truth is the mean
+of tests by as many raters of very many prompts; over systems it is of infinitely many raters too. *None* is the
+share of tests that have no interval; misses are of those that have one, and *width* is their median.
 """
 
 RULES = """\
@@ -151,11 +165,45 @@ def rules(rows: Sequence[Row]) -> list[str]:
     return table([*head, "Trials"], map(cells, rows), left=0)
 
 
+def correlations(rows: Sequence[Row]) -> list[str]:
+    """A table of coefficients' intervals."""
+    names = {"pearson": "Pearson's", "spearman": "Spearman's", "kendall": "Kendall's"}
+    made = []
+    for row in rows:
+        for over, found in row["over"].items():
+            cells: list[Any] = [row["systems"], row["raters"], row["prompts"], over]
+            for name in names:
+                one = found.get(name)
+                n = one["intervals"] if one else 0
+                cells += [
+                    f"{one['truth']:.2f}" if one else "–",
+                    rate(n - one["held"], n, MOST) if one and n else "–",
+                    f"{100 - 100 * n / row['trials']:.0f}" if one else "–",
+                    f"{one['width']:.2f}" if one and n else "–",
+                ]
+            made.append(cells)
+    head = ["Systems", "Raters", "Prompts", "over"]
+    for name in names.values():
+        head += [f"{name}, truth", "misses, %", "none, %", "width"]
+    return table(head, made, left=0)
+
+
+def of_correlations(rows: Sequence[Row]) -> str:
+    """The sentence that says what the table of correlations does."""
+    cells = [(over, one) for row in rows for over, found in row["over"].items() for one in found.values()]
+    known = [(over, one) for over, one in cells if one["intervals"]]
+    shares = {
+        what: share([1 - one["held"] / one["intervals"] for over, one in known if (over == "systems") == of_systems])
+        for what, of_systems in (("systems", True), ("clips", False))
+    }
+    return FOLLOWS_CORRELATIONS.format(**shares)
+
+
 def lines(record: Row) -> list[str]:
     """The section without its heading."""
     found = [INTRODUCTION.format(**record["opinions"], gap=record["gap"], level=record["level"], votes=record["votes"])]
     if "ratings" in record and "choices" in record:
-        found += [follows(record)]
+        found += [follows(record) + (of_correlations(record["correlations"]) if "correlations" in record else "")]
     if "ratings" in record:
         found += [RATINGS, *tests(record["ratings"], True)]
     if "choices" in record:
@@ -164,11 +212,14 @@ def lines(record: Row) -> list[str]:
         found += [WAYS, *ways(record["ways"])]
     if "rules" in record:
         found += [RULES, *rules(record["rules"])]
-    trials = sorted({r["trials"] for name in ("ratings", "choices") for r in record.get(name, [])})
+    if "correlations" in record:
+        found += [CORRELATIONS.format(**record["metric"]), *correlations(record["correlations"])]
+    trials = {kind: record[kind][0]["trials"] for kind in ("ratings", "choices", "correlations") if kind in record}
+    counts = ", ".join(f"{n:,} of {kind}" for kind, n in trials.items())
     seconds = sum(record["cpu"].values())
-    said = ", ".join(f"{n:,}" for n in trials[:-1]) + f" or {trials[-1]:,}" if trials[1:] else f"{trials[0]:,}"
     return [
         *found,
-        f"{said} trials each (2,000 of what looked worst with fewer), with {record['resamples']:,} draws; "
-        f"{seconds / 60:.0f} minutes of one core ({record['machine']['cpu']}).",
+        f"Trials of each row, fixed beforehand: {counts}, others as given; with {record['resamples']:,} draws, of "
+        f"correlations {record['metric']['resamples']:,}. Each table is of one run. {seconds / 60:.0f} minutes of one core "
+        f"({record['machine']['cpu']}).",
     ]

@@ -332,7 +332,8 @@ def _warnings(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     random = [row for row in scores if row["random"]]
     if random:
         titles, systems = ({row[key]: None for row in random} for key in ("title", "system"))
-        yield f"Random weights are behind {', '.join(titles)} of {', '.join(systems)}: these numbers mean nothing."
+        what = f"{', '.join(titles)} of {', '.join(systems)}"
+        yield f"Random weights are behind {what}: the metrics' numbers mean nothing, nor do correlations with them."
 
 
 def _remarks(

@@ -16,15 +16,19 @@ from evalkit.results.folders import MANIFEST
 from evalkit.results.listening_record import SystemInfo
 from evalkit.results.result import Result
 from evalkit.stats import bradley_terry, crossed, ratings
-from evalkit.stats.correlation import NAMES, coefficients, fisher, pairs_within
+from evalkit.stats.correlation import NAMES, coefficients, fisher, pairs_within, perfect
 from evalkit.stats.crossed import Draws, Statistic
 from evalkit.store.digests import sha256_file
 
 LEAST = 3  # systems or clips, with fewer of which there is no correlation
+ALIKE = 1e-9  # coefficients that differ by no more are the same
+LEAST_PROMPTS = 10  # with fewer, correlations over clips have no intervals
 DRAWS = 300  # of those of raters and prompts, as many serve correlations over clips
 HEARD = 1  # which clip of a prompt studies are made of
 NO_DIRECTION = "neither direction is better: positive where higher values are rated higher"
-OF_SYSTEMS = "interval over raters and prompts, for these systems"
+OF_SYSTEMS = "intervals over raters and prompts, for these systems, of rank coefficients alone"
+FEW_PROMPTS = f"no interval: over clips, {LEAST_PROMPTS} prompts are needed"
+PERFECT = "no interval where agreement is as good as perfect: how far from it others would be cannot be seen"
 Row = dict[str, Any]
 
 
@@ -65,11 +69,11 @@ def correlations(
     """Correlate every metric with what people said. Returns rows of `ListeningRecord.correlations`, and remarks."""
     values, remarks = _of_clips(infos)
     about = {row["metric"]: row for row in scores}
-    over_systems = _over_systems(data, systems, scores, drawn, rules, judged)
+    of_systems = over_systems(data, systems, scores, drawn, rules, judged)
     known = [(metric, found) for metric, found in values.items() if metric in about]
     few = Draws(drawn.raters[:DRAWS], drawn.prompts[:DRAWS])
-    over_clips = [row for metric, found in known for row in _over_clips(data, about[metric], found, few, rules, judged)]
-    return [*over_systems, *over_clips], remarks
+    of_clips = [row for metric, found in known for row in over_clips(data, about[metric], found, few, rules, judged)]
+    return [*of_systems, *of_clips], remarks
 
 
 def _statistic(data: Ratings | Choices) -> Statistic:
@@ -81,7 +85,7 @@ def _statistic(data: Ratings | Choices) -> Statistic:
     )
 
 
-def _over_systems(
+def over_systems(
     data: Ratings | Choices,
     systems: pd.DataFrame,
     scores: Sequence[Mapping[str, Any]],
@@ -89,7 +93,13 @@ def _over_systems(
     rules: Rules,
     judged: bool,
 ) -> list[Row]:
-    """Correlations over systems, with percentiles of the two-way bootstrap; metrics' own errors are not in them."""
+    """Correlations over systems, with percentiles of the two-way bootstrap; metrics' own errors are not in them.
+
+    Percentiles, since rank coefficients of so few have a handful of values: nothing takes off here what such draws have
+    too much of spread (`evalkit.stats.crossed`), so that these intervals are rather too wide. There is none where all
+    draws have the same value, which is no certainty. Pearson's has none: noise of ratings brings it nearer to 0, draws
+    have more noise yet, and their percentiles lie below what infinitely many raters would give.
+    """
     rows: list[Row] = []
     said = dict(zip(systems["system"], systems["value"], strict=True))
     draws = crossed.resampled(_statistic(data), drawn) if judged else np.empty((0, len(data.systems)))
@@ -108,12 +118,16 @@ def _over_systems(
         tails = [(1 - rules.level) / 2, (1 + rules.level) / 2]
         for k, name in enumerate(NAMES):
             known = drawn_values[:, k][np.isfinite(drawn_values[:, k])] if enough else np.empty(0)
-            low, high = np.quantile(known, tails) if len(known) else (math.nan, math.nan)
-            rows.append(_row(own[0], "systems", name, found[k], low, high, len(own), OF_SYSTEMS))
+            low, high, note = math.nan, math.nan, OF_SYSTEMS
+            if len(known) and name != "pearson":
+                low, high = np.quantile(known, tails)
+                if high - low <= ALIKE:
+                    low, high, note = math.nan, math.nan, PERFECT
+            rows.append(_row(own[0], "systems", name, found[k], low, high, len(own), note))
     return rows
 
 
-def _over_clips(
+def over_clips(
     data: Ratings | Choices,
     about: Mapping[str, Any],
     found: Mapping[tuple[str, str], float],
@@ -121,7 +135,11 @@ def _over_clips(
     rules: Rules,
     judged: bool,
 ) -> list[Row]:
-    """Correlations over clips and within prompts, with Student's t intervals of Fisher's z by the two-way bootstrap."""
+    """Correlations over clips and within prompts, with Student's t intervals of Fisher's z by the two-way bootstrap.
+
+    docs/listening.md has the measured coverage. There are no intervals with few prompts, of which that is not so, and
+    where a coefficient is as good as 1, or hardly changes from draw to draw.
+    """
     sums, counts = _clip_cells(data)
     x = np.array([[found.get((system, prompt), math.nan) for prompt in data.prompts] for system in data.systems])
     rated = counts.sum(axis=1) > 0  # (systems, prompts)
@@ -130,6 +148,8 @@ def _over_clips(
         return []
     flat = _sign(about) * x[chosen]
     prompt = np.broadcast_to(np.arange(len(data.prompts)), x.shape)[chosen]
+    enough = len(np.unique(prompt)) >= LEAST_PROMPTS
+    judged = judged and enough
     rows = []
     for over, groups in (("clips", np.zeros_like(prompt)), ("clips within prompts", prompt)):
         within = over != "clips"
@@ -144,15 +164,26 @@ def _over_clips(
             for by_rater, by_prompt in zip(raters, prompts, strict=True):
                 with np.errstate(invalid="ignore", divide="ignore"):
                     y = np.tensordot(by_rater, sums, (0, 1)) / np.tensordot(by_rater, counts, (0, 1))
-                made.append(fisher(coefficients(flat, y[chosen], by_prompt[prompt], groups, pairs)))
+                made.append(coefficients(flat, y[chosen], by_prompt[prompt], groups, pairs))
             return np.array(made)
 
-        estimates = crossed.estimates(statistic, drawn) if judged else crossed.without_errors(statistic, drawn)
-        for name, one in zip(NAMES, estimates, strict=True):
+        n = len(np.unique(groups)) if within else len(flat)
+
+        def transformed(raters: np.ndarray, prompts: np.ndarray, of: Statistic = statistic, n: int = n) -> np.ndarray:
+            return fisher(of(raters, prompts), n)
+
+        once = crossed.without_errors(statistic, drawn)
+        estimates = crossed.estimates(transformed, drawn) if judged else once
+        values = np.array([one.value for one in once])
+        for name, value, whole, one in zip(NAMES, values, perfect(values, n), estimates, strict=True):
             if name == "kendall" and pairs is None:
                 continue
-            low, high = np.tanh(one.interval(rules.level))
-            rows.append(_row(about, over, name, math.tanh(one.value), low, high, int(chosen.sum()), ""))
+            low, high, note = math.nan, math.nan, "" if enough else FEW_PROMPTS
+            if judged and (whole or one.error <= ALIKE):
+                note = PERFECT
+            elif judged:
+                low, high = np.tanh(one.interval(rules.level))
+            rows.append(_row(about, over, name, value, low, high, int(chosen.sum()), note))
     return rows
 
 

@@ -95,9 +95,10 @@ def flat(material: Material, *, deviation: float = 5, share: float = 0.95, least
             if spread < deviation:
                 found[str(rater)] = f"ratings vary by {spread:.1f}"
         else:
-            part = float(answers["choice"].value_counts(normalize=True).max())
+            # ties are no side: who hears no difference between alike systems is not careless
+            part = max(float((answers["choice"] == side).mean()) for side in ("first", "second"))
             if part > share:
-                found[str(rater)] = f"{part:.0%} of choices are the same"
+                found[str(rater)] = f"{part:.0%} of choices are for the same side"
     return Found(found)
 
 

@@ -97,7 +97,7 @@ class ListeningRecord:
         rules: as they were read, all defaults filled in, a JSON-like value.
         judged: whether there are enough raters and prompts for intervals and verdicts.
         reasons: what was found, or why nothing is said; the weightiest first, one sentence each.
-        warnings: what must be read first.
+        warnings: what must be read before the metrics' numbers; of what people said they say nothing.
         remarks: what else a reader must know, one sentence each.
         sessions: how many the study asked for.
         raters_asked, raters_kept: people who answered, and those who were left after exclusion.

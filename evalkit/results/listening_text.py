@@ -19,6 +19,7 @@ AXES = {
 PLACES = {"rating": 1, "pairs": 2}  # decimals of what systems are judged by
 OVER = {"systems": "systems", "clips": "clips", "clips within prompts": "clips, within prompts"}
 COEFFICIENTS = {"spearman": "Spearman's ρ", "pearson": "Pearson's r", "kendall": "Kendall's τ-b"}
+WITHIN = "Within prompts: how a metric orders the clips of one prompt, whatever prompts are like."
 NOT_JUDGED = "TOO FEW RATERS"
 NAMED = 8  # raters that a sentence names
 SHOWN = 30  # raters in their table, those that were excluded first
@@ -32,7 +33,6 @@ def document(listening: ListeningRecord) -> Document[Listing]:
         outcome="" if listening.judged else NOT_JUDGED,
         suite="/".join(["listening", listening.axis, listening.dataset, listening.subset]),
         reasons=listening.reasons,
-        warning=" ".join(listening.warnings),
         heading=f"{axis}, {_asked(listening)}: {listening.raters_kept:,} of {_count(listening.raters_asked, 'rater')}, "
         f"{_count(int((listening.answers['excluded'] == '').sum()), 'answer')} on "
         f"{_count(len(listening.prompts), 'prompt')} of {listening.dataset}, subset {listening.subset}",
@@ -142,19 +142,18 @@ FAMILY = {"systems": "difference between systems", "with reference": "difference
 
 
 def correlations(listening: ListeningRecord) -> Iterator[Listing]:
-    """How metrics agree with what people said, one table for systems and one for clips."""
+    """How metrics agree with what people said, one table for systems and one for clips, with what is wrong with them."""
     rows = records(listening.correlations)
     of_systems = [row for row in rows if row["over"] == "systems"]
     of_clips = [row for row in rows if row["over"] != "systems"]
     if of_systems:
         most = max(row["n"] for row in of_systems)
+        few = f"Only {_count(most, 'system')}: this says how metrics order these, and little of any other."
         yield Listing(
             columns=_correlated(False),
             rows=_correlations(of_systems),
             title="Metrics and ratings, over systems",
-            intro=f"Only {_count(most, 'system')}: this says how metrics order these, and little of any other."
-            if most < 10
-            else "",
+            intro=" ".join([*listening.warnings, few] if most < 10 else listening.warnings),
             notes=_notes_of(of_systems),
         )
     if of_clips:
@@ -162,7 +161,7 @@ def correlations(listening: ListeningRecord) -> Iterator[Listing]:
             columns=_correlated(True),
             rows=_correlations(of_clips),
             title="Metrics and ratings, over clips",
-            intro="Within prompts: how a metric orders the clips of one prompt, whatever prompts are like.",
+            intro=" ".join([*listening.warnings, WITHIN]),
             notes=_notes_of(of_clips),
         )
 
@@ -298,6 +297,6 @@ def _cases(listening: ListeningRecord) -> Iterator[Case]:
         "enough raters",
         "passed" if listening.judged else "undecided",
         "" if listening.judged else NOT_JUDGED,
-        "\n".join([*listening.reasons, *listening.warnings]),
+        "\n".join(listening.reasons),
         {"raters": listening.raters_kept, "raters_asked": listening.raters_asked},
     )

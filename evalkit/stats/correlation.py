@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 NAMES = ("pearson", "spearman", "kendall")
-LARGEST = 1 - 1e-12  # coefficient that Fisher's z is finite of
 
 
 def coefficients(
@@ -48,9 +47,23 @@ def pairs_within(groups: np.ndarray) -> np.ndarray:
     return np.concatenate(found, axis=1) if found else np.empty((2, 0), int)
 
 
-def fisher(coefficient: np.ndarray) -> np.ndarray:
-    """Compute Fisher's z of coefficients, whose error hardly depends on their size (Fisher 1921)."""
-    return np.arctanh(np.clip(coefficient, -LARGEST, LARGEST))
+def fisher(coefficients: np.ndarray, n: int) -> np.ndarray:
+    """Compute Fisher's z of the three coefficients, (…, 3), whose error hardly depends on their size (Fisher 1921).
+
+    Z of 1 is infinite. Rank coefficients reach it: of n groups of two items, a resample has it whenever all groups that
+    it holds agree, and such resamples alone would make the spread. So z of these ends at 1 - 1/(2n), which is a quarter
+    of a group from agreement in all, as in Haldane's and Anscombe's logits of shares.
+
+    Args:
+        n: groups, or items where all are one group.
+    """
+    most = np.array([1 - 1e-12, 1 - 1 / (2 * n), 1 - 1 / (2 * n)])
+    return np.arctanh(np.clip(coefficients, -most, most))
+
+
+def perfect(coefficients: np.ndarray, n: int) -> np.ndarray:
+    """Say which coefficients are so close to 1 or -1 that n groups cannot show how far others would be, (3,)."""
+    return np.abs(coefficients) >= np.array([1 - 1e-9, 1 - 1 / n, 1 - 1 / n])
 
 
 def _pearson(dx: np.ndarray, dy: np.ndarray, weights: np.ndarray) -> float:

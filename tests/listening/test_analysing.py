@@ -247,6 +247,17 @@ def test_of_pairs_who_prefers_controls_or_always_one_side_is_excluded(tmp_path: 
     assert out == {"rater r00": "flat", "rater r01": "control"}
 
 
+def test_of_pairs_who_hears_no_difference_is_not_flat(tmp_path: Path) -> None:
+    facts = answered.study(tmp_path, "pairs", SYSTEMS, raters=6)
+    files = answered.chosen(facts, SYSTEMS)
+    for session, choice in (("r00", "tie"), ("r01", "both_bad"), ("r02", "second")):
+        change(files, session, lambda answer, choice=choice: answer.update(choice=choice))  # type: ignore[misc]
+    answered.write(tmp_path, files)
+    found = analysed(tmp_path, ruled({"rule": "flat"}))
+    out = found.raters[found.raters["excluded"] != ""].set_index("rater")["reason"].to_dict()
+    assert out == {"rater r02": "100% of choices are for the same side"}
+
+
 def test_rules_see_what_those_before_them_have_left(tmp_path: Path) -> None:
     facts = answered.study(tmp_path, systems=SYSTEMS)
     files = answered.rated(facts, SYSTEMS)
@@ -304,7 +315,8 @@ def test_metrics_are_correlated_over_systems_turned_so_that_better_is_higher(
     assert set(found["coefficient"]) == {"pearson", "spearman", "kendall"} and set(found["n"]) == {3}
     rows = found.set_index("coefficient")
     assert rows["value"]["spearman"] == pytest.approx(expected) == pytest.approx(rows["value"]["kendall"])
-    assert abs(rows["value"]["pearson"]) > 0.95 and (rows["low"] <= rows["value"] + 1e-9).all()
+    assert abs(rows["value"]["pearson"]) > 0.95
+    assert rows["low"].isna().all()  # all draws have the same order
     assert ("neither direction" in rows["note"]["pearson"]) == (higher is None)
 
 
@@ -314,7 +326,10 @@ def test_two_systems_have_no_correlation_and_random_weights_are_said_first(tmp_p
     answered.write(tmp_path, answered.rated(facts, SYSTEMS))
     found = analysed(tmp_path)
     assert found.correlations.empty and found.scores["random"].all()
-    assert found.warnings == ["Random weights are behind CLAP score of large, small: these numbers mean nothing."]
+    assert found.warnings == [
+        "Random weights are behind CLAP score of large, small: the metrics' numbers mean nothing, nor do correlations "
+        "with them."
+    ]
 
 
 def test_metrics_are_correlated_over_clips_where_the_result_is_still_there(tmp_path: Path) -> None:
@@ -337,7 +352,7 @@ def test_metrics_are_correlated_over_clips_where_the_result_is_still_there(tmp_p
     x = np.array([means[key] for key in wide.index])
     assert rows["clips", "pearson"]["value"] == pytest.approx(np.corrcoef(x, wide)[0, 1], abs=1e-9)
     for row in rows.values():
-        assert row["n"] == 24 and row["low"] < row["value"] < row["high"] and row["value"] > 0.5
+        assert row["n"] == 24 and row["low"] < row["value"] < row["high"] and row["value"] > 0.4
     assert any(
         "not in correlations over clips: medium" in text and "is not the result" in text for text in found.remarks
     )
@@ -352,7 +367,7 @@ def of_clips(facts: dict[str, Any], means: dict[tuple[str, str], float]) -> dict
             about = facts["items"][answer["item"]]
             known = means.get((about["system"], about["prompt"]))
             if known is not None:
-                answer["rating"] = int(np.clip(100 * known + rng.normal(0, 5), 1, 100))
+                answer["rating"] = int(np.clip(100 * known + rng.normal(0, 40), 1, 100))
     return files
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.stats.correlation import coefficients, fisher, pairs_within
+from evalkit.stats.correlation import coefficients, fisher, pairs_within, perfect
 
 
 def values(n: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,12 @@ def test_nothing_is_said_where_either_is_all_the_same_and_what_has_no_value_is_l
     assert math.isnan(coefficients(x, y, np.ones(40), group, None)[2])
 
 
-def test_fishers_z_is_finite_of_perfect_ones() -> None:
-    assert np.isfinite(fisher(np.array([1.0, -1.0]))).all() and fisher(np.array([0.5])) == pytest.approx(
-        math.atanh(0.5)
-    )
+def test_fishers_z_of_rank_coefficients_ends_where_groups_cannot_tell_it_from_1() -> None:
+    assert np.isfinite(fisher(np.array([1.0, -1.0, 1.0]), 12)).all()
+    assert fisher(np.full((2, 3), 0.5), 12) == pytest.approx(np.full((2, 3), math.atanh(0.5)))
+    of_all = np.array([0.99, 1.0, -1.0])
+    assert np.tanh(fisher(of_all, 10)) == pytest.approx([0.99, 0.95, -0.95])
+    # of groups of two, it is the logit of a share that agrees but for a quarter of a group
+    assert 2 * fisher(of_all, 10)[1] == pytest.approx(math.log(9.75 / 0.25))
+    assert list(perfect(np.array([0.99, -0.9, 0.89]), 10)) == [False, True, False]
+    assert list(perfect(np.array([1.0, math.nan, 1.0]), 10)) == [True, False, True]
