@@ -44,8 +44,8 @@ What follows:
 """
 
 FOLLOWS_CORRELATIONS = """\
-- Intervals of correlations over clips and within prompts miss in {clips}, and those of rank coefficients over systems in
-  {systems} of cases: the latter are too wide rather than too narrow.
+- Intervals of correlations over clips and within prompts miss in {clips}, and those of rank coefficients over
+  systems, which are rather too wide, in {systems} of cases.
 """
 
 RATINGS = """\
@@ -71,10 +71,10 @@ clustered variance with normal quantiles.
 CORRELATIONS = """\
 ### Correlations of metrics with ratings
 
-Each system is better by {step:g} points than the one before it. The metric of a clip is what {others} other raters think of
-it on the average, with a noise of {noise:g}, and so is that of a system. Over clips, and within prompts, the truth is the mean
-of tests by as many raters of very many prompts; over systems it is of infinitely many raters too. *None* is the
-share of tests that have no interval; misses are of those that have one, and *width* is their median.
+Each system is better by {step:g} points than the one before it. The metric of a clip is what {others} other raters
+think of it on the average, with a noise of {noise:g}, and so is that of a system. Over clips, and within prompts, the
+truth is the mean of tests by as many raters of very many prompts; over systems it is of infinitely many raters too.
+*None* is the share of tests that have no interval; misses are of those that have one, and *width* is their median.
 """
 
 RULES = """\
@@ -220,6 +220,6 @@ def lines(record: Row) -> list[str]:
     return [
         *found,
         f"Trials of each row, fixed beforehand: {counts}, others as given; with {record['resamples']:,} draws, of "
-        f"correlations {record['metric']['resamples']:,}. Each table is of one run. {seconds / 60:.0f} minutes of one core "
-        f"({record['machine']['cpu']}).",
+        f"correlations {record['metric']['resamples']:,}. Each table is of one run. {seconds / 60:.0f} minutes of one "
+        f"core ({record['machine']['cpu']}).",
     ]

@@ -96,7 +96,7 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
         alpha_high=high,
         tie_readiness=readiness,
         infos=infos,
-        files=[AnswersInfo(one.path.name, one.sha256, one.session, one.finished, one.used) for one in files],
+        files=[AnswersInfo(one.name, one.sha256, one.session, one.finished, one.used) for one in files],
         provenance={key: about[key] for key in ("commit", "dirty", "python", "packages")},
         systems=_typed("systems", systems),
         differences=_typed("differences", differences),
@@ -349,12 +349,18 @@ def _remarks(
     asked, there = len(study.facts["sessions"]), len({one.session for one in files})
     if there < asked:
         yield f"{there:,} of {asked:,} sessions were answered: what each system was rated on is not quite balanced"
-    twice = sorted({one.session for one in files if not one.used})
+    twice = sorted({one.session for one in files if not one.used and not one.damaged})
     if twice:
         yield (
             f"answered more than once: {', '.join(twice)}; of each session the finished answers count, else the most, "
             "else the latest"
         )
+    if aside := [
+        f"{one.session} ({len(one.answers):,} answers)" for one in files if one.used and one.name != one.path.name
+    ]:
+        yield f"of {', '.join(aside)} the save that counts is not the last: it had more answers"
+    if lost := [one.name for one in files if one.damaged]:
+        yield f"damaged, and left out: {', '.join(lost)}"
     several = Counter(one.rater for one in files if one.used)
     if more := sorted(rater for rater, n in several.items() if n > 1):
         yield f"several sessions by {', '.join(more)}: counted as one rater each, since names are the same"
@@ -363,8 +369,8 @@ def _remarks(
     if study.method == "pairs":
         word = f"left out ({dropped} answers)" if rules.both_bad == "drop" else "counted as ties"
         yield f"choices 'both bad' were {word}"
-    lost = sum(row["answers"] for row in exclusions)
+    out = sum(row["answers"] for row in exclusions)
     if not rules.rules:
         yield "no exclusion rules: every answer counts"
-    elif lost:
-        yield f"{lost:,} answer{'s were' if lost > 1 else ' was'} excluded by rules of {rules.name}, see below"
+    elif out:
+        yield f"{out:,} answer{'s were' if out > 1 else ' was'} excluded by rules of {rules.name}, see below"

@@ -9,7 +9,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.listening import form
-from evalkit.listening.answers import mistakes
+from evalkit.listening.answers import EARLIER, mistakes
 from evalkit.listening.study import ANSWERS, STUDY, TOKENS, Study
 from evalkit.store.digests import sha256_file
 
@@ -37,6 +37,7 @@ class Answers:
         rater: who answered; the session where no name was given.
         facts: as the file has them.
         used: whether they count: of several files of a session one does.
+        damaged: whether nobody can read them, of saves that the server had put aside as such.
     """
 
     path: Path
@@ -46,14 +47,23 @@ class Answers:
     finished: bool
     facts: Mapping[str, Any]
     used: bool = True
+    damaged: bool = False
 
     @property
     def answers(self) -> list[dict[str, Any]]:
         return list(self.facts["answers"])
 
+    @property
+    def name(self) -> str:
+        """The file's name, with the folder of what the server has put aside."""
+        return f"{EARLIER}/{self.path.name}" if _aside(self.path) else self.path.name
+
 
 def files_of(given: Sequence[Path]) -> list[Path]:
     """List the files of answers: those that are named, and those of folders, of a study's too.
+
+    Folders may hold saves that the server has put aside: of a session that was answered on two devices, the longer one
+    may be there.
 
     Raises EvalkitError for what is not there, and where there are none.
     """
@@ -64,7 +74,7 @@ def files_of(given: Sequence[Path]) -> list[Path]:
             inside = sorted(one for one in folder.glob("*.json") if one.name not in (STUDY, TOKENS))
             if not inside:
                 raise EvalkitError(f"'{folder}' holds no answers: they are files SESSION.json")
-            found |= dict.fromkeys(one.absolute() for one in inside)
+            found |= dict.fromkeys(one.absolute() for one in (*inside, *sorted((folder / EARLIER).glob("*.json"))))
         elif path.is_file():
             found[path.absolute()] = None
         else:
@@ -89,25 +99,35 @@ def read_answers(paths: Sequence[Path], study: Study) -> list[Answers]:
 
     Of several files of one session the finished one counts, else the one with most answers, else the latest.
 
-    Raises Unusable with one line for each mistake in any of them.
+    Raises Unusable with one line for each mistake in any of them, but for saves that the server had put aside: it does
+    that with damaged ones too, and whoever answered has sent them again.
     """
     found: list[Answers] = []
+    damaged: list[Answers] = []
     wrong: list[str] = []
     for path in paths:
         try:
             facts = _read(path)
+            own = [f"'{path}': {line}" for line in mistakes(study, facts)]
         except EvalkitError as error:
-            wrong.append(str(error))
-            continue
-        own = [f"'{path}': {line}" for line in mistakes(study, facts)]
-        wrong += own
-        if not own:
+            own = [str(error)]
+        if own and _aside(path):
+            session = path.stem.rpartition("-")[0]
+            damaged.append(Answers(path, sha256_file(path), session, "", False, {"answers": []}, False, damaged=True))
+        elif own:
+            wrong += own
+        else:
             session = facts["session"]
             rater = " ".join(facts["rater"].split()) or session
             found.append(Answers(path, sha256_file(path), session, rater, facts["finished"], facts))
     if wrong:
         raise Unusable(wrong)
-    return _counting(found)
+    return [*_counting(found), *damaged]
+
+
+def _aside(path: Path) -> bool:
+    """Whether a file is one that the server has put aside."""
+    return path.parent.name == EARLIER
 
 
 def _counting(found: Sequence[Answers]) -> list[Answers]:

@@ -469,6 +469,25 @@ def test_of_a_session_that_was_answered_twice_the_finished_answers_count(rated: 
     assert [one.name for one in analysed(rated, "none").files if one.used and one.session == "r00"] == ["r00 (2).json"]
 
 
+def test_a_longer_save_that_the_server_has_put_aside_counts_and_damaged_ones_do_not(rated: Path) -> None:
+    path = rated / "answers" / "r00.json"
+    whole = json.loads(path.read_text()) | {"finished": False}
+    aside = rated / "answers" / "earlier"
+    aside.mkdir()
+    for name, many in (("r00-1", 48), ("r00-2", 30)):
+        (aside / f"{name}.json").write_text(json.dumps({**whole, "answers": whole["answers"][:many]}))
+    path.write_text(json.dumps({**whole, "answers": whole["answers"][:4], "started": "2026-11-21T10:00:00Z"}))
+    (aside / "r01-1.json").write_bytes(b"{")
+    found = analysed(rated, "none")
+    assert (found.answers["session"] == "r00").sum() == 48 and (found.answers["session"] == "r01").sum() == 60
+    assert {one.name for one in found.files if not one.used} == {"r00.json", "earlier/r00-2.json", "earlier/r01-1.json"}
+    assert "of r00 (48 answers) the save that counts is not the last: it had more answers" in found.remarks
+    assert "damaged, and left out: earlier/r01-1.json" in found.remarks
+    assert any("answered more than once: r00;" in text for text in found.remarks)
+    path.write_text(json.dumps({**whole, "finished": True}))
+    assert next(one.name for one in analysed(rated, "none").files if one.used and one.session == "r00") == "r00.json"
+
+
 def test_two_sessions_of_one_name_are_one_rater(tmp_path: Path) -> None:
     facts = answered.study(tmp_path, systems=SYSTEMS)
     files = answered.rated(facts, SYSTEMS)

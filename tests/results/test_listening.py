@@ -62,6 +62,14 @@ def test_all_numbers_can_be_computed_again_from_the_record_alone(rated: Listenin
         assert row["value"] == pytest.approx(means[row["system"]])
 
 
+def test_made_up_weights_are_said_at_the_correlations_and_not_of_ratings(rated: Listening) -> None:
+    said = "the metrics' numbers mean nothing"
+    document = dataclasses.replace(rated, warnings=[said]).document()
+    assert not document.warning and said not in document.reasons and said not in document.table.intro
+    intros = {table.title: table.intro for table in document.more if said in table.intro}
+    assert intros and all("Metrics and ratings" in title for title in intros)
+
+
 def test_a_file_that_is_missing_or_altered_is_named(rated: Listening, tmp_path: Path) -> None:
     saved = rated.save(tmp_path / "x").path
     for name in sorted(FILES - {"result.json"}):
