@@ -43,12 +43,12 @@ from evalkit.stats.permutation import holm
 from evalkit.stats.ratings import contrasts, effects, means
 
 LEVEL = 0.95
-RUNS = "each part is one run; parts may be of different runs of the same benchmark"
+RUNS = "rows are seeded by their settings: they are the same whether they are measured together or by themselves"
 RESAMPLES = 400  # of each trial; evalkit's default is 2,000
 GAP = 5.0  # points by which the best system is better than the others, where it is
 GRID = [(raters, prompts) for raters in (5, 10, 25) for prompts in (20, 50)]
 # Fixed before anything is measured: rows that look bad are not measured again by themselves.
-TRIALS = {"ratings": 300, "choices": 120, "ways": 400, "rules": 400}
+TRIALS = {"ratings": 300, "incomplete": 100, "choices": 120, "ways": 400, "rules": 400}
 SPAM = ("anything", "the middle", "always the same")  # what raters answer who do not listen
 
 
@@ -136,7 +136,8 @@ def measure_ratings() -> Iterator[Row]:
     for (raters, prompts), systems, spam in itertools.product(GRID, (3, 6), (0.0, 0.2)):
         sizes = [systems] if raters < 25 else [systems, {3: 2, 6: 4}[systems]]
         for size in sizes:
-            yield simulated("ratings", raters, prompts, systems, size, spam, TRIALS["ratings"])
+            trials = TRIALS["ratings" if size == systems else "incomplete"]
+            yield simulated("ratings", raters, prompts, systems, size, spam, trials)
 
 
 def measure_choices() -> Iterator[Row]:

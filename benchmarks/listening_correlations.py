@@ -19,7 +19,7 @@ from evalkit.stats import crossed
 from evalkit.stats.correlation import NAMES, coefficients, pairs_within
 
 SETTINGS = [(systems, raters, prompts) for systems in (2, 3, 5) for raters in (8, 15) for prompts in (12, 30)]
-TRIALS = 150
+TRIALS = 100
 RESAMPLES = 100  # of each trial; evalkit's default is 300 over clips, and 2,000 over systems
 STEP = 10.0  # points by which each system is better than the one before it
 NOISE = 5.0  # of the metric, in points: standard deviation of one clip's value, and of one system's
@@ -36,11 +36,12 @@ def test(mu: np.ndarray, raters: int, prompts: int, rng: np.random.Generator) ->
     counts = asked(n, raters, prompts, n, rng)
     thought = thoughts(mu, raters + OTHERS, prompts, like, rng)
     sums = like.rate(thought[:, :raters], rng) * counts
-    names = [[f"{kind}{k}" for k in range(many)] for kind, many in (("s", n), ("r", raters), ("p", prompts))]
-    # the metric knows what others think: the taste of the raters that a test happens to have is no part of it
-    return Ratings(*names, sums, counts, pd.DataFrame()), thought[:, raters:].mean(axis=1) + rng.normal(
-        0, NOISE, (n, prompts)
+    systems, people, heard = (
+        [f"{kind}{k}" for k in range(many)] for kind, many in (("s", n), ("r", raters), ("p", prompts))
     )
+    # the metric knows what others think: the taste of the raters that a test happens to have is no part of it
+    x = thought[:, raters:].mean(axis=1) + rng.normal(0, NOISE, (n, prompts))
+    return Ratings(systems, people, heard, sums, counts, pd.DataFrame()), x
 
 
 @cache

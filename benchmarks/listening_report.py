@@ -214,12 +214,14 @@ def lines(record: Row) -> list[str]:
         found += [RULES, *rules(record["rules"])]
     if "correlations" in record:
         found += [CORRELATIONS.format(**record["metric"]), *correlations(record["correlations"])]
-    trials = {kind: record[kind][0]["trials"] for kind in ("ratings", "choices", "correlations") if kind in record}
+    trials = {kind: record[kind][0]["trials"] for kind in ("choices", "correlations") if kind in record}
+    pages = {row["size"] == row["systems"]: row["trials"] for row in record.get("ratings", [])}
+    trials |= {{True: "complete pages", False: "incomplete ones"}[whole]: n for whole, n in pages.items()}
     counts = ", ".join(f"{n:,} of {kind}" for kind, n in trials.items())
     seconds = sum(record["cpu"].values())
     return [
         *found,
         f"Trials of each row, fixed beforehand: {counts}, others as given; with {record['resamples']:,} draws, of "
-        f"correlations {record['metric']['resamples']:,}. Each table is of one run. {seconds / 60:.0f} minutes of one "
-        f"core ({record['machine']['cpu']}).",
+        f"correlations {record['metric']['resamples']:,}. Rows are seeded by their settings: measured together or by "
+        f"themselves, they are the same. {seconds / 60:.0f} minutes of one core ({record['machine']['cpu']}).",
     ]

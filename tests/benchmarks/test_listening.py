@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import listening, listening_report, sections
+from benchmarks import listening, listening_correlations, listening_report, sections
 from evalkit.stats.estimate import student
 from tests.conftest import ROOT
 
@@ -50,10 +50,24 @@ def test_rules_catch_who_does_not_listen_and_few_others(monkeypatch):
     assert caught > 0.7 and row["honest_out"] / row["honest"] < 0.1
 
 
+def test_intervals_of_correlations_are_those_that_evalkit_states():
+    row = listening_correlations.correlated(3, 8, 12, 3)
+    assert set(row["over"]) == {"systems", "clips", "clips within prompts"}
+    assert row["over"]["systems"]["pearson"]["intervals"] == 0
+    clips = row["over"]["clips"]["pearson"]
+    assert clips["intervals"] == 3 and 2 <= clips["held"] <= 3 and 0.5 < clips["truth"] < 1 and 0 < clips["width"] < 1.5
+
+
 def test_the_section_is_what_was_measured():
     record = json.loads((ROOT / listening_report.JSON).read_text("utf-8"))
     text = (ROOT / listening_report.TEXT).read_text("utf-8")
     section = "\n".join([sections.HEADING, "", *listening_report.lines(record)]).rstrip("\n")
     assert section in text
+    for part in ("ratings", "choices", "correlations"):  # none was measured longer for how it looked
+        kinds = {row.get("size", 0) == row["systems"]: row["trials"] for row in record[part]}
+        assert all(kinds[row.get("size", 0) == row["systems"]] == row["trials"] for row in record[part])
+    cells = [one for row in record["correlations"] for found in row["over"].values() for one in found.values()]
+    known = [one for one in cells if one["intervals"]]
+    assert sum(one["held"] for one in known) > 0.93 * sum(one["intervals"] for one in known)
     worst = max(listening_report.misses([*record["ratings"], *record["choices"]]))
     assert worst <= 0.065  # the nominal 5 % and 1.5 more

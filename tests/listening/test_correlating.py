@@ -22,8 +22,11 @@ def rated(systems: int, prompts: int, gap: float, seed: int = 0, raters: int = 8
     rng = np.random.default_rng([seed, systems, prompts])
     clips = 50 + gap * np.arange(systems)[:, None] + rng.normal(0, 7, (systems, prompts))
     sums = np.clip(np.round(clips[:, None] + rng.normal(0, 14, (systems, raters, prompts))), 1, 100)
-    names = [[f"{kind}{k}" for k in range(n)] for kind, n in (("s", systems), ("r", raters), ("p", prompts))]
-    return Ratings(*names, sums, np.ones(sums.shape), pd.DataFrame()), clips + rng.normal(0, 2, clips.shape)
+    names, people, heard = (
+        [f"{kind}{k}" for k in range(n)] for kind, n in (("s", systems), ("r", raters), ("p", prompts))
+    )
+    data = Ratings(names, people, heard, sums, np.ones(sums.shape), pd.DataFrame())
+    return data, clips + rng.normal(0, 2, clips.shape)
 
 
 def clips(systems: int, prompts: int, gap: float, seed: int = 0) -> dict[tuple[str, str], dict[str, Any]]:
