@@ -29,7 +29,7 @@ points than all others, which are equal.
 
 *Misses* are intervals of {level:.0%} that do not hold the mean of infinitely many such raters and prompts: meant to be
 at most 5 %. In brackets are what so few trials allow (Clopper and Pearson, as if all intervals were independent); what
-lies above 5 % beyond that is **bold**. *Stated* is the standard error that evalkit states, by the one that there is.
+lies above 5 % beyond that is **bold**, as one in 40 would be by chance, and more since they are not. *Stated* is the standard error that evalkit states, by the one that there is.
 *False alarms* are tests of equal systems in which any two are told apart, after Holm's correction; *found* are those
 that tell the better one from at least one other.
 """
@@ -218,10 +218,9 @@ def lines(record: Row) -> list[str]:
     pages = {row["size"] == row["systems"]: row["trials"] for row in record.get("ratings", [])}
     trials |= {{True: "complete pages", False: "incomplete ones"}[whole]: n for whole, n in pages.items()}
     counts = ", ".join(f"{n:,} of {kind}" for kind, n in trials.items())
-    seconds = sum(record["cpu"].values())
     return [
         *found,
         f"Trials of each row, fixed beforehand: {counts}, others as given; with {record['resamples']:,} draws, of "
         f"correlations {record['metric']['resamples']:,}. Rows are seeded by their settings: measured together or by "
-        f"themselves, they are the same. {seconds / 60:.0f} minutes of one core ({record['machine']['cpu']}).",
+        f"themselves, they are the same ({record['machine']['cpu']}).",
     ]

@@ -69,5 +69,6 @@ def test_the_section_is_what_was_measured():
     cells = [one for row in record["correlations"] for found in row["over"].values() for one in found.values()]
     known = [one for one in cells if one["intervals"]]
     assert sum(one["held"] for one in known) > 0.93 * sum(one["intervals"] for one in known)
-    worst = max(listening_report.misses([*record["ratings"], *record["choices"]]))
-    assert worst <= 0.065  # the nominal 5 % and 1.5 more
+    rows = [*record["ratings"], *record["choices"]]
+    shares = listening_report.misses(rows)
+    assert np.mean(shares) < 0.05 and max(shares) <= 0.08  # the nominal 5 %, and what so few trials add
