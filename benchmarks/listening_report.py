@@ -29,7 +29,8 @@ points than all others, which are equal.
 
 *Misses* are intervals of {level:.0%} that do not hold the mean of infinitely many such raters and prompts: meant to be
 at most 5 %. In brackets are what so few trials allow (Clopper and Pearson, as if all intervals were independent); what
-lies above 5 % beyond that is **bold**, as one in 40 would be by chance, and more since they are not. *Stated* is the standard error that evalkit states, by the one that there is.
+lies above 5 % beyond that is **bold**, as one in 40 would be by chance, and more since they are not. *Stated* is the
+standard error that evalkit states, by the one that there is.
 *False alarms* are tests of equal systems in which any two are told apart, after Holm's correction; *found* are those
 that tell the better one from at least one other.
 """
@@ -214,9 +215,9 @@ def lines(record: Row) -> list[str]:
         found += [RULES, *rules(record["rules"])]
     if "correlations" in record:
         found += [CORRELATIONS.format(**record["metric"]), *correlations(record["correlations"])]
-    trials = {kind: record[kind][0]["trials"] for kind in ("choices", "correlations") if kind in record}
+    trials: dict[str, int] = {kind: record[kind][0]["trials"] for kind in ("choices", "correlations") if kind in record}
     pages = {row["size"] == row["systems"]: row["trials"] for row in record.get("ratings", [])}
-    trials |= {{True: "complete pages", False: "incomplete ones"}[whole]: n for whole, n in pages.items()}
+    trials |= {"complete pages" if whole else "incomplete ones": n for whole, n in pages.items()}
     counts = ", ".join(f"{n:,} of {kind}" for kind, n in trials.items())
     return [
         *found,

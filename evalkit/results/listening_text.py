@@ -142,7 +142,7 @@ FAMILY = {"systems": "difference between systems", "with reference": "difference
 
 
 def correlations(listening: ListeningRecord) -> Iterator[Listing]:
-    """How metrics agree with what people said, one table for systems and one for clips, with what is wrong with them."""
+    """How metrics agree with what people said, a table for systems and one for clips, with what is wrong with them."""
     rows = records(listening.correlations)
     of_systems = [row for row in rows if row["over"] == "systems"]
     of_clips = [row for row in rows if row["over"] != "systems"]

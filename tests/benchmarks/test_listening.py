@@ -7,27 +7,31 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import listening, listening_correlations, listening_report, sections
+from benchmarks import listening, listening_correlations, listening_raters, listening_report, sections
 from evalkit.stats.estimate import student
 from tests.conftest import ROOT
 
 
 def test_the_truth_is_what_many_simulated_raters_say():
-    mu, about = listening.mus(3, 5.0), listening.Opinions(spam=0.2)
+    mu, about = listening_raters.mus(3, 5.0), listening_raters.Opinions(spam=0.2)
     rng = np.random.default_rng(1)
     found = []
     for _ in range(60):
-        sums, counts = listening.rated(mu, 40, 30, 3, about, rng)
+        sums, counts = listening_raters.rated(mu, 40, 30, 3, about, rng)
         found.append(sums.sum(axis=(1, 2)) / counts.sum(axis=(1, 2)))
     error = np.std(found, axis=0) / np.sqrt(len(found))
-    assert np.abs(np.mean(found, axis=0) - listening.true_means(tuple(mu), about)).max() < 4 * error.max()
+    assert np.abs(np.mean(found, axis=0) - listening_raters.true_means(tuple(mu), about)).max() < 4 * error.max()
 
 
 def test_designs_have_as_many_ratings_of_each_system():
-    _, counts = listening.rated(listening.mus(6, 0.0), 25, 20, 4, listening.Opinions(), np.random.default_rng(0))
+    _, counts = listening_raters.rated(
+        listening_raters.mus(6, 0.0), 25, 20, 4, listening_raters.Opinions(), np.random.default_rng(0)
+    )
     by_clip = counts.sum(axis=1)
-    assert by_clip.min() >= listening.VOTES and counts.max() == 1 and np.ptp(counts.sum(axis=(1, 2))) <= 4
-    wins, ties = listening.compared(listening.mus(4, 5.0), 10, 20, listening.Opinions(), np.random.default_rng(0))
+    assert by_clip.min() >= listening_raters.VOTES and counts.max() == 1 and np.ptp(counts.sum(axis=(1, 2))) <= 4
+    wins, ties = listening_raters.compared(
+        listening_raters.mus(4, 5.0), 10, 20, listening_raters.Opinions(), np.random.default_rng(0)
+    )
     assert (ties == ties.transpose(1, 0, 2, 3)).all() and not wins[range(4), range(4)].any()
 
 
