@@ -29,7 +29,8 @@ which all commands with `OPTION=VALUE` take. Options stand anywhere among the ar
 COMMON = """\
 ## In every command
 
-- `--quiet` shows neither progress nor warnings; errors are said all the same, and `run.log` has the warnings.
+- `--quiet`, of commands that take a while, shows neither progress nor warnings; errors are said all the same, and
+  `run.log` has the warnings.
 - `--format NAME` prints a table in another form, `--json` as JSON. In any form but that of the terminal, stdout holds
   nothing but the table: what else is said, such as where a result lies, goes to stderr.
 - Progress is a bar on a terminal, and elsewhere a line every 30 seconds on stderr. `NO_COLOR=1` takes colours away,

@@ -25,8 +25,11 @@ def main(arguments: list[str]) -> None:
     if parsed.output == "":
         raise EvalkitError("--output is empty: name a file")
     from evalkit.page.writing import write  # here, because pandas takes a second
-    from evalkit.results.loading import load
+    from evalkit.results.loading import load, with_row
 
+    for record in parsed.records:
+        if (named := with_row(record))[1]:
+            raise EvalkitError(f"'{record}': a page shows all rows of a result: give {named[0]}")
     page = write(
         [load(record) for record in parsed.records],
         Path(parsed.output) if parsed.output else None,

@@ -211,3 +211,9 @@ def test_the_example_of_the_page_on_reports_runs(tmp_path: Path, monkeypatch: py
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "report.md").read_text("utf-8"), re.DOTALL)
     exec(code, {})
     assert len(list(tmp_path.glob("results/runs/*/report.html"))) == 1
+
+
+def test_a_row_of_a_result_is_no_page(evalkit: Run) -> None:
+    code, out, err = evalkit("report", "run::musicgen_small")
+    assert (code, out) == (2, "")
+    assert err == "evalkit: 'run::musicgen_small': a page shows all rows of a result: give run\n"

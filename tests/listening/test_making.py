@@ -278,7 +278,7 @@ def test_the_command_says_what_it_made_and_overwrites_nothing(evalkit: Run, tmp_
     assert (code, err) == (0, "")
     folder = found.path / "listening-quality"
     assert (
-        f"2 prompts × 4 systems ({NAMES[0]}, {NAMES[1]}, reference, control: noise), each heard at least 6 times" in out
+        f"2 prompts × 4 systems ({NAMES[0]}; {NAMES[1]}; reference; control: noise), each heard at least 6 times" in out
     )
     assert out.endswith(f"study: {folder}\n")
     assert Study.load(folder).pairs

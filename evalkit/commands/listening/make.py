@@ -16,6 +16,7 @@ from evalkit.errors import EvalkitError
 from evalkit.listening.study import AXES, METHODS
 
 FOLDER = "listening"
+MOST = {"raters": 1000}  # each of whom has a page of their own
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,8 +47,9 @@ def main(arguments: list[str]) -> None:
     parsed = parse(parser(), arguments)
     for name in ("raters", "prompts", "votes", "on_a_page", "minutes", "seconds"):
         value = getattr(parsed, name)
-        if value is not None and not 0 < value < 10**6:
-            raise EvalkitError(f"--{name.replace('_', '-')} {value}: must be more than 0")
+        most = MOST.get(name, 10**6)
+        if value is not None and not 0 < value <= most:
+            raise EvalkitError(f"--{name.replace('_', '-')} {value}: must be more than 0, and at most {most:,}")
     if not -40 <= parsed.level <= -5:
         raise EvalkitError(f"--level {parsed.level:g}: give a loudness between -40 and -5 LUFS")
     from evalkit.listening.making import Asked, make  # here, because pandas takes a second
@@ -65,7 +67,7 @@ def main(arguments: list[str]) -> None:
     facts, many = made.study.facts, len(made.study.facts["prompts"])
     pages = [len(session["pages"]) for session in facts["sessions"].values()]
     print(
-        f"{many} prompt{'s' if many != 1 else ''} × {len(facts['systems'])} systems ({', '.join(facts['systems'])}), "
+        f"{many} prompt{'s' if many != 1 else ''} × {len(facts['systems'])} systems ({'; '.join(facts['systems'])}), "
         f"each heard at least {facts['votes']} times by {len(pages)} raters, {max(pages)} pages each"
     )
     print(f"study: {made.study.folder}")
