@@ -221,7 +221,7 @@ def lines(record: Row) -> list[str]:
     counts = ", ".join(f"{n:,} of {kind}" for kind, n in trials.items())
     return [
         *found,
-        f"Trials of each row, fixed beforehand: {counts}, others as given; with {record['resamples']:,} draws, of "
+        f"Trials of each row: {counts}, others as given; with {record['resamples']:,} draws, of "
         f"correlations {record['metric']['resamples']:,}. Rows are seeded by their settings: measured together or by "
         f"themselves, they are the same ({record['machine']['cpu']}).",
     ]

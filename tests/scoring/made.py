@@ -97,6 +97,7 @@ def plan(tmp_path: Path, **metrics: Any) -> Plan:
         metrics=metrics,
         slices=[],
         calibration={},
+        trackers={},
         sampling=Sampling(),
         engine=CPU,
         uncertainty=Uncertainty(),
