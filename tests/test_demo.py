@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import evalkit
+from evalkit.commands import DONE
 from evalkit.commands.table import main
 from evalkit.errors import EvalkitError
 from evalkit.results.result import Result
@@ -102,7 +103,7 @@ def test_the_result_folder_is_complete(demo: Result) -> None:
     assert files == {
         "result.json", "record.json", "prompts.parquet", "scores.parquet", "slices.parquet", "context.parquet",
         "clips.parquet", "values.parquet", "evidence.parquet", "features",
-        "table.md", "table.csv", "table.json", "config.yaml", "run.log",
+        "table.md", "table.csv", "table.json", "report.html", "config.yaml", "run.log",
     }  # fmt: skip
     manifest = json.loads((demo.path / "result.json").read_text("utf-8"))
     assert (manifest["kind"], manifest["status"]) == ("result", "finished")
@@ -128,7 +129,8 @@ def test_the_result_reads_the_same_in_another_folder_without_the_cache(
 ) -> None:
     def printed(path: Path, form: str) -> str:
         capsys.readouterr()
-        main([str(path), "--format", form])
+        with DONE:  # as the command line does
+            main([str(path), "--format", form])
         return capsys.readouterr().out
 
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "result"

@@ -165,6 +165,7 @@ def test_pairs_of_unlike_length_are_compared_over_what_both_have() -> None:
 
 
 @pytest.mark.parametrize(("beyond", "loudness"), [(False, "-14"), (True, "-14"), (True, "null")])
+@pytest.mark.slow
 def test_a_set_is_at_distance_0_from_itself_unless_its_loudness_cuts_it_off(
     tmp_path: Path, beyond: bool, loudness: str
 ) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
+from types import FrameType
 from typing import Any
 
 from evalkit.errors import EvalkitError
@@ -234,12 +235,26 @@ class _Process:
 
 @contextlib.contextmanager
 def _no_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C wait until the block ends, in this thread and, until they ignore it, in processes that it starts."""
+    """Let Ctrl-C wait until the block ends, here and, until they ignore it, in processes that are started inside.
+
+    That this thread blocks the signal is not enough here: the system gives it to another thread then, for which Python
+    interrupts the main one all the same.
+    """
+    pressed: list[tuple[int, FrameType | None]] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        handler = None  # nothing is interrupted here
+    else:
+        signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if callable(handler):
+            signal.signal(signal.SIGINT, handler)
+            if pressed:
+                handler(*pressed[0])
 
 
 def _threads() -> int | None:

@@ -84,6 +84,7 @@ def test_attentions_and_graphs_are_compared_on_one_network_and_what_cannot_run_i
     assert "not measured: " in page and "| 2 | torch's attention | refused |" in page
 
 
+@pytest.mark.slow
 def test_clips_of_batches_of_several_sizes_are_compared(model: Model) -> None:
     found = invariance.measure(model, [1, 2, 4], 4, 12)
     assert [row["batches"] for row in found["pairs"]] == [[1, 2], [1, 4], [2, 4]]
@@ -122,6 +123,7 @@ def test_sums_are_not_divided_where_batches_are_to_be_invariant() -> None:
     assert precision._settings()[0][2] in (False, (False, True))
 
 
+@pytest.mark.slow
 def test_a_side_without_memory_and_a_case_that_fails_leave_the_others(
     model: Model, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

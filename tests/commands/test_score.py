@@ -208,6 +208,7 @@ def test_pairs_have_the_score_of_a_run_of_them_alone(place: Path) -> None:
     assert (part.prompts_info.form, alone.prompts_info.form) == ("sets", "pairs")
 
 
+@pytest.mark.slow
 def test_swapped_folders_swap_precision_and_recall_and_keep_fad(tmp_path: Path) -> None:
     ours = fill(tmp_path / "ours", *(f"{i}.wav" for i in range(5)))
     theirs = fill(tmp_path / "theirs", *(f"r{i}.wav" for i in range(7)), seed=1)

@@ -192,6 +192,7 @@ def found(tmp_path: Path, clips: list[tuple[np.ndarray, int]], form: str = "FLAC
     return list(SilenceLength(LEVELS)(levels[key], None).per_clip.values())
 
 
+@pytest.mark.slow
 def test_a_silence_of_just_a_second_is_found_at_any_rate_and_place(tmp_path: Path) -> None:
     """Loud music, of any number of samples, that stops at once: resampled, it would ring into the silence."""
     rng = np.random.default_rng(0)

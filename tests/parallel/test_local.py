@@ -230,7 +230,8 @@ def test_ctrl_c_does_not_reach_a_process_that_is_starting(toy: Toy, monkeypatch:
     assert run(toy, ["make"])[0] == ["make"]
 
 
-def test_ctrl_c_while_a_process_is_started_leaves_none(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [0, 1])
+def test_ctrl_c_while_a_process_is_started_leaves_none(toy: Toy, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
@@ -241,12 +242,16 @@ def test_ctrl_c_while_a_process_is_started_leaves_none(toy: Toy, monkeypatch: py
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", start)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    ended = threading.Event()
+    for _ in range(threads):  # which gets the signal where this one blocks it
+        threading.Thread(target=ended.wait, daemon=True).start()
     try:
         with workers(1) as launcher:
             with pytest.raises(KeyboardInterrupt):
                 list(launcher.run(cut(toy, MAKE, 8)))
             assert not alive(started[0].pid)
     finally:
+        ended.set()
         signal.signal(signal.SIGINT, before)
 
 

@@ -205,6 +205,7 @@ def test_p_values_of_groups_are_adjusted_by_the_maximum_over_all_in_the_same_swa
     assert (made.slices["p_adjusted"] >= made.slices["p"] - 0.05).all()
 
 
+@pytest.mark.slow
 def test_no_group_is_named_where_nothing_changed(tmp_path: Path) -> None:
     """At a level of 95 % that happens in at most 5 of 100 comparisons: in 14 or more in one of 2,000 tests."""
     rng = np.random.default_rng(4)

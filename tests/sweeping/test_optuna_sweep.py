@@ -37,6 +37,7 @@ def chosen(made: Made) -> list[tuple[object, ...]]:
     return [tuple(options.values()) for options in made.sweep.points["options"]]
 
 
+@pytest.mark.slow
 def test_a_sweep_by_optuna_goes_on_with_its_study_and_ends_in_the_record_that_it_would_have_had(
     options: list[str], tmp_path: Path
 ) -> None:

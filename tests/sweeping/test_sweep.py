@@ -74,6 +74,7 @@ def test_groups_are_points_with_the_selected_one_as_default(make: Make) -> None:
     assert found.result(2).protocol.name == "fadtk" and found.parameters[0].default == "musicgen"
 
 
+@pytest.mark.slow
 def test_of_points_that_cannot_be_compared_none_is_the_best(make: Make) -> None:
     found = make("prompts.first=3,4")
     assert found.winner is None and not found.scores["best"].any() and found.points["front"].isna().all()
@@ -202,6 +203,7 @@ def test_the_winner_is_measured_again_on_a_seed_that_nothing_was_chosen_by(make:
         assert row[name] == pytest.approx(again.scores.set_index("metric")["value"]["chroma"])
 
 
+@pytest.mark.slow
 def test_nothing_is_confirmed_where_no_seed_is_fresh(
     make: Make, worse: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
