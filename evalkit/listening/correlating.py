@@ -12,13 +12,12 @@ import pandas as pd
 from evalkit.errors import EvalkitError
 from evalkit.listening.gathered import Choices, Ratings
 from evalkit.listening.rules import Rules
-from evalkit.results.folders import MANIFEST
+from evalkit.results.folders import identity
 from evalkit.results.listening_record import SystemInfo
 from evalkit.results.result import Result
 from evalkit.stats import bradley_terry, crossed, ratings
 from evalkit.stats.correlation import NAMES, coefficients, fisher, pairs_within, perfect
 from evalkit.stats.crossed import Draws, Statistic
-from evalkit.store.digests import sha256_file
 
 LEAST = 3  # systems or clips, with fewer of which there is no correlation
 ALIKE = 1e-9  # coefficients that differ by no more are the same
@@ -221,7 +220,7 @@ def _of_clips(infos: Iterable[SystemInfo]) -> tuple[dict[str, dict[tuple[str, st
         try:
             if info.path not in results:
                 results[info.path] = Result.load(info.path)
-            if sha256_file(results[info.path].path / MANIFEST) != info.sha256:
+            if identity(results[info.path].path) != info.sha256:
                 raise EvalkitError(f"'{info.path}' is not the result whose clips were heard")
         except EvalkitError as error:
             out.setdefault(str(error), []).append(info.name)

@@ -14,7 +14,7 @@ from evalkit.listening.sounds import Piece
 from evalkit.listening.study import Axis
 from evalkit.page.view import System, view
 from evalkit.results import REPORT
-from evalkit.results.folders import MANIFEST
+from evalkit.results.folders import identity
 from evalkit.results.loading import load, with_row
 from evalkit.results.result import Result
 from evalkit.store.digests import digest, sha256_file
@@ -115,10 +115,9 @@ def systems_of(given: Sequence[str]) -> tuple[list[System], list[dict[str, str]]
     systems = [system for system in shown.systems if wanted(system)]
     if not systems:
         raise EvalkitError(f"'{records[0].path}' has no models to listen to: give another record")
-    manifests = [record.path / MANIFEST for record in records]
     return systems, [
-        {"path": str(manifest.parent), "sha256": sha256_file(manifest), "kind": type(record).__name__.lower()}
-        for manifest, record in zip(manifests, records, strict=True)
+        {"path": str(record.path), "sha256": identity(record.path), "kind": type(record).__name__.lower()}
+        for record in records
     ]
 
 
@@ -203,7 +202,7 @@ class Choice:
             pieces={id: _piece(system.result, clips[id]) for id in ids},
             row=system.row,
             path=str(system.result.path),
-            sha256=sha256_file(system.result.path / MANIFEST),
+            sha256=identity(system.result.path),
             scores=_scores(system),
         )
 

@@ -12,13 +12,12 @@ import pandas as pd
 from evalkit.errors import EvalkitError
 from evalkit.report.document import Document
 from evalkit.results.comparison import Comparison
-from evalkit.results.folders import MANIFEST
+from evalkit.results.folders import identity
 from evalkit.results.joined import join
 from evalkit.results.listening import Listening
 from evalkit.results.names import told_apart
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
-from evalkit.store.digests import sha256_file
 
 Role = Literal["model", "calibration", "baseline", "candidate", "default", "winner"]
 SIDES: tuple[Role, Role] = ("baseline", "candidate")
@@ -159,7 +158,7 @@ def _named(path: str, sha256: str, missing: list[str]) -> Result | None:
     """Read a result that a record names, if it is still there and still the same."""
     try:
         result = Result.load(path)
-        if sha256_file(result.path / MANIFEST) == sha256:
+        if identity(result.path) == sha256:
             return result
         missing.append(f"'{path}' is not the result that was compared: its clips are not shown")
     except EvalkitError as error:

@@ -138,6 +138,11 @@ def read_manifest(folder: Path, command: str = RUN) -> dict[str, Any]:
     return manifest
 
 
+def identity(folder: Path) -> str:
+    """The SHA-256 of a record's manifest, which has those of all else: what other records know it by."""
+    return sha256_file(folder / MANIFEST)
+
+
 def lacking(folder: Path) -> EvalkitError:
     """The error for a manifest in which something is missing."""
     return EvalkitError(

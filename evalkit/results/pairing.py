@@ -16,11 +16,10 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.results.alike import NAMED, captions, differences, prompts_differ, references, references_differ
 from evalkit.results.comparable import SECONDS, Reason, own_settings
 from evalkit.results.comparison_record import SideInfo
-from evalkit.results.folders import MANIFEST
+from evalkit.results.folders import MANIFEST, identity
 from evalkit.results.gate import Condition
 from evalkit.results.record import MetricInfo, Record, RowInfo
 from evalkit.results.ways import differing as differing_ways
-from evalkit.store.digests import sha256_file
 
 FREE = ("seed", "samples_per_prompt", "duration")  # sampling that may differ, or is a condition of its own
 NAMES = ("name", "derived_from", "defines")  # in the switches of a protocol: not what is done to clips
@@ -96,11 +95,11 @@ def side(record: Record, row: str | None) -> Side:
 
 def info(side: Side) -> SideInfo:
     """Say what a side is, for the record of a comparison."""
-    manifest, checkpoint = side.record.path / MANIFEST, side.info.checkpoint
+    checkpoint = side.info.checkpoint
     return SideInfo(
         row=side.row,
         path=str(side.record.path),
-        sha256=sha256_file(manifest) if manifest.is_file() else "",
+        sha256=identity(side.record.path) if (side.record.path / MANIFEST).is_file() else "",
         checkpoint=checkpoint.source if checkpoint else "",
         digest=checkpoint.digest if checkpoint else "",
         commit=str(side.record.provenance.get("commit") or ""),

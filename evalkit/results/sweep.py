@@ -15,12 +15,11 @@ from evalkit.errors import EvalkitError, reason
 from evalkit.report import to_markdown
 from evalkit.report.document import Document, Listing
 from evalkit.results import folders, sweep_text
-from evalkit.results.folders import FACTS, MANIFEST, Kind, read_frame, write_frame
+from evalkit.results.folders import FACTS, Kind, read_frame, write_frame
 from evalkit.results.frames import typed
 from evalkit.results.plots import sweeps
 from evalkit.results.result import Result
 from evalkit.results.sweep_record import CONFIRMED, POINTS, RUNGS, SCHEMA, SCORES, Objective, Parameter, SweepRecord
-from evalkit.store.digests import sha256_file
 from evalkit.store.files import write_bytes, write_json
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ class Sweep(SweepRecord):
             raise EvalkitError(f"point {point} has no result: {row['reason']}")
         folder = self.path / row["path"]
         result = Result.load(folder)
-        if sha256_file(folder / MANIFEST) != row["sha256"]:
+        if folders.identity(folder) != row["sha256"]:
             raise EvalkitError(f"'{folder}' is not the result that the sweep was made from: copy the whole sweep")
         return result
 

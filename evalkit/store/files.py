@@ -102,6 +102,14 @@ def _of_the_system(error: Exception) -> OSError | None:
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none, with those above it. Raises EvalkitError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> EvalkitError:
     """Turn a failed write into one line that says what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

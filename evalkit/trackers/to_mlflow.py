@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evalkit.errors import EvalkitError
-from evalkit.store.files import cannot_write
+from evalkit.store.files import make_folder
 from evalkit.store.redaction import redacted
 from evalkit.trackers import package
 from evalkit.trackers.run import Limits, Run, shell
@@ -75,10 +75,7 @@ class Tracker:
 
         place = self.place
         if isinstance(place, Path):
-            try:
-                place.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise cannot_write(place, error) from error
+            make_folder(place)
             uri = f"sqlite:///{place / 'mlflow.db'}"
         else:
             uri = place

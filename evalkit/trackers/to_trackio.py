@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from evalkit.errors import EvalkitError
-from evalkit.store.files import cannot_write
+from evalkit.store.files import make_folder
 from evalkit.trackers import package
 from evalkit.trackers.run import Limits, Run, part, shell
 
@@ -71,10 +71,7 @@ class Tracker:
     def send(self, runs: Sequence[Run]) -> str:
         """Write the runs of one record, and say how they are shown."""
         trackio = self._trackio()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
+        make_folder(self.folder)
         project = part(self.project)
         keys = {run.key for run in runs}
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(record=True) as said:

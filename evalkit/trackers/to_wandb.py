@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from evalkit.errors import EvalkitError, reason
-from evalkit.store.files import cannot_write
+from evalkit.store.files import make_folder
 from evalkit.trackers import package
 from evalkit.trackers.run import Limits, Run, shell
 
@@ -75,10 +75,7 @@ class Tracker:
     def send(self, runs: Sequence[Run]) -> str:
         """Write the runs of one record, and say how they get to a server."""
         wandb = _wandb()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
+        make_folder(self.folder)
         for run in runs:
             _send(wandb, self, run)
         if self.chosen_mode != "offline":
