@@ -182,7 +182,7 @@ class Unread:
         try:
             return self._stdout.write(text)
         except BrokenPipeError:
-            self._forget()
+            _to_nowhere(self._stdout)
             return len(text)
 
     def flush(self) -> None:
@@ -190,10 +190,12 @@ class Unread:
         try:
             self._stdout.flush()
         except BrokenPipeError:
-            self._forget()
+            _to_nowhere(self._stdout)
 
-    def _forget(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
+
+def _to_nowhere(stream: TextIO) -> None:
+    """Let what is still written into a stream, Python's own last flush too, go where nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def end(command: Callable[[], int], mistake: int = 2) -> NoReturn:
@@ -265,11 +267,11 @@ def one_line_errors(status: int | None = None) -> Iterator[None]:
     except EvalkitError as error:
         fail(str(error), mistake)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), answers().fileno())
+        _to_nowhere(answers())
         sys.exit(1 if status is None else status)
     except OSError as error:
         if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # files name theirs
-            os.dup2(os.open(os.devnull, os.O_WRONLY), answers().fileno())
+            _to_nowhere(answers())
             fail(f"cannot write the output: {error.strerror}: make room, or write it elsewhere", mistake)
         if error.filename is None:
             raise

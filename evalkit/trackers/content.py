@@ -15,8 +15,8 @@ from evalkit.page.writing import write
 from evalkit.report.document import Document
 from evalkit.report.to_markdown import shortened
 from evalkit.results import REPORT
-from evalkit.results.folders import MANIFEST
-from evalkit.store.digests import digest, sha256_file
+from evalkit.results.folders import MANIFEST, identity
+from evalkit.store.digests import digest
 from evalkit.store.redaction import redacted
 from evalkit.trackers.run import Limits
 
@@ -87,11 +87,10 @@ def about(record: Any, random: Sequence[str], limits: Limits, folder: Path, own_
             files[REPORT] = write([record], folder / REPORT) if own_page else page(record)
         except Exception as error:  # the numbers are worth more than their page
             missing.append(f"the page, because it could not be made: {reason(error)}")
-    manifest = record.path / MANIFEST
     return About(
-        sha256=sha256_file(manifest),
+        sha256=identity(record.path),
         group=record.path.name,
-        time=manifest.stat().st_mtime,
+        time=(record.path / MANIFEST).stat().st_mtime,
         marks=[RANDOM] if random else [],
         warning=document.warning,
         text=text,
