@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from evalkit.page.metrics import metrics
 from evalkit.page.sources import REFERENCE, Sources
 from evalkit.page.view import SIDES, View
 from evalkit.report import numbers
@@ -60,7 +59,7 @@ _Found = tuple[str, int, Reason]  # id of the prompt, sample, why
 
 def choose(view: View, sources: Sources) -> list[Choice]:
     """Choose prompts, the weightiest first; a prompt that is chosen by several metrics has several reasons."""
-    known, table = metrics(view), _table(sources)
+    known, table = view.metrics, _table(sources)
     systems = [number for number, (_, role) in enumerate(sources.systems) if role != "calibration"]
     systems = systems or list(range(len(sources.systems)))
     names = [name for name, _ in sources.systems]

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import EvalkitError
-from evalkit.page.metrics import metrics
 from evalkit.page.view import SIDES, View
 from evalkit.report import numbers
 from evalkit.report.literal import literal
@@ -76,7 +75,7 @@ def clips_of(view: View) -> Clips:
             parts.append(Part(len(systems) - 1, 1, _moved(view.comparison, role)))
         prompts.append(_moved_prompts(view.comparison))
     every = pd.concat(prompts).drop_duplicates("id") if prompts else typed(pd.DataFrame(columns=list(PROMPTS)), PROMPTS)
-    shown = [metric for metric in metrics(view) if any(metric.name in part.clips for part in parts)]
+    shown = [metric for metric in view.metrics if any(metric.name in part.clips for part in parts)]
     partial = [name for name, _ in view.gone]
     return Clips(every.reset_index(drop=True), shown, systems, parts, partial, list(_remarks(view, every)))
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from evalkit.errors import reason
-from evalkit.page.view import View
+from evalkit.page.view import SIDES, View
 from evalkit.results.plots import clips, intervals, listening, pairs, sizes, slices, sweeps, verdicts
 from evalkit.results.plots.plot import Plot, Shown, once
 
@@ -44,8 +44,7 @@ def _of_records(view: View) -> Iterator[tuple[str, Maker]]:
         return
     if (comparison := view.comparison) is not None:
         sides = {
-            role: [Shown(one.name, one.result, one.row) for one in view.systems if one.role == role]
-            for role in ("baseline", "candidate")
+            role: [Shown(one.name, one.result, one.row) for one in view.systems if one.role == role] for role in SIDES
         }
         complete = all(len(sides[role]) == len(getattr(comparison, role)) for role in sides)
         yield "differences from the baseline", lambda: _some(verdicts.of_comparison(comparison))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,6 @@ class Grid:
 
     head: Sequence[Shown]
     lines: Sequence[Line]
-    arrows: Mapping[str, str] = field(default_factory=lambda: ARROWS)
 
 
 def html(table: Table | Listing, name: str, output: Path, caption: str = "", prompts: bool = False) -> Markup:
@@ -105,7 +104,7 @@ def html(table: Table | Listing, name: str, output: Path, caption: str = "", pro
         prompts: whether the page shows prompts, which ids of prompts lead to.
     """
     grid = _listing(table, output, prompts) if isinstance(table, Listing) else _table(table, output)
-    return written("table.html.j2", grid=grid, name=name, caption=caption, title=table.title)
+    return written("table.html.j2", grid=grid, arrows=ARROWS, name=name, caption=caption, title=table.title)
 
 
 def legend(table: Table | Listing) -> list[str]:

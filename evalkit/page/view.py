@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +14,13 @@ from evalkit.errors import EvalkitError
 from evalkit.report.document import Document
 from evalkit.results.comparison import Comparison
 from evalkit.results.folders import identity
+from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.joined import join
 from evalkit.results.listening import Listening
 from evalkit.results.names import told_apart
+from evalkit.results.plots.plot import Metric
 from evalkit.results.result import Result
+from evalkit.results.summary import unique_titles
 from evalkit.results.sweep import Sweep
 
 Role = Literal["model", "calibration", "baseline", "candidate", "default", "winner"]
@@ -38,7 +42,7 @@ class System:
     result: Result
     row: str
 
-    @property
+    @cached_property
     def clips(self) -> pd.DataFrame:
         """Its clips, one row each, as `Result.clips` has them."""
         clips = self.result.clips
@@ -85,6 +89,22 @@ class View:
     def sweep(self) -> Sweep | None:
         """The sweep, if it is one."""
         return next((record for record in self.records if isinstance(record, Sweep)), None)
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """The metrics with values of single clips, as the records have them; then those only a comparison names."""
+        found: dict[str, Metric] = {}
+        for system in self.systems:
+            clips, titles = system.clips, unique_titles(system.result.metrics)
+            for name, info in system.result.metrics.items():
+                if name in clips and clips[name].notna().any():
+                    found.setdefault(name, Metric(name, titles[name], info.higher_is_better))
+        if (comparison := self.comparison) is not None:
+            directions = comparison.metrics.set_index("metric")["direction"]
+            for name, title in comparison.moved.drop_duplicates("metric")[["metric", "title"]].itertuples(index=False):
+                higher = HIGHER_IS_BETTER.get(directions.get(name, "same"))
+                found.setdefault(str(name), Metric(str(name), str(title), higher))
+        return list(found.values())
 
 
 def view(
@@ -138,19 +158,19 @@ def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[Sy
                 elif result is not None:
                     missing.append(f"'{side.path}' has no row '{side.row}': its clips are not shown")
         return found
-    points: dict[int, Role] = {}
+    roles: dict[int, Role] = {}
     if record.default is not None:
-        points[record.default] = "default"
+        roles[record.default] = "default"
     if record.winner is not None:
-        points.setdefault(record.winner, "winner")
-    for number, role in points.items():
+        roles.setdefault(record.winner, "winner")
+    points = record.points.set_index("point")
+    for number, role in roles.items():
         try:
             result = record.result(number)
         except EvalkitError as error:
             missing.append(str(error))
             continue
-        row = str(record.points.set_index("point")["row"][number])
-        found.append(System(str(record.points.set_index("point")["name"][number]), role, result, row))
+        found.append(System(str(points["name"][number]), role, result, str(points["row"][number])))
     return found
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from evalkit.page.choice import Choice, choose, makers_of
-from evalkit.page.metrics import metrics
 from evalkit.page.section import Section, written
 from evalkit.page.sound import GONE, key, sounds
 from evalkit.page.sources import REFERENCE, Source, Sources, sources
@@ -32,22 +29,14 @@ def section(view: View) -> Section | None:
     made = sounds(
         first, [source.clip for lanes in found.prompts.values() for source in lanes], view.output, view.audio_bytes
     )
-    known, keys = metrics(view), _keys(found)
+    more = [len(found.prompts[choice.id]) - len(lanes) for choice, lanes in zip(chosen, shown, strict=True)]
+    known, keys = view.metrics, _keys(found)
     every = [key for lanes in keys.values() for _, _, key in lanes]
-    cards = [
-        {
-            "id": choice.id,
-            "sample": choice.sample,
-            "sources": [_source(source, known, choice) for source in lanes],
-            "more": len(found.prompts[choice.id]) - len(lanes),
-        }
-        for choice, lanes in zip(chosen, shown, strict=True)
-    ]
     body = written(
         "clips.html.j2",
         cards=[
-            (choice, found.captions[choice.id], found.tags.get(choice.id, []), card)
-            for choice, card in zip(chosen, cards, strict=True)
+            (choice, found.captions[choice.id], found.tags.get(choice.id, []), left)
+            for choice, left in zip(chosen, more, strict=True)
         ],
         counted=made.counted(every),
         reasons={reason: number for reason, number in made.reasons(every).items() if reason != GONE},
@@ -56,12 +45,18 @@ def section(view: View) -> Section | None:
     return Section(
         "clips",
         "Clips",
-        Markup(body),
+        body,
         data={
             "sounds": made.entries,
             "systems": [{"name": name, "role": role} for name, role in found.systems],
             "prompt-sounds": keys,
-            "clips": {"metrics": [metric.arrow for metric in known], "cards": cards},
+            "clips": {
+                "metrics": [metric.arrow for metric in known],
+                "cards": [
+                    [_source(source, known, choice) for source in lanes]
+                    for choice, lanes in zip(chosen, shown, strict=True)
+                ],
+            },
         },
         blind=True,
     )

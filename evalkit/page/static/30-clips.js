@@ -4,8 +4,7 @@
   if (found !== null) {
     const systems = evalkit.data("systems");
     for (const place of document.querySelectorAll(".clips-player")) {
-      const card = found.cards[Number(place.dataset.card)];
-      const sources = card.sources.map(({ system, key, scores }) => ({
+      const sources = found.cards[Number(place.dataset.card)].map(({ system, key, scores }) => ({
         name: system === "reference" ? "Reference" : systems[system].name,
         key,
         scores,
