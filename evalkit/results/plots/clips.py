@@ -34,9 +34,10 @@ def plot(rows: Sequence[Shown], more: str = "") -> Plot | None:
     Args:
         more: a sentence for the caption.
     """
-    ordered = [*(one for one in rows if not one.calibration), *(one for one in rows if one.calibration)]
+    ordered = sorted(rows, key=lambda one: one.calibration)
     found: dict[str, dict[int, np.ndarray]] = {}
-    for metric in metrics(ordered):
+    known = metrics(ordered)
+    for metric in known:
         values = {number: _values(one, metric.name) for number, one in enumerate(ordered)}
         values = {number: own for number, own in values.items() if len(own)}
         # of shares, such as of clips that are silent, a bar says all
@@ -44,7 +45,7 @@ def plot(rows: Sequence[Shown], more: str = "") -> Plot | None:
             found[metric.name] = values
     if not found:
         return None
-    drawn = [metric for metric in metrics(ordered) if metric.name in found]
+    drawn = [metric for metric in known if metric.name in found]
     every = [own for values in found.values() for own in values.values()]
     shapes = {len(own) > DOTS for own in every}
     text = caption(

@@ -35,7 +35,7 @@ SAID = 6  # metrics that the sentence names
 
 def plot(rows: Sequence[Shown]) -> Plot | None:
     """Draw all scores of some rows, models first; None where no row has a value."""
-    ordered = [*(one for one in rows if not one.calibration), *(one for one in rows if one.calibration)]
+    ordered = sorted(rows, key=lambda one: one.calibration)
     drawn = metrics(ordered)
     if not drawn:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.pairing import Side, paired
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, QUIET, Mark
-from evalkit.results.plots.plot import PHONE, Metric, Plot, Shown, compared, listing, metrics, span
-from evalkit.results.plots.rows import head, value_ticks
+from evalkit.results.plots.plot import Metric, Plot, Shown, compared, listing, metrics, span
+from evalkit.results.plots.rows import arranged, head, value_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,9 +116,7 @@ def _numbers(drawn: Sequence[Metric], found: Mapping[str, np.ndarray]) -> Listin
 def _figure(
     comparison: ComparisonRecord, drawn: Sequence[Metric], found: Mapping[str, np.ndarray], text: str, width: float
 ) -> Figure:
-    fit = 1 if width < PHONE else max(1, int(width / PANEL))
-    lines = math.ceil(len(drawn) / fit)
-    columns = math.ceil(len(drawn) / lines)
+    lines, columns = arranged(len(drawn), width, PANEL)
     width = min(width, 5.2 * columns)
     judged = any(metric.higher_is_better is not None for metric in drawn)
     marks = [Mark("better", "s", GOOD, GOOD), Mark("worse", "s", BAD, BAD)] if judged else []

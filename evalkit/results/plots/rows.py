@@ -27,6 +27,19 @@ LOGARITHMIC = 30.0  # the greatest value over the least, from which an axis is l
 FAR = 4.0  # times the range of models that rows apart may stretch an axis to
 
 
+def arranged(panels: int, width: float, least: float, beside: float = 0.0) -> tuple[int, int]:
+    """In how many lines and columns panels are; in a narrow figure one is below the other.
+
+    Args:
+        width: of the figure, in inches.
+        least: how wide a panel is at least.
+        beside: what is left of them.
+    """
+    fit = 1 if width < PHONE else max(1, int((width - beside) / least))
+    lines = math.ceil(panels / fit)
+    return lines, math.ceil(panels / lines)
+
+
 class Rows:
     """Where rows lie, and how panels with them are laid out.
 
@@ -59,9 +72,7 @@ class Rows:
             at += 1
         self.bottom = at - 0.5
         self.beside = 0.1 if self.narrow else CHARACTER * max(map(len, self.names), default=0) + 0.2
-        fit = 1 if self.narrow else max(1, int((width - self.beside) / PANEL))
-        self.lines = math.ceil(panels / fit)
-        self.columns = math.ceil(panels / self.lines)
+        self.lines, self.columns = arranged(panels, width, PANEL, self.beside)
         self.panels = panels
         self.high = TALL if self.narrow else HIGH
 

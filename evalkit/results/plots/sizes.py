@@ -14,8 +14,8 @@ from evalkit.report.numbers import places
 from evalkit.results import sizes
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import COLOURS, LINES, MARKERS, QUIET, Mark
-from evalkit.results.plots.plot import PHONE, Metric, Plot, Shown, brief, caption, listing, metrics, random, short
-from evalkit.results.plots.rows import LOGARITHMIC, head, value_ticks
+from evalkit.results.plots.plot import Metric, Plot, Shown, brief, caption, listing, metrics, random, short
+from evalkit.results.plots.rows import LOGARITHMIC, arranged, head, value_ticks
 from evalkit.results.sizes import Sizes
 
 if TYPE_CHECKING:
@@ -153,9 +153,7 @@ def _numbers(found: Sequence[tuple[Metric, Sequence[tuple[Shown, Sizes]]]]) -> L
 def _figure(
     every: Sequence[Shown], found: Sequence[tuple[Metric, Sequence[tuple[Shown, Sizes]]]], text: str, width: float
 ) -> Figure:
-    fit = 1 if width < PHONE else max(1, int(width / PANEL))
-    lines = math.ceil(len(found) / fit)
-    columns = math.ceil(len(found) / lines)
+    lines, columns = arranged(len(found), width, PANEL)
     names = short([one.name for one in every], 34)
     marks = [
         Mark(name, MARKERS[number], COLOURS[number], COLOURS[number], line=LINES[number], colour=COLOURS[number])

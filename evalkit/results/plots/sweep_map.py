@@ -111,7 +111,7 @@ def _panel(
     known = [spot.value for spot in spots if spot.value is not None]
     norm = Normalize(min(known), max(known)) if known and min(known) < max(known) else None
     # dark is better, or higher where neither is
-    colours = colormaps["cividis" if higher is False else "cividis_r"]
+    colours = colormaps["cividis" if higher is False else drawing.MAP]
     places = numbers.places(max(known) - min(known)) if norm else numbers.PLACES
     by_number = {spot.point: spot for spot in spots}
     axes.grid(False)

@@ -16,7 +16,6 @@ from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.plots import drawing
 from evalkit.results.plots.drawing import BAD, BAD_SOFT, GOOD, GOOD_SOFT, QUIET, WARN, Mark, words
 from evalkit.results.plots.plot import (
-    PHONE,
     Plot,
     Shown,
     caption,
@@ -28,7 +27,7 @@ from evalkit.results.plots.plot import (
     span,
     without,
 )
-from evalkit.results.plots.rows import ticks
+from evalkit.results.plots.rows import arranged, ticks
 from evalkit.results.reproduced import LEVEL
 from evalkit.results.summary import records
 
@@ -199,9 +198,7 @@ def _published_numbers(beside: Iterable[tuple[Shown, Any, Mapping[str, Any]]]) -
 
 def _drawer(strips: Sequence[Strip], weights: Sequence[str], title: str, text: str) -> Any:
     def draw(width: float) -> Figure:
-        fit = 1 if width < PHONE else max(1, int(width / PANEL))
-        lines = math.ceil(len(strips) / fit)
-        columns = math.ceil(len(strips) / lines)
+        lines, columns = arranged(len(strips), width, PANEL)
         wide = width / columns - 0.25
         below = max(len(_lines(strip, wide)) for strip in strips)
         size = (width, lines * (STRIP + LINE * below) + 0.1)
