@@ -6,6 +6,21 @@ const evalkit = {
     const found = document.getElementById(`data-${name}`);
     return found && JSON.parse(found.textContent);
   },
+
+  // whether names of systems and all numbers are hidden
+  blind() {
+    return "blind" in document.body.dataset;
+  },
+
+  // what a text of base64 stands for, as an ArrayBuffer
+  bytes(base64) {
+    const text = atob(base64);
+    const found = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i += 1) {
+      found[i] = text.charCodeAt(i);
+    }
+    return found.buffer;
+  },
 };
 
 {
@@ -44,8 +59,7 @@ const evalkit = {
   // names may stand in the title of the window when they are shown on the page
   const title = document.querySelector("h1 .when-seen").dataset.title;
   document.addEventListener("evalkit:blind", () => {
-    const blind = "blind" in document.body.dataset;
-    document.title = `${blind ? "Blind listening" : title} · evalkit`;
+    document.title = `${evalkit.blind() ? "Blind listening" : title} · evalkit`;
   });
 
   // which section is being read

@@ -25,18 +25,11 @@
     return context;
   }
 
-  function bytes(base64) {
-    const text = atob(base64);
-    const found = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i += 1) found[i] = text.charCodeAt(i);
-    return found.buffer;
-  }
-
   function decode(sound) {
     let found = decoded.get(sound);
     decoded.delete(sound);
     found ??= audio()
-      .decodeAudioData(bytes(sound.base64))
+      .decodeAudioData(evalkit.bytes(sound.base64))
       .catch(() => {
         decoded.delete(sound);
         throw new Error("this browser cannot decode it");

@@ -36,7 +36,6 @@
   };
 
   const clock = (value) => Math.max(0, value).toFixed(1);
-  const blind = () => "blind" in document.body.dataset;
 
   class Player {
     constructor(place, sources, { caption = "", columns = [] } = {}) {
@@ -70,7 +69,7 @@
     }
 
     name(i) {
-      return blind() ? `Clip ${i + 1}` : this.sources[i].name;
+      return evalkit.blind() ? `Clip ${i + 1}` : this.sources[i].name;
     }
 
     // --- what is seen
@@ -79,7 +78,7 @@
       const held = this.root.contains(document.activeElement)
         ? document.activeElement.dataset.control
         : undefined;
-      if (blind()) this.sources = shuffled(this.given, this.given.map((one) => one.key).join());
+      if (evalkit.blind()) this.sources = shuffled(this.given, this.given.map((one) => one.key).join());
       const found = this.sources.map((source) => sound(source.key) ?? { reason: "there is no clip" });
       const gains = matching(found);
       this.lanes = this.sources.map((source, i) => ({

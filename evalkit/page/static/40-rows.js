@@ -16,33 +16,20 @@
     return whole.replace(/\B(?=(\d{3})+$)/gu, ",") + (part === undefined ? "" : `.${part}`);
   };
 
-  const zero = (text) => /^[0.,]*$/u.test(text);
-
-  const number = (value, places) => {
+  // numbers with what stands before those that are shown as zero, and before those above it
+  const written = (zero, above) => (value, places) => {
     if (Number.isNaN(value)) {
       return NONE;
     }
     const text = Number.isFinite(value) ? fixed(value, places) : "inf";
-    return value < 0 && !zero(text) ? `-${text}` : text;
+    return (/^[0.,]*$/u.test(text) ? zero : value < 0 ? "-" : above) + text;
   };
 
-  const signed = (value, places) => {
-    if (Number.isNaN(value)) {
-      return NONE;
-    }
-    const text = Number.isFinite(value) ? fixed(value, places) : "inf";
-    return (zero(text) ? "±" : value < 0 ? "-" : "+") + text;
-  };
+  const number = written("", "");
+  const signed = written("±", "+");
 
   // base64 of 64-bit floats, in the order of bytes of every machine that browsers run on
-  const floats = (text) => {
-    const letters = atob(text);
-    const bytes = new Uint8Array(letters.length);
-    for (let i = 0; i < letters.length; i += 1) {
-      bytes[i] = letters.charCodeAt(i);
-    }
-    return new Float64Array(bytes.buffer);
-  };
+  const floats = (text) => new Float64Array(evalkit.bytes(text));
 
   // what a search compares: neither case nor marks above letters matter
   const folded = (text) =>

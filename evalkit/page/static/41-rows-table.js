@@ -31,7 +31,7 @@
     }
 
     // new columns: the head is written anew
-    withColumns(columns, sorted) {
+    withColumns(columns) {
       this.columns = columns;
       this.table.querySelector("colgroup")?.remove();
       const widths = document.createElement("colgroup");
@@ -45,7 +45,7 @@
       this.table.caption.after(widths);
       const least = columns.reduce((sum, column) => sum + (column.width || 15), 0);
       this.table.style.setProperty("--rows-least", `${least}rem`);
-      this.head.replaceChildren(...this.headings(sorted));
+      this.head.replaceChildren(...this.headings());
       this.heads = this.head.rows.length;
       for (const space of [this.above, this.below]) {
         space.rows[0].cells[0].colSpan = columns.length;
@@ -55,7 +55,7 @@
     }
 
     // one row of headings, or two where columns belong together
-    headings(sorted) {
+    headings() {
       const grouped = this.columns.some((column) => column.group);
       const rows = [document.createElement("tr")];
       if (grouped) {
@@ -98,9 +98,6 @@
         }
         button.append(column.title);
         button.addEventListener("click", () => this.sort(column.key));
-        if (sorted.key === column.key) {
-          head.setAttribute("aria-sort", sorted.descending ? "descending" : "ascending");
-        }
         head.dataset.key = column.key;
         head.append(button);
         row.append(head);

@@ -123,8 +123,8 @@
 
     play(element, prompt) {
       this.player = null;
-      const sources = evalkit.player && evalkit.sources ? evalkit.sources(this.rows.ids[prompt]) : [];
-      if (sources?.length) {
+      const sources = evalkit.sources(this.rows.ids[prompt]);
+      if (sources.length) {
         this.player = evalkit.player(element, sources, { caption: this.rows.captions[prompt] || literal(this.rows.ids[prompt]) });
       } else {
         element.append(make("p", "page-quiet", "None of its clips is in this page or beside it."));

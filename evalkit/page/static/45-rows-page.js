@@ -6,7 +6,6 @@
   const ADDRESS = "#prompt=";
 
   const find = (name) => document.getElementById(`rows-${name}`);
-  const blind = () => "blind" in document.body.dataset;
 
   const start = () => {
     const data = evalkit.data("prompts");
@@ -48,13 +47,12 @@
       if (!columns.some((column) => column.key === sorted.key)) {
         Object.assign(sorted, { key: "", descending: false });
       }
-      table.withColumns(columns, sorted);
+      table.withColumns(columns);
       const inDataSet = option("", "data set order");
       const others = columns.map((column) =>
         option(column.key, column.group ? `${column.group}: ${column.title}` : column.title),
       );
       control.sort.replaceChildren(inDataSet, ...others);
-      control.sort.value = sorted.key;
     };
 
     // rows
@@ -263,7 +261,7 @@
     // controls
 
     const fit = () => {
-      mode = blind() ? "prompts" : control.mode.value;
+      mode = evalkit.blind() ? "prompts" : control.mode.value;
       pair = [Number(control.a.value), Number(control.b.value)];
       const shown = { mode: rows.systems.length > 1, system: mode === "clips" && rows.systems.length > 1 };
       for (const name of ["a", "b", "change"]) {
@@ -276,7 +274,7 @@
       const [a, b] = pair.map((system) => rows.systems[system]?.name ?? "");
       find("legend").textContent = `A: ${a}. B: ${b}. Of each metric: A, B, and B − A.`;
       makeColumns();
-      update();
+      sort(sorted.key, sorted.descending);
     };
 
     const download = () => {
@@ -305,7 +303,6 @@
     evalkit.rows.fillControls(rows, control, data);
     document.getElementById("rows").hidden = false;
     fit();
-    sort("", false);
     find("count").textContent = find("count").dataset.text;
     control.search.addEventListener("input", update);
     for (const name of ["system", "tag", "label", "group", "state", "change"]) {
@@ -330,7 +327,6 @@
       }
       Object.assign(sorted, { key: "", descending: false });
       fit();
-      sort("", false);
     });
     window.addEventListener("hashchange", follow);
     document.getElementById("rows").dataset.ready = "";

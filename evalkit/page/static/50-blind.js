@@ -7,7 +7,7 @@
   button.type = "button";
 
   const say = () => {
-    const blind = "blind" in document.body.dataset;
+    const blind = evalkit.blind();
     button.textContent = blind ? "Reveal" : "Blind";
     button.title = blind
       ? "Show names of systems and all numbers"
@@ -15,7 +15,7 @@
   };
 
   button.addEventListener("click", () => {
-    if ("blind" in document.body.dataset) {
+    if (evalkit.blind()) {
       delete document.body.dataset.blind;
     } else {
       document.body.dataset.blind = "";
