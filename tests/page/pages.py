@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -131,6 +132,15 @@ def opened(browser: Any, page: Path, address: str = "", **options: Any) -> Itera
     media = {key: options.get(key, "null") for key in ("color_scheme", "reduced_motion")}
     shown.emulate_media(media="null", **media)
     free.append(shown)
+
+
+def until(page: Any, expression: str, timeout: float = 5.0) -> Any:
+    """Wait until something holds in the page, and return it: its policy lets no text become code that waits there."""
+    end = time.monotonic() + timeout
+    while not (found := page.evaluate(expression)):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(30)
+    return found
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from evalkit.page.sections.clips import section
 from evalkit.page.view import view
 from evalkit.results.result import Result
 from tests.browser import browser  # noqa: F401
-from tests.page.pages import without_plots
+from tests.page.pages import until, without_plots
 from tests.page.tones import RATE, SECONDS, changed, result, tone, written
 
 ROOM = 10_000_000
@@ -63,15 +62,6 @@ PLACES = """() => elements.filter((one) => !one.paused).map((one) => ({
   file: decodeURIComponent(one.src).split("/").pop(), folder: decodeURIComponent(one.src).split("/").at(-2),
   at: one.currentTime, heard: !one.muted && one.volume > 0.01,
 }))"""
-
-
-def until(page: Any, expression: str, timeout: float = 5.0) -> Any:
-    """Wait until something holds in the page, and return it: its policy lets no text become code that waits there."""
-    end = time.monotonic() + timeout
-    while not (found := page.evaluate(expression)):
-        assert time.monotonic() < end, expression
-        page.wait_for_timeout(30)
-    return found
 
 
 def begun(page: Any) -> None:

@@ -39,6 +39,7 @@ from .all_clips import (
     result,
     without_values,
 )
+from .pages import until
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 
@@ -164,15 +165,6 @@ def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
 def pairs(browser: Any, tmp_path: Path) -> Iterator[Any]:
     with opened(browser, tmp_path, of_comparison()) as page:
         yield page
-
-
-def until(page: Any, script: str) -> None:
-    """Wait until a script gives true; Playwright's own waiting makes functions of texts, which the page forbids."""
-    for _ in range(100):
-        if page.evaluate(script):
-            return
-        page.wait_for_timeout(20)
-    pytest.fail(f"never: {script}")
 
 
 def sort(page: Any, title: str) -> None:
