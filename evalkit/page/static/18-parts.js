@@ -2,10 +2,10 @@
 {
   const CEILING = -1; // dB: no clip is raised above this peak
 
-  function element(tag, className, text) {
+  function element(tag, className, ...inside) {
     const made = document.createElement(tag);
     if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
+    made.append(...inside);
     return made;
   }
 

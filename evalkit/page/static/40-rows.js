@@ -28,6 +28,9 @@
   const number = written("", "");
   const signed = written("±", "+");
 
+  // a metric as the head of a column
+  const headed = (metric) => `${metric.title} ${metric.arrow}`.trim();
+
   // base64 of 64-bit floats, in the order of bytes of every machine that browsers run on
   const floats = (text) => new Float64Array(evalkit.bytes(text));
 
@@ -237,5 +240,5 @@
     return lines.map((line) => `${line.map(field).join(",")}\n`).join("");
   };
 
-  evalkit.rows = { Rows, csv, literal, number, signed };
+  evalkit.rows = { Rows, csv, headed, literal, number, signed };
 }

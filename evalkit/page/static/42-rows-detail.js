@@ -1,14 +1,8 @@
 {
   // What is known of one prompt, in a dialog at the side of the table.
 
-  const { literal, number } = evalkit.rows;
-
-  const make = (tag, className, ...inside) => {
-    const element = document.createElement(tag);
-    element.className = className;
-    element.append(...inside);
-    return element;
-  };
+  const { element: make } = evalkit.parts;
+  const { headed, literal, number } = evalkit.rows;
 
   const button = (text, title, act) => {
     const made = make("button", "", text);
@@ -18,11 +12,9 @@
     return made;
   };
 
-  const cell = (tag, className, text) => {
-    const made = make(tag, className, text);
-    if (tag === "th") {
-      made.scope = className === "" ? "row" : "col";
-    }
+  const heading = (scope, className, text) => {
+    const made = make("th", className, text);
+    made.scope = scope;
     return made;
   };
 
@@ -145,29 +137,29 @@
     scores(prompt) {
       const { rows } = this;
       const parts = rows.parts.filter((part) => rows.state(part, prompt) > 0);
-      const head = make("tr", "", cell("th", "rows-name", "System"));
+      const head = make("tr", "", heading("col", "", "System"));
       for (const metric of rows.metrics) {
-        head.append(cell("th", "page-number", `${metric.title} ${metric.arrow}`.trim()));
+        head.append(heading("col", "page-number", headed(metric)));
       }
-      head.append(cell("th", "rows-status", "Status"));
+      head.append(heading("col", "", "Status"));
       const body = document.createElement("tbody");
       for (const part of parts) {
         const { name, role } = rows.systems[part.system];
         const title = make("span", "", name);
         const more = [role === "model" ? "" : role, rows.samples > 1 ? `clip ${part.sample}` : ""].filter(Boolean);
-        const row = make("tr", "", cell("th", "", title));
+        const row = make("tr", "", heading("row", "", title));
         if (more.length > 0) {
           row.firstChild.append(make("small", "page-quiet", more.join(", ")));
         }
         rows.metrics.forEach((metric, i) => {
-          row.append(cell("td", "page-number", number(rows.value(part, i, prompt), metric.places)));
+          row.append(make("td", "page-number", number(rows.value(part, i, prompt), metric.places)));
         });
         const [status, reason, note] = rows.states[rows.state(part, prompt)];
         const badge = make("span", status === "ok" ? "" : "page-badge", status);
         if (status !== "ok") {
           badge.dataset.tone = "warn";
         }
-        row.append(make("td", "rows-status", badge));
+        row.append(make("td", "", badge));
         const said = [reason, note].filter(Boolean).join("; ");
         if (said) {
           row.lastChild.append(make("small", "page-quiet", said));

@@ -1,7 +1,7 @@
 {
   // The columns of the table: of every clip, of two systems side by side, or of prompts alone.
 
-  const { literal, number, signed } = evalkit.rows;
+  const { headed, literal, number, signed } = evalkit.rows;
 
   const tone = (metric, value) => {
     const way = { "↑": 1, "↓": -1 }[metric.arrow] ?? 0;
@@ -18,8 +18,6 @@
     made.title = [reason, note].filter(Boolean).join("; ");
     return made;
   };
-
-  const headed = (metric) => `${metric.title} ${metric.arrow}`.trim();
 
   const numeric = (metric, title, value, text, more) => ({
     title,
