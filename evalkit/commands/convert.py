@@ -48,10 +48,11 @@ def convert(model: Audiocraft, folder: Path, cache: Cache) -> None:
     and where `Audiocraft.load` would.
     """
     folder = folder.expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    from evalkit.store.files import is_empty_or_new, write_folder
+
+    if not is_empty_or_new(folder):
         raise EvalkitError(f"'{folder}' exists and is not an empty folder: choose another one")
     from evalkit.checkpoints.transformers import quiet_transformers
-    from evalkit.store.files import write_folder
 
     parts = model.parts(cache)
     import transformers

@@ -90,6 +90,11 @@ def count(value: Any) -> str:
     return NONE if absent(value) else f"{value:,.0f}"
 
 
+def counted(n: int, noun: str) -> str:
+    """Write how many there are of something, whose plural has an s."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def interval(low: Any, high: Any, between: str = ", ", around: str = "[]", places: int = PLACES) -> str:
     """Write a confidence interval; empty where there is none."""
     bounds = f"{number(low, places)}{between}{number(high, places)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.report.document import Case, Column, Document, Item, Listing, Quantity
-from evalkit.report.numbers import ARROWS, absent, interval, number
+from evalkit.report.numbers import ARROWS, absent, counted, interval, number
 from evalkit.results.listening_record import ListeningRecord
 from evalkit.results.summary import records
 
@@ -33,9 +33,10 @@ def document(listening: ListeningRecord) -> Document[Listing]:
         outcome="" if listening.judged else NOT_JUDGED,
         suite="/".join(["listening", listening.axis, listening.dataset, listening.subset]),
         reasons=listening.reasons,
-        heading=f"{axis}, {_asked(listening)}: {listening.raters_kept:,} of {_count(listening.raters_asked, 'rater')}, "
-        f"{_count(int((listening.answers['excluded'] == '').sum()), 'answer')} on "
-        f"{_count(len(listening.prompts), 'prompt')} of {listening.dataset}, subset {listening.subset}",
+        heading=f"{axis}, {_asked(listening)}: {listening.raters_kept:,} of "
+        f"{counted(listening.raters_asked, 'rater')}, "
+        f"{counted(int((listening.answers['excluded'] == '').sum()), 'answer')} on "
+        f"{counted(len(listening.prompts), 'prompt')} of {listening.dataset}, subset {listening.subset}",
         table=systems(listening),
         notes=_notes(listening),
         intervals=_intervals(listening) if listening.judged else "",
@@ -57,10 +58,6 @@ def _asked(listening: ListeningRecord) -> str:
         return "choices between two"
     low, high = listening.scale
     return f"ratings from {low:g} to {high:g}"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def systems(listening: ListeningRecord) -> Listing:
@@ -148,7 +145,7 @@ def correlations(listening: ListeningRecord) -> Iterator[Listing]:
     of_clips = [row for row in rows if row["over"] != "systems"]
     if of_systems:
         most = max(row["n"] for row in of_systems)
-        few = f"Only {_count(most, 'system')}: this says how metrics order these, and little of any other."
+        few = f"Only {counted(most, 'system')}: this says how metrics order these, and little of any other."
         yield Listing(
             columns=_correlated(False),
             rows=_correlations(of_systems),
@@ -262,7 +259,7 @@ def _intervals(listening: ListeningRecord) -> str:
 def _provenance(listening: ListeningRecord) -> dict[str, str]:
     facts = {
         "study": f"{listening.study}, SHA-256 of study.json {listening.study_sha256[:12]}",
-        "answers": f"{sum(one.used for one in listening.files):,} of {_count(len(listening.files), 'file')}",
+        "answers": f"{sum(one.used for one in listening.files):,} of {counted(len(listening.files), 'file')}",
         "rules": str(listening.rules.get("name", "")),
         "protocol": listening.protocol,
     }

@@ -12,6 +12,7 @@ import pandas as pd
 
 from evalkit import report
 from evalkit.report.document import Document, Table
+from evalkit.report.numbers import counted
 from evalkit.results import files, recompute, reproduction_text, summary
 from evalkit.results.record import Record
 from evalkit.results.scored import Scored
@@ -82,9 +83,6 @@ class Result(Record):
         return {path.stem: path for path in folder.iterdir()} if folder.is_dir() else {}
 
     def __repr__(self) -> str:
-        def counted(number: int, noun: str) -> str:
-            return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
         prompts = counted(self.prompts_info.selected, "prompt")
         size = f"{counted(len(self.rows), 'row')} × {counted(len(self.metrics), 'metric')}"
         return (

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from evalkit.report.document import ARROWS_SAID, Column, Document, Item, Listing, Quantity, Row, Table
-from evalkit.report.numbers import ARROWS, absent, interval, places, signed
+from evalkit.report.numbers import ARROWS, absent, counted, interval, places, signed
 from evalkit.results.summary import records, warning
 from evalkit.results.sweep_record import Objective, Parameter, SweepRecord
 
@@ -38,7 +38,7 @@ def document(sweep: SweepRecord) -> Document[Listing]:
     return Document(
         title=f"{sweep.name}: {sweep.model}, {over}",
         heading=f"{sweep.name}: {len(points):,} points of {over}; {sweep.dataset}, subset {sweep.subset}: "
-        f"{_counted(sweep.prompts, 'prompt')}, protocol {sweep.protocol}",
+        f"{counted(sweep.prompts, 'prompt')}, protocol {sweep.protocol}",
         table=_points(sweep, points, scores),
         warning=" ".join(filter(None, [warning(list(sweep.random)), *sweep.warnings])),
         reasons=list(_findings(sweep, points, scores)),
@@ -53,10 +53,6 @@ def document(sweep: SweepRecord) -> Document[Listing]:
         provenance=_provenance(sweep),
         plain=_plain(sweep),
     )
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _called(points: Sequence[Mapping[str, Any]], point: int) -> str:
@@ -90,7 +86,7 @@ def _may_be_best(
     chosen = [n for n in known if of[n]]
     if not known:
         return
-    among = f"{len(chosen):,} of {_counted(len(known), 'point')}"
+    among = f"{len(chosen):,} of {counted(len(known), 'point')}"
     named = ", ".join(map(str, chosen[:NAMED])) + (", …" if len(chosen) > NAMED else "")
     if len(chosen) == len(known) > 1:
         yield f"{one.title}: no point is worse than the best beyond noise; more prompts may tell them apart."

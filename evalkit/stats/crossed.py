@@ -73,10 +73,10 @@ def estimates(statistic: Statistic, drawn: Draws) -> list[Estimate]:
     fewer than two raters or prompts.
     """
     raters, prompts = drawn.raters.shape[1], drawn.prompts.shape[1]
-    once_r, once_p = np.ones_like(drawn.raters), np.ones_like(drawn.prompts)
-    values = statistic(once_r[:1], once_p[:1])[0]
     if min(raters, prompts) < 2:
         return without_errors(statistic, drawn)
+    once_r, once_p = np.ones_like(drawn.raters), np.ones_like(drawn.prompts)
+    values = statistic(once_r[:1], once_p[:1])[0]
     both = _variance(resampled(statistic, drawn))
     of_raters = _variance(resampled(statistic, Draws(drawn.raters, once_p))) * raters / (raters - 1)
     of_prompts = _variance(resampled(statistic, Draws(once_r, drawn.prompts))) * prompts / (prompts - 1)

@@ -6,8 +6,6 @@ incomplete, and a rater may hear an item twice. `evalkit.stats.crossed` says how
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from evalkit.stats.crossed import Statistic, totals
@@ -74,8 +72,9 @@ def _connected(matrix: np.ndarray) -> np.ndarray:
 def contrasts(statistic: Statistic, pairs: list[tuple[int, int]]) -> Statistic:
     """Give the differences of a statistic's values, the first of a pair − the second: (draws, pairs)."""
     first, second = np.array(pairs, int).reshape(-1, 2).T
-    return _then(statistic, lambda values: values[:, first] - values[:, second])
 
+    def differences(raters: np.ndarray, prompts: np.ndarray) -> np.ndarray:
+        values = statistic(raters, prompts)
+        return values[:, first] - values[:, second]
 
-def _then(statistic: Statistic, function: Callable[[np.ndarray], np.ndarray]) -> Statistic:
-    return lambda raters, prompts: function(statistic(raters, prompts))
+    return differences

@@ -72,6 +72,11 @@ def is_file_or_new(path: Path) -> bool:
         return True
 
 
+def is_empty_or_new(folder: Path) -> bool:
+    """Whether nothing is where a folder is to be made, or an empty one."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
 def write_folder(folder: Path, write: Callable[[Path], Any]) -> None:
     """Write a folder so that it is either absent, or empty as it was, or complete.
 
