@@ -43,12 +43,12 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
     asked: Counter[str] = Counter()
     for one in used:
         pages = study.facts["sessions"][one.session]["pages"]
-        asked[one.rater] += len(pages) if study.method == "pairs" else sum(map(len, pages))
+        asked[one.rater] += len(pages) if study.pairs else sum(map(len, pages))
     excluded, exclusions, out = applied(rules, Material(answers, study.method, roles, asked))
     answers["excluded"] = excluded
     kept = answers[excluded == ""]
     dropped = 0
-    if study.method == "pairs" and rules.both_bad == "drop":
+    if study.pairs and rules.both_bad == "drop":
         dropped = int((kept["choice"] == "both_bad").sum())
         kept = kept[kept["choice"] != "both_bad"]
     people = sorted(set(asked) - set(out))
@@ -57,7 +57,7 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
     names = [info.name for info in infos]
     drawn = crossed.draws(max(1, len(raters)), max(1, len(prompts)), rules.resamples, rules.seed)
     data: Choices | Ratings
-    if study.method == "pairs":
+    if study.pairs:
         data = chosen = choices(kept, names, raters, prompts)
         systems, differences, readiness = _of_pairs(chosen, roles, drawn, rules, judged)
     else:
@@ -72,8 +72,8 @@ def analyse(study: Study, files: Sequence[Answers], rules: Rules) -> Listening:
     return Listening(
         study=study.facts["study"],
         study_sha256=study.sha256,
-        axis=study.facts["axis"],
-        method="pairs" if study.method == "pairs" else "rating",
+        axis=study.axis,
+        method=study.method,
         scale=[float(bound) for bound in study.facts["scale"]],
         loudness=float(level) if isinstance(level := study.facts.get("level"), int | float) else math.nan,
         dataset=str(study.facts.get("dataset", "")),
@@ -139,7 +139,7 @@ def _of_ratings(
     compared = [k for k, name in enumerate(data.systems) if roles[name] != "control" and data.counts[k].any()]
     pairs = list(_pairs(systems, roles, compared))
     note, statistic = "", effects(data.sums[compared], data.counts[compared])
-    if compared and not np.isfinite(statistic(*_once(drawn))).all():
+    if compared and not all(math.isfinite(one.value) for one in crossed.without_errors(statistic, drawn)):
         note, statistic = OF_MEANS, means(data.sums[compared], data.counts[compared])
     rows = _differences(statistic, compared, pairs, data.systems, drawn, rules, judged)
     for row, (_, i, j) in zip(rows, pairs, strict=True):
@@ -154,7 +154,7 @@ def _of_pairs(
     data: Choices, roles: Mapping[str, str], drawn: Draws, rules: Rules, judged: bool
 ) -> tuple[pd.DataFrame, list[dict[str, Any]], float]:
     """The strength of each system, and how far the strengths of any two differ."""
-    played = data.wins + data.wins.transpose(1, 0, 2, 3) + data.ties
+    played = data.played
     met = [k for k in range(len(data.systems)) if played[k].any()]
     joined = bool(met) and bradley_terry.connected(played[np.ix_(met, met)].sum(axis=(2, 3)))
     wins, ties = data.wins[np.ix_(met, met)], data.ties[np.ix_(met, met)]
@@ -182,17 +182,11 @@ def _of_pairs(
     return systems, differences, readiness
 
 
-def _once(drawn: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Every rater and every prompt once."""
-    return np.ones((1, drawn.raters.shape[1])), np.ones((1, drawn.prompts.shape[1]))
-
-
 def _estimates(statistic: Statistic, drawn: Draws, judged: bool, number: int) -> list[Estimate]:
     """Estimate a statistic; without errors where nothing is said of them."""
-    few = Draws(*_once(drawn))
     if not number:
         return []
-    return crossed.estimates(statistic, drawn) if judged else crossed.without_errors(statistic, few)
+    return crossed.estimates(statistic, drawn) if judged else crossed.without_errors(statistic, drawn)
 
 
 def _bounds(one: Estimate, rules: Rules, judged: bool, within: Sequence[float]) -> dict[str, float]:
@@ -366,7 +360,7 @@ def _remarks(
         yield f"several sessions by {', '.join(more)}: counted as one rater each, since names are the same"
     if silent := sorted(set(people) - set(raters)):
         yield f"no answer is left of {', '.join(silent)}"
-    if study.method == "pairs":
+    if study.pairs:
         word = f"left out ({dropped} answers)" if rules.both_bad == "drop" else "counted as ties"
         yield f"choices 'both bad' were {word}"
     out = sum(row["answers"] for row in exclusions)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import EvalkitError
+from evalkit.listening import form
 from evalkit.listening.gathered import Choices, Ratings
 from evalkit.listening.rules import Rules
 from evalkit.results.folders import identity
@@ -37,7 +38,7 @@ def scores_of(systems: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     for name, facts in systems.items():
         scores = facts.get("scores")
         for metric, score in (scores if isinstance(scores, Mapping) else {}).items():
-            if isinstance(score, Mapping) and _number(score.get("value")) is not None:
+            if isinstance(score, Mapping) and form.finite(score.get("value")):
                 higher = score.get("higher_is_better")
                 rows.append(
                     {
@@ -53,7 +54,7 @@ def scores_of(systems: Mapping[str, Mapping[str, Any]]) -> list[Row]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+    return float(value) if form.finite(value) else None
 
 
 def correlations(
@@ -153,7 +154,7 @@ def over_clips(
     for over, groups in (("clips", np.zeros_like(prompt)), ("clips within prompts", prompt)):
         within = over != "clips"
         pairs = pairs_within(groups) if within else None
-        if within and not pairs_within(groups).size:
+        if pairs is not None and not pairs.size:
             continue
 
         def statistic(
@@ -190,8 +191,7 @@ def _clip_cells(data: Ratings | Choices) -> tuple[np.ndarray, np.ndarray]:
     """What each rater said of each clip, and of how many questions, (systems, raters, prompts)."""
     if isinstance(data, Ratings):
         return data.sums, data.counts
-    played = data.wins + data.wins.transpose(1, 0, 2, 3) + data.ties
-    return (data.wins + data.ties / 2).sum(axis=1), played.sum(axis=1)
+    return (data.wins + data.ties / 2).sum(axis=1), data.played.sum(axis=1)
 
 
 def _row(

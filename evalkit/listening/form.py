@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 from evalkit.report.literal import literal
@@ -29,6 +30,11 @@ def parsed(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("no JSON object")
     return found
+
+
+def finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an int may be too large for one
 
 
 def number(value: Any) -> bool:

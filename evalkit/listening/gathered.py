@@ -20,8 +20,8 @@ def frame(study: Study, used: Sequence[Answers]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for one in used:
         for answer in one.answers:
-            items = answer["items"] if study.method == "pairs" else [answer["item"]]
-            heard = answer["heard"] if study.method == "pairs" else [answer["heard"]]
+            items = answer["items"] if study.pairs else [answer["item"]]
+            heard = answer["heard"] if study.pairs else [answer["heard"]]
             plays = answer["plays"] if isinstance(answer["plays"], list) else [answer["plays"]]
             rows.append(
                 {
@@ -95,6 +95,11 @@ class Choices:
     wins: np.ndarray
     ties: np.ndarray
     kept: pd.DataFrame
+
+    @property
+    def played(self) -> np.ndarray:
+        """How often two were compared, symmetric, (systems, systems, raters, prompts)."""
+        return self.wins + self.wins.transpose(1, 0, 2, 3) + self.ties
 
     def about(self, system: int) -> dict[str, Any]:
         """How many choices a system was in, by and of how many, and how they ended."""

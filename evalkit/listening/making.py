@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from evalkit.errors import EvalkitError
 from evalkit.listening import design, sounds
 from evalkit.listening.design import Page, Plan
 from evalkit.listening.material import PRACTICE, Choice, Heard, Material, systems_of
-from evalkit.listening.page import Practice, Words, policy, render
+from evalkit.listening.page import Practice, policy, render
 from evalkit.listening.sounds import Measured, Piece
 from evalkit.listening.study import AUDIO, KIND, PAGES, SCALE, SCHEMA, STUDY, Axis, Method, Study
 from evalkit.progress import progress
-from evalkit.store.files import write_folder, write_json
+from evalkit.store.files import is_empty_or_new, write_folder, write_json
 from evalkit.store.seeds import keyed
 
 PROMPTS = 20  # where nothing is said
@@ -75,7 +76,7 @@ class Made:
     """A study that was made, and what must be said of it."""
 
     study: Study
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str]
 
 
 def make(records: Sequence[str], asked: Asked, output: Path) -> Made:
@@ -99,10 +100,9 @@ def make(records: Sequence[str], asked: Asked, output: Path) -> Made:
     order = design.pair_sessions if asked.method == "pairs" else design.rating_sessions
     sessions = order(plan, raters, rng)
     folder = output.expanduser().absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_empty_or_new(folder):
         raise EvalkitError(f"--output {folder}: something is there: name a new folder")
-    study = Study(folder, {})
-    write_folder(folder, lambda partial: notes.extend(_write(partial, study, asked, material, prompts, sessions)))
+    write_folder(folder, lambda partial: notes.extend(_write(partial, asked, material, prompts, sessions)))
     return Made(Study.load(folder), notes)
 
 
@@ -159,7 +159,7 @@ def _most(fits: Callable[[int], bool], available: int) -> int:
 
 
 def _write(
-    folder: Path, study: Study, asked: Asked, material: Material, prompts: int, sessions: Sequence[Sequence[Page]]
+    folder: Path, asked: Asked, material: Material, prompts: int, sessions: Sequence[Sequence[Page]]
 ) -> list[str]:
     """Write all files of a study; returns what must be said of it."""
     chosen, rest = material.prompts[:prompts], material.prompts[prompts:] or material.prompts[:1]
@@ -177,14 +177,18 @@ def _write(
                 facts[item]["of"] = system.of[prompt]
             longest[item] = _length(material, prompt, asked.seconds)
     melodies = {prompt: secrets.token_hex(6) for prompt in chosen} if material.melodies else {}
-    practice = Practice([secrets.token_hex(6), secrets.token_hex(6)], rest[0], "")
+    practice = Practice(
+        items=[secrets.token_hex(6), secrets.token_hex(6)],
+        prompt=rest[0],
+        melody=secrets.token_hex(6) if material.melodies else "",
+    )
     for item, system in zip(practice.items, _best_and_worst(material.systems), strict=True):
         pieces[item], longest[item] = system.pieces[rest[0]], _length(material, rest[0], asked.seconds)
     if material.melodies:
-        practice = Practice(practice.items, rest[0], secrets.token_hex(6))
         for prompt, item in [*melodies.items(), (rest[0], practice.melody)]:
             pieces[item], longest[item] = material.melodies[prompt], asked.seconds
     measured, level, quieter = _sounds(folder, pieces, longest, asked.level)
+    quieter = [item for item in quieter if item in facts]
     for item, fact in facts.items():
         fact.update(_levels(measured[item], level))
     pages = {
@@ -197,7 +201,7 @@ def _write(
             "kind": KIND, "schema": SCHEMA, "study": secrets.token_hex(16), "axis": asked.axis, "method": asked.method,
             "scale": list(SCALE), "seed": asked.seed, "level": level, "level_asked": asked.level,
             "seconds": asked.seconds, "votes": _votes(pages, facts),
-            "quieter": [item for item in quieter if item in facts],
+            "quieter": quieter,
             **material.about, "policy": policy(), "records": list(material.records),
             "systems": {
                 system.name: {
@@ -206,19 +210,21 @@ def _write(
                 }
                 for system in material.systems
             },
-            "prompts": {prompt: {"caption": material.captions[prompt]} for prompt in chosen},
+            "prompts": {
+                prompt: {
+                    "caption": material.captions[prompt], **({"melody": melodies[prompt]} if melodies else {}),
+                }
+                for prompt in chosen
+            },
             "items": facts,
             "practice": {"prompt": practice.prompt, "items": list(practice.items), "melody": practice.melody},
             "sessions": {name: {"pages": own} for name, own in pages.items()},
         },
     )  # fmt: skip
-    for prompt, item in melodies.items():
-        made.facts["prompts"][prompt]["melody"] = item
-    words = Words(asked.axis, asked.method)
     (folder / PAGES).mkdir()
     with progress("pages", len(names), "pages") as advance:
         for name in names:
-            text = render(made, name, words, practice, material.captions)
+            text = render(made, name, practice, material.captions)
             (folder / PAGES / f"{name}.html").write_text(text, "utf-8")
             advance(1)
     write_json(folder / STUDY, made.facts)
@@ -280,20 +286,17 @@ def _levels(measured: Measured, level: float) -> dict[str, Any]:
 
 
 def _votes(pages: Mapping[str, Sequence[Sequence[str]]], items: Mapping[str, Any]) -> int:
-    heard = [item for own in pages.values() for page in own for item in page]
-    counts = dict.fromkeys(items, 0)
-    for item in heard:
-        counts[item] += 1
-    return min(counts.values())
+    counts = Counter(item for own in pages.values() for page in own for item in page)
+    return min(counts[item] for item in items)
 
 
 def _said(asked: Asked, level: float, quieter: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
     notes = []
     if level < asked.level - 0.01:
         notes.append(f"all clips are at {level:.1f} LUFS, not {asked.level:g}: the peaks of some would have clipped")
-    if own := [item for item in quieter if item in facts]:
-        names = ", ".join(sorted({facts[item]["system"] for item in own}))
-        notes.append(f"{len(own)} clips are quieter than the others, as their peaks would have clipped: {names}")
+    if quieter:
+        names = ", ".join(sorted({facts[item]["system"] for item in quieter}))
+        notes.append(f"{len(quieter)} clips are quieter than the others, as their peaks would have clipped: {names}")
     if silent := [item for item, fact in facts.items() if fact["loudness"] is None]:
         names = ", ".join(sorted({facts[item]["system"] for item in silent}))
         notes.append(f"{len(silent)} clips are silent, and stay so: {names}")

@@ -58,28 +58,6 @@ CHOICES: Mapping[Axis, Sequence[str]] = {  # first, second, tie, both_bad
 
 
 @dataclass(frozen=True)
-class Words:
-    """What raters read.
-
-    Attributes:
-        axis, method: what they are asked, and how.
-    """
-
-    axis: Axis
-    method: str
-
-    def plain(self) -> dict[str, Any]:
-        """As the page's script reads it."""
-        pairs = self.method == "pairs"
-        return {
-            "question": (PAIR_QUESTIONS if pairs else QUESTIONS)[self.axis],
-            "about": ABOUT[self.axis],
-            "anchors": ANCHORS[self.axis],
-            "choices": list(zip(CHOSEN, CHOICES[self.axis], strict=True)) if pairs else [],
-        }
-
-
-@dataclass(frozen=True)
 class Practice:
     """What a rater gets used to the test with.
 
@@ -94,14 +72,13 @@ class Practice:
     melody: str
 
 
-def render(study: Study, session: str, words: Words, practice: Practice, captions: Mapping[str, str]) -> str:
+def render(study: Study, session: str, practice: Practice, captions: Mapping[str, str]) -> str:
     """Write the page of a session. Nothing in it says which system made which clip."""
-    facts = study.facts
-    pages = [_page(study, page, words, captions) for page in study.sessions[session]["pages"]]
-    first = {"items": practice.items, **_beside(words, captions[practice.prompt], practice.melody)}
+    pages = [_page(study, page, captions) for page in study.sessions[session]["pages"]]
+    first = {"items": practice.items, **_beside(study, captions[practice.prompt], practice.melody)}
     data = {
-        "study": study.id, "session": session, "axis": words.axis, "method": words.method, "scale": facts["scale"],
-        "heard": HEARD, "words": words.plain(), "practice": first, "pages": pages,
+        "study": study.id, "session": session, "method": study.method, "scale": study.facts["scale"],
+        "heard": HEARD, "words": _words(study), "practice": first, "pages": pages,
     }  # fmt: skip
     named = [item for page in [first, *pages] for item in [*page["items"], page.get("melody")] if item]
     style, script = static("css"), static("js")
@@ -137,15 +114,25 @@ def static(ending: str) -> str:
     return files("evalkit.page").joinpath("static", "00-page.css").read_text("utf-8") + own
 
 
-def _page(study: Study, items: Sequence[str], words: Words, captions: Mapping[str, str]) -> dict[str, Any]:
+def _words(study: Study) -> dict[str, Any]:
+    """What raters read, as the page's script does."""
+    return {
+        "question": (PAIR_QUESTIONS if study.pairs else QUESTIONS)[study.axis],
+        "about": ABOUT[study.axis],
+        "anchors": ANCHORS[study.axis],
+        "choices": list(zip(CHOSEN, CHOICES[study.axis], strict=True)) if study.pairs else [],
+    }
+
+
+def _page(study: Study, items: Sequence[str], captions: Mapping[str, str]) -> dict[str, Any]:
     prompt = study.facts["items"][items[0]]["prompt"]
     melody = study.facts["prompts"][prompt].get("melody", "")
-    return {"items": list(items), **_beside(words, captions[prompt], melody)}
+    return {"items": list(items), **_beside(study, captions[prompt], melody)}
 
 
-def _beside(words: Words, caption: str, melody: str) -> dict[str, Any]:
+def _beside(study: Study, caption: str, melody: str) -> dict[str, Any]:
     """What is shown beside the clips of a prompt: only what raters need for their judgement."""
-    shown = {"caption": literal(caption)} if words.axis == "relevance" else {}
+    shown = {"caption": literal(caption)} if study.axis == "relevance" else {}
     return {**shown, **({"melody": melody} if melody else {})}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +136,7 @@ def _counting(found: Sequence[Answers]) -> list[Answers]:
     for one in found:
         if one.session not in best or _rank(one) > _rank(best[one.session]):
             best[one.session] = one
-    return [
-        one if best[one.session] is one
-        else Answers(one.path, one.sha256, one.session, one.rater, one.finished, one.facts, used=False)
-        for one in found
-    ]  # fmt: skip
+    return [replace(one, used=best[one.session] is one) for one in found]
 
 
 def _rank(one: Answers) -> tuple[bool, int, str]:

@@ -7,7 +7,6 @@ says which raters, and which answers of others, it excludes. A new rule is a fun
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import yaml
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.listening import form
 from evalkit.settings import conf_dir
 
 DEFAULT = "default"
@@ -236,7 +236,7 @@ def parsed(node: Any, name: str) -> Rules:
     made = Rules(name, [_rule(one, number) for number, one in enumerate(node["rules"], 1)],
                  **{key: value for key, value in node.items() if key != "rules"})  # fmt: skip
     for fits, message in (
-        (_number(made.level) and 0.5 < made.level < 1, "level must be between 0.5 and 1, such as 0.95"),
+        (form.finite(made.level) and 0.5 < made.level < 1, "level must be between 0.5 and 1, such as 0.95"),
         (
             type(made.resamples) is int and DRAWS[0] <= made.resamples <= DRAWS[1],
             f"resamples must be {DRAWS[0]} to {DRAWS[1]}",
@@ -268,16 +268,12 @@ def _rule(node: Any, number: int) -> tuple[str, Mapping[str, float]]:
             continue
         if key not in settings:
             raise unknown(f"setting of {name}", str(key), settings)
-        if not _number(value) or value < 0:
+        if not form.finite(value) or value < 0:
             raise EvalkitError(f"{name}: {key} is {value!r}: must be a number, not negative")
         if key == "share" and value > 1:
             raise EvalkitError(f"{name}: share is {value!r}: must be from 0 to 1")
         settings[key] = value
     return name, settings
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
 
 
 def applied(rules: Rules, material: Material) -> tuple[pd.Series, list[dict[str, Any]], dict[str, tuple[str, str]]]:

@@ -52,9 +52,16 @@ class Study:
         return dict(self.facts["sessions"])
 
     @property
-    def method(self) -> str:
+    def axis(self) -> Axis:
+        """What raters are asked about."""
+        axis: Axis = self.facts["axis"]
+        return axis
+
+    @property
+    def method(self) -> Method:
         """Whether raters rate each clip, or choose of two."""
-        return str(self.facts["method"])
+        method: Method = self.facts["method"]
+        return method
 
     @property
     def pairs(self) -> bool:
@@ -89,9 +96,7 @@ class Study:
             body = file.read_bytes()
             facts = form.parsed(body)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise EvalkitError(
-                f"'{given}' holds no {STUDY}: give the folder that evalkit listen make printed"
-            ) from error
+            raise EvalkitError(f"'{given}' holds no {STUDY}: {GIVE}") from error
         except OSError as error:
             raise EvalkitError(f"the study '{file}' cannot be read: {error.strerror}") from error
         except ValueError as error:

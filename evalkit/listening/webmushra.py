@@ -17,7 +17,7 @@ from evalkit.audio import read
 from evalkit.errors import EvalkitError
 from evalkit.listening.page import ABOUT, ANCHORS, QUESTIONS
 from evalkit.listening.study import Study
-from evalkit.store.files import write_folder
+from evalkit.store.files import is_empty_or_new, write_folder
 
 CONFIGS, RESOURCES = "configs", "configs/resources"  # as webMUSHRA has them, below its root
 
@@ -32,7 +32,7 @@ def export(study: Study, output: Path) -> list[str]:
             "webMUSHRA's paired comparison asks which of two clips is the reference, and has no question of "
             "preference: export a study of --method rating"
         )
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if not is_empty_or_new(output):
         raise EvalkitError(f"--output {output}: something is there: name a new folder")
     names = {session: f"evalkit-{study.id[:8]}-{session}" for session in study.sessions}
     write_folder(output, lambda folder: _write(folder, study, names))
@@ -59,12 +59,12 @@ def _write(folder: Path, study: Study, names: Mapping[str, str]) -> None:
 def configuration(study: Study, session: str, name: str, sounds: str) -> dict[str, Any]:
     """What webMUSHRA reads for one rater: pages of several clips, each rated on a scale of five."""
     facts = study.facts
-    about = "".join(f"<p>{text}</p>" for text in ABOUT[facts["axis"]])
+    about = "".join(f"<p>{text}</p>" for text in ABOUT[study.axis])
     low, high = facts["scale"]
-    step = (high - low + 1) / len(ANCHORS[facts["axis"]])
+    step = (high - low + 1) / len(ANCHORS[study.axis])
     response = [
         {"value": round(low + step * (place + 0.5) - 0.5), "label": label}
-        for place, label in enumerate(ANCHORS[facts["axis"]])
+        for place, label in enumerate(ANCHORS[study.axis])
     ]
     return {
         "testname": "Listening test",
@@ -74,7 +74,7 @@ def configuration(study: Study, session: str, name: str, sounds: str) -> dict[st
         "showButtonPreviousPage": True,
         "remoteService": "service/write.php",
         "pages": [
-            {"type": "generic", "id": "welcome", "name": QUESTIONS[facts["axis"]], "content": about},
+            {"type": "generic", "id": "welcome", "name": QUESTIONS[study.axis], "content": about},
             {
                 "type": "volume", "id": "volume", "name": "Volume", "defaultVolume": 0.5,
                 "content": "Set the volume so that the music is comfortable, and do not change it later.",
@@ -82,7 +82,7 @@ def configuration(study: Study, session: str, name: str, sounds: str) -> dict[st
             },
             *(
                 {
-                    "type": "likert_multi_stimulus", "id": f"page{number}", "name": QUESTIONS[facts["axis"]],
+                    "type": "likert_multi_stimulus", "id": f"page{number}", "name": QUESTIONS[study.axis],
                     "mustRate": True, "mustPlayback": "ended", "content": _content(study, page, sounds),
                     "stimuli": {item: f"{sounds}/{item}.wav" for item in page}, "response": response,
                 }
@@ -99,7 +99,7 @@ def configuration(study: Study, session: str, name: str, sounds: str) -> dict[st
 def _content(study: Study, page: Sequence[str], sounds: str) -> str:
     """What stands beside the clips, as HTML."""
     prompt = study.facts["prompts"][study.facts["items"][page[0]]["prompt"]]
-    if study.facts["axis"] == "relevance":
+    if study.axis == "relevance":
         return f"<blockquote>{html.escape(prompt['caption'])}</blockquote>"
     if "melody" in prompt:
         return f'<p>The melody:</p><audio controls src="{sounds}/{prompt["melody"]}.wav"></audio>'

@@ -572,6 +572,8 @@ def test_every_action_refuses_a_damaged_study_in_one_line(tmp_path: Path, evalki
         ("rules: [{rule: to_fast}]", "unknown rule 'to_fast': did you mean 'too_fast'"),
         ("rules: [{rule: too_fast, second: 3}]", "unknown setting of too_fast 'second': did you mean 'seconds'"),
         ("rules: [{rule: too_fast, seconds: long}]", "too_fast: seconds is 'long': must be a number"),
+        (f"rules: [{{rule: too_fast, seconds: {10**400}}}]", "must be a number, not negative"),
+        (f"level: {10**400}\nrules: []", "level must be between 0.5 and 1"),
         ("rules: [{rule: heard, share: 2}]", "heard: share is 2: must be from 0 to 1"),
         ("rules: [too_fast]", r"rule 1 has no name: write it as \{rule: NAME, …\}"),
         ("lvel: 0.9\nrules: []", "unknown key 'lvel': did you mean 'level'"),

@@ -77,3 +77,10 @@ def test_over_systems_that_all_draws_order_alike_nothing_is_said_of_how_sure_tha
             row = by[coefficient]
             assert np.isnan([row["low"], row["high"]]).all() == certain
             assert row["note"] == (PERFECT if certain else OF_SYSTEMS)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), float("inf"), True, "3", None])
+def test_what_no_float_holds_is_no_score(value: Any) -> None:
+    scores = {"clap": {"value": value}, "fad": {"value": 2, "low": value, "high": 3}}
+    (row,) = correlating.scores_of({"large": {"scores": scores}})
+    assert (row["metric"], row["value"], row["low"], row["high"]) == ("fad", 2.0, None, 3.0)

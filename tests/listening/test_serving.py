@@ -229,7 +229,7 @@ def test_requests_of_other_pages_are_refused(server: Server, made: Study) -> Non
     assert ask(server, "PUT", link(server), given)[0] == 501
 
 
-def test_bodies_have_a_length_and_an_end(server: Server, made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_have_a_length_and_an_end(server: Server) -> None:
     def raw(*lines: str, body: bytes = b"") -> bytes:
         head = [f"POST {link(server)} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *lines, "", ""]
         with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:

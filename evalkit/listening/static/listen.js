@@ -75,6 +75,7 @@
   // a button that plays a clip, how far it is, and whether all of it was heard
   function player(item, name, of, changed) {
     const heardKey = `${of}:${item}`;
+    const whole = () => (state.heard[heardKey] || 0) >= data.heard;
     const audio = new Audio();
     audio.preload = "auto";
     const bar = made("div");
@@ -121,7 +122,7 @@
       button.setAttribute("aria-pressed", String(playing));
       button.firstChild.textContent = `${playing ? "Pause" : "Play"} ${name}`;
       bar.style.width = `${audio.duration > 0 ? (100 * audio.currentTime) / audio.duration : 0}%`;
-      const done = (state.heard[heardKey] || 0) >= data.heard;
+      const done = whole();
       heard.toggleAttribute("data-done", done);
       heard.textContent = done ? "✓ heard" : playing ? "playing" : "not heard yet";
     }
@@ -159,7 +160,7 @@
       keep();
     });
     refresh();
-    const self = { audio, toggle, element, button, name, heard: () => (state.heard[heardKey] || 0) >= data.heard };
+    const self = { audio, toggle, element, button, name, heard: whole };
     players.push(self);
     return self;
   }
