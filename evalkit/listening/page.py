@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evalkit.listening.answers import CHOICES as CHOSEN
 from evalkit.listening.study import Axis, Study
+from evalkit.page.inline import embedded, environment, hashed
 from evalkit.report.literal import literal
 from evalkit.store.provenance import installed
 
@@ -83,10 +81,10 @@ def render(study: Study, session: str, practice: Practice, captions: Mapping[str
     named = [item for page in [first, *pages] for item in [*page["items"], page.get("melody")] if item]
     style, script = static("css"), static("js")
     return str(
-        _environment()
+        environment("evalkit.listening")
         .get_template("page.html.j2")
         .render(
-            data=_json(data),
+            data=embedded(data),
             sounds={item: base64.b64encode(study.sound(item).read_bytes()).decode() for item in dict.fromkeys(named)},
             style=Markup(style),
             script=Markup(script),
@@ -98,9 +96,9 @@ def render(study: Study, session: str, practice: Practice, captions: Mapping[str
 
 def policy() -> str:
     """What a page may load and run: its own script and style, sound out of itself, and answers to where it is from."""
-    script, style = _hash(static("js")), _hash(static("css"))
+    script, style = hashed(static("js")), hashed(static("css"))
     return (
-        f"default-src 'none'; script-src '{script}'; style-src '{style}'; img-src data:; media-src blob:; "
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src data:; media-src blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'"
     )
 
@@ -134,21 +132,3 @@ def _beside(study: Study, caption: str, melody: str) -> dict[str, Any]:
     """What is shown beside the clips of a prompt: only what raters need for their judgement."""
     shown = {"caption": literal(caption)} if study.axis == "relevance" else {}
     return {**shown, **({"melody": melody} if melody else {})}
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json(value: Any) -> Markup:
-    """JSON that no text inside of it can end, as it stands in a script element."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("evalkit.listening"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import importlib
-import json
 import pkgutil
-import re
 from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
 
 from evalkit.page import sections
-from evalkit.page.section import written
+from evalkit.page.inline import embedded, hashed, written
 from evalkit.page.tables import tone
 from evalkit.page.view import View
 from evalkit.store.provenance import installed
@@ -32,7 +28,7 @@ def render(view: View) -> str:
             view=view,
             document=view.document,
             sections=shown,
-            data={name: _json(value) for section in shown for name, value in section.data.items()},
+            data={name: embedded(value) for section in shown for name, value in section.data.items()},
             style=Markup("\n".join(static("css"))),
             first=Markup(first),
             script=Markup(script),
@@ -46,10 +42,8 @@ def render(view: View) -> str:
 
 def policy(*scripts: str) -> str:
     """What the page may load and run: nothing but these scripts, and pictures and sound."""
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
-        f"default-src 'none'; script-src {allowed}; "
+        f"default-src 'none'; script-src {' '.join(map(hashed, scripts))}; "
         "style-src 'unsafe-inline'; img-src data:; media-src data: blob: file: 'self'; base-uri 'none'; "
         "form-action 'none'"
     )
@@ -65,10 +59,3 @@ def _modules() -> list[Any]:
     names = [module.name for module in pkgutil.iter_modules(sections.__path__)]
     modules = [importlib.import_module(f"{sections.__name__}.{name}") for name in names]
     return sorted(modules, key=lambda module: module.ORDER)
-
-
-def _json(value: Any) -> Markup:
-    """JSON that no text inside of it can end, as it stands in a script element."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # halves of surrogate pairs, as names of files may have them, are in no file of UTF-8
-    return Markup(re.sub("[<\u2028\u2029\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-
-from evalkit.page.links import breakable, linked
-from evalkit.report.literal import literal
 
 
 @dataclass(frozen=True)
@@ -31,22 +26,3 @@ class Section:
     body: Markup
     data: Mapping[str, Any] = field(default_factory=dict)
     blind: bool = False
-
-
-@cache
-def environment() -> Environment:
-    """Where templates are found; whatever they show is escaped."""
-    found = Environment(
-        loader=PackageLoader("evalkit.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"breakable": breakable, "linked": linked, "literal": literal}
-    return found
-
-
-def written(template: str, **values: Any) -> Markup:
-    """Write a template of `evalkit/page/templates` with values, all of which are escaped."""
-    return Markup(environment().get_template(template).render(values))

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from evalkit.page.inline import written
 from evalkit.page.links import address
-from evalkit.page.section import written
 from evalkit.report.document import Cell, Column, Link, Listing, Quantity, Row, Table, about
 from evalkit.report.numbers import NONE, absent, count, interval
 

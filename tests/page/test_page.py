@@ -16,8 +16,9 @@ import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
 
+from evalkit.page.inline import embedded
 from evalkit.page.links import address, breakable, linked, relative
-from evalkit.page.page import _json, policy, render
+from evalkit.page.page import policy, render
 from evalkit.page.sections import plots, provenance
 from evalkit.page.view import view
 from evalkit.report.document import Document, Listing, Table
@@ -213,7 +214,7 @@ def test_the_policy_names_each_script() -> None:
 
 
 def test_data_cannot_end_its_script_and_stays_what_it_is() -> None:
-    text = _json({"caption": f"{EVIL}\u2028<!--", "name": "\udcff"})
+    text = embedded({"caption": f"{EVIL}\u2028<!--", "name": "\udcff"})
     assert "<" not in text and "\u2028" not in text
     text.encode()
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalkit.page.choice import Choice, choose, makers_of
-from evalkit.page.section import Section, written
+from evalkit.page.inline import written
+from evalkit.page.section import Section
 from evalkit.page.sound import GONE, key, sounds
 from evalkit.page.sources import REFERENCE, Source, Sources, sources
 from evalkit.page.view import View

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evalkit.page.section import Section, written
+from evalkit.page.inline import written
+from evalkit.page.section import Section
 from evalkit.page.tables import Titled, html, legend, tone
 from evalkit.page.view import View
 from evalkit.report.document import Document, Listing

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from evalkit.page import drawn
 from evalkit.page.figures import svg
-from evalkit.page.section import Section, written
+from evalkit.page.inline import written
+from evalkit.page.section import Section
 from evalkit.page.tables import html
 from evalkit.page.view import View
 from evalkit.results.plots.plot import NARROW, WIDE, Plot

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from evalkit.page import columns
-from evalkit.page.section import Section, written
+from evalkit.page.inline import written
+from evalkit.page.section import Section
 from evalkit.page.view import View
 
 ORDER = 40

@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from evalkit.page.inline import written
 from evalkit.page.links import relative
-from evalkit.page.section import Section, written
+from evalkit.page.section import Section
 from evalkit.page.tables import html
 from evalkit.page.view import View
 from evalkit.report.document import Item, Listing, Quantity

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evalkit.page.section import Section, written
+from evalkit.page.inline import written
+from evalkit.page.section import Section
 from evalkit.page.tables import Titled, html, legend, tone
 from evalkit.page.view import View
 from evalkit.report.document import Item, Listing, Quantity
