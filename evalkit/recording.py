@@ -14,7 +14,7 @@ from evalkit.models import Generator, Model
 from evalkit.plan import Plan
 from evalkit.prompts.selection import GIVEN
 from evalkit.results.beside import compared
-from evalkit.results.frames import PROMPTS, SCORES, typed
+from evalkit.results.frames import PROMPTS, SCORES, SOMETIMES, typed
 from evalkit.results.published import others
 from evalkit.results.record import (
     MetricInfo,
@@ -89,9 +89,12 @@ def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measur
 
 
 def prompts_frame(prompts: PromptSet) -> pd.DataFrame:
-    """The prompts of a record, with the melodies that they give to models, where they do."""
+    """The prompts of a record, with what else some of them have, such as melodies that they give to models."""
     rows = [(p.id, p.text, list(p.tags), list(p.labels)) for p in prompts.prompts]
     frame = pd.DataFrame(rows, columns=list(PROMPTS))
+    for name in SOMETIMES:
+        if any(values := [getattr(p, name) for p in prompts.prompts]):
+            frame[name] = values
     if any(p.melody for p in prompts.prompts):
         frame["melody"] = [str(p.melody.absolute()) if p.melody else "" for p in prompts.prompts]
         frame["melody_sha256"] = [sha256_file(p.melody) if p.melody else "" for p in prompts.prompts]
@@ -191,9 +194,10 @@ def checkpoint_info(model: Model, cache: Cache) -> WeightsInfo | None:
 
 
 def given_of(model: Model, prompts: PromptSet, cache: Cache) -> dict[str, int]:
-    """How many prompts have what a model hears beside the caption, by what that is."""
+    """How many prompts have what a model is given beside, or in place of, the caption, by what that is."""
     conditions = model.conditions(cache)
-    counts = {kind: sum(getattr(p, kind) is not None for p in prompts.prompts) for kind in GIVEN if kind in conditions}
+    kinds = [*(kind for kind in GIVEN if kind in conditions), "translation"]
+    counts = {kind: sum(bool(getattr(p, kind)) for p in prompts.prompts) for kind in kinds}
     return {kind: n for kind, n in counts.items() if n}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,6 +30,10 @@ class Prompt:
         labels: names of AudioSet classes, for slices.
         seconds: how much of the reference the caption is about; None for all of it.
         start: where in the full recording that part begins, in seconds, where known.
+        cluster: which prompts belong together, as captions of one recording or translations of one caption do: what
+            is uncertain is uncertain over clusters. Empty for a prompt that stands by itself.
+        translation: what models are given in place of the caption, which their clips are scored against all the same.
+        language: of what models are given, as a tag of BCP 47 such as "de"; empty where that is not known.
     """
 
     id: str
@@ -41,6 +45,19 @@ class Prompt:
     labels: tuple[str, ...] = ()
     seconds: float | None = None
     start: float | None = None
+    cluster: str = ""
+    translation: str = ""
+    language: str = ""
+
+    @property
+    def unit(self) -> str:
+        """What intervals and tests draw: the prompt's cluster, or the prompt itself."""
+        return self.cluster or self.id
+
+    @property
+    def given(self) -> Prompt:
+        """The prompt as models are given it: with its translation, where it has one, as the caption."""
+        return replace(self, text=self.translation, translation="") if self.translation else self
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,9 @@ def _network_of(encoders: Mapping[str, Encoder]) -> Encoder:
 
 def _caption_keys(prompts: Sequence[Prompt], encoder: Encoder) -> dict[str, str]:
     """What the features of prompts are cached by, by their ids."""
-    whole = encoder.reads == "prompt"
-    return {p.id: digest([p.text, p.tags] if whole else p.text) for p in prompts}
+    if encoder.reads == "text":
+        return {p.id: digest(p.text) for p in prompts}
+    return {p.id: digest([p.text, p.tags, *([p.translation] if p.translation else [])]) for p in prompts}
 
 
 class Elsewhere(Protocol):

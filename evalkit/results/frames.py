@@ -10,6 +10,7 @@ from evalkit.types import Prompt
 
 # The columns of each frame with their types. Frames may have more columns where the docstring of Record says so.
 PROMPTS = {"id": "str", "caption": "str", "tags": "object", "labels": "object"}
+SOMETIMES = ("cluster", "translation", "language")  # columns of prompts that are there where a prompt has them
 SCORES = {
     "model": "str", "metric": "str", "value": "float64", "low": "float64", "high": "float64", "n": "int64",
     "protocol": "str", "higher_is_better": "boolean", "random_weights": "bool",
@@ -64,8 +65,9 @@ def typed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def prompts_of(frame: pd.DataFrame) -> list[Prompt]:
-    """Make the prompts of a record's frame `prompts` again: id, caption, tags and labels."""
+    """Make the prompts of a record's frame `prompts` again: id, caption, tags, labels, and what else some have."""
+    more = [name for name in SOMETIMES if name in frame.columns]
     return [
-        Prompt(id, caption, tags=tuple(tags), labels=tuple(labels))
-        for id, caption, tags, labels in frame[list(PROMPTS)].itertuples(index=False, name=None)
+        Prompt(id, caption, tags=tuple(tags), labels=tuple(labels), **dict(zip(more, others, strict=True)))
+        for id, caption, tags, labels, *others in frame[[*PROMPTS, *more]].itertuples(index=False, name=None)
     ]

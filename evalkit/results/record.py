@@ -207,8 +207,9 @@ class Record:
         small_slice: number of prompts below which a slice is marked.
         remarks: what else a reader of the table must know, one sentence each.
         config, provenance: what was asked for, resolved, and what it was made with.
-        prompts: one row per prompt, in order: id, caption, tags, labels; where some give a melody to models, also
-            melody (its file) and melody_sha256, empty for those that give none.
+        prompts: one row per prompt, in order: id, caption, tags, labels; where some have one, also cluster, translation
+            and language, as `evalkit.types.Prompt` has them; where some give a melody to models, also melody (its file)
+            and melody_sha256, empty for those that give none.
         scores: one row per row of the table and metric: model, metric, value, low, high, n, protocol,
             higher_is_better, random_weights, published, difference, comparable; sets (of one clip per prompt, over
             which the value is a mean), seed_sd (standard deviation over them) and spread (over prompts, of how each

@@ -96,7 +96,7 @@ def generated_clips(plan: Plan, name: str, prompts: PromptSet, part: bool = Fals
 
     Raises EvalkitError if some are unusable and that was not allowed, and these are not only a `part` of the run's.
     """
-    asked = sampled(prompts.prompts, plan.sampling.samples_per_prompt)
+    asked = sampled([prompt.given for prompt in prompts.prompts], plan.sampling.samples_per_prompt)
     checked = [_checked(plan, clip) for clip in _clips_of(plan, asked, plan.models[name], name)]
     if not part:
         require_generated(plan, name, checked)
