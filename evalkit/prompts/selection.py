@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, unknown
 from evalkit.prompts.user_files import Row
 from evalkit.store.digests import digest, sha256_file
 from evalkit.types import Prompt, PromptSet
 
 GIVEN = ("melody", "continuation")  # audio that a model may be given beside the caption
+MISSING = ("nan", "none", "null", "<na>")  # what a missing value becomes when a table is written carelessly
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")  # a tag of BCP 47, as far as its form goes
 
 
 def read_prompts(
@@ -24,7 +26,7 @@ def read_prompts(
     """Make one prompt per row; `more` gives the fields besides id and text.
 
     Raises EvalkitError for an id that is empty, repeated, or could be taken for a path, for an empty caption, and
-    for control characters, such as those that clear a terminal, in a caption or tag.
+    for control characters, such as those that clear a terminal, in a caption, translation or tag.
     """
     places: dict[str, str] = {}
     prompts = []
@@ -35,16 +37,37 @@ def read_prompts(
             raise row.error(f"{id_column} {name!r:.40} {problem}")
         if name in places:
             raise row.error(f"{id_column} '{name}' is also in {places[name]}: ids must be unique")
-        # what a missing value becomes when a table is written carelessly
-        if text.casefold() in ("", "nan", "none", "null", "<na>"):
+        if not text or text.casefold() in MISSING:
             raise row.error(f"{text_column} is {repr(text) if text else 'empty'}: every prompt needs a caption")
         fields = more(row)
-        for column, value in ((text_column, text), *(("tags", tag) for tag in fields.get("tags", ()))):
+        said = [(text_column, text), *(("tags", tag) for tag in fields.get("tags", ()))]
+        for column, value in (*said, ("translation", fields.get("translation", ""))):
             if control := next((c for c in value if unicodedata.category(c) == "Cc" and c not in "\t\n\r"), ""):
                 raise row.error(f"{column} holds the control character {control!r}: remove it")
         places[name] = row.place
         prompts.append(Prompt(name, text, **fields))
     return prompts
+
+
+def together(row: Row, columns: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The cluster, translation and language of a row, each empty where it has none.
+
+    Args:
+        columns: the names of these columns, where they are others.
+
+    Raises EvalkitError for a cluster that could not be an id, for what stands for a missing translation, and for a
+    language that is no tag such as "de" or "pt-BR".
+    """
+    names = {name: (columns or {}).get(name, name) for name in ("cluster", "translation", "language")}
+    found = {name: row.text(column) for name, column in names.items()}
+    if found["cluster"] and (problem := _problem_of_id(found["cluster"])):
+        raise row.error(f"{names['cluster']} {found['cluster']!r:.40} {problem}")
+    if found["translation"].casefold() in MISSING:
+        raise row.error(f"{names['translation']} is '{found['translation']}': leave it empty for the caption itself")
+    if found["language"] and not LANGUAGE.fullmatch(found["language"]):
+        raise row.error(f"{names['language']} is '{found['language']:.40}', not a tag such as de or pt-BR")
+    first, *rest = found["language"].split("-")
+    return {**found, "language": "-".join([first.lower(), *rest])}
 
 
 def _problem_of_id(name: str) -> str:
@@ -77,6 +100,7 @@ def check_narrowing(component: Any) -> None:
 def narrow(
     prompts: Sequence[Prompt],
     *,
+    languages: Sequence[str] | None = None,
     aspects: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
     random: int | None = None,
@@ -85,13 +109,23 @@ def narrow(
 ) -> tuple[list[Prompt], list[str]]:
     """Keep some prompts, in their order, and say which in words.
 
-    Each step narrows what the one before has left: prompts with a tag that holds one of the words
-    `aspects` (whole words, in any case), those with the given `ids`, `random` many, the `first`
-    few. The random choice is that of the smallest SHA-256 of seed and id: the same on every machine,
-    and a larger choice contains a smaller one. Raises EvalkitError where an id is not there, or
-    fewer prompts are left than asked for.
+    Each step narrows what the one before has left: prompts in one of the `languages` ("pt" takes "pt-BR" too), those
+    with a tag that holds one of the words `aspects` (whole words, in any case), those with the given `ids`,
+    `random` many, the `first` few. The random choice is that of the smallest SHA-256 of seed and id: the same on
+    every machine, and a larger choice contains a smaller one. Raises EvalkitError where a language or an id is not
+    there, or fewer prompts are left than asked for.
     """
     kept, words = list(prompts), []
+    wanted_languages = _listed(languages)
+    if wanted_languages:
+        there = sorted({p.language for p in kept if p.language})
+        for tag in wanted_languages:
+            if not any(_speaks(language, tag) for language in there):
+                if not there:
+                    raise EvalkitError(f"prompts.languages: '{tag}': no prompt says which language it is in")
+                raise unknown("language", tag, there)
+        kept = [p for p in kept if any(_speaks(p.language, tag) for tag in wanted_languages)]
+        words.append(f"in {' or '.join(wanted_languages)}")
     wanted_words = _listed(aspects)
     if wanted_words:
         pattern = re.compile("|".join(rf"(?<!\w){re.escape(w.strip())}(?!\w)" for w in wanted_words), re.IGNORECASE)
@@ -103,10 +137,10 @@ def narrow(
             raise EvalkitError(f"no prompt is {words[-1]}: choose other prompts.aspects")
     wanted_ids = dict.fromkeys(_listed(ids))
     if wanted_ids:
-        there = {p.id for p in kept}
+        present = {p.id for p in kept}
         for name in wanted_ids:
-            if name not in there:
-                near = difflib.get_close_matches(name, there, n=1)
+            if name not in present:
+                near = difflib.get_close_matches(name, present, n=1)
                 hint = f": did you mean '{near[0]}'?" if near else ""
                 raise EvalkitError(f"prompts.ids: '{name}' is not among the {len(kept):,} prompts to choose from{hint}")
         kept = [p for p in kept if p.id in wanted_ids]
@@ -126,6 +160,11 @@ def narrow(
     return kept, words
 
 
+def _speaks(language: str, wanted: str) -> bool:
+    """Whether a language is one of those that a tag means (RFC 4647, basic filtering)."""
+    return f"{language}-".casefold().startswith(f"{wanted}-".casefold())
+
+
 def _listed(value: Any) -> list[str]:
     """A list of text, from what can be typed for one: nothing, one value, several, numbers too."""
     if value is None:
@@ -136,7 +175,7 @@ def _listed(value: Any) -> list[str]:
 def narrowed(component: Any, prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[str]]:
     """Narrow prompts as a component's own options say; see `narrow`."""
     options = {name: getattr(component, name) for name in ("aspects", "ids", "random", "random_seed", "first")}
-    return narrow(prompts, **options)
+    return narrow(prompts, languages=getattr(component, "languages", None), **options)
 
 
 def prompt_set(

@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.prompts.references import check_options
-from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_prompts
+from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_prompts, together
 from evalkit.prompts.user_files import Row, find_column, read_rows
 from evalkit.store.cache import Cache
 from evalkit.types import PromptSet
@@ -22,13 +22,14 @@ class Table:
     """Prompts from a CSV, TSV or JSONL file of one's own.
 
     Columns: `id` (or `ytid`), `text` (or `caption`), and if wanted `reference`, `melody` and
-    `continuation` (audio files, relative to the table's folder) and `tags` (a JSON list, or words
-    separated by `;`).
+    `continuation` (audio files, relative to the table's folder), `tags` (a JSON list, or words
+    separated by `;`), `cluster` (which rows belong together), `translation` (what models are given in place of
+    the caption) and `language` (of what models are given, such as de).
 
     Attributes:
         path: the file.
         dataset: a name for it; the file's name without its suffix where None.
-        aspects, ids, random, random_seed, first: keep only some prompts; see `narrow`.
+        languages, aspects, ids, random, random_seed, first: keep only some prompts; see `narrow`.
         references: the clips that the captions describe, where they are not in the table; goes
             before its `reference` column.
         cut, max_seconds: how references are cut, and when they are refused; see evalkit.prompts.references.
@@ -36,6 +37,7 @@ class Table:
 
     path: str | None = None
     dataset: str | None = None
+    languages: list[str] | None = None
     aspects: list[str] | None = None
     ids: list[str] | None = None
     random: int | None = None
@@ -62,7 +64,7 @@ class Table:
 
         def more(row: Row) -> dict[str, Any]:
             files = {name: path.parent / row.text(name) for name in ("reference", *GIVEN) if row.text(name)}
-            return {**files, "tags": _tags(row)}
+            return {**files, "tags": _tags(row), **together(row)}
 
         prompts = read_prompts(
             rows, find_column(path, rows, "id", "ytid"), find_column(path, rows, "text", "caption"), more

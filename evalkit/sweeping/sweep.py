@@ -187,7 +187,7 @@ class _Points:
             config.prompts.ids = list(chosen)
             # what is asked of all prompts need not be so of a part of them
             config.min_references, config.slices = 0.0, []
-            for narrower in ("aspects", "random", "first"):  # the ids are what these have left
+            for narrower in ("languages", "aspects", "random", "first"):  # the ids are what these have left
                 if narrower in config.prompts:
                     config.prompts[narrower] = None
             return each.Point(config, options, f"{number:03d}-on-{len(chosen)}-prompts")

@@ -231,6 +231,22 @@ class TestTable:
         assert (second.reference, second.melody, second.tags) == (tmp_path / "b.wav", None, ("x;y",))
         assert (first.continuation, second.continuation) == (None, tmp_path / "c.wav")
 
+    def test_columns_of_what_belongs_together_and_of_translations(self, tmp_path: Path) -> None:
+        rows = ["a,A drum.,,,EN", "a-de,A drum.,a,Eine Trommel.,de", "a-br,A drum.,a,Um tambor.,pt-BR"]
+        text = "\n".join(["id,text,cluster,translation,language", *rows])
+        english, german, brazilian = table(tmp_path / "x.csv", text).prompts
+        assert [p.language for p in (english, german, brazilian)] == ["en", "de", "pt-BR"]
+        assert {p.unit for p in (english, german, brazilian)} == {"a"} and {p.text for p in (german, english)} == {
+            "A drum."
+        }
+        assert (english.given.text, german.given.text) == ("A drum.", "Eine Trommel.")
+        some = table(tmp_path / "x.csv", text, languages=["PT", "de"])
+        assert ([p.id for p in some.prompts], some.subset) == (["a-de", "a-br"], "in PT or de")
+        with pytest.raises(EvalkitError, match="unknown language 'p': available: de, en, pt-BR"):
+            table(tmp_path / "x.csv", text, languages=["p"])
+        with pytest.raises(EvalkitError, match="'de': no prompt says which language it is in"):
+            table(tmp_path / "x.csv", "id,text\na,b\n", languages=["de"])
+
     def test_tsv_and_json_values(self, tmp_path: Path) -> None:
         (prompt,) = table(tmp_path / "x.tsv", "id\ttext\n1\ta, b\n").prompts
         assert (prompt.id, prompt.text) == ("1", "a, b")
@@ -267,6 +283,10 @@ class TestTable:
             ("x.csv", "id,text\na\x1b[2Jb,b\n", "holds a control character"),
             ("x.csv", f"id,text\n{'a' * 129},b\n", "has 129 characters: 128 are the most"),
             ("x.csv", "id,text,tags\na,b,[1]\n", "line 2: tags is neither"),
+            ("x.csv", "id,text,language\na,b,German\n", "line 2: language is 'German', not a tag such as de"),
+            ("x.csv", "id,text,translation\na,b,nan\n", "line 2: translation is 'nan': leave it empty"),
+            ("x.csv", "id,text,translation\na,b,c\x1b[2J\n", "line 2: translation holds the control character"),
+            ("x.csv", "id,text,cluster\na,b,../c\n", "line 2: cluster '../c' holds a slash"),
             ("x.csv", "id,text,tags\na,b,[jazz]\n", "line 2: tags is neither"),
             ("x.csv", "id,text,melody\na,b,none.wav\n", "the melody of 'a' does not exist: '"),
             ("x.csv", "id,text,continuation\na,b,.\n", "the continuation of 'a' does not exist: '"),
