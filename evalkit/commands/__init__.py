@@ -8,8 +8,10 @@ its `main` takes the arguments that follow the command's name, and its `parser()
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import signal
@@ -18,7 +20,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from evalkit.errors import EvalkitError, unknown
@@ -66,6 +68,40 @@ def parser_for(command: str, document: str | None) -> argparse.ArgumentParser:
     """Make the parser of a command, described by the docstring of the command's file."""
     call, summary = described(document)
     return argparse.ArgumentParser(f"evalkit {command}", usage=call, description=summary)
+
+
+def act(command: str, document: str | None, folder: ModuleType, arguments: list[str]) -> None:
+    """Run the action of a command that its first argument names, with the others.
+
+    Args:
+        document: the docstring of the command's file.
+        folder: the package whose files are the actions.
+    """
+    action, *rest = arguments or ["--help"]
+    known = actions(folder)
+    if action in ("-h", "--help"):
+        parser = parser_for(command, document)
+        about = {
+            name: described(ast.get_docstring(ast.parse(path.read_text("utf-8"))))[1] for name, path in known.items()
+        }
+        said = " ".join(f"{name}: {text[:1].lower()}{text[1:]}" for name, text in about.items())
+        parser.epilog = f"{said} 'evalkit {command} ACTION --help' says more."
+        parser.parse_args(["--help"])
+    if action not in known:
+        raise unknown("action", action, known)
+    importlib.import_module(f"{folder.__name__}.{action}").main(rest)
+
+
+def action_parsers(folder: ModuleType) -> dict[str, argparse.ArgumentParser]:
+    """Make the parsers of the actions of a command that say what they take by a function `parser()`."""
+    modules = {name: importlib.import_module(f"{folder.__name__}.{name}") for name in actions(folder)}
+    return {name: module.parser() for name, module in modules.items() if hasattr(module, "parser")}
+
+
+def actions(folder: ModuleType) -> dict[str, Path]:
+    """Find the actions of a command: each is a file of a folder with a function `main(arguments)`."""
+    found = [path for place in folder.__path__ for path in sorted(Path(place).glob("*.py"))]
+    return {path.stem: path for path in found if path.stem != "__init__"}
 
 
 def takes_options(parser: argparse.ArgumentParser, about: str = "an option of 'evalkit run'") -> None:
