@@ -6,10 +6,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 
-from evalkit import audio
+from omegaconf import DictConfig
+
+from evalkit.audio import AudioError
 from evalkit.checks import Asked, Finding
 from evalkit.config import build
 from evalkit.errors import EvalkitError
+from evalkit.features.conditioning import condition
 from evalkit.models import Generator
 from evalkit.progress import progress
 from evalkit.prompts import Prompts
@@ -38,6 +41,22 @@ def check(asked: Asked) -> Iterator[Finding]:
     yield from _references(prompts, options, asked)
 
 
+def surveyed(prompts: PromptSet, options: Prompts, config: DictConfig, read_data: bool) -> list[Clip]:
+    """The reference of each prompt as a run would find it: by its header, or decoded if all data is to be read.
+
+    Raises EvalkitError where there is no such folder or file, or it fits no prompt.
+    """
+    if isinstance(options.references, Generator):
+        return [Clip(prompt.id) for prompt in prompts.prompts]
+    clips = survey_references(prompts, options, config.sampling.duration)
+    return decoded(clips) if read_data else clips
+
+
+def enough(usable: int, total: int, wanted: float) -> bool:
+    """Whether a run would go on with so many usable references, of which it wants a share."""
+    return usable >= wanted * total and usable > 0
+
+
 def _references(prompts: PromptSet, options: Prompts, asked: Asked) -> Iterator[Finding]:
     if isinstance(options.references, Generator):
         yield Finding("references", "ok", "made by a model", facts={"usable": len(prompts.prompts)})
@@ -47,19 +66,17 @@ def _references(prompts: PromptSet, options: Prompts, asked: Asked) -> Iterator[
         yield Finding("references", "warning", said, remedy="set prompts.references", facts={"usable": 0})
         return
     try:
-        clips = survey_references(prompts, options, asked.config.sampling.duration)
+        clips = surveyed(prompts, options, asked.config, asked.read_data)
     except EvalkitError as error:
         yield Finding("references", "missing", str(error), needed=True, facts={"usable": 0})
         return
-    if asked.read_data:
-        clips = decoded(clips)
     usable, total = sum(clip.ok for clip in clips), len(clips)
-    enough = usable >= asked.config.min_references * total and usable > 0
+    fine = enough(usable, total, asked.config.min_references)
     how = "decoded" if asked.read_data else "by their headers"
-    remedy = "" if enough else f"a run wants {asked.config.min_references:.0%} of them (min_references)"
+    remedy = "" if fine else f"a run wants {asked.config.min_references:.0%} of them (min_references)"
     yield Finding(
         "references",
-        "ok" if usable == total else "warning" if enough else "missing",
+        "ok" if usable == total else "warning" if fine else "missing",
         f"{usable:,} of {total:,} can be used ({how})",
         needed=True,
         remedy=remedy,
@@ -75,7 +92,7 @@ def _references(prompts: PromptSet, options: Prompts, asked: Asked) -> Iterator[
 
 
 def decoded(clips: list[Clip]) -> list[Clip]:
-    """Read every clip that its header lets pass; what cannot be read is "unreadable"."""
+    """Read every clip that its header lets pass, as a run does: what cannot be used is "unreadable" or "silent"."""
     with progress("decoding references", len(clips), "files") as advance:
         found = []
         for clip in mapped(_decoded, clips):
@@ -88,7 +105,7 @@ def _decoded(clip: Clip) -> Clip:
     if not clip.ok or clip.path is None:
         return clip
     try:
-        audio.read(clip.path)
-    except audio.AudioError as error:
+        peak = condition(clip, rate=None, loudness=None).peak  # resampling makes no silence, and takes long
+    except AudioError as error:
         return dataclasses.replace(clip, status="unreadable", reason=str(error))
-    return clip
+    return clip if peak else dataclasses.replace(clip, status="silent", reason="digital silence")

@@ -76,15 +76,18 @@ class MusicCaps:
         check_narrowing(self)
         check_options(self)
 
+    def file(self, cache: Cache) -> Path:
+        """Where the file of captions lies. Raises EvalkitError where it has not been fetched."""
+        path = self.source.locate(cache) if self.source else Path(str(self.path)).expanduser().absolute()
+        return path / "musiccaps-public.csv" if path.is_dir() else path
+
     def load(self, cache: Cache) -> PromptSet:
         """Read and narrow the prompts, in file order.
 
         Raises EvalkitError, with the line, for a file that is not as published, and for a selection
         that is empty or larger than what there is.
         """
-        path = self.source.locate(cache) if self.source else Path(str(self.path)).expanduser().absolute()
-        if path.is_dir():
-            path /= "musiccaps-public.csv"
+        path = self.file(cache)
         rows = read_rows(path)
         for column in ("ytid", "caption", "aspect_list", "start_s", "end_s", FLAGS.get(self.subset, "ytid")):
             find_column(path, rows, column)

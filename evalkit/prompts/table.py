@@ -53,13 +53,17 @@ class Table:
         check_narrowing(self)
         check_options(self)
 
+    def file(self, cache: Cache) -> Path:
+        """Where the table lies."""
+        return Path(str(self.path)).expanduser().absolute()
+
     def load(self, cache: Cache) -> PromptSet:
         """Read and narrow the prompts, in file order.
 
         Raises EvalkitError, with the line, for a bad entry, for a melody or continuation that does
         not exist, and for a selection that is empty or larger than what there is.
         """
-        path = Path(str(self.path)).expanduser().absolute()
+        path = self.file(cache)
         rows = read_rows(path)
 
         def more(row: Row) -> dict[str, Any]:
