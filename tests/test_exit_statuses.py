@@ -81,6 +81,9 @@ class Provoked:
     def lacking(self) -> int:
         return self.run("doctor", "model=[]", "metric=[]", "--device", "cuda:77")[0]
 
+    def too_few(self) -> int:
+        return self.run("references", "status", "prompts=demo", "prompts.references=null")[0]
+
     def unread(self) -> int:
         reading, writing = os.pipe()
         os.close(reading)
@@ -99,7 +102,7 @@ class Provoked:
 
     def mistake_or_bug(self) -> int:
         status = self.run("store", "lss")[0]
-        assert self.run("doctor", "--nope")[0] == status
+        assert self.run("doctor", "--nope")[0] == self.run("references", "status")[0] == status
         self.monkeypatch.setattr("evalkit.store.sizes.measure", broken)
         (self.folder / "cache").mkdir()
         assert self.run("store", "ls")[0] == status
@@ -138,13 +141,14 @@ def broken(*arguments: object, **options: object) -> None:
 
 PROVOKE: dict[tuple[int, str], Callable[[Provoked], int]] = {
     (0, "all"): Provoked.go,
-    (0, "compare, store, doctor"): Provoked.unread,
+    (0, "compare, store, doctor, references status"): Provoked.unread,
     (1, "compare"): Provoked.no_go,
     (1, "store verify"): Provoked.lost,
     (1, "doctor"): Provoked.lacking,
+    (1, "references status"): Provoked.too_few,
     (1, "others"): Provoked.bug,
     (2, "compare"): Provoked.inconclusive,
-    (2, "store, doctor"): Provoked.mistake_or_bug,
+    (2, "store, doctor, references status"): Provoked.mistake_or_bug,
     (2, "others"): Provoked.mistake,
     (3, "run, score, reproduce, sweep, slurm --task"): Provoked.incomplete,
     (4, "compare"): Provoked.nothing_compared,

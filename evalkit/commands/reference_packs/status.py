@@ -2,8 +2,6 @@
 
 evalkit references status prompts=NAME prompts.references=CLIPS [OPTION=VALUE ...] [--decode] [--missing FILE]
                           [--config-dir DIR] [--format NAME] [--json] [--quiet]
-
-Exit status: 0 where as many can be used as a run wants (min_references), 1 where fewer can, 2 for a mistake.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from evalkit.types import Clip, PromptSet
 
 LACKING = 1  # exit status where fewer can be used than a run wants
+ENDS = "Exit status: 0 where as many can be used as a run wants (min_references), 1 where fewer can, 2 for a mistake."
 NAMED = 3  # prompts that are named for each reason
 
 
@@ -35,6 +34,7 @@ def main(arguments: list[str]) -> None:
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the action."""
     found = parser_for("references status", __doc__)
+    found.epilog = ENDS
     commands.takes_options(found)
     found.add_argument("--decode", action="store_true", help="decode every file: finds truncated and silent ones too")
     found.add_argument("--missing", metavar="FILE", help="write those without a usable reference into FILE.csv, with "
