@@ -187,7 +187,8 @@ def assets_of(*components: Any) -> Iterator[Asset]:
 def options_of(components: Mapping[Any, Any]) -> Iterator[tuple[str, Asset]]:
     """List the assets that components hold, each with the option that sets its path, once for each place.
 
-    A field of assets whose metadata has an `option` names another one of the component.
+    A field of assets whose metadata has an `option` names another one of the component, or with an empty one the
+    component's own.
 
     Args:
         components: by the name of their option, such as "metric".
@@ -201,7 +202,7 @@ def options_of(components: Mapping[Any, Any]) -> Iterator[tuple[str, Asset]]:
             for f in dataclasses.fields(value):
                 part = getattr(value, f.name)
                 if "option" in f.metadata and isinstance(part, Asset):
-                    yield f"{option}.{f.metadata['option']}", part
+                    yield f"{option}.{f.metadata['option']}".removesuffix("."), part
                 else:
                     todo.append((f"{option}.{f.name}", part))
         elif isinstance(value, (list, tuple)):

@@ -15,12 +15,12 @@ ROOMS = [
     "errors", "types", "contracts", "stats",
     "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
     "functional", "parallel", "store", "weights", "batching", "assets", "intact",
-    "slices", "prompts", "encoders", "metrics",
+    "packs", "slices", "prompts", "encoders", "metrics",
     "report", "results", "page", "listening", "trackers",
     "decoding", "checkpoints", "models",
     "features", "generation", "calibration",
     "config", "objects", "sharing", "protocols", "plan",
-    "scoring", "recording", "filling", "pipeline", "comparing", "reproducing", "sweeping", "checks",
+    "scoring", "recording", "filling", "packing", "pipeline", "comparing", "reproducing", "sweeping", "checks",
     "commands", "evalkit", "cli",
 ]  # fmt: skip
 

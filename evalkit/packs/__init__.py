@@ -1,0 +1,1 @@
+"""Reference packs: what metrics need of references, in one file without audio."""
