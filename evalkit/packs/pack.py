@@ -15,15 +15,13 @@ import json
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from evalkit.assets import Asset
 from evalkit.errors import EvalkitError, reason
-from evalkit.store.cache import Cache
 from evalkit.store.digests import canonical, digest, sha256_file
 from evalkit.store.files import write_bytes
 from evalkit.store.memory import State
@@ -251,29 +249,6 @@ class Pack:
     def usable(self) -> int:
         """How many prompts have a reference, as far as its header says."""
         return sum(one.status == "ok" for one in self.references)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """References of which there is a pack, and no audio.
-
-    Attributes:
-        asset: the file.
-    """
-
-    asset: Asset = field(metadata={"option": ""})
-    kind: ClassVar[str] = "reference_pack"
-
-    def read(self, cache: Cache) -> Pack:
-        """Read the pack. Raises EvalkitError where it is not on this machine, and for a file that is damaged."""
-        return read_pack(self.asset.locate(cache, "prompts.references"))
-
-
-def packed(references: Any) -> Any:
-    """What `prompts.references` stands for: a Packed for the name of a pack, and anything else as it is."""
-    if isinstance(references, str | os.PathLike) and str(references).lower().endswith(SUFFIX):
-        return Packed(Asset(f"reference pack '{Path(references).name}'", path=str(references)))
-    return references
 
 
 def write_pack(path: Path, pack: Pack) -> None:

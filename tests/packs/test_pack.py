@@ -14,17 +14,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from evalkit.assets import Asset, options_of
 from evalkit.errors import EvalkitError
 from evalkit.packs.pack import (
     About,
     Pack,
-    Packed,
     PackedEncoder,
     PackedFeatures,
     Reference,
     Weights,
-    packed,
     read_pack,
     write_pack,
 )
@@ -160,21 +157,6 @@ def test_a_pack_whose_parts_do_not_fit_together_is_refused(tmp_path: Path, chang
     write_pack(tmp_path / "odd.safetensors", made(**changes))
     with pytest.raises(EvalkitError, match=said):
         read_pack(tmp_path / "odd.safetensors")
-
-
-def test_a_name_that_ends_like_a_pack_stands_for_one() -> None:
-    found = packed("~/songs.safetensors")
-    assert isinstance(found, Packed) and found.asset.path == "~/songs.safetensors"
-    assert packed("clips") == "clips" and packed(None) is None and packed(found) is found
-
-
-def test_the_file_of_a_pack_is_set_by_the_option_of_references() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Songs:
-        references: Any
-
-    asset = Asset("a pack", path="x.safetensors")
-    assert list(options_of({"prompts": Songs(Packed(asset))})) == [("prompts.references", asset)]
 
 
 def test_a_pack_is_read_once_while_its_file_stays(path: Path) -> None:
