@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,6 +110,8 @@ class About:
         dataset, subset, total: of the prompts, as `evalkit.types.PromptSet` has them.
         licence, text: under what the pack may be used, and what else its maker says of it.
         evalkit, commit, when: the version and commit that made it, and the time in UTC.
+        durations: of generated clips in seconds, for which parts of references were packed, beside whole references.
+        cut, max_seconds: how parts were chosen, and when a file was too long, as `evalkit.prompts.Prompts` has them.
         protocol: the name of the protocol that clips were prepared by.
         sample_rate, resampler, conditioning: what of it changes all features: the rate in Hz (None for each file's
             own), how it was reached, and the version of the code that does it.
@@ -128,6 +130,9 @@ class About:
     evalkit: str
     commit: str
     when: str
+    durations: tuple[float, ...]
+    cut: str
+    max_seconds: float | None
     protocol: str
     sample_rate: int | None
     resampler: str
@@ -167,6 +172,21 @@ class Reference:
         return Clip(**facts)
 
 
+class Part(NamedTuple):
+    """A part of a reference, which may be all of it.
+
+    Attributes:
+        key: what the feature stage finds it by: 64 hexadecimal digits.
+        content: the SHA-256 of the reference's file.
+        start, samples: where it begins, and how long it is, at the pack's rate (at the file's own where it has none).
+    """
+
+    key: str
+    content: str
+    start: int
+    samples: int
+
+
 @dataclass(frozen=True, eq=False)
 class PackedFeatures:
     """The features of one encoder: those of all parts, one after the other.
@@ -202,7 +222,7 @@ class Pack:
 
     Attributes:
         references: one for each prompt that was packed.
-        keys: of the parts of references, as the feature stage names clips: 64 hexadecimal digits each.
+        parts: of references, whose features the pack holds.
         peaks: float64 (parts,), the absolute peak of each part; NaN for one that cannot be used.
         unusable: why a part cannot be used, by its key.
         features: by the digests of encoders, for all parts in their order.
@@ -211,7 +231,7 @@ class Pack:
 
     about: About
     references: tuple[Reference, ...]
-    keys: tuple[str, ...]
+    parts: tuple[Part, ...]
     peaks: np.ndarray
     unusable: Mapping[str, str]
     features: Mapping[str, PackedFeatures]
@@ -225,7 +245,7 @@ class Pack:
 
     @functools.cached_property
     def _places(self) -> dict[str, int]:
-        return {key: place for place, key in enumerate(self.keys)}
+        return {part.key: place for place, part in enumerate(self.parts)}
 
     def __contains__(self, key: object) -> bool:
         """Whether there is a part of this key, be it that it cannot be used."""
@@ -257,7 +277,9 @@ def write_pack(path: Path, pack: Pack) -> None:
 
     require_new(path)
     tensors: dict[str, np.ndarray] = {
-        "keys": np.frombuffer(bytes.fromhex("".join(pack.keys)), np.uint8).reshape(-1, 32),
+        "keys": _as_bytes(part.key for part in pack.parts),
+        "contents": _as_bytes(part.content for part in pack.parts),
+        "spans": np.array([(part.start, part.samples) for part in pack.parts], np.int64).reshape(-1, 2),
         "peaks": pack.peaks.astype(np.float64, copy=False),
     }
     for encoder, features in pack.features.items():
@@ -273,6 +295,11 @@ def write_pack(path: Path, pack: Pack) -> None:
     }
     signed = canonical({**metadata, "sha256": _content(metadata, tensors)})
     write_bytes(path, save(tensors, {METADATA: signed}))
+
+
+def _as_bytes(digests: Iterable[str]) -> np.ndarray:
+    """Digests as uint8 (digests, 32)."""
+    return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 32)
 
 
 def require_new(path: Path) -> None:
@@ -307,12 +334,16 @@ def _read(path: Path, state: State) -> Pack:
             for one in about["encoders"]
         )
         rendered = about["rendered"] and Rendered(**about["rendered"])
+        durations = tuple(map(float, about["durations"]))
         columns = metadata["references"]
         rows = zip(*columns.values(), strict=True)
         return Pack(
-            about=About(**{**about, "encoders": encoders, "rendered": rendered}),
+            about=About(**{**about, "encoders": encoders, "rendered": rendered, "durations": durations}),
             references=tuple(Reference(**dict(zip(columns, row, strict=True))) for row in rows),
-            keys=tuple(key.tobytes().hex() for key in tensors["keys"]),
+            parts=tuple(
+                Part(key.tobytes().hex(), content.tobytes().hex(), *map(int, span))
+                for key, content, span in zip(tensors["keys"], tensors["contents"], tensors["spans"], strict=True)
+            ),
             peaks=tensors["peaks"],
             unusable=metadata["unusable"],
             features={
@@ -370,12 +401,17 @@ def _require_as_written(metadata: Mapping[str, Any], tensors: Mapping[str, np.nd
     own = {key: value for key, value in metadata.items() if key != "sha256"}
     if (found := _content(own, tensors)) != metadata["sha256"]:
         raise ValueError(f"its content has the digest {found[:12]}, and was written with {metadata['sha256'][:12]}")
-    keys, peaks = tensors["keys"], tensors["peaks"]
+    keys, peaks, contents, spans = (tensors[name] for name in ("keys", "peaks", "contents", "spans"))
+    known = {sha256 for sha256 in metadata["references"]["sha256"] if sha256}
     problems = {
         "keys": keys.dtype != np.uint8 or keys.shape != (len(keys), 32),
         "peaks": peaks.dtype != np.float64 or peaks.shape != (len(keys),),
         "statuses": not {*metadata["references"]["status"]} <= {*STATUSES},
         "ids": len({*metadata["references"]["id"]}) < len(metadata["references"]["id"]),
+        "contents": contents.dtype != np.uint8
+        or contents.shape != keys.shape
+        or not {content.tobytes().hex() for content in contents} <= known,
+        "spans": spans.dtype != np.int64 or spans.shape != (len(keys), 2) or bool((spans < 0).any()),
     }
     for encoder in metadata["about"]["encoders"]:
         name = digest(encoder["definition"])

@@ -20,6 +20,7 @@ from evalkit.packs.pack import (
     Pack,
     PackedEncoder,
     PackedFeatures,
+    Part,
     Reference,
     Weights,
     read_pack,
@@ -34,6 +35,7 @@ VGGISH = PackedEncoder(
     (Weights("VGGish", "Apache-2.0", "https://example.org/vggish.pth", "ab" * 32, False),),
 )
 KEYS = tuple(digest(number) for number in range(3))
+PARTS = tuple(Part(key, "cd" * 32, 160 * place, 320_000) for place, key in enumerate(KEYS))
 
 
 def made(**changes: Any) -> Pack:
@@ -41,6 +43,7 @@ def made(**changes: Any) -> Pack:
     rng = np.random.default_rng(0)
     about = About(
         dataset="songs", subset="all", total=3, licence="CC0-1.0", text="", evalkit="0.1", commit="", when="2026-01-01",
+        durations=(10.0,), cut="end", max_seconds=21.0,
         protocol="musicgen", sample_rate=32000, resampler="julius", conditioning=2, device="cpu", device_name="x86",
         encoders=(VGGISH,),
     )  # fmt: skip
@@ -50,7 +53,7 @@ def made(**changes: Any) -> Pack:
     )
     parts = [rng.normal(size=(frames, 4)).astype(np.float32) for frames in (3, 1)]
     features = {VGGISH.digest: PackedFeatures.of([*parts, None])}
-    pack = Pack(about, references, KEYS, np.array([0.5, 0.0, np.nan]), {KEYS[2]: "truncated"}, features)
+    pack = Pack(about, references, PARTS, np.array([0.5, 0.0, np.nan]), {KEYS[2]: "truncated"}, features)
     return dataclasses.replace(pack, **changes)
 
 
@@ -63,7 +66,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_read_is_what_was_written(path: Path) -> None:
     before, after = made(), read_pack(path)
-    assert (after.about, after.references, after.keys) == (before.about, before.references, before.keys)
+    assert (after.about, after.references, after.parts) == (before.about, before.references, before.parts)
     assert after.unusable == before.unusable
     assert np.array_equal(after.peaks, before.peaks, equal_nan=True)
     own, other = (pack.features[VGGISH.digest] for pack in (after, before))
@@ -143,6 +146,8 @@ def test_a_file_that_is_not_what_was_written_is_refused_in_one_line(
         ({"peaks": np.zeros(2)}, "its peaks do not fit"),
         ({"references": (Reference("a", "", "ok"), Reference("a", "", "ok"))}, "its ids do not fit"),
         ({"references": (Reference("a", "", "../etc"),)}, "its statuses do not fit"),
+        ({"references": (Reference("a", "", "ok", sha256="ef" * 32),)}, "its contents do not fit"),
+        ({"parts": tuple(part._replace(start=-1) for part in PARTS)}, "its spans do not fit"),
         (
             {"features": {VGGISH.digest: PackedFeatures(np.zeros((5, 4), np.float32), np.array([3, 1, 0]))}},
             "its features of vggish do not fit",
