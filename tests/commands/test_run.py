@@ -119,7 +119,7 @@ def test_help_of_run_says_what_groups_and_options_are_in_80_columns(evalkit: Run
         "  engine.attention=auto\n",
         "  engine.cuda_graphs=true\n",
         "  name=null\n",
-        "      caption_length, label, tag, voice\n",
+        "      caption_kind, caption_length, label, language, region, tag, voice\n",
     ):
         assert expected in out
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import evalkit
+from evalkit.audioset import classes
 from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.objects import described
@@ -20,6 +21,7 @@ from evalkit.settings import conf_dir
 from evalkit.slices import Group, Slice, groups, standard
 from evalkit.slices.caption_length import CaptionLength
 from evalkit.slices.label import Label
+from evalkit.slices.region import LABELS as REGIONAL
 from evalkit.slices.tag import Tag
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt
@@ -63,6 +65,45 @@ def test_caption_length_and_voice() -> None:
     other = Slice("caption_length", "", CaptionLength([25]))
     assert ids(groups(PROMPTS, [other])) == {"1 to 25 words": "a", "over 25 words": "bc"}
     assert ids(groups(PROMPTS, slices("voice"))) == {"instrumental": "ac", "vocal": "b"}
+
+
+def test_languages_are_those_that_prompts_say_english_first() -> None:
+    told = [Prompt(code, "a flute", language=code) for code in ("de", "zh", "en", "")]
+    assert list(ids(groups(told, slices("language")))) == ["en", "de", "zh"]
+    assert ids(groups(told, slices("language:DE"))) == {"de": "de"}
+    with pytest.raises(EvalkitError, match="no prompt has a language: leave 'language' out"):
+        groups(PROMPTS, slices("language"))
+
+
+def test_captions_are_lists_of_tags_or_sentences() -> None:
+    lists = ["acid jazz, saxophone, 120 bpm", "Sad. Piano. Slow.", "rock | electric guitar | fast"]
+    one = ["a slow flute", "A fast rock song, with an electric guitar that plays a long distorted solo over drums."]
+    several = [
+        "A flute plays. Nobody is heard to sing along with it.",
+        "Who sings this song here? A choir of old men does.",
+    ]
+    for kind, texts in {"list of tags": lists, "one sentence": one, "several sentences": several}.items():
+        for text in texts:
+            assert list(ids(groups([Prompt("a", text)], slices("caption_kind")))) == [kind]
+
+
+def test_regions_are_named_by_labels_and_words() -> None:
+    def regions(text: str, *tags: str, labels: tuple[str, ...] = ()) -> list[str]:
+        return list(ids(groups([Prompt("a", text, tags=tags, labels=labels)], slices("region"))))
+
+    assert regions("x", labels=("Music", "Salsa music", "Afrobeat")) == ["Africa", "Latin America"]
+    assert regions("x", "Middle-Eastern melody", "south  Indian") == ["Asia", "Middle East"]
+    assert regions("A Celtic harp, and nothing African about it") == ["Africa", "Europe"]
+    assert regions("an African song", "slow", labels=("Sitar", "Reggae")) == [
+        "no region named"
+    ]  # tags, where there are any
+    for friend in ("latin percussion", "china cymbals", "tibetan singing bowls", "jamaican accent", "a chant in Latin"):
+        assert regions("x", friend) == ["no region named"], friend
+    assert regions("x", "latinate", "indiana", "thailand-free") == ["no region named"]
+
+
+def test_every_regional_label_is_a_class_of_audioset() -> None:
+    assert set(REGIONAL) <= set(classes().values())
 
 
 def test_the_standard_slices_are_those_of_the_yamls() -> None:
