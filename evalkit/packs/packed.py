@@ -84,6 +84,14 @@ def packed(references: Any) -> Any:
     return references
 
 
+def named(pack: str) -> Packed:
+    """What the name of a pack stands for. Raises EvalkitError for what names none."""
+    found = packed(pack)
+    if not isinstance(found, Packed):
+        raise EvalkitError(f"'{pack}' names no reference pack: give a {SUFFIX} file, or OWNER/NAME@COMMIT of a hub")
+    return found
+
+
 def _in_hub(repo: str, commit: str, file: str | None) -> Asset:
     if not _COMMIT.fullmatch(commit):
         raise EvalkitError(
