@@ -21,9 +21,8 @@ def test_packs_become_one_file(evalkit: Run, tmp_path: Path) -> None:
         "other audio of 1 prompt in a later pack was left out: a",
         "licence: CC0-1.0 AND CC-BY-4.0",
     ]
-    assert out.splitlines()[4].startswith(
-        f"joined: {tmp_path / 'both.safetensors'} (references 2 of 2, metric fad, kad"
-    )
+    place = tmp_path / "both.safetensors"
+    assert out.splitlines()[4].startswith(f"joined: {place} (references 2 of 2, metric fad, kad, ")
     assert {one.sha256 for one in read_pack(place).references} == {A, B}
 
 
