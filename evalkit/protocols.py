@@ -37,6 +37,11 @@ def protocol_of(config: DictConfig) -> Protocol:
             f"generated_loudness={loudness}: must be null or between -70 and 0 LUFS",
         ),
         (length in ("common", "own"), f"pair_length={length}: must be common or own"),
+        (
+            length == "own" or not protocol.distinct_references,
+            "distinct_references=true: a reference that is cut to each clip's length is another one for each: set "
+            "protocol.pair_length=own, or distinct_references to false",
+        ),
     ):
         if not fits:
             raise EvalkitError(f"protocol.{message}")

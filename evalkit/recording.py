@@ -248,6 +248,7 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
             f"{samples} clips of each prompt: values are means over {samples} sets of one clip per prompt, "
             "and n counts the prompts of which every clip is usable"
         )
+    yield from _remarks_on_clusters(plan, prompts, measured.references)
     for name in plan.models:
         clips = measured.generated[name]
         if isinstance(plan.models[name], Generator):
@@ -271,6 +272,30 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
     ]
     if changed and generates:
         yield f"sampling differs from the model card's: {', '.join(changed)}"
+
+
+def _remarks_on_clusters(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> Iterator[str]:
+    """Which prompts belong together, and how often a reference counts that several of them share."""
+    units = {prompt.id: prompt.unit for prompt in prompts.prompts}
+    if (number := len(set(units.values()))) < len(units):
+        yield (
+            f"n counts prompts, intervals draw clusters: the {len(units):,} prompts belong to {number:,} of them, "
+            "such as captions of one recording"
+        )
+    of_sets = [metric.title for metric in plan.paired.values() if not metric.clip_by_clip]
+    if not plan.protocol.distinct_references or not of_sets:
+        return
+    usable = [(units[clip.id], (clip.sha256, clip.start, clip.seconds)) for clip in references if clip.ok]
+    if (distinct := len(set(usable))) < len(usable):
+        yield (
+            f"{', '.join(of_sets)}: against {distinct:,} references, those of {len(usable):,} prompts: one that "
+            "prompts of a cluster share counts once"
+        )
+    if (again := distinct - len({content for _, content in usable})) > 0:
+        yield (
+            f"{', '.join(of_sets)}: {again:,} references count again, because prompts of different clusters share "
+            "them: name their cluster in the prompt set"
+        )
 
 
 def _remarks_on_cuts(plan: Plan, name: str, clips: Sequence[Clip], table: pd.DataFrame, sets: bool) -> Iterator[str]:

@@ -205,6 +205,7 @@ class Protocol:
         sample_rate: Hz that clips are brought to first; None for each file's own.
         pair_length: "common" to cut a clip and its reference to what both have, or "own".
         generated_loudness: LUFS of generated clips; None to leave their level.
+        distinct_references: whether metrics of sets take a reference that several prompts share once.
     """
 
     name: str = MISSING
@@ -216,6 +217,7 @@ class Protocol:
     remove_dc: bool = MISSING
     pair_length: str = MISSING
     generated_loudness: float | None = MISSING
+    distinct_references: bool = MISSING
     vggish: VGGishSwitches = field(default_factory=VGGishSwitches)
     fad: FADSwitches = field(default_factory=FADSwitches)
     passt: PaSSTSwitches = field(default_factory=PaSSTSwitches)

@@ -93,6 +93,7 @@ def test_every_switch_reaches_an_encoder_or_a_metric() -> None:
     text = "".join(path.read_text("utf-8") for path in sorted(conf_dir().glob("*/*.yaml")))
     # read by the pipeline, and by evalkit.protocols
     elsewhere = {".name", ".derived_from", ".defines", ".sample_rate", ".pair_length", ".generated_loudness"}
+    elsewhere |= {".distinct_references"}
     for key in keys(written("musicgen")) - elsewhere:
         assert f"${{protocol{key}}}" in text, key
 
@@ -108,6 +109,7 @@ def test_both_halves_of_clap_are_one_network(protocol: str) -> None:
     ("option", "message"),
     [
         ("protocol.pair_length=comon", "protocol.pair_length=comon: must be common or own"),
+        ("protocol.distinct_references=true", "protocol.distinct_references=true: a reference that is cut to each"),
         ("protocol.resampler=resampi", "unknown resampler 'resampi': did you mean 'resampy'"),
         ("protocol.channels=left", "unknown channels 'left'"),
         ("protocol.vggish.pcm16=true", "pcm16 'True' is not known: set one of round, floor, null"),

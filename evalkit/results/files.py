@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from evalkit.results import folders
+from evalkit.results.clusters import DISTINCT
 from evalkit.results.evidence import Evidence
 from evalkit.results.folders import FACTS, RUN, Kind, lacking, read_frame, write_frame
 from evalkit.results.frames import ABSENT, CLIPS, INDEX, JUDGED, PROMPTS, SCORES, SLICES, VALUES, typed
@@ -78,7 +79,7 @@ def read(folder: Path) -> dict[str, Any]:
         raise lacking(folder)
     facts = json.loads((folder / FACTS).read_text("utf-8"))
     facts["prompts_info"] = PromptsInfo(**facts["prompts_info"])
-    facts["protocol"] = ProtocolInfo(**facts["protocol"])
+    facts["protocol"] = ProtocolInfo(**{**facts["protocol"], "switches": _switches(facts["protocol"]["switches"])})
     if (references := facts["references_info"]) is not None:
         facts["references_info"] = ReferencesInfo(**{**references, "usable": Count(**references["usable"])})
     facts["metrics"] = {name: _metric(info) for name, info in facts["metrics"].items()}
@@ -100,6 +101,11 @@ def _frame(folder: Path, name: str) -> pd.DataFrame:
         for column in [column for column in JUDGED if column not in frame]:
             frame[column] = ABSENT[columns[column]]
     return typed(frame, columns)
+
+
+def _switches(switches: Mapping[str, Any]) -> dict[str, Any]:
+    """The switches of a protocol; in older records each prompt has a reference of its own in metrics of sets."""
+    return {**({DISTINCT: False} if switches else {}), **switches}
 
 
 def _metric(info: dict[str, Any]) -> MetricInfo:

@@ -16,9 +16,10 @@ import pandas as pd
 from evalkit import metrics
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric, mean_of_parts
+from evalkit.results.clusters import of_record
 from evalkit.results.evidence import Side
 from evalkit.results.record import MetricInfo, Record
-from evalkit.results.scored import NO_PAIRS, Pair, Scored, compared, scored
+from evalkit.results.scored import NO_PAIRS, Chosen, Pair, Scored, compared, scored
 from evalkit.settings import Uncertainty
 from evalkit.store.identity import source
 from evalkit.types import Measured
@@ -35,12 +36,10 @@ def score(record: Record, row: str, metric: str, ids: Iterable[str] | None = Non
     Raises EvalkitError for a row or metric that the record does not have, and where there is no value.
     """
     info = _info(record, row, metric)
-    chosen, measured, references = _measured(record, row, metric, ids, allow)
+    chosen, measured = _measured(record, row, metric, ids, allow)
     low, high = info.bounds
     bounds = -math.inf if low is None else low, math.inf if high is None else high
-    return scored(
-        f"{row}: {metric}", chosen, measured, bounds, Uncertainty(**record.uncertainty), references=references
-    )
+    return scored(f"{row}: {metric}", chosen.ids, measured, bounds, Uncertainty(**record.uncertainty), chosen=chosen)
 
 
 def measure(
@@ -50,30 +49,30 @@ def measure(
 
     Arguments and errors are those of `score`.
     """
-    chosen, measured, _ = _measured(record, row, metric, ids, allow)
-    return chosen, measured
+    chosen, measured = _measured(record, row, metric, ids, allow)
+    return chosen.ids, measured
 
 
 def _measured(
     record: Record, row: str, metric: str, ids: Iterable[str] | None, allow: Sequence[str]
-) -> tuple[list[str], list[Measured], int | None]:
-    """As `measure`, with the number of references where they are a set by itself."""
+) -> tuple[Chosen, list[Measured]]:
+    """As `measure`, with what was compared."""
     info = _info(record, row, metric)
-    sets, references = record.rows[row].sets, None
+    sets, clusters = record.rows[row].sets, of_record(record).of_metric(info)
     if info.clip_by_clip and not record.rows[row].paired and not sets:
         raise EvalkitError(f"{row}: {metric}: {NO_PAIRS}")
     only = _known(record, ids)
     if info.additive:
-        chosen, parts = _parts(record, row, metric, only)
-        samples = [mean_of_parts(chosen, *part) for part in parts] if chosen else []
+        known, parts = _parts(record, row, metric, only)
+        chosen = Chosen(known, [], None, clusters)
+        samples = [mean_of_parts(known, *part) for part in parts] if known else []
     else:
-        pairs = pairs_of(record, row, metric)
-        chosen, selected, references = compared(pairs, sets and not info.clip_by_clip, only)
+        chosen = compared(pairs_of(record, row, metric), sets and not info.clip_by_clip, only, clusters)
         compute = rebuilt(info, allow)
-        samples = [compute(*pair) for pair in selected]
-    if not chosen:
+        samples = [compute(*pair) for pair in chosen.pairs]
+    if not chosen.ids:
         raise EvalkitError(f"{row}: {metric}: {_why_none(record, row, metric)}")
-    return chosen, samples, references
+    return chosen, samples
 
 
 def _known(record: Record, ids: Iterable[str] | None) -> set[str] | None:

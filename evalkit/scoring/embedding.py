@@ -13,6 +13,7 @@ from evalkit.features.conditioning import usable_seconds
 from evalkit.features.extractor import Extractor
 from evalkit.metrics import Metric
 from evalkit.plan import Plan
+from evalkit.results.clusters import Clusters, of_prompts
 from evalkit.results.scored import Pair
 from evalkit.types import Clip, Features, Prompt
 
@@ -29,6 +30,7 @@ class Embedded:
         sides: for each sample the features by encoder and side; sides are named as
             `evalkit.results.evidence.Side` says. A sample is one clip of each prompt.
         broken: why an encoder gave no features, by its key.
+        clusters: which prompts of the run belong together.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Embedded:
     cut: Sequence[Sequence[Clip]]
     sides: Sequence[Mapping[tuple[str, str], Features]]
     broken: Mapping[str, str]
+    clusters: Clusters
 
     @property
     def references(self) -> list[Clip]:
@@ -101,6 +104,7 @@ class _Stage:
             except EvalkitError:
                 if key not in extractor.broken:  # which says why, to the metrics that need them
                     raise
+        self.clusters = of_prompts(prompts, plan.protocol.distinct_references)
         self.references = list(references)
         self.whole: dict[str, Features] = {}
         if self.paired:
@@ -129,7 +133,7 @@ class _Stage:
             require_generated(self.plan, name, checked)
         known = dataclasses.replace(row, clips=checked, references=references)
         cut, sides = [cut for _, cut, _ in seen], [sides for _, _, sides in seen]
-        return Embedded(name, known, model, cut, sides, dict(self.extractor.broken))
+        return Embedded(name, known, model, cut, sides, dict(self.extractor.broken), self.clusters)
 
     def _require_references(self, references: Sequence[Clip]) -> None:
         if not self.part:

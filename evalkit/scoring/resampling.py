@@ -10,8 +10,9 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
 from evalkit.plan import Plan
+from evalkit.results.clusters import Clusters
 from evalkit.results.evidence import Evidence, Side
-from evalkit.results.scored import Pair, compared
+from evalkit.results.scored import Chosen, compared
 from evalkit.settings import Uncertainty
 from evalkit.stats.bootstrap import resample
 from evalkit.store.cache import Cache
@@ -53,21 +54,27 @@ class Resampling:
         }
         return self.cache.collection("resamples", key, self.metric.title)
 
-    def values(self, measured: Measured, pair: Pair, references: int | None = None, make: bool = True) -> np.ndarray:
+    def values(self, measured: Measured, chosen: Chosen, sample: int, make: bool = True) -> np.ndarray:
         """A metric's value on each resample, from the cache, since FAD's take longer than all else of a second run.
 
         They are found by the features and the value itself, so that a metric that computes another value never meets
         the resamples of what it was before. Raises NotYet for what is not there, unless it is to be made.
+
+        Args:
+            chosen, sample: what the metric compares, and the number of the pair of which `measured` is the value.
         """
         assert measured.resampled is not None
-        options, (ours, theirs) = self.uncertainty, pair
+        options, (ours, theirs) = self.uncertainty, chosen.pairs[sample]
+        references, drawn = chosen.references, chosen.drawn
         by_itself = references is not None  # whether the references are resampled by themselves
-        key = digest([measured.value, ours.digest(), theirs and theirs.digest(), by_itself])
+        # prompts that each stand by themselves are found by what they were before there were clusters
+        of_clusters = [] if drawn is None else [[part.tolist() for part in drawn]]
+        key = digest([measured.value, ours.digest(), theirs and theirs.digest(), by_itself, *of_clusters])
         found = self.store.read([key]).get(key, Item()).value
         if found is None:
             if not make:
                 raise NotYet(self.name)
-            found = resample(measured.resampled, len(ours.ids), references, options.resamples, options.seed)
+            found = resample(measured.resampled, len(ours.ids), references, options.resamples, options.seed, drawn)
             if found.shape != (options.resamples,):
                 raise EvalkitError(
                     f"metric.{self.name}: resampled gave {found.shape} for {options.resamples} resamples"
@@ -90,16 +97,18 @@ class Asked:
         sides: of each sample.
         sets: whether the metric compares two sets of clips.
         only: the ids of the prompts that count; None for all.
+        clusters: of the prompts, as the metric takes them.
     """
 
     metric: str
     sides: tuple[tuple[Side, Side | None], ...]
     sets: bool
     only: tuple[str, ...] | None
+    clusters: Clusters
 
     def make(self, resampling: Resampling, evidence: Evidence) -> None:
         """Make the resamples of all samples that are not in the cache."""
         pairs = [(evidence.of(ours), evidence.of(theirs) if theirs else None) for ours, theirs in self.sides]
-        _, chosen, references = compared(pairs, self.sets, self.only)
-        for pair in chosen:
-            resampling.values(resampling.metric(*pair), pair, references)
+        chosen = compared(pairs, self.sets, self.only, self.clusters)
+        for sample, pair in enumerate(chosen.pairs):
+            resampling.values(resampling.metric(*pair), chosen, sample)

@@ -16,6 +16,7 @@ import pandas as pd
 from evalkit.errors import EvalkitError, failure
 from evalkit.plan import Plan
 from evalkit.progress import progress
+from evalkit.results.clusters import Clusters
 from evalkit.results.evidence import Evidence, Side, Writer
 from evalkit.results.frames import CLIPS, SLICES, VALUES, typed
 from evalkit.results.record import MetricInfo
@@ -143,28 +144,35 @@ def score_of(
     only: Collection[str] | None = None,
     sets: bool = False,
     make: bool = True,
+    clusters: Clusters | None = None,
 ) -> Scored:
     """Apply a metric to the prompts that both sides have, or to those of `only`; or to two `sets` of clips.
+
+    Args:
+        clusters: of the prompts, as the metric takes them; None where each prompt stands by itself.
 
     Raises EvalkitError if that gives no value, and NotYet where resamples that are not in the cache are not to be made.
     """
     metric = plan.metrics[name]
-    ids, chosen, references = compared(samples, sets, only)
+    chosen = compared(samples, sets, only, clusters)
+    ids = chosen.ids
     if not ids:
         raise EvalkitError(f"{row}: {name}: no prompt has both a usable clip and a usable reference")
     # values of single clips may be those of references that are a set by themselves
-    known = ids if references is None else [*ids, *(i for _, theirs in chosen if theirs for i in theirs.ids)]
+    known = ids
+    if chosen.references is not None:
+        known = [*ids, *(i for _, theirs in chosen.pairs if theirs for i in theirs.ids)]
     try:
-        measured = [metric(*pair) for pair in chosen]
+        measured = [metric(*pair) for pair in chosen.pairs]
         for one in measured:
             require_measured(name, known, one)
             if metric.additive:
                 require_parts(name, ids, one)
 
         def resampled(sample: int) -> np.ndarray:
-            return resampling_of(plan, name).values(measured[sample], chosen[sample], references, make)
+            return resampling_of(plan, name).values(measured[sample], chosen, sample, make)
 
-        return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled, references)
+        return scored(f"{row}: {name}", ids, measured, metric.bounds, plan.uncertainty, resampled, chosen)
     except (EvalkitError, NotYet):
         raise
     except Exception as error:
@@ -220,7 +228,8 @@ def resampled_elsewhere(
                 for n in range(1, len(row.sides) + 1)
             )
             sets = row.row.sets and not info.clip_by_clip
-            asked[name, group] = Asked(name, sides, sets, None if only is None else tuple(sorted(only)))
+            ids = None if only is None else tuple(sorted(only))
+            asked[name, group] = Asked(name, sides, sets, ids, row.clusters.of_metric(info))
     if len(asked) > 1:
         assert plan.elsewhere is not None
         failed = plan.elsewhere.resamples(row.name, evidence, list(asked.values()))
@@ -265,6 +274,7 @@ def score_if_any(
     """Like `score_of` of a row, but where that gives no value, the score is NaN and says why."""
     try:
         sets = row.row.sets and not info.clip_by_clip
-        return score_of(plan, row.name, name, row.pairs(*_sides(row, info)), only, sets, make)
+        clusters = row.clusters.of_metric(info)
+        return score_of(plan, row.name, name, row.pairs(*_sides(row, info)), only, sets, make, clusters)
     except EvalkitError as error:
         return no_score(str(error))

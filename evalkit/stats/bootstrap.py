@@ -2,7 +2,7 @@
 
 A resample draws prompts with replacement, each with all that belongs to it (its clip of every model,
 its reference, its caption), so one set of draws serves all metrics, and every model that has the same
-usable clips.
+usable clips. Of prompts that belong together, clusters are drawn, each with all of its prompts.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def resample(
     references: int | None,
     resamples: int,
     seed: int,
+    clusters: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Give a metric's value on each resample, (resamples,), from so many draws at a time that memory does not grow.
 
@@ -49,12 +50,19 @@ def resample(
         function: gives values from how often each clip of either side is drawn, as `evalkit.types.Measured.resampled`.
         references: how many there are, where they are a set that is resampled by itself; None where each clip's own
             is drawn with it.
+        clusters: the number of each clip's and of each reference's, (clips,) and (references,), where some are drawn
+            together; None where each clip is drawn by itself.
     """
     size = max(1, DRAWN // max(clips, references or 0))
-    ours, values = draws_in_blocks(clips, resamples, seed, 0, size), []
+    number = clips if clusters is None else int(clusters[0].max()) + 1
+    ours, values = draws_in_blocks(number, resamples, seed, 0, size), []
     theirs = None if references is None else draws_in_blocks(references, resamples, seed, 1, size)
     for block in ours:
-        drawn = function(block, next(theirs) if theirs else block)
+        if clusters is not None:
+            of_clips = block[:, clusters[0]]
+            drawn = function(of_clips, of_clips if clusters[1] is clusters[0] else block[:, clusters[1]])
+        else:
+            drawn = function(block, next(theirs) if theirs else block)
         values.append(np.array(drawn, np.float64, ndmin=1))  # a copy: it may be a part of the block
     return np.concatenate(values)
 
@@ -63,7 +71,7 @@ def interval(
     value: float,
     resampled: np.ndarray,
     level: float,
-    clips: int,
+    clips: float,
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[float, float]:
     """Compute a bootstrap interval: the central share `level` of resampled values, centred on `value` and widened.
@@ -75,7 +83,8 @@ def interval(
 
     Percentiles are narrow at few clips, by √(n/(n-1)) and the ratio of Student's to the normal
     quantile (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 3): hence the widening.
-    The interval ends at `bounds`, between which all values lie.
+    The interval ends at `bounds`, between which all values lie. Of prompts that belong together, `clips` is the
+    number of clusters.
     """
     tail = (1 - level) / 2
     known = resampled[np.isfinite(resampled)]

@@ -7,11 +7,20 @@ import math
 import numpy as np
 from scipy.special import betaincinv, stdtrit  # the quantiles of scipy.stats, which takes a second to import
 
+from evalkit.stats import clusters as grouped
+
 
 def mean_interval(
-    sums: np.ndarray, counts: np.ndarray, level: float, bounds: tuple[float, float] = (-math.inf, math.inf)
+    sums: np.ndarray,
+    counts: np.ndarray,
+    level: float,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    clusters: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Compute the interval of a mean over the items of all clips, averaged over samples; prompts are the units.
+
+    Where prompts belong together, their clusters are the units instead: of each the sums and counts are added up first,
+    whose ratio has the cluster-robust linearised error, with Bell and McCaffrey's correction and degrees of freedom.
 
     Three cases, of which docs/uncertainty.md has the measured coverage. Each clip's value is either bound, as of
     a share of clips: Clopper and Pearson's interval. All values are the same: what the mean would be if as many
@@ -23,27 +32,35 @@ def mean_interval(
         sums, counts: of the items of each clip, (samples, prompts); a clip may have none.
         level: confidence, such as 0.95.
         bounds: between which all values lie; the interval ends there.
+        clusters: the number of each prompt's, (prompts,); None where each prompt stands by itself.
 
-    Returns lower and upper bound; NaN for fewer than two prompts with items, and where all values are the same
+    Returns lower and upper bound; NaN for fewer than two clusters with items, and where all values are the same
     and have no bounds, so that nothing is known of others.
     """
     present = (counts > 0).any(axis=0)
     sums, counts = sums[:, present], counts[:, present]
-    prompts = sums.shape[1]
-    if prompts < 2 or not counts.any(axis=1).all():
+    own = None if clusters is None else clusters[present]
+    units = grouped.count(sums.shape[1], own)
+    if units < 2 or not counts.any(axis=1).all():
         return math.nan, math.nan
     tail, (lowest, highest) = (1 - level) / 2, bounds
+    values, alone = sums[counts > 0] / counts[counts > 0], bool((counts <= 1).all())
+    sizes = None if own is None else grouped.sizes(len(own), own)
+    sums, counts = grouped.totals(sums, own), grouped.totals(counts, own)
     value, influence = ratio(sums, counts)
-    values = sums[counts > 0] / counts[counts > 0]
-    if np.isin(values, bounds).all() and (counts <= 1).all() and math.isfinite(highest - lowest):
+    df = None
+    if sizes is not None:
+        influence, df = grouped.without_leverage(influence, sizes), grouped.degrees_of_freedom(sizes)
+    if np.isin(values, bounds).all() and alone and math.isfinite(highest - lowest):
         share = (value - lowest) / (highest - lowest)
         deviations = influence / (highest - lowest)
-        low, high = share_interval(share, int(counts.sum()), prompts, float((deviations**2).sum()), tail)
+        least = None if sizes is None else grouped.equal_worth(sizes)
+        low, high = share_interval(share, int(counts.sum()), units, float((deviations**2).sum()), tail, least, df)
         return lowest + (highest - lowest) * low, lowest + (highest - lowest) * high
     if same(influence, np.abs(values).max()):
-        low, high = unseen_interval(value, prompts, tail, bounds)
+        low, high = unseen_interval(value, units, tail, bounds)
         return (low, high) if math.isfinite(high - low) else (math.nan, math.nan)
-    low, high = skewed_interval(value, influence, tail)
+    low, high = skewed_interval(value, influence, tail, df)
     return max(lowest, low), min(highest, high)
 
 
@@ -77,17 +94,18 @@ def unseen_interval(value: float, prompts: int, tail: float, bounds: tuple[float
     return low, high
 
 
-def skewed_interval(value: float, influence: np.ndarray, tail: float) -> tuple[float, float]:
+def skewed_interval(value: float, influence: np.ndarray, tail: float, df: float | None = None) -> tuple[float, float]:
     """Compute the wider, at either end, of Student's t interval and Hall's (1992), which takes out skewness.
 
     Args:
         influence: of each prompt, (prompts,), of mean 0 and not all the same.
         tail: share of samples whose interval may lie above, and of those whose may lie below.
+        df: degrees of freedom of the error; None for one less than there are prompts.
     """
     prompts = len(influence)
     error = standard_error(influence)
     skewness = float((influence**3).mean()) / float(np.sqrt((influence**2).mean())) ** 3
-    t = float(stdtrit(prompts - 1, 1 - tail))
+    t = float(stdtrit(prompts - 1 if df is None else df, 1 - tail))
     low = value - error * max(t, _hall(t, skewness, prompts))
     high = value - error * min(-t, _hall(-t, skewness, prompts))
     return low, high
@@ -98,23 +116,36 @@ def standard_error(influence: np.ndarray) -> float:
     return float(np.sqrt((influence**2).mean())) / math.sqrt(len(influence) - 1)
 
 
-def share_interval(share: float, clips: int, prompts: int, squares: float, tail: float) -> tuple[float, float]:
+def share_interval(
+    share: float,
+    clips: int,
+    prompts: int,
+    squares: float,
+    tail: float,
+    least: float | None = None,
+    df: float | None = None,
+) -> tuple[float, float]:
     """Compute Clopper and Pearson's interval of a share of clips, for the effective number of clips.
 
     Clips of one prompt are alike, so they count for fewer independent ones (Korn and Graubard 1998, "Confidence
     Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"): at least the
     number of prompts, which is also what counts where the share is 0 or 1 and shows no variance, and at most all clips.
+    The same is true of the clips of one cluster, if prompts belong together.
 
     Args:
+        prompts: or clusters, if prompts belong together.
         squares: sum of the squares of how far each prompt's clips are from the share.
         tail: share of samples whose interval may lie above, and of those whose may lie below.
+        least: that clips count for where all clips of a prompt are alike; None for the number of prompts. Of clusters
+            of unlike sizes it is less than their number.
+        df: degrees of freedom of the variance; None for one less than there are prompts.
     """
     effective = float(prompts)
     if 0 < share < 1:
-        t = stdtrit([clips - 1, prompts - 1], 1 - tail)
+        t = stdtrit([clips - 1, prompts - 1 if df is None else df], 1 - tail)
         variance = squares / (prompts - 1) / prompts
         independent = share * (1 - share) / variance * (t[0] / t[1]) ** 2 if variance else clips
-        effective = float(np.clip(independent, prompts, clips))
+        effective = float(np.clip(independent, prompts if least is None else least, clips))
     hits = share * effective
     low = float(betaincinv(hits, effective - hits + 1, tail)) if share > 0 else 0.0
     high = float(betaincinv(hits + 1, effective - hits, 1 - tail)) if share < 1 else 1.0

@@ -14,6 +14,7 @@ import pytest
 from evalkit.calibration import Row
 from evalkit.errors import EvalkitError
 from evalkit.results.evidence import Side
+from evalkit.results.scored import Chosen
 from evalkit.scoring.resampling import NotYet, resampling_of
 from evalkit.scoring.scores import require_parts
 from evalkit.settings import Uncertainty
@@ -134,7 +135,8 @@ def test_resamples_are_kept_for_the_same_features_and_value_only(tmp_path: Path)
     other = Features(("a", "b"), (np.ones((3, 2), np.float32), np.zeros((1, 3), np.float32)))
 
     def values(value: float, pair: tuple[Features, Features | None]) -> np.ndarray:
-        return resampling_of(run, "pairs").values(Measured(value, 2, resampled=resampled), pair)
+        chosen = Chosen(["a", "b"], [pair], None)
+        return resampling_of(run, "pairs").values(Measured(value, 2, resampled=resampled), chosen, 0)
 
     for _ in range(2):
         first = values(1.0, (features, None))
@@ -144,6 +146,7 @@ def test_resamples_are_kept_for_the_same_features_and_value_only(tmp_path: Path)
     values(1.0, (features, features))
     run = dataclasses.replace(run, uncertainty=Uncertainty(seed=1))
     with pytest.raises(NotYet):
-        resampling_of(run, "pairs").values(Measured(1.0, 2, resampled=resampled), (features, None), make=False)
+        chosen = Chosen(["a", "b"], [(features, None)], None)
+        resampling_of(run, "pairs").values(Measured(1.0, 2, resampled=resampled), chosen, 0, make=False)
     values(1.0, (features, None))
     assert len(drawn) == 5
