@@ -24,6 +24,8 @@ from evalkit.generation.clips import Elsewhere as MakesClips
 from evalkit.metrics import Metric
 from evalkit.models import Existing, Generator, Model
 from evalkit.objects import Objects
+from evalkit.packs.pack import Pack
+from evalkit.packs.packed import Packed
 from evalkit.prompts import Prompts
 from evalkit.prompts.two_folders import Files, TwoFolders
 from evalkit.protocols import followed, protocol_of, remarks
@@ -91,10 +93,18 @@ class Plan:
     elsewhere: Elsewhere | None = None
 
     @property
-    def references(self) -> str | Files | Model | None:
+    def references(self) -> str | Files | Model | Packed | None:
         """Where the references are, or the model that renders them; None where there are none."""
-        references: str | Files | Model | None = self.prompts.references
+        references: str | Files | Model | Packed | None = self.prompts.references
         return references
+
+    @property
+    def pack(self) -> Pack | None:
+        """The pack of the references; None where they are none of a pack, or it is not on this machine."""
+        references = self.references
+        if not isinstance(references, Packed) or references.asset.find(self.cache) is None:
+            return None
+        return references.read(self.cache)
 
     def extractor(self) -> Extractor:
         """The feature stage of this run, with no network loaded yet."""
@@ -106,6 +116,7 @@ class Plan:
             protocol.sample_rate,
             protocol.resampler,
             self.elsewhere,
+            pack=self.pack,
         )
 
     @property
@@ -113,6 +124,15 @@ class Plan:
         """The metrics that compare generated clips with reference clips, not with captions."""
         encoders = {name: metric.reference_encoder for name, metric in self.metrics.items()}
         return {name: self.metrics[name] for name, e in encoders.items() if e is not None and e.reads == "audio"}
+
+    @property
+    def _random_rendering(self) -> str:
+        """The kind of the model with random weights that renders the references, or has rendered those of a pack."""
+        references, pack = self.references, self.pack
+        if isinstance(references, Generator):
+            return references.kind if references.random else ""
+        rendered = pack.about.rendered if pack else None
+        return rendered.kind if rendered and rendered.random else ""
 
     def definition(self, metric: str) -> dict[str, Any]:
         """Describe a metric by all that affects its values."""
@@ -127,8 +147,8 @@ class Plan:
             # one whose weights are no assets has but its own name
             if encoder is not None and encoder.random and not any(a.random for a in assets_of(encoder)):
                 networks.append(encoder.kind)
-        if metric in self.paired and isinstance(self.references, Generator) and self.references.random:
-            networks.append(self.references.kind)
+        if metric in self.paired and (kind := self._random_rendering):
+            networks.append(kind)
         return list(dict.fromkeys(networks))
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from evalkit.assets import Asset, assets_of
 from evalkit.features.conditioning import usable_seconds
 from evalkit.models import Generator, Model
+from evalkit.packs.pack import Pack
 from evalkit.plan import Plan
 from evalkit.prompts.selection import GIVEN
 from evalkit.results.beside import compared
@@ -206,18 +207,34 @@ def references_info(plan: Plan, references: Sequence[Clip]) -> ReferencesInfo | 
     if not plan.paired:
         return None
     cut = [clip for clip in references if clip.ok and clip.note.startswith("cut")]
+    pack = plan.pack
     return ReferencesInfo(
         usable=count([clip.status for clip in references]),
         sha256=digest(sorted([clip.id, clip.sha256] for clip in references if clip.ok)),
         rendered_by=rendered_by(plan),
         cut=len(cut),
         cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
+        **({} if pack is None else facts_of(pack)),
     )
+
+
+def facts_of(pack: Pack) -> dict[str, str]:
+    """What a record says of a reference pack."""
+    about = pack.about
+    return {
+        "pack": pack.name,
+        "pack_sha256": pack.sha256,
+        "pack_device": about.device,
+        "pack_commit": about.commit,
+    }
 
 
 def rendered_by(plan: Plan) -> str:
     """Name the model that renders the references; empty where they are recordings."""
-    return type(plan.references).__name__ if isinstance(plan.references, Generator) else ""
+    if isinstance(plan.references, Generator):
+        return type(plan.references).__name__
+    pack = plan.pack
+    return pack.about.rendered.by if pack and pack.about.rendered else ""
 
 
 def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[str]:
@@ -228,6 +245,9 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
     def short(clips: Sequence[Clip]) -> int:
         return sum(clip.ok and usable_seconds(clip, rate) < duration - 0.1 for clip in clips)
 
+    device = plan.engine.device.split(":")[0]
+    if plan.paired and (pack := plan.pack) and pack.about.device != device:
+        yield f"the references' features were computed on {pack.about.device}, those of clips on {device}"
     if plan.changes:
         yield f"changed in the protocol {plan.protocol.name}: {'; '.join(plan.changes)}"
     yield from plan.protocol_remarks

@@ -14,10 +14,11 @@ from evalkit.config import build
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import condition
 from evalkit.models import Generator
+from evalkit.packs.packed import Packed
 from evalkit.progress import progress
 from evalkit.prompts import Prompts
 from evalkit.prompts.audio_files import mapped
-from evalkit.prompts.references import survey_references
+from evalkit.prompts.references import packed_references, survey_references
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, PromptSet
 
@@ -48,6 +49,9 @@ def surveyed(prompts: PromptSet, options: Prompts, config: DictConfig, read_data
     """
     if isinstance(options.references, Generator):
         return [Clip(prompt.id) for prompt in prompts.prompts]
+    if isinstance(options.references, Packed):
+        pack = options.references.read(Cache(config.cache_dir))
+        return packed_references(prompts, options, pack, config.sampling.duration)
     clips = survey_references(prompts, options, config.sampling.duration)
     return decoded(clips) if read_data else clips
 
@@ -73,6 +77,8 @@ def _references(prompts: PromptSet, options: Prompts, asked: Asked) -> Iterator[
     usable, total = sum(clip.ok for clip in clips), len(clips)
     fine = enough(usable, total, asked.config.min_references)
     how = "decoded" if asked.read_data else "by their headers"
+    if isinstance(options.references, Packed):
+        how = "from a pack"
     remedy = "" if fine else f"a run wants {asked.config.min_references:.0%} of them (min_references)"
     yield Finding(
         "references",

@@ -26,6 +26,7 @@ from evalkit.errors import EvalkitError
 from evalkit.features import encoding
 from evalkit.features.conditioning import condition, heard, usable_samples, usable_seconds
 from evalkit.features.side_by_side import made_ahead, on_gpu, one_by_one, side_by_side
+from evalkit.packs.pack import Pack
 from evalkit.progress import progress
 from evalkit.store.cache import Cache
 from evalkit.store.collection import Collection
@@ -69,13 +70,13 @@ Found = dict[str, dict[str, np.ndarray]]  # features, by the encoder's key and t
 def _absent(
     clips: Sequence[Clip], clip_keys: Mapping[str, str], keys: Sequence[str], found: Mapping[str, Container[str]]
 ) -> list[Missing]:
-    """What some encoders still miss, one clip of each content.
+    """What some encoders still miss, one clip of each content; of a clip without a file there is nothing to make.
 
     Args:
         clip_keys: of usable clips, by their ids.
         keys, found: of the encoders, and what is cached of each by the clips' keys.
     """
-    contents = {clip_keys[clip.id]: clip for clip in clips if clip.ok}
+    contents = {clip_keys[clip.id]: clip for clip in clips if clip.ok and clip.path is not None}
     return [
         (clip, clip_key, absent)
         for clip_key, clip in contents.items()
@@ -127,6 +128,7 @@ class Extractor:
         networks: those that are loaded, by the encoder's key.
         elsewhere: what encodes in place of this process, but for what it leaves out because an encoder is broken.
         definitions: of encoders that were looked at elsewhere, as by the process that this one works for.
+        pack: what holds the features of clips without a file, which are references; they are not put into the cache.
         broken: why an encoder cannot be used, by its key; it gives no features from then on.
     """
 
@@ -137,6 +139,7 @@ class Extractor:
     resampler: str = "julius"
     elsewhere: Elsewhere | None = None
     definitions: Sequence[tuple[Encoder, Mapping[str, Any]]] = ()
+    pack: Pack | None = None
     networks: dict[str, Callable[[list[Any]], list[np.ndarray]]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     _dimensions: dict[str, int] = field(default_factory=dict)
@@ -176,18 +179,20 @@ class Extractor:
         Returns features of usable clips for each key whose encoder is not broken, and all clips, in order, with
         the status of those that turned out to hold no usable audio. Digital silence is not usable if
         `refuse_silence` is set (a recording that is silent is a failed download), and is noted if
-        not (a model may well collapse to silence).
+        not (a model may well collapse to silence). Raises EvalkitError for a clip without a file of which the pack
+        does not hold the part that counts.
         """
         clip_keys = {clip.id: self._clip_key(clip, loudness) for clip in clips if clip.ok}
         self._open(encoders)
         keys = [PEAK, *(key for key in encoders if key not in self.broken)]
-        found: Found = {key: self._stored(key, clip_keys.values()) for key in keys}
+        here = [clip_keys[clip.id] for clip in clips if clip.ok and clip.path is not None]
+        found: Found = {key: self._stored(key, here) for key in keys}
         missing = _absent(clips, clip_keys, keys, found)
-        failed: dict[str, str] = {}
+        failed = self._from_pack([clip for clip in clips if clip.ok and clip.path is None], encoders, found)
         if missing and self.elsewhere is not None:
             failed |= self._made_elsewhere(self.elsewhere, missing, encoders, loudness, title)
             for key in keys:
-                found[key] |= self._stored(key, [k for k in clip_keys.values() if k not in found[key]])
+                found[key] |= self._stored(key, [k for k in here if k not in found[key]])
             # not tried again here: what has killed other processes would kill this one
             missing = [one for one in _absent(clips, clip_keys, keys, found) if one[1] not in failed]
             _require_shared([clip.id for clip, _, absent in missing if PEAK in absent], self.cache, title)
@@ -199,7 +204,7 @@ class Extractor:
                     # what another process has encoded meanwhile
                     usable = [key for key in keys if key not in self.broken]
                     for key in usable:
-                        found[key] |= self._stored(key, [k for k in clip_keys.values() if k not in found[key]])
+                        found[key] |= self._stored(key, [k for k in here if k not in found[key]])
                     missing = [one for one in _absent(clips, clip_keys, usable, found) if one[1] not in failed]
         checked = [
             self._checked(clip, clip_keys.get(clip.id, ""), found[PEAK], failed, refuse_silence) for clip in clips
@@ -207,6 +212,24 @@ class Extractor:
         ids = tuple(clip.id for clip in checked if clip.ok)
         usable = [key for key in encoders if key not in self.broken]
         return {key: Features(ids, tuple(found[key][clip_keys[i]] for i in ids)) for key in usable}, checked
+
+    def _from_pack(self, clips: Sequence[Clip], encoders: Mapping[str, Encoder], found: Found) -> dict[str, str]:
+        """Put features of clips without a file into `found`; return why others have none, by their keys."""
+        if not clips:
+            return {}
+        assert self.pack is not None, f"'{clips[0].id}' has neither a file nor a pack"
+        keys = {self.part_key(clip): clip for clip in clips}
+        if lacking := [clip for key, clip in keys.items() if key not in self.pack]:
+            raise self.pack.lacks(lacking)
+        found[PEAK] |= self.pack.peaks_of(keys)
+        for key, encoder in encoders.items():
+            if key not in self.broken:
+                own = self.pack.features_of(digest(self.definition(encoder)["encoder"]), keys)
+                found[key] |= own
+                for value in own.values():
+                    self._dimensions.setdefault(key, value.shape[1])
+                    break
+        return {key: self.pack.unusable[key] for key in keys if key in self.pack.unusable}
 
     @staticmethod
     def _made_elsewhere(
@@ -289,9 +312,21 @@ class Extractor:
         self._collections[key].write({item_key: Item(value) for item_key, value in values.items()})
         found.update(values)
 
+    def peaks(self, clips: Sequence[Clip]) -> dict[str, float]:
+        """The absolute peaks of references that `clips` has found usable, by their `part_key`."""
+        found = self._stored(PEAK, [self.part_key(clip) for clip in clips])
+        return {key: float(value[0]) for key, value in found.items()}
+
+    def span(self, clip: Clip) -> tuple[int, int]:
+        """Where the part of a clip that counts begins, and how long it is, in samples."""
+        return round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)
+
+    def part_key(self, clip: Clip) -> str:
+        """What the features of the part of a reference that counts are found by, here and in packs."""
+        return self._clip_key(clip, None)
+
     def _clip_key(self, clip: Clip, loudness: float | None) -> str:
-        part = [round(clip.start * (self.rate or clip.sample_rate)), usable_samples(clip, self.rate)]
-        return digest([VERSION, clip.sha256, part, clip.gain, self.rate, self.resampler, loudness])
+        return digest([VERSION, clip.sha256, list(self.span(clip)), clip.gain, self.rate, self.resampler, loudness])
 
     def _made(
         self, encoders: Mapping[str, Encoder], items: list[Any], ids: Sequence[str]

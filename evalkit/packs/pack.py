@@ -265,6 +265,21 @@ class Pack:
     def _usable(self, keys: Iterable[str]) -> Iterable[tuple[str, int]]:
         return ((k, self._places[k]) for k in keys if k in self._places and k not in self.unusable)
 
+    def lacks(self, clips: Sequence[Clip]) -> EvalkitError:
+        """Make the error for parts of references that the pack does not hold."""
+        first, *more = clips
+        others = f", and so of {len(more):,} more" if more else ""
+        if first.seconds is None:
+            part, option = "as a whole", "the prompts.max_seconds of this run"
+        else:
+            end = f"{first.start + first.seconds:.9g}"
+            part = f"over its first {end} s" if not first.start else f"from {first.start:.9g} to {end} s"
+            option = f"sampling.duration={first.seconds:.9g}"
+        return EvalkitError(
+            f"the pack '{self.name}' holds no features of '{first.id}' {part}{others}: pack the references again with "
+            f"{option}, or join this pack with one that was made so"
+        )
+
     @property
     def usable(self) -> int:
         """How many prompts have a reference, as far as its header says."""

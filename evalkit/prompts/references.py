@@ -1,8 +1,8 @@
 """Finding the recording that each caption describes, and saying which of them can be used, and why not.
 
 References are given as a folder of clips, as a pairing file (CSV, TSV or JSONL with columns `id` and
-`path`), or by a table's `reference` column. Only headers are read here: what decoding alone can show
-(truncated data, NaN, silence) is found by the feature stage.
+`path`), by a table's `reference` column, or as a reference pack. Only headers are read here: what decoding alone can
+show (truncated data, NaN, silence) is found by the feature stage.
 
 **Too long clips of MusicCaps.** A caption is about ten seconds of a video. `yt-dlp
 --download-sections` without `--force-keyframes-at-cuts` does not cut at the wanted start but at the
@@ -22,24 +22,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.packs.pack import Pack
+from evalkit.packs.packed import packed
 from evalkit.progress import progress
 from evalkit.prompts import Prompts
 from evalkit.prompts.audio_files import by_id, by_stem, long_enough, mapped, normal, probed
 from evalkit.prompts.user_files import SUFFIXES
 from evalkit.settings import MIN_SECONDS
-from evalkit.store.digests import sha256_file
+from evalkit.store.digests import digest, sha256_file
 from evalkit.types import Clip, Prompt, PromptSet
 
 TOLERANCE = 0.5  # seconds that a file may be longer than meant before it is cut, and times in a name may be off
 
 
 def check_options(options: Prompts) -> None:
-    """Raise EvalkitError for values of `cut` and `max_seconds` that mean nothing."""
+    """Check what all prompt sets say of references, and let `references` be a pack where it is the name of one.
+
+    Raises EvalkitError for values of `cut` and `max_seconds` that mean nothing.
+    """
     if options.cut not in ("start", "end"):
         raise unknown("prompts.cut", str(options.cut), ("start", "end"))
     limit = options.max_seconds
     if limit is not None and not limit >= MIN_SECONDS:
         raise EvalkitError(f"prompts.max_seconds={limit}: must be at least {MIN_SECONDS:g}, or null")
+    if (found := packed(options.references)) is not options.references:
+        object.__setattr__(options, "references", found)  # of a frozen dataclass that is being made
 
 
 def find_references(prompts: PromptSet, options: Prompts, duration: float) -> list[Clip]:
@@ -52,12 +59,50 @@ def find_references(prompts: PromptSet, options: Prompts, duration: float) -> li
     Raises EvalkitError for a folder or pairing file that is absent, holds nothing or fits no prompt,
     and for two files that could both be the reference of one prompt.
     """
-    return _found(prompts, options, lambda p, f: _with_digest(_classify(p, f, options, duration)))
+    return _found(prompts, options, lambda p, f: _with_digest(_cut(p, _probed(p, f), options, duration)))
+
+
+def probe_references(prompts: PromptSet, options: Prompts) -> list[Clip]:
+    """Find one reference per prompt, in order, with its digest and what its header says, before any of it is cut.
+
+    It is "ok", "missing" or "unreadable". Raises EvalkitError as `find_references` does.
+    """
+    return _found(prompts, options, lambda p, f: _with_digest(_probed(p, f)))
 
 
 def survey_references(prompts: PromptSet, options: Prompts, duration: float) -> list[Clip]:
     """Find and classify references as `find_references` does, by their headers alone: they have no digests."""
-    return _found(prompts, options, lambda p, f: _classify(p, f, options, duration))
+    return _found(prompts, options, lambda p, f: _cut(p, _probed(p, f), options, duration))
+
+
+def packed_references(prompts: PromptSet, options: Prompts, pack: Pack, duration: float) -> list[Clip]:
+    """Find and classify references as `find_references` does, of a pack: those that are usable have no file.
+
+    What a model has rendered is used as it is. Raises EvalkitError for a pack of none of the prompts, and for one in
+    which a prompt has another caption.
+    """
+    known = {normal(one.id): one for one in pack.references}
+    if not any(normal(prompt.id) in known for prompt in prompts.prompts):
+        raise EvalkitError(
+            f"the pack '{pack.name}' has none of the {len(prompts):,} prompts of {prompts.dataset}: it was made of "
+            f"{pack.about.dataset}, whose first id is '{pack.references[0].id}'"
+        )
+    clips = []
+    for prompt in prompts.prompts:
+        one = known.get(normal(prompt.id))
+        if one is None:
+            clips.append(Clip(prompt.id, status="missing", reason=f"not in the pack '{pack.name}'"))
+            continue
+        if one.caption != digest(prompt.text):
+            raise EvalkitError(
+                f"the pack '{pack.name}' was made for another caption of '{prompt.id}' than '{prompt.text:.40}': "
+                "get a pack of these prompts"
+            )
+        clip = dataclasses.replace(one.clip, id=prompt.id)
+        if pack.about.rendered is None and not (clip := _cut(prompt, clip, options, duration)).ok:
+            clip = dataclasses.replace(clip, sha256="")  # as of a file, which is not read then
+        clips.append(clip)
+    return clips
 
 
 def _found(prompts: PromptSet, options: Prompts, classify: Callable[[Prompt, _Found], Clip]) -> list[Clip]:
@@ -179,12 +224,15 @@ def _expected(prompt: Prompt) -> str:
     return f"names such as '{prompt.id}.wav' or '{prompt.id}_{prompt.start:g}_{prompt.start + prompt.seconds:g}.wav'"
 
 
-def _classify(prompt: Prompt, found: _Found, options: Prompts, duration: float) -> Clip:
-    """Read a file's header and say whether it can be used, and which part."""
-    path = found.path
-    if path is None:
-        return Clip(prompt.id, status="missing", reason=found.reason)
-    clip = probed(prompt.id, path)
+def _probed(prompt: Prompt, found: _Found) -> Clip:
+    """Read a file's header."""
+    return (
+        Clip(prompt.id, status="missing", reason=found.reason) if found.path is None else probed(prompt.id, found.path)
+    )
+
+
+def _cut(prompt: Prompt, clip: Clip, options: Prompts, duration: float) -> Clip:
+    """Say whether a file whose header was read can be used, and which part of it."""
     if not clip.ok:
         return clip
     whole = clip.frames / clip.sample_rate

@@ -18,6 +18,7 @@ from evalkit.reproducing.composing import Reproduction
 from evalkit.results.comparable import Reason, Setup, expected, own_settings
 from evalkit.results.reproduced import LEAST_SEEDS, LEAST_SHARE, NO_TOLERANCE, NOBODY_CHECKS
 from evalkit.scoring.embedding import require_references
+from evalkit.scoring.packed import require_pack
 from evalkit.scoring.rows import reference_clips
 from evalkit.slices import groups
 from evalkit.store.identity import identity
@@ -61,6 +62,7 @@ class Outlook:
         assert self.prompts is not None, "the prompts are read where no file is missing"
         groups(self.prompts.prompts, self.plan.slices)
         require_clips(self.plan, len(self.prompts), self.plan.metrics, "prompts")
+        require_pack(self.plan, self.prompts)
         require_references(self.plan, self.references)
 
     def lines(self) -> Iterator[tuple[str, str]]:
@@ -190,5 +192,6 @@ def outlook(reproduction: Reproduction) -> Outlook:
         if not any(option.startswith("prompts") for _, option in missing):
             raise
         prompts = None
-    references = reference_clips(plan, prompts, whole=not reproduction.generated) if prompts else []
+    known = prompts and not any(option == "prompts.references" for _, option in missing)
+    references = reference_clips(plan, prompts, whole=not reproduction.generated) if prompts and known else []
     return Outlook(reproduction, plan, missing, prompts, references)

@@ -71,6 +71,9 @@ class ReferencesInfo:
         sha256: digest of the usable ones' ids and contents.
         rendered_by: the model that rendered them; empty where they are recordings.
         cut, cut_to: how many were cut, and to how many seconds at most.
+        pack, pack_sha256: the name and digest of the reference pack that their features came from; empty where they
+            were computed of audio.
+        pack_device: the type of the device that they were computed on, and pack_commit the commit of the code.
     """
 
     usable: Count
@@ -78,6 +81,10 @@ class ReferencesInfo:
     rendered_by: str = ""
     cut: int = 0
     cut_to: float = 0.0
+    pack: str = ""
+    pack_sha256: str = ""
+    pack_device: str = ""
+    pack_commit: str = ""
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ def references(record: Record) -> str:
         return "references: none"
     cut = f"{info.cut:,} cut to {info.cut_to:g} s" if info.cut else ""
     inside = "; ".join(x for x in (info.usable.why, cut) if x)
-    text = f"references {info.usable.ok:,} of {info.usable.total:,}" + (f" ({inside})" if inside else "")
+    origin = f"references from pack {info.pack}," if info.pack else "references"
+    text = f"{origin} {info.usable.ok:,} of {info.usable.total:,}" + (f" ({inside})" if inside else "")
     return f"{text}, rendered by {info.rendered_by}, not recordings" if info.rendered_by else text
 
 
@@ -309,6 +310,8 @@ def _plain(record: Record) -> dict[str, Any]:
             "rendered_by": references.rendered_by or None,
             "cut": references.cut,
             "cut_to": references.cut_to if references.cut else None,
+            "pack": references.pack or None,
+            "pack_sha256": references.pack_sha256 or None,
         },
         "scores": records(record.scores),
         "slices": records(record.slices),

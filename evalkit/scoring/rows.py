@@ -16,10 +16,11 @@ from evalkit.models import Existing, Generator
 from evalkit.objects import Objects
 from evalkit.plan import Plan, make_plan, require_clips, require_files
 from evalkit.prompts.audio_files import long_enough
-from evalkit.prompts.references import find_references
+from evalkit.prompts.references import find_references, packed_references
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.two_folders import Files
 from evalkit.scoring.embedding import require_generated, require_references
+from evalkit.scoring.packed import require_pack
 from evalkit.slices import Group, groups
 from evalkit.types import Clip, Prompt, PromptSet
 
@@ -43,6 +44,7 @@ def ready(config: DictConfig, given: Objects | None = None) -> tuple[Plan, Promp
     slices = groups(prompts.prompts, plan.slices)
     require_clips(plan, len(prompts), plan.metrics, "prompts")
     require_files(plan)
+    require_pack(plan, prompts)
     return plan, prompts, slices
 
 
@@ -87,8 +89,10 @@ def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
         return [_checked(plan, clip) for clip in plan.references.find(prompts.prompts)]
     if isinstance(plan.references, Generator):
         return _clips_of(plan, prompts.prompts, plan.references, "references")
-    whole = whole or plan.protocol.pair_length == "own"
-    return find_references(prompts, plan.prompts, math.inf if whole else plan.sampling.duration)
+    duration = math.inf if whole or plan.protocol.pair_length == "own" else plan.sampling.duration
+    if plan.pack is not None:
+        return packed_references(prompts, plan.prompts, plan.pack, duration)
+    return find_references(prompts, plan.prompts, duration)
 
 
 def generated_clips(plan: Plan, name: str, prompts: PromptSet, part: bool = False) -> list[Clip]:

@@ -1,0 +1,1 @@
+"""Making reference packs, and checking them against audio."""
