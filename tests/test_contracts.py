@@ -34,6 +34,7 @@ from evalkit.encoders.levels import Levels
 from evalkit.encoders.panns import PANNs, PANNsOutput
 from evalkit.encoders.passt import PaSST, PaSSTOutput
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
+from evalkit.encoders.t5_pieces import T5Pieces
 from evalkit.encoders.vggish import VGGish
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
@@ -51,6 +52,7 @@ from evalkit.metrics.kld import KLD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
+from evalkit.metrics.unknown_pieces import UnknownPieces
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
 from evalkit.models import Existing, Generate, Model
 from evalkit.models.audiocraft import Audiocraft
@@ -133,11 +135,12 @@ def test_what_is_left_out_is_named_with_what_it_means() -> None:
 METRICS: tuple[type[Metric], ...] = (
     *(ChannelCorrelation, ChromaSimilarity, CLAPScore, CaptionMargin, ClippedClips, ClippedSamples, DCOffset),
     *(DensityCoverage, FAD, FADContribution, FADInfinity, InceptionScore, KAD, KLD, MonoShare, PrecisionRecall),
-    *(RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, VocalsProbability, VocalsShare),
+    *(RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, UnknownPieces),
+    *(VocalsProbability, VocalsShare),
 )
 ENCODERS: tuple[type[Encoder], ...] = (
     *(CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, PANNs, PANNsOutput, PaSST, PaSSTEmbedding),
-    *(PaSSTOutput, VGGish),
+    *(PaSSTOutput, T5Pieces, VGGish),
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)

@@ -30,6 +30,7 @@ from evalkit.metrics.kld import KLD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
+from evalkit.metrics.unknown_pieces import UnknownPieces
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
 from evalkit.stats.kernel import median_distance
 from evalkit.types import Features
@@ -79,6 +80,12 @@ def levels(rng: np.random.Generator) -> Pair:
     return features(clips), None
 
 
+def characters(rng: np.random.Generator) -> Pair:
+    """Levels, and characters of prompts, in unknown pieces and all: one prompt has none."""
+    every = [0, *rng.integers(5, 50, CLIPS - 1)]
+    return levels(rng)[0], features([[[int(n * rng.uniform()), n]] for n in every])
+
+
 METRICS: dict[type, tuple[Callable[[np.random.Generator], Pair], list[dict[str, Any]]]] = {
     ChromaSimilarity: (windows, [{}]),
     CLAPScore: (vectors, [{"text_encoder": ENCODER}]),
@@ -101,6 +108,7 @@ METRICS: dict[type, tuple[Callable[[np.random.Generator], Pair], list[dict[str, 
     ChannelCorrelation: (levels, [{}]),
     MonoShare: (levels, [{}]),
     SideToMid: (levels, [{}]),
+    UnknownPieces: (characters, [{"prompt_encoder": ENCODER}]),
     VocalsProbability: (instrumental, [{"prompt_encoder": ENCODER}]),
     VocalsShare: (instrumental, [{"prompt_encoder": ENCODER}]),
 }

@@ -96,6 +96,7 @@ GOLDEN = {
     "other metrics: dc_offset": "72dbc0fccf850e19",
     "other metrics: vocals_share": "09b0c1aafe153219",
     "other metrics: vocals_probability": "7a3f521b74335cfc",
+    "other metrics: unknown_pieces": "9057bc0e868b890d",
     "model=musicgen_small: musicgen_small": "12fe66a2c1f5eaf4",
     "model=musicgen_stereo_melody: musicgen_stereo_melody": "12fe66a2c1f5eaf4",
     "model=hf_text_to_audio: hf_text_to_audio": "e5c1ab4b3c5170bf",
@@ -127,7 +128,7 @@ def digests(cache: Cache, checkpoint: Path) -> dict[str, str]:
         add(f"protocol={protocol}")
     compared = "fad_stereo,fad_clap,fad_passt,fad_encodec,fad_inf,fad_contribution,kad,kld_panns"
     add(f"metric=[{compared},precision_recall,density_coverage]", title="metrics of references")
-    add("metric=[inception_score,clap_retrieval,stereo,silence,clipping,vocals]", title="other metrics")
+    add("metric=[inception_score,clap_retrieval,stereo,silence,clipping,vocals,unknown_pieces]", title="other metrics")
     for name in ("musicgen_small", "musicgen_stereo_melody"):
         add(f"model={name}", f"model.{name}.checkpoint.path={checkpoint}")
     for name in ("hf_text_to_audio", "diffusers"):
