@@ -43,7 +43,7 @@ COMMON = """\
 |---|---|---|
 """
 SCORED = "`run`, `score`, `reproduce`, `sweep`, `slurm --task`"
-ENDED = "`compare`, `store`, `doctor`, `references status`"
+ENDED = "`compare`, `store`, `doctor`, `references status` and `verify`"
 # what each status means; a test provokes each
 STATUSES = [
     (0, "all", "what was asked for is done; of `compare`: GO"),
@@ -52,9 +52,10 @@ STATUSES = [
     (1, "`store verify`", "something is lost: damaged or missing"),
     (1, "`doctor`", "something that is needed is missing or damaged"),
     (1, "`references status`", "fewer references can be used than a run wants"),
+    (1, "`references verify`", "the pack is not of that audio, or its features are not equal to the last bit"),
     (1, "others", "a bug, with a traceback; or the reader of the output has gone before its end"),
     (2, "`compare`", "INCONCLUSIVE"),
-    (2, "`store`, `doctor`, `references status`", "a mistake, or a bug"),
+    (2, "`store`, `doctor`, `references status` and `verify`", "a mistake, or a bug"),
     (2, "others", "a mistake, or something that is missing; no record was written"),
     (3, SCORED, "a record was written, or a share made, and some of what was asked for could not be measured"),
     (4, "`compare`", "nothing was compared: a mistake, or a bug"),

@@ -15,9 +15,12 @@ import pytest
 
 from evalkit import cli
 from evalkit.metrics.silence import SilenceStart
+from evalkit.packing.verifying import Verified
+from evalkit.packs.pack import write_pack
 from evalkit.results.gate import STATUS, Outcome
 
 from .conftest import ROOT, Run
+from .packs.test_joining import pack
 from .results.made_comparison import comparison
 
 PAGE = ROOT / "docs" / "cli.md"
@@ -84,6 +87,12 @@ class Provoked:
     def too_few(self) -> int:
         return self.run("references", "status", "prompts=demo", "prompts.references=null")[0]
 
+    def not_verified(self) -> int:
+        write_pack(self.folder / "a.safetensors", pack({"a": None}))
+        nothing = Verified({}, {}, [], ("cpu", "cpu"))
+        self.monkeypatch.setattr("evalkit.packing.verifying.verify", lambda *_: nothing)
+        return self.run("references", "verify", "a.safetensors", "prompts=demo")[0]
+
     def unread(self) -> int:
         reading, writing = os.pipe()
         os.close(reading)
@@ -102,7 +111,8 @@ class Provoked:
 
     def mistake_or_bug(self) -> int:
         status = self.run("store", "lss")[0]
-        assert self.run("doctor", "--nope")[0] == self.run("references", "status")[0] == status
+        assert self.run("doctor", "--nope")[0] == status
+        assert self.run("references", "status")[0] == self.run("references", "verify")[0] == status
         self.monkeypatch.setattr("evalkit.store.sizes.measure", broken)
         (self.folder / "cache").mkdir()
         assert self.run("store", "ls")[0] == status
@@ -141,14 +151,15 @@ def broken(*arguments: object, **options: object) -> None:
 
 PROVOKE: dict[tuple[int, str], Callable[[Provoked], int]] = {
     (0, "all"): Provoked.go,
-    (0, "compare, store, doctor, references status"): Provoked.unread,
+    (0, "compare, store, doctor, references status and verify"): Provoked.unread,
     (1, "compare"): Provoked.no_go,
     (1, "store verify"): Provoked.lost,
     (1, "doctor"): Provoked.lacking,
     (1, "references status"): Provoked.too_few,
+    (1, "references verify"): Provoked.not_verified,
     (1, "others"): Provoked.bug,
     (2, "compare"): Provoked.inconclusive,
-    (2, "store, doctor, references status"): Provoked.mistake_or_bug,
+    (2, "store, doctor, references status and verify"): Provoked.mistake_or_bug,
     (2, "others"): Provoked.mistake,
     (3, "run, score, reproduce, sweep, slurm --task"): Provoked.incomplete,
     (4, "compare"): Provoked.nothing_compared,
