@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fnmatch
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,9 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from evalkit.archives import unpack
 from evalkit.errors import EvalkitError, reason
 from evalkit.store.cache import Cache
-from evalkit.store.digests import sha256_file, sha256_tree
+from evalkit.store.digests import digest, sha256_file, sha256_tree
+from evalkit.store.files import PARTIAL, write_folder
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Asset:
         sha256: the file's digest or its first digits, where known; checked when it is fetched.
         repo, repo_type, revision, files: the hub repository, its pinned commit, and patterns of the
             files needed from it.
+        unpack: whether `url` is a ZIP or TAR archive, which is fetched as the folder of its `files`.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Asset:
     revision: str | None = None
     files: list[str] | None = None
     random_seed: int | None = None
+    unpack: bool = False
 
     @property
     def random(self) -> bool:
@@ -63,7 +69,8 @@ class Asset:
             local = Path(self.path).expanduser().absolute()
             return local if local.exists() else None
         if self.url:
-            return next((p for p in self._places(cache) if p.is_file()), None)
+            # an archive's folder has its name only when all is in it
+            return next((p for p in self._places(cache) if (p.is_dir() if self.unpack else p.is_file())), None)
         return self._snapshot(local_files_only=True)
 
     def locate(self, cache: Cache, option: str = "its path") -> Path:
@@ -93,17 +100,37 @@ class Asset:
         if found is not None or self.random or self.path:
             return found
         try:
-            if self.url:
-                # the standard downloader of torch.hub: temporary file, progress bar, digest check
-                from torch.hub import download_url_to_file
-
-                destination = self._places(cache)[0]
+            if not self.url:
+                return self._snapshot(local_files_only=False)
+            destination = self._places(cache)[0]
+            if self.unpack:
+                write_folder(destination, functools.partial(self._unpacked, bar=bar))
+            else:
                 destination.parent.mkdir(parents=True, exist_ok=True)
-                download_url_to_file(self.url, str(destination), hash_prefix=self.sha256, progress=bar)
-                return destination
-            return self._snapshot(local_files_only=False)
+                self._downloaded(destination, bar)
+            return destination
         except Exception as error:  # urllib, the hub client and torch.hub each raise their own
+            if self.unpack and (found := self.find(cache)) is not None:
+                return found  # another process was faster
             raise EvalkitError(f"cannot fetch {self.name} from {self.source}: {reason(error)}") from error
+
+    def _downloaded(self, destination: Path, bar: bool) -> None:
+        # the standard downloader of torch.hub: temporary file, progress bar, digest check
+        from torch.hub import download_url_to_file
+
+        download_url_to_file(str(self.url), str(destination), hash_prefix=self.sha256, progress=bar)
+
+    def _unpacked(self, folder: Path, bar: bool) -> None:
+        """Bring the archive into an empty folder, and leave only its files there."""
+        archive = folder / f"{PARTIAL}archive"
+        try:
+            self._downloaded(archive, bar)
+        except OSError as error:  # those of the network are such too, and are nothing that another folder would mend
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise EvalkitError(reason(error)) from error
+        unpack(archive, folder, self.files or ["*"])
+        archive.unlink()
 
     def identity(self, cache: Cache) -> Any:
         """Describe what a result depends on: the content, or the pinned commit of a hub repository."""
@@ -116,8 +143,8 @@ class Asset:
 
     def verify(self, cache: Cache) -> None:
         """Raise EvalkitError if a single file is not the one that was published."""
-        if self.random or self.path or not self.url or not self.sha256:
-            return
+        if self.random or self.path or not self.url or not self.sha256 or self.unpack:
+            return  # of an archive, nothing is left to compare once it is unpacked
         found = self.locate(cache)
         actual = sha256_file(found)
         if not actual.startswith(self.sha256):
@@ -129,7 +156,8 @@ class Asset:
     def published(self, cache: Cache) -> bool:
         """Whether this is, as far as is known, the published file: false for one of another content or size."""
         found = self.find(cache)
-        if found is None or not (self.path or self.url):  # random, not there yet, or from a hub
+        # random, not there yet, from a hub, or an archive, which was compared when it was fetched
+        if found is None or not (self.path or self.url) or (self.unpack and not self.path):
             return True
         if self.sha256:
             return found.is_file() and sha256_file(found).startswith(self.sha256)
@@ -139,6 +167,8 @@ class Asset:
         """Where a downloaded file may lie: evalkit's own folder, and the one that torch.hub uses."""
         assert self.url is not None
         name = os.path.basename(urlparse(self.url).path)
+        if self.unpack:  # many archives are called data.zip
+            return [cache.weights / f"{name.partition('.')[0]}-{digest([self.url, self.files])[:12]}"]
         torch_home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
         return [cache.weights / name, Path(torch_home).expanduser() / "hub" / "checkpoints" / name]
 

@@ -53,7 +53,7 @@ def known_digest(asset: Asset, file: Path) -> str:
 
     A hub's cache holds each file under its SHA-256, or, if it is small, under the SHA-1 that git has of it.
     """
-    if asset.path:
+    if asset.path or asset.unpack:
         return ""
     if asset.url:
         return asset.sha256 or ""
@@ -64,7 +64,7 @@ def known_digest(asset: Asset, file: Path) -> str:
 def _at_a_look(asset: Asset, file: Path, size: int) -> str:
     if not size:
         return f"'{file}' is empty"
-    if asset.url and not asset.path and asset.size and size != asset.size:
+    if asset.url and not (asset.path or asset.unpack) and asset.size and size != asset.size:
         return f"'{file}' has {size:,} bytes, where {asset.size:,} were published"
     if file.suffix == ".safetensors" and (declared := _declared(file, size)) != size:
         said = f"where its header says {declared:,}" if declared else "and no header that can be read"

@@ -14,7 +14,7 @@ from .conftest import ROOT
 ROOMS = [
     "errors", "types", "contracts", "stats",
     "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
-    "functional", "parallel", "store", "weights", "batching", "assets", "intact",
+    "functional", "parallel", "store", "weights", "batching", "archives", "assets", "intact",
     "packs", "slices", "prompts", "encoders", "metrics",
     "report", "results", "page", "listening", "trackers",
     "decoding", "checkpoints", "models",

@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from evalkit.assets import Asset, assets_of
 from evalkit.errors import EvalkitError
+from evalkit.intact import damage
 from evalkit.store.cache import Cache
 
 CONTENT = b"weights" * 1000
@@ -73,6 +75,41 @@ def test_damage_after_fetching_is_noticed(cache: Cache, url: str) -> None:
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(EvalkitError, match="damaged"):
         asset.verify(cache)
+
+
+def test_an_archive_becomes_a_folder_once_and_as_a_whole(cache: Cache, url: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "served" / "audio.zip", "w") as archive:
+        archive.writestr("34/1.2min.mp3", b"one")
+        archive.writestr("licences.txt", b"not asked for")
+    sha256 = hashlib.sha256((tmp_path / "served" / "audio.zip").read_bytes()).hexdigest()
+    address = url.replace("net.pth", "audio.zip?download=1")
+    asset = Asset("audio", url=address, sha256=sha256, size=3, files=["*.mp3"], unpack=True)
+    other = dataclasses.replace(asset, url=url.replace("net.pth", "other/audio.zip"))
+    assert asset.find(cache) is None
+    folder = asset.fetch(cache, bar=False)
+    assert folder is not None and folder == asset.find(cache) and other.find(cache) is None
+    assert [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()] == ["34/1.2min.mp3"]
+    asset.verify(cache)
+    assert asset.published(cache) and damage(asset, folder, read_data=True) == ""
+    (tmp_path / "served" / "audio.zip").unlink()
+    assert asset.fetch(cache, bar=False) == folder  # and asks nobody
+
+
+@pytest.mark.parametrize(
+    ("served", "message"),
+    [({"../out.mp3": b"x"}, "leads out of the folder"), ({"a.txt": b"x"}, "holds no file"), (None, "HTTP Error 404")],
+)
+def test_an_archive_that_is_refused_leaves_nothing(
+    cache: Cache, url: str, tmp_path: Path, served: dict[str, bytes] | None, message: str
+) -> None:
+    if served is not None:
+        with zipfile.ZipFile(tmp_path / "served" / "audio.zip", "w") as archive:
+            for name, data in served.items():
+                archive.writestr(name, data)
+    asset = Asset("audio", url=url.replace("net.pth", "audio.zip"), files=["*.mp3"], unpack=True)
+    with pytest.raises(EvalkitError, match=f"cannot fetch audio from .*{message}"):
+        asset.fetch(cache, bar=False)
+    assert asset.find(cache) is None and not list(cache.weights.iterdir())
 
 
 def test_what_torch_hub_has_fetched_is_found(cache: Cache, url: str, tmp_path: Path) -> None:

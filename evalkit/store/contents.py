@@ -302,8 +302,10 @@ def beside(root: Path) -> Iterator[tuple[File, Role]]:
     for kind in sorted(folders(root)):
         if kind in (LEASES, ARRAYS):
             yield from ((file, "partial") for file in listed(root / kind) if file.path.name.startswith(PARTIAL))
-        elif kind in BESIDE:
-            continue
+        elif kind == WEIGHTS:
+            for name in folders(root / kind):
+                if name.startswith(PARTIAL):  # an archive was being unpacked
+                    yield from ((file, "partial") for file in below(root / kind / name))
         elif kind.startswith(PARTIAL):
             yield from ((file, "partial") for file in below(root / kind))
         else:

@@ -379,7 +379,8 @@ def test_what_earlier_versions_wrote_and_what_is_half_written_goes(cache: Cache)
     shelf, heard = features(cache, range(2)), clips(cache, range(2))
     gone = earlier(cache)
     for name in ("clips/.partial-a", "features/x/.partial-b", f"{heard.name}/audio/.partial-c", ".partial-d",
-                 f"checkpoints/{'c' * 32}/.partial-e/inner/file", "arrays/.partial-f"):  # fmt: skip
+                 f"checkpoints/{'c' * 32}/.partial-e/inner/file", "arrays/.partial-f",
+                 "weights/.partial-i/34/1.mp3"):  # fmt: skip
         path = cache.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
