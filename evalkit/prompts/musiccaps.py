@@ -12,6 +12,7 @@ from evalkit.assets import Asset
 from evalkit.audioset import classes
 from evalkit.errors import EvalkitError, unknown
 from evalkit.instrumental import is_instrumental
+from evalkit.prompts.listed import NO_SINGING, asset_of, listed
 from evalkit.prompts.references import check_options
 from evalkit.prompts.selection import check_narrowing, prompt_set, read_prompts
 from evalkit.prompts.user_files import Row, find_column, read_rows
@@ -47,13 +48,16 @@ class MusicCaps:
         path: a local copy of it, or the folder that holds one; takes the place of `source`.
         dataset: the name that published numbers are joined on.
         subset: all, balanced (1,000 prompts with genres in balance), audioset_eval (2,858 prompts
-            from AudioSet's evaluation split) or instrumental (see evalkit.instrumental).
+            from AudioSet's evaluation split), instrumental (see evalkit.instrumental) or no_singing (2,218 prompts
+            that Stability AI lists).
+        no_singing: where that list comes from, or its path.
         aspects, ids, random, random_seed, first: narrow the subset further; see `narrow`.
         references: the clips that the captions describe.
         cut, max_seconds: how references are cut, and when they are refused; see evalkit.prompts.references.
     """
 
     source: Asset | None = field(default=None, metadata={"option": "path"})
+    no_singing: Asset | str | None = None
     path: str | None = None
     dataset: str = "musiccaps"
     subset: str = "all"
@@ -71,8 +75,10 @@ class MusicCaps:
             object.__setattr__(self, "source", None)  # so that nothing is fetched
         elif self.source is None:
             raise EvalkitError("prompts.path is not set: give the file of captions")
-        if self.subset not in SUBSETS:
-            raise unknown("subset", self.subset, SUBSETS)
+        if self.subset not in (*SUBSETS, NO_SINGING):
+            raise unknown("subset", self.subset, (*SUBSETS, NO_SINGING))
+        wanted = self.no_singing if self.subset == NO_SINGING else None
+        object.__setattr__(self, "no_singing", asset_of(wanted, "MusicCaps' captions without singing"))
         check_narrowing(self)
         check_options(self)
 
@@ -92,8 +98,12 @@ class MusicCaps:
         for column in ("ytid", "caption", "aspect_list", "start_s", "end_s", FLAGS.get(self.subset, "ytid")):
             find_column(path, rows, column)
         prompts = read_prompts(rows, "ytid", "caption", _of_musiccaps)
-        keep = SUBSETS[self.subset]
-        chosen = [prompt for prompt, row in zip(prompts, rows, strict=True) if keep(prompt, row)]
+        if self.subset == NO_SINGING:
+            assert not isinstance(self.no_singing, str)
+            chosen = listed(prompts, self.no_singing, "ytid", cache)
+        else:
+            keep = SUBSETS[self.subset]
+            chosen = [prompt for prompt, row in zip(prompts, rows, strict=True) if keep(prompt, row)]
         words = [self.subset] if self.subset != "all" else []
         return prompt_set(self, self.dataset, path, chosen, words, total=len(rows))
 

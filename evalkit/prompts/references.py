@@ -1,8 +1,9 @@
 """Finding the recording that each caption describes, and saying which of them can be used, and why not.
 
-References are given as a folder of clips, as a pairing file (CSV, TSV or JSONL with columns `id` and
-`path`), by a table's `reference` column, or as a reference pack. Only headers are read here: what decoding alone can
-show (truncated data, NaN, silence) is found by the feature stage.
+References are given as a folder of clips, one for each prompt or for each recording that several prompts
+share, as a pairing file (CSV, TSV or JSONL with columns `id` and `path`), by a table's `reference` column, or
+as a reference pack. Only headers are read here: what decoding alone can show (truncated data, NaN, silence) is
+found by the feature stage.
 
 **Too long clips of MusicCaps.** A caption is about ten seconds of a video. `yt-dlp
 --download-sections` without `--force-keyframes-at-cuts` does not cut at the wanted start but at the
@@ -17,9 +18,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evalkit.errors import EvalkitError, unknown
 from evalkit.packs.pack import Pack
@@ -106,7 +107,7 @@ def packed_references(prompts: PromptSet, options: Prompts, pack: Pack, duration
 
 
 def _found(prompts: PromptSet, options: Prompts, classify: Callable[[Prompt, _Found], Clip]) -> list[Clip]:
-    found = _locate(prompts, options.references)
+    found = _locate(prompts, options)
     with progress("references", len(found), "files") as advance:
         clips = []
         for clip in mapped(classify, prompts.prompts, found):
@@ -126,7 +127,8 @@ class _Found(NamedTuple):
     reason: str = ""
 
 
-def _locate(prompts: PromptSet, references: Any) -> list[_Found]:
+def _locate(prompts: PromptSet, options: Prompts) -> list[_Found]:
+    references = options.references
     if not references:
         return [
             _Found(p.reference) if p.reference else _Found(None, "no reference is given: set prompts.references")
@@ -134,7 +136,7 @@ def _locate(prompts: PromptSet, references: Any) -> list[_Found]:
         ]
     place = Path(str(references)).expanduser().absolute()
     if place.is_dir():
-        return _in_folder(prompts.prompts, place)
+        return _in_folder(prompts.prompts, place, getattr(options, "ending", ""))
     if not place.exists():
         raise EvalkitError(
             f"prompts.references: '{place}' does not exist: give a folder, or a file with columns id and path"
@@ -181,8 +183,12 @@ class _Named(NamedTuple):
         return 1 if fits else -1
 
 
-def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
-    """Match files below a folder by name."""
+def _in_folder(prompts: Sequence[Prompt], folder: Path, ending: str) -> list[_Found]:
+    """Match files below a folder by name.
+
+    Args:
+        ending: what names of recordings that several prompts share may end with.
+    """
     stems = by_stem(folder)
     whole = {stem: [_Named(path, ()) for path in paths] for stem, paths in stems.items()}
     videos: dict[str, list[_Named]] = {}
@@ -193,7 +199,11 @@ def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
             named = tuple(float(t) for t in times if t)
             videos.setdefault(video, []).extend(_Named(path, named) for path in paths)
     # only a part of a video has other names than its id
-    found = [_best(p, (whole if p.start is None else videos).get(normal(p.id), []), folder) for p in prompts]
+    names = _names(prompts, whole, ending)
+    found = [
+        _best(p, videos.get(normal(p.id), []) if p.start is not None else whole.get(name, []), folder)
+        for p, name in zip(prompts, names, strict=True)
+    ]
     if not any(f.path for f in found):
         reason = next((f": {f.reason}" for f in found if "names" in f.reason), "")
         first, *more = sorted(path for paths in stems.values() for path in paths)
@@ -202,6 +212,30 @@ def _in_folder(prompts: Sequence[Prompt], folder: Path) -> list[_Found]:
             f"found '{first.name}'{f' and {len(more):,} more' if more else ''}{reason}"
         )
     return found
+
+
+def _names(prompts: Sequence[Prompt], files: Container[str], ending: str) -> list[str]:
+    """By which name each prompt's reference is looked for: its own id, or the recording's that it is a caption of.
+
+    A recording is what a cluster is named for. A folder is one of recordings if it has one whose name is no prompt's
+    id, since a recording and somebody else's caption may have the same number; then ids name nothing in it. In
+    other folders, the reference of the prompt that a cluster is named for is that of the whole cluster.
+    """
+    own = {normal(p.id): p.unit for p in prompts}
+
+    def recording(prompt: Prompt) -> str:
+        name = normal(prompt.cluster)
+        return f"{name}{ending}" if f"{name}{ending}" in files else name
+
+    of_recordings = any(p.cluster and normal(p.cluster) not in own and recording(p) in files for p in prompts)
+
+    def name(prompt: Prompt) -> str:
+        if not prompt.cluster or (not of_recordings and normal(prompt.id) in files):
+            return normal(prompt.id)
+        its_own = own.get(normal(prompt.cluster)) == prompt.cluster
+        return recording(prompt) if of_recordings or its_own else normal(prompt.id)
+
+    return [name(prompt) for prompt in prompts]
 
 
 def _best(prompt: Prompt, files: Sequence[_Named], folder: Path) -> _Found:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalkit.results.frames import prompts_of
 from evalkit.results.published import Published
 from evalkit.results.record import MetricInfo, Record, RowInfo, WeightsInfo
 from evalkit.store.digests import digest
@@ -272,7 +273,10 @@ def _references(score: _Score, published: Published) -> Iterator[str]:
     if info is None:
         yield "references were not recorded"
     references = score.references
-    yield from _alike("references", references["reference_sha256"])
+    # captions of one recording have one reference
+    units = {prompt.id: prompt.unit for prompt in prompts_of(score.record.prompts)}
+    of_units = references.assign(unit=references["id"].map(units)).drop_duplicates(["unit", "reference_sha256"])
+    yield from _alike("references", of_units["reference_sha256"])
     if same := int((references["sha256"] == references["reference_sha256"]).sum()):
         yield f"{same:,} of {len(references):,} clips are their references"
 

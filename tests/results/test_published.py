@@ -12,6 +12,7 @@ import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.results.beside import compared
+from evalkit.results.comparable import reasons
 from evalkit.results.gate import Margin, absolute
 from evalkit.results.published import Published, load_published, others, require_known
 from tests.results.made import comparable_record, metric, of_these_prompts, score
@@ -152,6 +153,21 @@ def test_another_protocol_is_not_joined(published):
     assert math.isnan(row.published) and "under the protocol 'stable_audio'" in row.note
 
 
+def test_stable_audio_s_numbers_are_compared_under_its_protocol_and_on_its_captions_only(published):
+    stereo, on = "facebook/musicgen-stereo-large", {"dataset": "song_describer"}
+    (kld,) = (p for p in published if (p.model, p.metric, p.dataset) == (stereo, "kld", "song_describer"))
+    assert (kld.value, kld.subset, kld.n, kld.protocol) == (0.52, "no_singing", 586, "stable_audio")
+    assert kld.prompts is not None and kld.prompts.n == 586
+    row = joined(published, stereo, measured("kld", 0.5), **on).iloc[0]
+    assert math.isnan(row.published) and math.isnan(row.difference) and not row.comparable
+    assert row.note.startswith("published as 0.52 under the protocol 'stable_audio', measured under 'musicgen'")
+    row = joined(published, stereo, measured("kld", 0.5, protocol="stable_audio"), **on).iloc[0]
+    assert row.published == 0.52
+    found = [r.text for r in reasons(comparable_record(stereo, {"kld": 0.5}), "m", "kld", kld)]
+    assert "protocol musicgen, published stable_audio" in found and "duration not known, as published" in found
+    assert any("prompts of musiccaps, published song_describer" in text for text in found)
+
+
 def test_other_prompts_and_other_models_have_no_published_value(published):
     row = joined(published, "facebook/musicgen-small", measured("fad", 4.9), dataset="my_prompts").iloc[0]
     assert math.isnan(row.published) and row.note == "no published numbers are known for the prompt set 'my_prompts'"
@@ -218,9 +234,9 @@ def test_others_lists_what_the_table_does_not_show(published):
 
 
 def test_others_on_song_describer_has_the_stereo_numbers(published):
-    frame = others("song_describer", ["fd_openl3", "kl_passt", "clap_score"], published).set_index("model")
+    frame = others("song_describer", ["fd_openl3", "kld", "clap_score"], published).set_index("model")
     row = frame.loc["facebook/musicgen-stereo-large"]
-    assert row[["fd_openl3", "kl_passt", "clap_score"]].tolist() == [190.47, 0.52, 0.31]
+    assert row[["fd_openl3", "kld", "clap_score"]].tolist() == [190.47, 0.52, 0.31]
     assert set(frame["protocol"]) == {"stable_audio"}
     assert len(others("nothing", ["fad"], published)) == 0
 
