@@ -78,7 +78,7 @@ class MusicCaps:
         if self.subset not in (*SUBSETS, NO_SINGING):
             raise unknown("subset", self.subset, (*SUBSETS, NO_SINGING))
         wanted = self.no_singing if self.subset == NO_SINGING else None
-        object.__setattr__(self, "no_singing", asset_of(wanted, "MusicCaps' captions without singing"))
+        object.__setattr__(self, "no_singing", asset_of(wanted, "no-singing list"))
         check_narrowing(self)
         check_options(self)
 

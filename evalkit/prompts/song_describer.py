@@ -74,7 +74,7 @@ class SongDescriber:
         wanted = self.no_singing if self.subset == NO_SINGING else None
         # what is set to None is not fetched
         object.__setattr__(self, "audio", audio)
-        object.__setattr__(self, "no_singing", asset_of(wanted, "Song Describer's captions without singing"))
+        object.__setattr__(self, "no_singing", asset_of(wanted, "no-singing list"))
         if self.path:
             object.__setattr__(self, "source", None)
         elif self.source is None:
