@@ -13,6 +13,7 @@ from evalkit.checks import Asked, Finding
 from evalkit.config import build
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import condition
+from evalkit.features.extractor import Extractor
 from evalkit.models import Generator
 from evalkit.packs.packed import Packed
 from evalkit.progress import progress
@@ -45,13 +46,17 @@ def check(asked: Asked) -> Iterator[Finding]:
 def surveyed(prompts: PromptSet, options: Prompts, config: DictConfig, read_data: bool) -> list[Clip]:
     """The reference of each prompt as a run would find it: by its header, or decoded if all data is to be read.
 
-    Raises EvalkitError where there is no such folder or file, or it fits no prompt.
+    A pack says at once what decoding has shown. Raises EvalkitError where there is no such folder, file or pack, where
+    it fits no prompt, and for a pack without the parts that clips of the run's duration are compared with.
     """
     if isinstance(options.references, Generator):
         return [Clip(prompt.id) for prompt in prompts.prompts]
     if isinstance(options.references, Packed):
-        pack = options.references.read(Cache(config.cache_dir))
-        return packed_references(prompts, options, pack, config.sampling.duration)
+        cache = Cache(config.cache_dir)
+        pack = options.references.read(cache)
+        clips = packed_references(prompts, options, pack, config.sampling.duration)
+        extractor = Extractor(cache, "cpu", None, pack.about.sample_rate, pack.about.resampler, pack=pack)
+        return extractor.clips(clips, {}, loudness=None, refuse_silence=True, title="references")[1]
     clips = survey_references(prompts, options, config.sampling.duration)
     return decoded(clips) if read_data else clips
 

@@ -139,7 +139,8 @@ def _locate(prompts: PromptSet, options: Prompts) -> list[_Found]:
         return _in_folder(prompts.prompts, place, getattr(options, "ending", ""))
     if not place.exists():
         raise EvalkitError(
-            f"prompts.references: '{place}' does not exist: give a folder, or a file with columns id and path"
+            f"prompts.references: '{place}' does not exist: give a folder, a file with columns id and path, or a "
+            "reference pack: a .safetensors file, or OWNER/NAME@COMMIT of a hub"
         )
     if place.suffix.lower() in SUFFIXES:
         return _in_pairing(prompts.prompts, place)

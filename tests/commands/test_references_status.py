@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,17 @@ import numpy as np
 import pytest
 import soundfile
 
+from evalkit.features.extractor import Extractor
+from evalkit.packs.pack import PackedFeatures, Part, write_pack
+from evalkit.store.cache import Cache
+from evalkit.store.digests import digest
+
 from ..conftest import Run
+from ..packs.test_joining import VGGISH, A, B, C, pack
 from ..prompts.made import COLUMNS, like_musiccaps
 
 RATE = 8000
+FEATURES = np.ones((3, 4), np.float32)
 SECONDS = {"made_000003": 0.5, "made_000004": 19.0, "made_000005": 40.0}
 
 
@@ -118,6 +126,34 @@ def test_rendered_references_are_all_there(evalkit: Run) -> None:
     assert counts(found) == {"usable": 12} and found["looked_at"] == "rendered by synth"
 
 
+def test_a_pack_is_counted_as_a_run_would_use_it(evalkit: Run, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("id,text\na,1\nb,2\nc,3\nd,4\n")
+    made = pack({"a": A, "b": B, "c": C, "d": None}, max_seconds=None, cut="start")
+    captions = zip(made.references, "1234", strict=True)
+    references = tuple(dataclasses.replace(one, caption=digest(text)) for one, text in captions)
+    # as a run of 30 s names them
+    extractor = Extractor(Cache(tmp_path), "cpu", None, made.about.sample_rate, made.about.resampler)
+    clips = {one.sha256: dataclasses.replace(one.clip, seconds=30.0) for one in references if one.status == "ok"}
+    made = dataclasses.replace(
+        made,
+        references=references,
+        parts=tuple(
+            Part(extractor.part_key(clip), sha256, *extractor.span(clip)) for sha256, clip in sorted(clips.items())
+        ),
+        peaks=np.array([np.nan if one == B else 0.0 if one == C else 0.5 for one in sorted((A, B, C))]),
+        unusable={extractor.part_key(clips[B]): "truncated: 3.0 s where its header says 30.0 s"},
+        features={VGGISH.digest: PackedFeatures.of([None if one == B else FEATURES for one in sorted((A, B, C))])},
+    )
+    write_pack(tmp_path / "own.safetensors", made)
+    own = ["prompts=table", "prompts.path=own.csv", "prompts.references=own.safetensors"]
+    found = told(evalkit, *own, "sampling.duration=30", "--missing", "todo.csv", status=1)
+    assert counts(found) == {"usable": 1, "unreadable": 1, "silent": 1, "missing": 1}
+    assert found["looked_at"] == "from a pack" and found["unusable"]["b"]["reason"].startswith("truncated: 3.0 s")
+    assert (tmp_path / "todo.csv").read_text() == "id,text\nb,2\nc,3\nd,4\n"
+    code, _, err = evalkit("references", "status", *own)
+    assert code == 2 and "holds no features of 'a' over its first 10 s" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -125,6 +161,7 @@ def test_rendered_references_are_all_there(evalkit: Run) -> None:
         (["prompts=musicap"], "did you mean 'musiccaps'?"),
         (["prompts=demo", "--missing", "x.json"], "name a .csv or a .txt file"),
         (["prompts=demo", "prompts.references=/absent"], "'/absent' does not exist"),
+        (["prompts=demo", "prompts.references=some/songs"], "or OWNER/NAME@COMMIT of a hub"),
         (["--nope"], "--nope: see 'evalkit references status --help'"),
     ],
 )

@@ -16,6 +16,7 @@ from evalkit.packs.packed import Packed, packed
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
 
+from ..conftest import Run
 from .test_pack import made
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -127,3 +128,21 @@ def test_another_file_than_the_digest_says_is_refused(cache: Cache, path: Path) 
 @pytest.mark.parametrize("name", [HUB, f"{HUB}:a/b (1).safetensors", f"x.safetensors#sha256={'0' * 64}"])
 def test_names_can_be_typed_as_they_are(name: str) -> None:
     assert compose(["model=[]", "prompts=demo", f"prompts.references={name}"]).prompts.references == name
+
+
+def test_a_pack_of_a_hub_is_a_file_that_a_run_needs(
+    evalkit: Run, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = ["model=[]", "metric=[]", "prompts=demo", f"prompts.references={HUB}"]
+    code, out, err = evalkit("fetch", "--list", *needed)
+    assert code == 0 and out.splitlines()[1:] == [f"reference pack of some/songs\t?\tunknown\t{HUB}\tmissing"], err
+    code, _, err = evalkit("references", "status", *needed[2:])
+    assert code == 2 and "'evalkit fetch' with the same options" in err
+    snapshot = in_hub(tmp_path, monkeypatch, songs=path)
+    code, out, err = evalkit("fetch", *needed)  # without a network
+    assert code == 0 and out.splitlines()[1].endswith(f"\t{snapshot}"), err
+    code, _, err = evalkit("references", "status", *needed[2:])
+    assert code == 2 and "the pack 'songs.safetensors' has none of the 12 prompts of demo" in err
+    (tmp_path / "hub" / "datasets--some--songs" / "blobs" / sha256_file(path)).write_bytes(path.read_bytes()[:-9])
+    code, _, err = evalkit("references", "status", *needed[2:])
+    assert code == 2 and "is damaged" in err

@@ -77,7 +77,10 @@ def counted(parsed: argparse.Namespace) -> int:
 def how(options: Prompts, decode: bool) -> str:
     """How references were looked at, in words."""
     from evalkit.models import Generator
+    from evalkit.packs.packed import Packed
 
+    if isinstance(options.references, Packed):
+        return "from a pack"
     if isinstance(options.references, Generator):
         return f"rendered by {getattr(options.references, 'kind', 'a model')}"
     return "decoded" if decode else "by header; --decode finds more"
