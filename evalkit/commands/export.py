@@ -1,7 +1,7 @@
 """Write what a record says, or its plots, in a form for elsewhere, such as a paper, or send it to a tracker.
 
 evalkit export RESULT --to model-index [--row NAME] [--source-url URL] [--output FILE]
-evalkit export RECORD --to latex|markdown|csv|json|junit|plots [--json] [--output PLACE]
+evalkit export RECORD --to latex|markdown|csv|json|junit|plots|limits [--json] [--output PLACE]
 evalkit export RECORD --to tensorboard|mlflow|wandb|trackio [--project NAME] [--output PLACE]
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from evalkit.commands import OneOf, fail, parse, parser_for
 from evalkit.errors import EvalkitError
 
-MODEL_INDEX, PLOTS = "model-index", "plots"
+MODEL_INDEX, PLOTS, LIMITS = "model-index", "plots", "limits"
 NOT_FOR_FILES = ("terminal",)  # forms
 
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     from evalkit.store.files import write_output
 
     target = Path(parsed.output).expanduser().absolute()
-    if parsed.to == MODEL_INDEX:
+    if parsed.to in (MODEL_INDEX, LIMITS):
         require_no_card(target)
     if target.is_dir():
         raise EvalkitError(f"--output {target}: a folder is there: name a file")
@@ -52,7 +52,7 @@ def forms() -> list[str]:
     """What a record can be written as."""
     from evalkit.report import formats
 
-    return [MODEL_INDEX, PLOTS, *(name for name in formats() if name not in NOT_FOR_FILES)]
+    return [MODEL_INDEX, PLOTS, LIMITS, *(name for name in formats() if name not in NOT_FOR_FILES)]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,6 +108,8 @@ def exported(asked: argparse.Namespace) -> str:
     if asked.to != MODEL_INDEX:
         if row or asked.source_url:
             raise EvalkitError(f"--row, ::ROW and --source-url are for --to {MODEL_INDEX}: leave them out")
+        if asked.to == LIMITS:
+            return limits(folder)
         return renderer(asked.to)(load(folder).document())
     from evalkit.results.model_index import model_index
 
@@ -118,6 +120,22 @@ def exported(asked: argparse.Namespace) -> str:
     for line in left_out:
         print(f"evalkit: {line}", file=sys.stderr)
     return text
+
+
+def limits(folder: str) -> str:
+    """Write the limits of a record's models as Markdown for a model card."""
+    from evalkit.results.limits import found, text
+    from evalkit.results.loading import load
+    from evalkit.results.result import Result
+    from evalkit.results.sweep import Sweep
+
+    record = load(folder)
+    own = found.limits(record) if isinstance(record, (Result, Sweep)) else []
+    if not own:
+        raise EvalkitError(
+            f"'{folder}' was not made to measure limits: make one with evalkit run experiment=card_limits model=NAME"
+        )
+    return text.markdown(own)
 
 
 def plots(asked: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from evalkit.errors import reason
 from evalkit.page.view import SIDES, View
-from evalkit.results.plots import clips, intervals, listening, pairs, sizes, slices, sweeps, verdicts
+from evalkit.results.plots import clips, intervals, limits, listening, pairs, sizes, slices, sweeps, verdicts
 from evalkit.results.plots.plot import Plot, Shown, once
 
 log = logging.getLogger(__name__)
@@ -15,13 +15,27 @@ log = logging.getLogger(__name__)
 Maker = Callable[[], Sequence[Plot | str]]
 
 
-def plots(view: View) -> Iterator[Plot | str]:
-    """All plots of a page, in order; in place of those that fail a sentence that says so."""
+def plots(view: View, own: bool = True) -> Iterator[Plot | str]:
+    """All plots of a page, in order; in place of those that fail a sentence that says so.
+
+    Args:
+        own: whether those of limits are among them, which stand in a section of their own.
+    """
+    if own:
+        yield from (plot for _, plot in of_limits(view))
     for what, make in _makers(view):
         try:
             yield from make()
         except Exception as error:  # a page is worth more than one of its plots
             yield failed(what, error)
+
+
+def of_limits(view: View) -> Iterator[tuple[str, Plot | str]]:
+    """The plots of limits, each with the name of its limit; a sentence in place of those that fail."""
+    try:
+        yield from limits.plots(view.limits)
+    except Exception as error:  # a page is worth more than one of its plots
+        yield "", failed("limits", error)
 
 
 def failed(what: str, error: Exception) -> str:

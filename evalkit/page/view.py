@@ -16,6 +16,8 @@ from evalkit.results.comparison import Comparison
 from evalkit.results.folders import identity
 from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.joined import join
+from evalkit.results.limits.found import limits
+from evalkit.results.limits.limit import OfModel
 from evalkit.results.listening import Listening
 from evalkit.results.names import told_apart
 from evalkit.results.plots.plot import Metric
@@ -89,6 +91,11 @@ class View:
     def sweep(self) -> Sweep | None:
         """The sweep, if it is one."""
         return next((record for record in self.records if isinstance(record, Sweep)), None)
+
+    @cached_property
+    def limits(self) -> list[OfModel]:
+        """What the records have to say of limits of their models, computed once for text, tables and figures."""
+        return [model for one in self.records if not isinstance(one, Comparison) for model in limits(one)]
 
     @cached_property
     def metrics(self) -> list[Metric]:

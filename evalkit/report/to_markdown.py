@@ -27,15 +27,15 @@ def render(document: Document) -> str:
     if document.warning:
         parts.append(f"> **{escaped(document.warning)}**")
     if document.reasons:
-        parts.append(_bullets(document.reasons))
+        parts.append(bullets(document.reasons))
     parts.append(escaped(document.heading))
-    parts += _section(document.table)
+    parts += section(document.table)
     if document.notes:
-        parts.append(_bullets(document.notes))
+        parts.append(bullets(document.notes))
     for table in document.more:
-        parts += _section(table)
+        parts += section(table)
     if document.provenance:
-        parts += ["## Provenance", _bullets(f"{key}: {value}" for key, value in document.provenance.items())]
+        parts += ["## Provenance", bullets(f"{key}: {value}" for key, value in document.provenance.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -60,17 +60,21 @@ def _left_out(lines: int, titles: Sequence[str]) -> str:
     return f"\n**{lines:,} lines are left out here to fit{whole}: the files beside this one have them.**\n"
 
 
-def _section(table: Table | Listing) -> Iterator[str]:
-    """A table with what stands around it."""
+def section(table: Table | Listing, level: int = 2) -> Iterator[str]:
+    """Write a table with what stands around it.
+
+    Args:
+        level: of its heading.
+    """
     if table.title:
-        yield f"## {escaped(table.title)}"
+        yield f"{'#' * level} {escaped(table.title)}"
     if table.intro:
         yield escaped(table.intro)
     yield _listing(table) if isinstance(table, Listing) else _pipe_table(table)
     if legend := _legend(table):
         yield escaped(legend)
     if table.notes:
-        yield _bullets(table.notes)
+        yield bullets(table.notes)
 
 
 def _pipe_table(table: Table) -> str:
@@ -141,7 +145,8 @@ def _legend(table: Table | Listing) -> str:
     return " ".join([*table.legend(), *more])
 
 
-def _bullets(lines: Iterable[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """Write lines as a list."""
     return "\n".join(f"- {escaped(line)}" for line in lines)
 
 

@@ -18,6 +18,7 @@ from evalkit.calibration import Calibration, Material, Row
 from evalkit.calibration.codec import Codec, ThroughCodec
 from evalkit.calibration.halves import Halves
 from evalkit.calibration.noise import Noise, WhiteNoise
+from evalkit.calibration.recordings import Recordings
 from evalkit.calibration.shuffled import Shuffled
 from evalkit.calibration.silence import DigitalSilence, Silence
 from evalkit.config import build, compose
@@ -62,6 +63,12 @@ def test_halves_share_no_clip_and_use_each_once(n: int) -> None:
     assert all(clip.sha256 == f"content {clip.id[1:]}" for clip in row.clips)
     assert len({clip.sha256 for clip in [*row.clips, *row.references]}) == 2 * size
     assert made(Halves(), references(n)[::-1]) == row  # the same whatever the order of prompts
+
+
+def test_recordings_are_the_references_of_their_own_prompts() -> None:
+    row = made(Recordings(), references(5))
+    assert [p.id for p in row.prompts] == [f"p{i}" for i in range(5)] and row.paired
+    assert row.clips == row.references == [clip for _, clip in references(5)]
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 41])
@@ -292,6 +299,7 @@ def test_every_yaml_builds_its_row_as_it_is_without_one() -> None:
         "shuffled": Shuffled(),
         "noise": Noise(),
         "silence": Silence(),
+        "recordings": Recordings(),
     }
 
 

@@ -20,6 +20,7 @@ from evalkit.instrumental import asks_for_no_voice
 from evalkit.metrics.clipping import ClippedClips, ClippedSamples, DCOffset
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.vocals import VOICES, VocalsProbability, VocalsShare, indices
+from evalkit.metrics.vocals_in_vocal import VocalsInVocal
 from evalkit.prompts.musiccaps import MusicCaps
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
@@ -160,6 +161,23 @@ def test_vocals_are_looked_for_in_instrumental_prompts_only() -> None:
             metric(generated.select("b"), asked.select("b"))
     with pytest.raises(EvalkitError, match="threshold=1"):
         VocalsShare(share.encoder, share.prompt_encoder, threshold=1.0)
+
+
+def test_voices_that_are_asked_for_are_looked_for_where_they_are() -> None:
+    config = compose(["model=synth", "prompts=demo", "metric=[vocals,vocals_in_vocal]"])
+    unwanted, asked_for = (build(config.metric[name]) for name in ("vocals_share", "vocals_in_vocal"))
+    assert asked_for.encoder == unwanted.encoder and asked_for.threshold == unwanted.threshold
+    values = np.zeros((4, 2, 527), np.float32)
+    values[:2, 1, indices()[8]] = 0.7
+    generated = Features(tuple("abcd"), (*values[:3], values[3, :0]))
+    asked = Features(tuple("abcd"), tuple(np.array([[x]], np.float32) for x in (1, 0, 0, 0)))
+    measured = asked_for(generated, asked)
+    assert measured.per_clip == {"b": 1, "c": 0} and measured.value == 0.5  # "d" is too short
+    assert unwanted(generated, asked).per_clip == {"a": 1}
+    with pytest.raises(EvalkitError, match="no prompt asks for a voice"):
+        asked_for(generated.select("a"), asked.select("a"))
+    with pytest.raises(EvalkitError, match="threshold=0"):
+        VocalsInVocal(asked_for.encoder, asked_for.prompt_encoder, threshold=0.0)
 
 
 def test_passt_gives_each_label_s_own_probability() -> None:

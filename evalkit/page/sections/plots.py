@@ -30,13 +30,14 @@ class Figure:
 
 def section(view: View) -> Section | None:
     """Draw all plots; None where there are none."""
-    shown = [_figure(one, view) if isinstance(one, Plot) else one for one in drawn.plots(view)]
+    shown = [figure(one, view) if isinstance(one, Plot) else one for one in drawn.plots(view, own=False)]
     if not shown:
         return None
     return Section("plots", "Plots", written("plots.html.j2", shown=shown))
 
 
-def _figure(plot: Plot, view: View) -> Figure | str:
+def figure(plot: Plot, view: View) -> Figure | str:
+    """Draw a plot at both widths; a sentence that says why where that fails."""
     name = f"plots-{plot.name}"
     try:
         wide = svg(plot.figure(WIDE), f"{name}-wide", plot.title, plot.said, 0.0 if plot.fluid else LEAST)

@@ -1,0 +1,75 @@
+"""Which limits a record has something to say of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from evalkit.progress import progress
+from evalkit.report.literal import literal
+from evalkit.results.limits import groups, languages, silence, vocals
+from evalkit.results.limits.limit import Limit, OfModel
+from evalkit.results.limits.material import Model
+from evalkit.results.result import Result
+from evalkit.results.summary import random_weights
+from evalkit.results.sweep import Sweep
+
+OF_RECORD: Sequence[Callable[[Model], Limit | None]] = (
+    vocals.vocals,
+    languages.languages,
+    groups.styles,
+    silence.silence,
+    groups.captions,
+)  # in the order of MusicGen's model card
+NEEDED = ("voice", "language", "caption_kind", "region")  # slices of which one at least must be asked for
+
+
+def limits(record: Result | Sweep) -> list[OfModel]:
+    """Say all that a record has to say of its models' limits; nothing where it was not measured for that.
+
+    That is a record of a sweep, or of a run in which prompts have languages, or which has one of the slices voice,
+    region, caption_kind and language: `experiment=card_limits`.
+    """
+    if isinstance(record, Sweep):
+        return _of_sweep(record)
+    if not _asked(record):
+        return []
+    models = [Model(record, row) for row, info in record.rows.items() if not info.calibration]
+    found = []
+    with progress("limits", len(models) * len(OF_RECORD), "limits") as advance:
+        for model in models:
+            own = []
+            for make in OF_RECORD:
+                own.append(make(model))
+                advance(1)
+            if kept := [one for one in own if one is not None]:
+                found.append(_of_model(model, kept))
+    return found
+
+
+def _of_sweep(sweep: Sweep) -> list[OfModel]:
+    points = silence.of_sweep(sweep)
+    default = points.get(sweep.default or 0)
+    if default is None or not isinstance(default.record, Result) or not _asked(default.record):
+        return []
+    over_points = silence.swept(sweep, points)
+    found = []
+    for make in OF_RECORD:
+        one = over_points if make is silence.silence and over_points is not None else make(default)
+        found += [one] if one is not None else []
+    return [_of_model(default, found)] if found else []
+
+
+def _asked(record: Result) -> bool:
+    prompts = record.prompts
+    languages_known = "language" in prompts and prompts["language"].fillna("").ne("").any()
+    return record.prompts_info.form == "prompts" and bool(languages_known or set(NEEDED) & set(record.slices["slice"]))
+
+
+def _of_model(model: Model, found: Sequence[Limit]) -> OfModel:
+    record = model.record
+    info = record.prompts_info
+    about = f"{info.dataset}, subset {info.subset}: {info.selected:,} of {info.total:,} prompts"
+    if model.number < len(record.prompts):
+        about += f" of {model.number:,} captions or recordings"
+    about = literal(f"{about}, protocol {record.protocol.name}")
+    return OfModel(model.row, about, model.level, random_weights(record), found)

@@ -1,0 +1,188 @@
+"""Styles, cultures and captions: how groups of prompts fare beside all others."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from evalkit.errors import EvalkitError
+from evalkit.report.document import Listing
+from evalkit.report.literal import literal
+from evalkit.results import recompute
+from evalkit.results.frames import prompts_of
+from evalkit.results.limits import equal
+from evalkit.results.limits.limit import (
+    ALL_AT_ONCE,
+    FEW,
+    LEAST,
+    Claim,
+    Difference,
+    Limit,
+    claims,
+    listed,
+    listing,
+    of_metric,
+)
+from evalkit.results.limits.material import Model
+from evalkit.results.sliced import LEAST as LEAST_OF_SETS
+from evalkit.slices import Group, groups, standard
+from evalkit.stats import gaps
+
+CAPTIONS = ("caption_length", "caption_kind")
+ELSEWHERE = ("voice", "language")  # kinds of slices that other limits are about
+# Kinds of metrics that other limits are about, or that are two sides of one that is here.
+OTHERS = {
+    "silence_start", "silence_length", "vocals_share", "vocals_probability", "vocals_in_vocal", "unknown_pieces",
+}  # fmt: skip
+FEW_OF_SETS = f"fewer than {LEAST_OF_SETS} prompts are too few for a metric of sets"
+WORDS: Mapping[str, tuple[str, str]] = {  # what groups of a kind are, and what one is called
+    "region": ("Regions", "region"), "label": ("Labels of AudioSet", "label"), "tag": ("Aspects", "aspect"),
+    "caption_length": ("Length of captions", "length"), "caption_kind": ("Kinds of captions", "kind"),
+}  # fmt: skip
+
+
+def styles(model: Model) -> Limit | None:
+    """Compare groups of prompts by music, such as regions, labels and aspects; None where the record has no such."""
+    kinds = [kind for kind in _kinds(model) if kind not in (*CAPTIONS, *ELSEWHERE)]
+    return _limit(model, "styles", "Styles and cultures", kinds)
+
+
+def captions(model: Model) -> Limit | None:
+    """Compare groups of prompts by how their captions are written; None where the record has no such."""
+    return _limit(model, "captions", "How captions are written", [kind for kind in _kinds(model) if kind in CAPTIONS])
+
+
+def _kinds(model: Model) -> list[str]:
+    own = model.record.slices[model.record.slices["model"] == model.row]
+    return list(dict.fromkeys(map(str, own["slice"])))
+
+
+def _limit(model: Model, name: str, title: str, kinds: Sequence[str]) -> Limit | None:
+    said: list[str] = []
+    notes: list[str] = []
+    tables: list[Listing] = []
+    for kind in kinds:
+        try:
+            found = _groups(model, kind)
+        except EvalkitError as error:
+            notes.append(f"{kind}: {error}")
+            continue
+        differences = [one for metric in _metrics(model) for one in _differences(model, metric, found)]
+        if not differences:
+            continue
+        own = claims(differences, model.level)
+        heading, word = WORDS.get(kind, (literal(kind.replace("_", " ")).capitalize(), literal(kind.replace("_", " "))))
+        said += _said(own, heading)
+        sets = [one.difference.title for one in own if one.difference.more.get("sets")]
+        intro = "Differences are from all other prompts. " + ALL_AT_ONCE.format(level=f"{model.level:.0%}")
+        if sets:
+            intro += (
+                f" {sets[0]} is of equally many prompts on both sides: the larger is drawn from {equal.DRAWS} times."
+            )
+        tables.append(listing(word, "the rest", own, heading, intro=intro))
+    return Limit(name, title, said, tables, notes) if tables else None
+
+
+def _groups(model: Model, kind: str) -> list[Group]:
+    """The groups of a kind that the record has scores of, with their prompts.
+
+    Raises EvalkitError where they cannot be told again.
+    """
+    known = model.record.slices
+    names = list(dict.fromkeys(map(str, known.loc[known["slice"] == kind, "group"])))
+    try:
+        made = groups(prompts_of(model.record.prompts), standard([f"{kind}:{name}" for name in names]), missing_ok=True)
+    except EvalkitError:
+        made = groups(prompts_of(model.record.prompts), standard([kind]), missing_ok=True)
+    found = [one for one in made if one.name in names]
+    if len({one.name for one in found}) < len(names):
+        raise EvalkitError("its groups are not those of evalkit's own slices: which prompts are in is not known")
+    return found
+
+
+def _metrics(model: Model) -> list[str]:
+    """The metrics of which one direction is better and that no other limit is about."""
+    return [
+        name
+        for name, info in model.record.metrics.items()
+        if info.higher_is_better is not None and info.definition.get("kind") not in OTHERS and model.has(name)
+    ]
+
+
+def _differences(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Difference]:
+    if model.info(metric).additive:
+        yield from _of_means(model, metric, found)
+    else:
+        yield from _of_sets(model, metric, found)
+
+
+def _of_means(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Difference]:
+    sums = model.sums(metric)
+    if sums is None:
+        return
+    for group in found:
+        own, rest = sums.of(group.ids), sums.of(set(sums.ids) - group.ids)
+        if own is None or rest is None:
+            continue
+        estimate, influence = gaps.gap(own.mean, rest.mean)
+        units = min(own.mean.units, rest.mean.units)
+        yield Difference(
+            who=group.name, metric=metric, title=model.titles[metric],
+            higher_is_better=model.info(metric).higher_is_better, n=len(own.ids), of=len(rest.ids), units=units,
+            value=own.value, other=rest.value, estimate=estimate, influence=influence, share=sums.share,
+            note=FEW if units < LEAST else "",
+        )  # fmt: skip
+
+
+def _of_sets(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Difference]:
+    info = model.info(metric)
+    if model.record.rows[model.row].sets or (info.clip_by_clip and not model.record.rows[model.row].paired):
+        return
+    try:
+        compute = recompute.rebuilt(info)
+        pairs = recompute.pairs_of(model.record, model.row, metric)
+        if equal.wide(pairs) or not compute(*pairs[0]).subsets:
+            return
+        known = equal.usable(pairs)
+    except EvalkitError:
+        return
+    for group in found:
+        own = [i for i in pairs[0][0].ids if i in known and i in group.ids]
+        rest = [i for i in pairs[0][0].ids if i in known and i not in group.ids]
+        if not own or not rest:
+            continue
+        about = functools.partial(
+            Difference, who=group.name, metric=metric, title=model.titles[metric],
+            higher_is_better=info.higher_is_better, n=len(own), of=len(rest),
+            units=min(len({model.units[i] for i in side}) for side in (own, rest)), more={"sets": True},
+        )  # fmt: skip
+        if min(len(own), len(rest)) < LEAST_OF_SETS:
+            yield about(value=math.nan, other=math.nan, estimate=None, influence=None, note=FEW_OF_SETS)
+            continue
+        try:
+            gap = equal.gap(compute, pairs, own, rest, model.units, model.number)
+        except EvalkitError as error:
+            yield about(value=math.nan, other=math.nan, estimate=None, influence=None, note=str(error))
+            continue
+        influence = gap.influence if np.isfinite(gap.influence).all() else None
+        yield about(
+            value=gap.value,
+            other=gap.other,
+            estimate=gap.estimate if influence is not None else None,
+            influence=influence,
+        )
+
+
+def _said(found: Sequence[Claim], heading: str) -> Iterator[str]:
+    """What is worse than the rest, and by how much others may be at most."""
+    for metric in dict.fromkeys(one.difference.metric for one in found):
+        own = [one for one in found if one.difference.metric == metric and one.verdict]
+        if own:
+            yield f"{heading}, {of_metric(own, 'the rest of the prompts')}"
+    judged = {one.difference.who for one in found if one.verdict}
+    few = [who for who in dict.fromkeys(one.difference.who for one in found) if who not in judged]
+    if few:
+        yield f"{heading}: {listed(few)} {'has' if len(few) == 1 else 'have'} too few prompts to judge by."

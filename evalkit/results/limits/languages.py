@@ -1,0 +1,123 @@
+"""Languages: how captions in other languages fare beside their English originals, and whether they can be read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from evalkit.report.document import Quantity
+from evalkit.results.limits.limit import (
+    ALL_AT_ONCE,
+    LEAST,
+    Claim,
+    Difference,
+    Limit,
+    amount,
+    claims,
+    listed,
+    listing,
+    of_metric,
+)
+from evalkit.results.limits.material import Model, Sums, paired_by_unit
+
+ENGLISH = "en"
+UNKNOWN = "unknown_pieces"  # the kind of the metric that counts what the text encoder does not know
+METRICS = ("clap_score", "kld", "chroma", "silence_share", "vocals_share")  # kinds, in the order of the table
+NOTES = (
+    "Clips of translations are scored against the English caption, as the text encoder of CLAP reads English alone.",
+)
+NAMES = {  # of the languages that captions are most likely in
+    "ar": "Arabic", "bn": "Bengali", "cs": "Czech", "de": "German", "el": "Greek", "es": "Spanish", "fa": "Persian",
+    "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "id": "Indonesian", "it": "Italian",
+    "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
+    "ru": "Russian", "sv": "Swedish", "sw": "Swahili", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian",
+    "vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese",
+}  # fmt: skip
+KNOWN = 0.05  # share of unknown pieces above which a language counts as hardly readable in the sentence
+
+
+def languages(model: Model) -> Limit | None:
+    """Compare prompts that are given in other languages with their originals, caption by caption.
+
+    None where the record has no captions in two languages of which one is English.
+    """
+    prompts = model.prompts
+    english = prompts["language"].str.partition("-")[0].eq(ENGLISH) & prompts["translation"].eq("")
+    others = [name for name in dict.fromkeys(prompts["language"]) if name and name.partition("-")[0] != ENGLISH]
+    if not english.any() or not others:
+        return None
+    originals = set(prompts.index[english])
+    unknown = model.metric(UNKNOWN)
+    differences = []
+    for metric in [name for kind in METRICS if (name := model.metric(kind))]:
+        sums = model.sums(metric)
+        base = sums.of(originals) if sums else None
+        if sums is None or base is None:
+            continue
+        for language in others:
+            own = sums.of(set(prompts.index[prompts["language"].eq(language)]))
+            if own is not None:
+                differences.append(_difference(model, metric, language, own, base, _unknown(model, unknown, language)))
+    if not differences:
+        return None
+    found = claims(differences, model.level)
+    more = [Quantity("unknown", "unknown pieces", "share", "share of the text encoder's pieces that it does not know")]
+    table = listing(
+        "language", "English", found, "Languages", more,
+        intro="Differences are from the English original of the same captions, paired by caption. "
+        + ALL_AT_ONCE.format(level=f"{model.level:.0%}"),
+    )  # fmt: skip
+    return Limit("languages", "Languages", list(_said(found, unknown is not None)), [table], NOTES)
+
+
+def _difference(model: Model, metric: str, language: str, own: Sums, base: Sums, unknown: float) -> Difference:
+    """A language beside the originals of the same captions."""
+    estimate, influence, units = paired_by_unit(base, own)
+    there = set(own.which)
+    same = base.of({i for i, unit in zip(base.ids, base.which, strict=True) if unit in there})
+    return Difference(
+        who=NAMES.get(language, language), metric=metric, title=model.titles[metric],
+        higher_is_better=model.info(metric).higher_is_better, n=len(own.ids), of=len(same.ids) if same else 0,
+        units=units, value=own.value, other=same.value if same else math.nan, estimate=estimate, influence=influence,
+        share=own.share, note="" if units else "no caption is there in English too", more={"unknown": unknown},
+    )  # fmt: skip
+
+
+def _unknown(model: Model, metric: str | None, language: str) -> float:
+    """The share of pieces of a language's captions that the text encoder does not know; NaN where it was not counted."""
+    sums = model.sums(metric) if metric else None
+    own = sums.of(set(model.prompts.index[model.prompts["language"].eq(language)])) if sums else None
+    return own.value if own else math.nan
+
+
+def _said(found: Sequence[Claim], counted: bool) -> Iterator[str]:
+    """The sentences: of each metric what differs, then what the text encoder knows.
+
+    Args:
+        counted: whether unknown pieces were.
+    """
+    for metric in dict.fromkeys(one.difference.metric for one in found):
+        own = [one for one in found if one.difference.metric == metric and one.verdict]
+        if own:
+            yield of_metric(own, "the English originals")
+    few = [
+        one.difference.who for one in found if not one.verdict and one.difference.metric == found[0].difference.metric
+    ]
+    if few:
+        yield f"Of {listed(few)} fewer than {LEAST} captions are there, too few to judge by."
+    if not counted:
+        return
+    shares = {one.difference.who: float(one.difference.more["unknown"]) for one in found}
+    hard = sorted((who for who, share in shares.items() if share > KNOWN), key=lambda who: -shares[who])
+    worse = {one.difference.who for one in found if one.verdict == "worse"}
+    if hard:
+        named = [f"{amount(shares[who], True)} of the pieces of {who}" for who in hard]
+        yield f"The text encoder does not know {listed(named)}: much of what is asked for does not reach the model."
+    else:
+        most = max(shares.values(), default=math.nan)
+        yield f"Of no language does the text encoder not know more than {amount(most, True)} of the pieces."
+    if read := sorted(worse - {*hard}):
+        yield (
+            f"It knows the pieces of {listed(read)}, which {'is' if len(read) == 1 else 'are'} worse all the same: "
+            "captions there are read, and not understood as well."
+        )

@@ -1,0 +1,261 @@
+"""What a limit is, and the words in which differences are claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from evalkit.report import numbers
+from evalkit.report.document import Column, Item, Listing, Quantity, Table
+from evalkit.report.literal import literal
+from evalkit.stats import simultaneous
+from evalkit.stats.estimate import Estimate
+
+NO_DIFFERENCE = "no difference seen"
+LEAST = 12  # units, such as prompts, of which a side must have so many that anything is claimed
+FEW = f"fewer than {LEAST}: not judged"
+ALL_AT_ONCE = "The intervals of this table hold all at once with {level} confidence (max-T over its rows)."
+MEANINGLESS = "Random weights: {names}. What is said here shows what would be said, and nothing about any model."
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit of a model.
+
+    Attributes:
+        name: of its place on a page: small letters and hyphens.
+        title: a heading.
+        said: what was measured, in sentences that can stand in a model card.
+        tables: the same in numbers.
+        notes: what a reader must know of the numbers.
+    """
+
+    name: str
+    title: str
+    said: Sequence[str]
+    tables: Sequence[Table | Listing] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class OfModel:
+    """The limits of a model of a record.
+
+    Attributes:
+        about: on how many prompts of what they were measured.
+        level: confidence of intervals.
+        random: networks and models with random weights.
+    """
+
+    model: str
+    about: str
+    level: float
+    random: Sequence[str]
+    limits: Sequence[Limit]
+
+    @property
+    def warning(self) -> str:
+        """Empty, or that random weights are among what was measured."""
+        names = literal(", ".join(self.random))
+        return MEANINGLESS.format(names=names) if names else ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a metric of some prompts differs from what they are compared with.
+
+    Attributes:
+        who: the group, the language or the point.
+        metric, title: the metric.
+        higher_is_better: None if neither is.
+        n, of: numbers of prompts of both sides.
+        units: the fewer of both sides' units.
+        value, other: of both sides.
+        estimate, influence: of the difference; None where there is none, for the reason in `note`.
+        share: whether values are shares, which sentences write in percent.
+        more: further cells of its row.
+    """
+
+    who: str
+    metric: str
+    title: str
+    higher_is_better: bool | None
+    n: int
+    of: int
+    units: int
+    value: float
+    other: float
+    estimate: Estimate | None
+    influence: np.ndarray | None
+    share: bool = False
+    note: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> bool:
+        """Whether enough is known of it that something may be claimed."""
+        return self.estimate is not None and self.units >= LEAST and math.isfinite(self.estimate.bounds(0.025)[0])
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A difference with what may be said of it.
+
+    Attributes:
+        low, high: of the interval that holds together with all others; of a difference that is not judged, its own
+            interval, of which nothing is claimed.
+        p: adjusted; NaN where it is not judged.
+        verdict: "worse", "better", "higher", "lower" or `NO_DIFFERENCE`; empty where it is not judged.
+    """
+
+    difference: Difference
+    low: float
+    high: float
+    p: float
+    verdict: str
+
+    @property
+    def value(self) -> float:
+        """The difference; NaN where there is none."""
+        return self.difference.estimate.value if self.difference.estimate is not None else math.nan
+
+    @property
+    def worst(self) -> float:
+        """By how much it may be worse at most; 0 or more, NaN where that is not known or neither way is worse."""
+        higher = self.difference.higher_is_better
+        if higher is None:
+            return math.nan
+        bound = -self.low if higher else self.high
+        return bound if math.isnan(bound) else max(0.0, bound)
+
+    @property
+    def item(self) -> Item:
+        """Its row of a listing."""
+        one = self.difference
+        found = {
+            "who": one.who, "title": one.title, "n": one.n, "of": one.of, "value": one.value, "other": one.other,
+            "difference": self.value, "difference_low": self.low, "difference_high": self.high, "p": self.p,
+            "verdict": self.verdict, "note": one.note, "higher": one.higher_is_better, **one.more,
+        }  # fmt: skip
+        if math.isfinite(self.high - self.low):
+            found["difference_places"] = numbers.places(self.high - self.low)
+        column = Column(one.metric, one.title, numbers.ARROWS[one.higher_is_better])
+        return Item({**found, "metric": column}, {**found, "metric": one.metric})
+
+    def said(self) -> str:
+        """The difference with its interval, such as "0.05 [0.02, 0.08]", without a sign."""
+        sign = -1 if self.value < 0 else 1
+        low, high = (amount(end, self.difference.share, "") for end in sorted((sign * self.low, sign * self.high)))
+        return f"{self.amount(abs(self.value))} [{low}, {high}]"
+
+    def amount(self, value: float) -> str:
+        """Write a difference of this metric."""
+        return amount(value, self.difference.share, " percentage points")
+
+
+def claims(differences: Sequence[Difference], level: float) -> list[Claim]:
+    """Say of each of some differences whether it is one, so that all that is said holds at once.
+
+    Those of which too little is known are not judged, and do not count for the others.
+    """
+    judged = [number for number, one in enumerate(differences) if one.judged]
+    influences = [influence for number in judged if (influence := differences[number].influence) is not None]
+    estimates = [estimate for number in judged if (estimate := differences[number].estimate) is not None]
+    drawn = simultaneous.largest(np.array(influences)) if judged else np.zeros(1)
+    bounds = dict(zip(judged, simultaneous.intervals(estimates, level, drawn), strict=True))
+    adjusted = dict(zip(judged, simultaneous.adjusted([one.p() for one in estimates], drawn), strict=True))
+    found = []
+    for number, one in enumerate(differences):
+        if number in bounds:
+            low, high = bounds[number]
+            found.append(Claim(one, low, high, adjusted[number], verdict(low, high, one.higher_is_better)))
+        else:
+            low, high = one.estimate.interval(level) if one.estimate is not None else (math.nan, math.nan)
+            found.append(Claim(one, low, high, math.nan, ""))
+    return found
+
+
+def verdict(low: float, high: float, higher_is_better: bool | None) -> str:
+    """What an interval of a difference allows to claim."""
+    if not (low > 0 or high < 0):
+        return NO_DIFFERENCE
+    if higher_is_better is None:
+        return "higher" if low > 0 else "lower"
+    return "better" if (low > 0) == higher_is_better else "worse"
+
+
+def of_metric(found: Sequence[Claim], other: str) -> str:
+    """Say of a metric what is worse and better than something, and by how much others are worse at most.
+
+    Args:
+        found: claims of one metric, of which all are judged.
+        other: what they are compared with, such as "the English originals".
+    """
+    parts = list[str]()
+    for word in ("worse", "better", "higher", "lower"):
+        own = sorted((one for one in found if one.verdict == word), key=lambda one: -abs(one.value))
+        if own:
+            than = "" if parts else f" than {other}"
+            parts.append(f"{word}{than} in {listed([f'{one.difference.who} (by {one.said()})' for one in own])}")
+    same = [one for one in found if one.verdict == NO_DIFFERENCE]
+    if same:
+        last = max(same, key=lambda one: one.worst)
+        which = listed([one.difference.who for one in same])
+        most = "" if math.isnan(last.worst) else f", at most {last.amount(last.worst)} worse"
+        most += f" ({literal(last.difference.who)})" if most and len(same) > 1 else ""
+        parts.append(f"no difference {'' if parts else f'from {other} '}was seen in {which}{most}")
+    return f"{found[0].difference.title}: {'; '.join(parts)}."
+
+
+def amount(value: float, share: bool = False, unit: str = " %") -> str:
+    """Write a number of a sentence: shares in percent, others with three decimals, or as many as show two digits.
+
+    Args:
+        unit: behind shares; differences of shares are in percentage points.
+    """
+    if math.isnan(value):
+        return numbers.NONE
+    text = f"{100 * value:z.1f}{unit}" if share else f"{value:z,.{numbers.places(value)}f}"
+    return text.replace("-", "−")
+
+
+def percent(value: float, low: float, high: float) -> str:
+    """Write a share with its interval, such as "5.0 % [3.1 %, 8.2 %]"; without one where it is not known."""
+    said = amount(value, True)
+    return said if math.isnan(low) else f"{said} [{amount(low, True)}, {amount(high, True)}]"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Write names as a list within a sentence, of many the first."""
+    shown = [literal(name) for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(shown)} and {len(names) - most} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def listing(
+    who: str, other: str, found: Sequence[Claim], title: str, more: Sequence[Quantity] = (), **said: Any
+) -> Listing:
+    """The table of some claims.
+
+    Args:
+        who: what rows are named by, such as "language".
+        other: what they are compared with, such as "English".
+        more: further quantities.
+        said: intro and notes.
+    """
+    columns = [
+        [Quantity("who", who, "word")],
+        [Quantity("metric", "metric", "word")],
+        [Quantity("verdict", "verdict", "verdict")],
+        [Quantity("n", "n", "count"), Quantity("of", f"n of {other}", "count")],
+        [Quantity("value", "value", "number"), Quantity("other", other, "number")],
+        [Quantity("difference", "difference", "signed"), Quantity("difference", "interval", "interval")],
+        *([one] for one in more),
+        [Quantity("note", "note", "word")],
+    ]
+    return Listing(columns, [one.item for one in found], title=title, **said)

@@ -1,0 +1,102 @@
+"""Unwanted vocals: how often a voice is in clips that should have none, corrected by the detector's own errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from evalkit.report.document import Item, Listing, Quantity
+from evalkit.results.limits.limit import Limit, percent
+from evalkit.results.limits.material import Model, Sums
+from evalkit.stats import prevalence
+from evalkit.stats.prevalence import Rate
+
+SHARE, IN_VOCAL = "vocals_share", "vocals_in_vocal"  # kinds of metrics
+RECORDINGS = "reference recordings"  # the calibration row that has references as clips
+UNCALIBRATED = (
+    "This is what the detector hears, uncalibrated: there are no references on which its errors could be measured "
+    "(calibration=[recordings], with the metric vocals_in_vocal)."
+)
+
+
+def vocals(model: Model) -> Limit | None:
+    """Say how many clips of instrumental prompts have a voice; None where that was not measured."""
+    sums = model.of_kind(SHARE)
+    if sums is None:
+        return None
+    found, low, high = _rate(sums, model.level)
+    rows = [_row("heard where no voice is asked for", found.share, low, high, len(sums.ids))]
+    if (asked := model.of_kind(IN_VOCAL)) is not None:
+        rate, *ends = _rate(asked, model.level)
+        rows.append(_row("heard where a voice is asked for", rate.share, ends[0], ends[1], len(asked.ids)))
+    said = [
+        f"A voice is heard in {percent(found.share, low, high)} of the clips of {len(sums.ids):,} prompts that ask for "
+        "none."
+    ]
+    there = RECORDINGS in model.record.rows
+    recordings = Model(model.record, RECORDINGS)
+    with_voice, without = (recordings.of_kind(kind) if there else None for kind in (IN_VOCAL, SHARE))
+    if with_voice is None or without is None:
+        said.append(UNCALIBRATED)
+    else:
+        sensitivity, *ends = _rate(with_voice, model.level)
+        rows.append(_row("sensitivity of the detector", sensitivity.share, ends[0], ends[1], len(with_voice.ids)))
+        alarms, low, high = _rate(without, model.level)
+        specificity = Rate(1 - alarms.share, alarms.n)
+        rows.append(_row("specificity of the detector", specificity.share, 1 - high, 1 - low, len(without.ids)))
+        true = prevalence.corrected(found, sensitivity, specificity, model.level)
+        rows.append(_row("corrected for both", true.value, true.low, true.high, None))
+        said += _of_errors(rows)
+    return Limit("vocals", "Unwanted vocals", said, [_table(rows, model.level)], list(_notes(model, there)))
+
+
+def _rate(sums: Sums, level: float) -> tuple[Rate, float, float]:
+    """A share with its bounds, for as many independent clips as the variance between units says."""
+    found = sums.mean
+    low, high = found.ends((1 - level) / 2)
+    variance = float((found.influence**2).sum()) if found.units > 1 else 0.0
+    clips = float(sums.counts.sum())
+    independent = found.value * (1 - found.value) / variance if variance else clips
+    return Rate(found.value, float(np.clip(independent, found.units, clips))), low, high
+
+
+def _row(what: str, share: float, low: float, high: float, n: int | None) -> Item:
+    cell = {"what": what, "share": share, "share_low": low, "share_high": high, "n": n}
+    return Item(cell, cell)
+
+
+def _of_errors(rows: list[Item]) -> Iterator[str]:
+    (hears, of_voices), (is_silent, of_others), (true, _) = (
+        (percent(*(row.cell[key] for key in ("share", "share_low", "share_high"))), row.cell["n"]) for row in rows[-3:]
+    )
+    yield (
+        f"On the references the detector hears {hears} of the voices that captions speak of (sensitivity, n "
+        f"{of_voices:,}), and nothing in {is_silent} of the recordings without (specificity, n {of_others:,})."
+    )
+    if math.isnan(rows[-1].cell["share"]):
+        yield "That cannot be told from chance, and so the rate is not corrected."
+    else:
+        yield f"Corrected for its errors, {true} of the clips have a voice."
+
+
+def _table(rows: list[Item], level: float) -> Listing:
+    columns = [
+        [Quantity("what", "share of clips", "word")],
+        [Quantity("share", "share", "number"), Quantity("share", "interval", "interval")],
+        [Quantity("n", "n", "count")],
+    ]
+    corrected = " That of the corrected rate carries the uncertainty of all three shares." if len(rows) > 2 else ""
+    return Listing(columns, rows, title="Voices", intro=f"Intervals have {level:.0%} confidence.{corrected}")
+
+
+def _notes(model: Model, recordings: bool) -> Iterator[str]:
+    threshold = model.record.metrics[model.metric(SHARE) or ""].definition.get("threshold")
+    if threshold is not None:
+        yield f"The detector is PaSST; a voice counts as heard from a probability of {threshold:g}."
+    if recordings:
+        yield (
+            "Captions say which references have a voice: one that a caption leaves out counts as a false alarm, and "
+            "one that is not in the ten seconds as missed. The correction is Rogan and Gladen's (1978)."
+        )

@@ -1,0 +1,71 @@
+"""The section that reads like a card's: what it has, and that nothing in it is taken for code."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.page import drawn
+from evalkit.page.sections import limits as section
+from evalkit.page.view import View, view
+from evalkit.results.plots.plot import NARROW, Plot
+from evalkit.results.result import Result
+
+from ..results import limited, made
+from .pages import EVIL, Read, opened, page_of, saved
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    folder = tmp_path_factory.mktemp("limits")
+    return limited.saved(folder / "result", limited.result(folder, random=True))
+
+
+def seen(*records: Any) -> View:
+    return view(list(records), Path("report.html"))
+
+
+def test_the_section_has_sentences_tables_and_figures_and_says_first_that_weights_are_random(result: Result) -> None:
+    shown = section.section(seen(result))
+    assert shown is not None and not shown.blind
+    page = Read(str(shown.body))
+    headings = ["limits-vocals", "limits-languages", "limits-styles", "limits-silence"]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert [one for one in ids if one in headings] == headings
+    assert page.text.index("Random weights: m.") < page.text.index("Unwanted vocals")
+    assert "worse than the English originals in Japanese" in page.text
+    assert sum(name == "figure" for name, _ in page.elements) == 2  # languages and aspects
+
+
+def test_its_figures_are_exported_and_not_drawn_twice_on_a_page(result: Result) -> None:
+    shown = seen(result)
+    names = [one.name for one in drawn.plots(shown) if isinstance(one, Plot)]
+    assert [name for name in names if name.startswith("limits-")] == ["limits-languages-1", "limits-styles-1"]
+    own = [one.name for one in drawn.plots(shown, own=False) if isinstance(one, Plot)]
+    assert own == [name for name in names if not name.startswith("limits-")]
+
+
+def test_a_figure_shows_the_table_s_numbers_at_any_width(result: Result) -> None:
+    plot = next(plot for _, plot in drawn.of_limits(seen(result)))
+    assert isinstance(plot, Plot) and "beyond noise" in plot.said and len(plot.numbers.rows) == 12
+    for width in (NARROW, 10.0):
+        figure = plot.figure(width)
+        marks = [one.get_gid() for axes in figure.axes for one in axes.get_children() if one.get_gid()]
+        assert marks.count("value-0") == 3 and marks.count("interval-0") == 3
+        assert [name for name in marks if str(name).startswith("unknown-")] == [f"unknown-{i}" for i in range(4)]
+
+
+def test_no_page_has_it_without_what_it_needs(tmp_path: Path) -> None:
+    assert section.section(seen(saved(tmp_path / "result", made.record()))) is None
+
+
+def test_names_of_languages_and_groups_are_text(tmp_path: Path, browser: Any) -> None:
+    evil = dataclasses.replace(limited.result(tmp_path, captions=14, worse={"en": 0.0, EVIL: 0.3, "de": 0.0}))
+    page = page_of(tmp_path / "page.html", [limited.saved(tmp_path / "result", evil)])
+    with opened(browser, page, "#limits", viewport={"width": 360, "height": 800}) as shown:
+        assert shown.evaluate("window.hacked") is None
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 360
+        assert "onerror" in shown.locator("#limits").inner_text()
