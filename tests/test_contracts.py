@@ -54,6 +54,7 @@ from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
 from evalkit.metrics.unknown_pieces import UnknownPieces
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
+from evalkit.metrics.vocals_in_vocal import VocalsInVocal
 from evalkit.models import Existing, Generate, Model
 from evalkit.models.audiocraft import Audiocraft
 from evalkit.models.diffusers import Diffusers
@@ -136,7 +137,7 @@ METRICS: tuple[type[Metric], ...] = (
     *(ChannelCorrelation, ChromaSimilarity, CLAPScore, CaptionMargin, ClippedClips, ClippedSamples, DCOffset),
     *(DensityCoverage, FAD, FADContribution, FADInfinity, InceptionScore, KAD, KLD, MonoShare, PrecisionRecall),
     *(RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, UnknownPieces),
-    *(VocalsProbability, VocalsShare),
+    *(VocalsInVocal, VocalsProbability, VocalsShare),
 )
 ENCODERS: tuple[type[Encoder], ...] = (
     *(CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, PANNs, PANNsOutput, PaSST, PaSSTEmbedding),

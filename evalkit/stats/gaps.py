@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.stats import clusters
 from evalkit.stats.estimate import Estimate
-from evalkit.stats.means import ratio, same, share_interval, skewed_interval, unseen_interval
+from evalkit.stats.means import mean_interval, ratio
 
 HALF, EDGE = 0.5, 1e-9  # a tail, and how near to it intervals are told
 
@@ -37,40 +38,25 @@ class Mean:
 def mean(sums: np.ndarray, counts: np.ndarray, which: np.ndarray, number: int, bounds: Bounds) -> Mean:
     """Compute the mean of a group, whose prompts may belong together: units are what is drawn.
 
-    Its bounds are those of `evalkit.stats.means.mean_interval` over units: Clopper and Pearson's of a share, for as
-    many independent clips as the variance between units says; where all clips have the same value, what as many units
-    as the sample may have missed could change; else the wider of Student's t and Hall's.
+    Its bounds are those of `evalkit.stats.means.mean_interval`.
 
     Args:
-        sums, counts: of the items of each clip, (samples, prompts); each sample has items.
+        sums, counts: of the items of each clip, (samples, prompts); each sample has items, and each prompt.
         which: the unit of each prompt, (prompts,), below `number`.
         bounds: between which all values lie.
     """
-    value, influence = ratio(sums, counts)
     present = np.unique(which)
-    units, own = len(present), np.bincount(which, influence, minlength=number) / len(which)
-    larger = math.sqrt(units / (units - 1)) if units > 1 else math.nan
-    moved = own[present] * units  # of mean 0, as if each unit were a prompt
-    values = sums[counts > 0] / counts[counts > 0]
-    share = np.isin(values, bounds).all() and (counts <= 1).all() and math.isfinite(bounds[1] - bounds[0])
-    alike = same(moved, max(float(np.abs(values).max()), 1e-300))
-    lowest, highest = bounds
+    units = len(present)
+    value, influence = ratio(clusters.totals(sums, which), clusters.totals(counts, which))
+    if units > 1:
+        influence = clusters.without_leverage(influence, clusters.sizes(len(which), which))
+    of_all = np.zeros(number)
+    of_all[present] = influence / math.sqrt(units * (units - 1)) if units > 1 else math.nan
 
     def ends(tail: float) -> tuple[float, float]:
-        if units < 2:
-            return math.nan, math.nan
-        if share:
-            wide = highest - lowest
-            squares = float(((moved / wide) ** 2).sum())
-            low, high = share_interval((value - lowest) / wide, int(counts.sum()), units, squares, tail)
-            return lowest + wide * low, lowest + wide * high
-        if alike:
-            low, high = unseen_interval(value, units, tail, bounds)
-            return (low, high) if math.isfinite(high - low) else (math.nan, math.nan)
-        low, high = skewed_interval(value, moved, tail)
-        return max(lowest, low), min(highest, high)
+        return mean_interval(sums, counts, 1 - 2 * tail, bounds, which if units < len(which) else None)
 
-    return Mean(value, own * larger, units, ends)
+    return Mean(value, of_all, units, ends)
 
 
 def gap(group: Mean, rest: Mean) -> tuple[Estimate, np.ndarray]:

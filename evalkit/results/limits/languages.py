@@ -33,7 +33,7 @@ NAMES = {  # of the languages that captions are most likely in
     "ru": "Russian", "sv": "Swedish", "sw": "Swahili", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian",
     "vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese",
 }  # fmt: skip
-KNOWN = 0.05  # share of unknown pieces above which a language counts as hardly readable in the sentence
+KNOWN = 0.05  # share of text in unknown pieces above which a sentence says that a language is not read
 
 
 def languages(model: Model) -> Limit | None:
@@ -61,7 +61,7 @@ def languages(model: Model) -> Limit | None:
     if not differences:
         return None
     found = claims(differences, model.level)
-    more = [Quantity("unknown", "unknown pieces", "share", "share of the text encoder's pieces that it does not know")]
+    more = [Quantity("unknown", "unknown text", "share", "in pieces that the text encoder does not know")]
     table = listing(
         "language", "English", found, "Languages", more,
         intro="Differences are from the English original of the same captions, paired by caption. "
@@ -84,7 +84,7 @@ def _difference(model: Model, metric: str, language: str, own: Sums, base: Sums,
 
 
 def _unknown(model: Model, metric: str | None, language: str) -> float:
-    """The share of pieces of a language's captions that the text encoder does not know; NaN where it was not counted."""
+    """How much of a language's text the text encoder does not know, a share; NaN where it was not counted."""
     sums = model.sums(metric) if metric else None
     own = sums.of(set(model.prompts.index[model.prompts["language"].eq(language)])) if sums else None
     return own.value if own else math.nan
@@ -111,13 +111,13 @@ def _said(found: Sequence[Claim], counted: bool) -> Iterator[str]:
     hard = sorted((who for who, share in shares.items() if share > KNOWN), key=lambda who: -shares[who])
     worse = {one.difference.who for one in found if one.verdict == "worse"}
     if hard:
-        named = [f"{amount(shares[who], True)} of the pieces of {who}" for who in hard]
-        yield f"The text encoder does not know {listed(named)}: much of what is asked for does not reach the model."
+        named = [f"{amount(shares[who], True)} of the text in {who}" for who in hard]
+        yield f"Unknown to the text encoder is {listed(named)}: that much of what is asked does not reach the model."
     else:
         most = max(shares.values(), default=math.nan)
-        yield f"Of no language does the text encoder not know more than {amount(most, True)} of the pieces."
+        yield f"Of no language is more than {amount(most, True)} of the text unknown to the text encoder."
     if read := sorted(worse - {*hard}):
         yield (
-            f"It knows the pieces of {listed(read)}, which {'is' if len(read) == 1 else 'are'} worse all the same: "
+            f"It can read {listed(read)}, which {'is' if len(read) == 1 else 'are'} worse all the same: "
             "captions there are read, and not understood as well."
         )

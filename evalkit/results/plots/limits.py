@@ -114,11 +114,11 @@ def _figure(
 
 
 def _unknown(axes: Axes, shares: Sequence[float], grid: Rows, width: float) -> None:
-    """Draw the share of unknown pieces beside: whether what differs can be read at all."""
+    """Draw the share of unknown text beside: whether what differs can be read at all."""
     scale(axes, [0.0, *(100 * share for share in shares if math.isfinite(share)), 1.0], (), False)
     for number, share in enumerate(shares):
         if math.isfinite(share):
             axes.barh(grid.at(number), 100 * share, height=0.45 if not grid.narrow else 0.3, color=COLOURS[5], zorder=3,
                       gid=f"unknown-{number}")  # fmt: skip
-    head(axes, Metric("unknown", "Unknown pieces (%)", None), grid.wide(width))
+    head(axes, Metric("unknown", "Unknown text (%)", None), grid.wide(width))
     grid.values(axes, ["" if math.isnan(share) else amount(share, True) for share in shares])
