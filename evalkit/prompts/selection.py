@@ -116,7 +116,7 @@ def narrow(
     there, or fewer prompts are left than asked for.
     """
     kept, words = list(prompts), []
-    wanted_languages = _listed(languages)
+    wanted_languages = listed(languages)
     if wanted_languages:
         there = sorted({p.language for p in kept if p.language})
         for tag in wanted_languages:
@@ -126,7 +126,7 @@ def narrow(
                 raise unknown("language", tag, there)
         kept = [p for p in kept if any(_speaks(p.language, tag) for tag in wanted_languages)]
         words.append(f"in {' or '.join(wanted_languages)}")
-    wanted_words = _listed(aspects)
+    wanted_words = listed(aspects)
     if wanted_words:
         pattern = re.compile("|".join(rf"(?<!\w){re.escape(w.strip())}(?!\w)" for w in wanted_words), re.IGNORECASE)
         if not all(w.strip() for w in wanted_words):
@@ -135,7 +135,7 @@ def narrow(
         words.append(f"with {' or '.join(wanted_words)}")
         if not kept:
             raise EvalkitError(f"no prompt is {words[-1]}: choose other prompts.aspects")
-    wanted_ids = dict.fromkeys(_listed(ids))
+    wanted_ids = dict.fromkeys(listed(ids))
     if wanted_ids:
         present = {p.id for p in kept}
         for name in wanted_ids:
@@ -165,8 +165,8 @@ def _speaks(language: str, wanted: str) -> bool:
     return f"{language}-".casefold().startswith(f"{wanted}-".casefold())
 
 
-def _listed(value: Any) -> list[str]:
-    """A list of text, from what can be typed for one: nothing, one value, several, numbers too."""
+def listed(value: Any) -> list[str]:
+    """Make a list of text of what can be typed for one: nothing, one value, several, numbers too."""
     if value is None:
         return []
     return [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.audioset import classes
 from evalkit.errors import EvalkitError
 from evalkit.prompts.references import check_options
 from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_prompts, together
@@ -23,8 +25,8 @@ class Table:
 
     Columns: `id` (or `ytid`), `text` (or `caption`), and if wanted `reference`, `melody` and
     `continuation` (audio files, relative to the table's folder), `tags` (a JSON list, or words
-    separated by `;`), `cluster` (which rows belong together), `translation` (what models are given in place of
-    the caption) and `language` (of what models are given, such as de).
+    separated by `;`), `labels` (names of AudioSet classes, in the same forms), `cluster` (which rows belong together),
+    `translation` (what models are given in place of the caption) and `language` (of what models are given, such as de).
 
     Attributes:
         path: the file.
@@ -68,7 +70,7 @@ class Table:
 
         def more(row: Row) -> dict[str, Any]:
             files = {name: path.parent / row.text(name) for name in ("reference", *GIVEN) if row.text(name)}
-            return {**files, "tags": _tags(row), **together(row)}
+            return {**files, "tags": _words(row, "tags"), "labels": _labels(row), **together(row)}
 
         prompts = read_prompts(
             rows, find_column(path, rows, "id", "ytid"), find_column(path, rows, "text", "caption"), more
@@ -81,10 +83,20 @@ class Table:
         return result
 
 
-def _tags(row: Row) -> tuple[str, ...]:
-    value = row.values.get("tags")
+def _labels(row: Row) -> tuple[str, ...]:
+    labels, known = _words(row, "labels"), classes().values()
+    for label in labels:
+        if label not in known:
+            near = difflib.get_close_matches(label, known, n=1)
+            hint = f": did you mean '{near[0]}'?" if near else ": give names such as 'Piano' and 'Music of Africa'"
+            raise row.error(f"labels: '{label:.40}' is no class of AudioSet{hint}")
+    return labels
+
+
+def _words(row: Row, column: str) -> tuple[str, ...]:
+    value = row.values.get(column)
     if not isinstance(value, list):
-        text = row.text("tags")
+        text = row.text(column)
         if not text.startswith("["):
             return tuple(tag.strip() for tag in text.split(";") if tag.strip())
         try:
@@ -92,5 +104,5 @@ def _tags(row: Row) -> tuple[str, ...]:
         except (ValueError, RecursionError):
             value = None
     if not (isinstance(value, list) and all(isinstance(tag, str) for tag in value)):
-        raise row.error("tags is neither a JSON list of words nor words separated by ';'")
+        raise row.error(f"{column} is neither a JSON list of words nor words separated by ';'")
     return tuple(value)

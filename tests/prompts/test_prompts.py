@@ -254,6 +254,8 @@ class TestTable:
             tmp_path / "x.jsonl", '{"id": 1, "text": "a\u2028b", "tags": ["jazz"], "reference": null}'
         ).prompts
         assert (prompt.id, prompt.text, prompt.tags, prompt.reference) == ("1", "a\u2028b", ("jazz",), None)
+        (prompt,) = table(tmp_path / "x.csv", 'id,text,labels\na,b,"Piano; Violin, fiddle"\n').prompts
+        assert prompt.labels == ("Piano", "Violin, fiddle")
 
     @pytest.mark.parametrize(
         ("name", "text", "message"),
@@ -283,6 +285,9 @@ class TestTable:
             ("x.csv", "id,text\na\x1b[2Jb,b\n", "holds a control character"),
             ("x.csv", f"id,text\n{'a' * 129},b\n", "has 129 characters: 128 are the most"),
             ("x.csv", "id,text,tags\na,b,[1]\n", "line 2: tags is neither"),
+            ("x.csv", "id,text,labels\na,b,[1]\n", "line 2: labels is neither"),
+            ("x.csv", "id,text,labels\na,b,Piano;Musik of Africa\n", "AudioSet: did you mean 'Music of Africa'?"),
+            ("x.jsonl", '{"id": "a", "text": "b", "labels": ["qqqq"]}', "no class of AudioSet: give names such as"),
             ("x.csv", "id,text,language\na,b,German\n", "line 2: language is 'German', not a tag such as de"),
             ("x.csv", "id,text,translation\na,b,nan\n", "line 2: translation is 'nan': leave it empty"),
             ("x.csv", "id,text,translation\na,b,c\x1b[2J\n", "line 2: translation holds the control character"),
