@@ -53,6 +53,8 @@ class Config:
     Attributes:
         model: what makes the clips, each a row of the table: a model, or a folder of clips
         prompts: the captions, and the references that clips are compared with
+        references: what references become before anything is compared with them; null for references as they are,
+            of which published numbers are
         metric: what is measured, each a column of the table
         protocol: how clips are prepared and what each network is given, for all metrics
         sampling: how models sample; the only one is that of MusicGen's model card
@@ -76,6 +78,7 @@ class Config:
 
     model: dict[str, Any] = field(default_factory=dict)
     prompts: Any = MISSING
+    references: Any = None
     metric: dict[str, Any] = field(default_factory=dict)
     protocol: Protocol = field(default_factory=Protocol)
     sampling: Sampling = field(default_factory=Sampling)

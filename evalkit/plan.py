@@ -37,6 +37,7 @@ from evalkit.slices import Grouping, Slice
 from evalkit.store.cache import Cache
 from evalkit.store.identity import identity, named
 from evalkit.trackers import Tracker
+from evalkit.transforms import Transform
 
 
 class Elsewhere(MakesClips, Encodes, typing.Protocol):
@@ -68,6 +69,7 @@ class Plan:
         trackers: what the record is sent to, by name; no part of `config`, because nothing that is measured depends on
             them, and an address may hold a password.
         elsewhere: the other processes that make clips and features; None where this one makes them.
+        transform: what references become before anything is compared with them; None for references as they are.
     """
 
     config: dict[str, Any]
@@ -91,6 +93,7 @@ class Plan:
     name: str
     trackers: dict[str, Tracker]
     elsewhere: Elsewhere | None = None
+    transform: Transform | None = None
 
     @property
     def references(self) -> str | Files | Model | Packed | None:
@@ -149,6 +152,8 @@ class Plan:
                 networks.append(encoder.kind)
         if metric in self.paired and (kind := self._random_rendering):
             networks.append(kind)
+        if metric in self.paired and self.transform is not None and self.transform.random:
+            networks += [a.name for a in assets_of(self.transform) if a.random] or [self.transform.kind]
         return list(dict.fromkeys(networks))
 
 
@@ -191,7 +196,8 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     plain.pop("tracker")
     protocol = protocol_of(config)
-    protocols, changes = followed(config, metrics, cache, given.metrics)
+    transform = transform_of(config)
+    protocols, changes = followed(config, metrics, cache, given.metrics, transform.change(cache) if transform else "")
     plan = Plan(
         config=plain,
         cache=cache,
@@ -213,6 +219,7 @@ def make_plan(config: DictConfig, given: Objects | None = None) -> Plan:
         output_dir=config.output_dir,
         name=config.name or "_".join(models)[:60],
         trackers={str(name): tracker_of(str(name), node, allow) for name, node in config.tracker.items()},
+        transform=transform,
     )
     for model in [*plan.models.values(), plan.references]:
         if isinstance(model, Generator):
@@ -368,6 +375,19 @@ def calibration_of(config: DictConfig, models: Mapping[str, Model | Existing]) -
     return rows
 
 
+def transform_of(config: DictConfig) -> Transform | None:
+    """Build what references are transformed by. Raises EvalkitError for what cannot be used on this machine."""
+    if config.references is None:
+        return None
+    transform = build(config.references, list(config.allow_targets))
+    require("references", transform, Transform)
+    require_random("references", transform)
+    require_version("references", transform)
+    made: Transform = transform
+    made.check()
+    return made
+
+
 def slices_of(config: DictConfig) -> list[Slice]:
     """Build what the entries of the option `slices`, KIND or KIND:NAME, group prompts by.
 
@@ -422,7 +442,13 @@ def missing_files(plan: Plan) -> list[tuple[Asset, str]]:
 
 def files_of(plan: Plan) -> list[tuple[Asset, str]]:
     """The files that a run needs, each once, with the first option that sets its path."""
-    parts = {"model": plan.models, "prompts": plan.prompts, "metric": plan.metrics, "calibration": plan.calibration}
+    parts = {
+        "model": plan.models,
+        "prompts": plan.prompts,
+        "references": plan.transform,
+        "metric": plan.metrics,
+        "calibration": plan.calibration,
+    }
     files: list[tuple[Asset, str]] = []
     for option, asset in options_of(parts):
         if not asset.random and all(asset != known for known, _ in files):

@@ -49,17 +49,23 @@ def protocol_of(config: DictConfig) -> Protocol:
 
 
 def followed(
-    config: DictConfig, metrics: Mapping[str, Metric], cache: Cache, given: Collection[str] = ()
+    config: DictConfig,
+    metrics: Mapping[str, Metric],
+    cache: Cache,
+    given: Collection[str] = (),
+    references: str = "",
 ) -> tuple[dict[str, str], list[str]]:
     """The protocol that each metric follows, and what was changed in it.
 
     That is the name of the configuration's protocol, marked where a run departs from it: "(changed)" where a
-    switch or a weight file is another than that of the protocol's YAML, or the metric another than that of its
-    own YAML; "(extended)" where the protocol does not define the metric, which is then computed from what the
-    protocol makes of the clips. Random weights are no change, because they are announced by themselves.
+    switch or a weight file is another than that of the protocol's YAML, the metric another than that of its own YAML,
+    or references are transformed that it compares with; "(extended)" where the protocol does not define the metric,
+    which is then computed from what the protocol makes of the clips. Random weights are no change, because they are
+    announced by themselves.
 
     Args:
         given: the metrics that were made in Python, not from the configuration.
+        references: what is done to references before anything is compared with them; empty for nothing.
     """
     protocol = protocol_of(config)
     name, own = protocol.name, _own_protocols(config)
@@ -76,7 +82,7 @@ def followed(
         files += [f for f, held in _metrics_in(Path(config.config_dir)).items() if held & defined and not held & taken]
     seed = "null" if config.random_weights is None else config.random_weights
     standard = _standard(name, config, f"metric=[{','.join(files)}]", f"random_weights={seed}")
-    changes = list(_differences(protocol, protocol_of(standard)))
+    switches = list(_differences(protocol, protocol_of(standard)))
 
     def mark(metric: str) -> str:
         known = metric in standard.metric
@@ -84,11 +90,13 @@ def followed(
             altered = not _same(metrics[metric], build(standard.metric[metric]), cache)
         else:
             altered = known and _switches(standard.metric[metric]) != _switches(config.metric[metric])
-        if changes or altered or not all(asset.published(cache) for asset in assets_of(metrics[metric])):
+        other = metrics[metric].reference_encoder
+        altered |= bool(references) and other is not None and other.reads == "audio"
+        if switches or altered or not all(asset.published(cache) for asset in assets_of(metrics[metric])):
             return f"{name} (changed)"
         return name if known and metric in protocol.defines else f"{name} (extended)"
 
-    return {metric: mark(metric) for metric in metrics}, changes
+    return {metric: mark(metric) for metric in metrics}, [*switches, *([references] if references else [])]
 
 
 def remarks(config: DictConfig) -> Iterator[str]:

@@ -215,6 +215,8 @@ def references_info(plan: Plan, references: Sequence[Clip]) -> ReferencesInfo | 
         cut=len(cut),
         cut_to=max((clip.seconds or 0.0 for clip in cut), default=0.0),
         **({} if pack is None else facts_of(pack)),
+        altered=plan.transform.about(plan.cache) if plan.transform else "",
+        originals=digest(sorted([clip.id, clip.origin] for clip in references if clip.ok)) if plan.transform else "",
     )
 
 

@@ -21,7 +21,16 @@ from evalkit.errors import EvalkitError
 from evalkit.objects import described
 from evalkit.settings import conf_dir
 
-SELECTED = ("model", "prompts", "metric", "protocol", "sampling", "engine")  # by a name, and then set key by key
+# by a name, and then set key by key
+SELECTED = (
+    "model",
+    "prompts",
+    "references",
+    "metric",
+    "protocol",
+    "sampling",
+    "engine",
+)
 SHARED = (
     *SELECTED,
     *("uncertainty", "slices", "small_slice", "min_references", "random_weights", "cache_dir", "allow_targets"),

@@ -95,6 +95,7 @@ class Clip:
         start, seconds: the part used, in seconds; `seconds` None means to the end.
         gain: what the samples were multiplied by when stored, undone on reading.
         note: what was done to a usable clip, such as a cut.
+        origin: digest of the file that it was made of; empty for a clip that was made of no other.
         made: how evalkit computed it: what may change the last bits, but nothing that it is looked up by. Empty where
             it did not, or where that was not recorded.
     """
@@ -111,6 +112,7 @@ class Clip:
     seconds: float | None = None
     gain: float = 1.0
     note: str = ""
+    origin: str = ""
     made: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property

@@ -58,8 +58,17 @@ def test_every_recipe_is_one_run(added: Path, evalkit: Run) -> None:
     assert "evalkit captions RESULT" in evalkit("--help")[1]
 
 
+def test_the_recipe_for_references_is_a_run_of_its_own(added: Path, evalkit: Run) -> None:
+    options = ["model=synth", "prompts=demo", "prompts.first=3", "metric=[chroma]", "sampling.duration=1"]
+    code, out, err = evalkit("run", "--config-dir", str(added / "conf"), *options, "references=quiet")
+    assert code == 0, err
+    text = " ".join(out.split())
+    assert "protocol musicgen (changed)" in text and "not recordings, at 0.25 of their level, not as they are" in text
+    assert "changed in the protocol musicgen: references at 0.25 of their level" in text
+
+
 def test_there_is_a_recipe_for_each_kind() -> None:
     kinds = {name.rpartition("/")[0] for name, _ in RECIPES}
-    groups = ("encoder", "metric", "model", "prompts", "protocol", "published", "calibration", "slice")
-    rooms = ("encoders", "metrics", "models", "prompts", "calibration", "slices", "report", "commands")
+    groups = ("encoder", "metric", "model", "prompts", "protocol", "published", "calibration", "slice", "references")
+    rooms = ("encoders", "metrics", "models", "prompts", "calibration", "slices", "report", "commands", "transforms")
     assert kinds == {*(f"conf/{group}" for group in groups), *(f"evalkit/{room}" for room in rooms)}

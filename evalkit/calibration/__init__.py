@@ -13,6 +13,7 @@ from typing import Protocol
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
 from evalkit.generation.clips import Elsewhere, clips_of
+from evalkit.generation.of_clips import Maker, made_of
 from evalkit.models import Existing, Generator, Model
 from evalkit.settings import Dtype, Engine, Sampling
 from evalkit.store.cache import Cache
@@ -48,6 +49,7 @@ class Material:
     Attributes:
         prompts: all prompts of the run.
         recordings: the prompts whose reference is usable, with it, two at least; none where no row needs them.
+        originals: the same before the run's transform of references; the same clips where it has none.
         models: those of the run, by name.
         duration: of the clips of models, in seconds.
         elsewhere: what makes clips in place of this process.
@@ -55,26 +57,32 @@ class Material:
 
     prompts: Sequence[Prompt]
     recordings: Sequence[Recording]
+    originals: Sequence[Recording]
     models: Models
     duration: float
     cache: Cache
     engine: Engine
     elsewhere: Elsewhere | None = None
 
-    def generate(
-        self, generator: Generator, prompts: Sequence[Prompt], title: str, duration: float | None = None
-    ) -> list[Clip]:
+    def generate(self, generator: Generator, prompts: Sequence[Prompt], title: str) -> list[Clip]:
         """Give one clip per prompt, in order, generating in float32 only what is not stored yet.
 
-        Nothing but the generator, the prompt and the duration changes a clip, whatever the run's sampling.
+        Nothing but the generator, the prompt and the run's duration changes a clip, whatever the run's sampling.
 
         Args:
             title: says in progress bars and messages what is generated.
-            duration: in seconds, where it is another than that of the run.
         """
-        sampling = Sampling(duration=self.duration if duration is None else duration)
+        sampling = Sampling(duration=self.duration)
         engine = replace(self.engine, dtype=Dtype.float32)
         return clips_of(generator, prompts, sampling, self.cache, engine, title, self.elsewhere)
+
+    def made_of(self, maker: Maker, clips: Sequence[Clip], title: str) -> list[Clip]:
+        """Give what is made of each of some clips, in order, making only what is not stored yet.
+
+        Args:
+            title: says in progress bars and messages what is made.
+        """
+        return made_of(maker, clips, self.cache, self.engine, title, self.elsewhere)
 
 
 class Calibration(Protocol):

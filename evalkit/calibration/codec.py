@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from evalkit.calibration import Material, Models, Row
 from evalkit.errors import EvalkitError
 from evalkit.features.conditioning import condition
-from evalkit.models import Generate, Generator, Model
+from evalkit.generation.of_clips import Make
+from evalkit.models import Generator, Model
 from evalkit.settings import Engine
 from evalkit.store.cache import Cache
-from evalkit.store.digests import canonical
-from evalkit.types import Clip, Prompt
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,9 @@ class Codec:
         return _first(models).random
 
     def make(self, material: Material) -> Row:
-        clips = {clip.id: clip for _, clip in material.recordings}
-        asked = [  # a clip is found again by the content and the part of its reference
-            Prompt(clip.id, canonical([clip.start, clip.seconds, clip.gain]), melody=clip.path)
-            for clip in clips.values()
-        ]
-        coded = material.generate(ThroughCodec(_first(material.models), clips), asked, self.title, duration=0.0)
-        return Row([prompt for prompt, _ in material.recordings], coded, list(clips.values()))
+        clips = [clip for _, clip in material.recordings]
+        coded = material.made_of(ThroughCodec(_first(material.models)), clips, self.title)
+        return Row([prompt for prompt, _ in material.recordings], coded, clips)
 
 
 @dataclass(frozen=True)
@@ -55,19 +49,17 @@ class ThroughCodec:
 
     Attributes:
         model: has a codec.
-        clips: what to code, by the prompt's id; prompts hold their content and part for the cache's key.
     """
 
     model: Model
-    clips: Mapping[str, Clip] = field(metadata={"identity": False})
     kind: ClassVar[str] = "through_codec"
     version: ClassVar[int] = 1
 
-    def load(self, cache: Cache, engine: Engine) -> Generate:
+    def load(self, cache: Cache, engine: Engine) -> Make:
         """Load the codec; its function gives Audio at the codec's rate."""
         assert self.model.codec is not None
         code = self.model.codec(cache, engine.device)
-        return lambda prompts, sampling: [code(condition(self.clips[p.id], None, None).stored) for p in prompts]
+        return lambda clips: [code(condition(clip, None, None).stored) for clip in clips]
 
 
 def _with_codec(models: Models) -> dict[str, Model]:

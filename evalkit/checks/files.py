@@ -29,7 +29,7 @@ FETCH = "'evalkit fetch' with the same options brings what is missing, where the
 def check(asked: Asked) -> Iterator[Finding]:
     """Look at what the options need, or at what all metrics under all protocols do, and MusicCaps."""
     if asked.named:
-        yield from of_assets(built(asked, "metric", "calibration", "prompts"), asked, needed=True)
+        yield from of_assets(built(asked, "metric", "calibration", "prompts", "references"), asked, needed=True)
         return
     found = _all(asked)
     yield from of_assets(found, asked, needed=False)
@@ -43,7 +43,8 @@ def built(asked: Asked, *groups: str) -> list[Asset]:
     """The files of what is selected in some groups. Raises EvalkitError for components that cannot be built."""
     nodes: list[Any] = []
     for group in groups:
-        nodes += [asked.config.prompts] if group == "prompts" else [*asked.config[group].values()]
+        node = asked.config[group]
+        nodes += [] if node is None else [node] if "_target_" in node else [*node.values()]
     allow = list(asked.config.allow_targets)
     return [asset for asset in assets_of([build(node, allow) for node in nodes]) if not asset.random]
 

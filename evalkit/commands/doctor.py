@@ -63,7 +63,7 @@ def asked_for(parsed: argparse.Namespace) -> Asked:
     from evalkit.config import compose
 
     named = {re.split(r"[=.@]", option.lstrip("+~"))[0] for option in parsed.options}
-    named &= {"model", "prompts", "metric", "protocol", "calibration", "experiment"}
+    named &= {"model", "prompts", "references", "metric", "protocol", "calibration", "experiment"}
     beside = (
         [] if "experiment" in named else [f"{group}={name}" for group, name in NOTHING.items() if group not in named]
     )

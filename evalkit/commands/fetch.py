@@ -61,6 +61,7 @@ def assets(config: DictConfig) -> list[Asset]:
 
     allow = list(config.allow_targets)
     nodes = [*config.model.values(), config.prompts, *config.metric.values(), *config.calibration.values()]
+    nodes += [] if config.references is None else [config.references]
     return [asset for asset in assets_of([build(node, allow) for node in nodes]) if not asset.random]
 
 

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from evalkit import audio, compat
-from evalkit.assets import Asset
 from evalkit.audio import Audio, AudioError
 from evalkit.errors import EvalkitError, loading
-from evalkit.precision import fixed_precision
-from evalkit.store.cache import Cache
+from evalkit.separation import Separate
 from evalkit.types import Prompt
-from evalkit.weights import seeded
 
 SILENCE = 1e-4  # -80 dB of full scale: below it there is nothing but dither
-STEMS = ["drums", "bass", "other", "vocals"]
 
-Separate = Callable[[Audio], tuple[np.ndarray, int]]  # to stems (4, channels, samples) and their rate
 Features = Callable[[Prompt, float | None], np.ndarray | None]
 
 
@@ -92,70 +86,3 @@ def _extractor(name: str, folder: Path | None) -> Any:
         return MusicgenMelodyFeatureExtractor()
     with loading(f"{name}: preprocessor_config.json in '{folder}'"):
         return MusicgenMelodyFeatureExtractor.from_pretrained(folder, local_files_only=True)
-
-
-@dataclass(frozen=True)
-class Demucs:
-    """HT-Demucs (Rouard et al. 2023), which separates a recording into drums, bass, other and vocals.
-
-    Run by the package demucs as audiocraft runs it, but for the random shift: a melody's features are
-    a function of the melody.
-
-    Attributes:
-        weights: a safetensors file as the package publishes them, or the folder that holds it.
-    """
-
-    weights: Asset
-
-    kind: ClassVar[str] = "demucs"
-    version: ClassVar[int] = 1
-
-    def load(self, cache: Cache, device: str) -> Separate:
-        """Load the network; its function gives stems (4, 2, samples) in the order of STEMS, and their rate.
-
-        Raises EvalkitError for a missing package and for a file of another network.
-        """
-        import torch
-
-        try:
-            from demucs.apply import apply_model
-        except ImportError as error:
-            raise EvalkitError(
-                f"{self.weights.name}: the package demucs is not installed: pip install 'evalkit[melody]'"
-            ) from error
-        network = self._network(cache).to(device).eval()
-
-        @fixed_precision()
-        def separate(given: Audio) -> tuple[np.ndarray, int]:
-            stereo = np.repeat(given.samples, 2, axis=0) if len(given.samples) == 1 else given.samples[:2]
-            mix = torch.from_numpy(audio.resample(Audio(stereo, given.rate), network.samplerate).samples)
-            with torch.inference_mode():
-                stems: np.ndarray = apply_model(network, mix[None].to(device), shifts=0)[0].cpu().numpy()
-            return stems, network.samplerate
-
-        return separate
-
-    def _network(self, cache: Cache) -> Any:
-        import torch
-        from demucs.hf import load_safetensors_model
-        from demucs.htdemucs import HTDemucs
-        from safetensors import safe_open
-
-        if self.weights.random:
-            with seeded(self.weights.random_seed):
-                return HTDemucs(STEMS)
-        name, path = self.weights.name, self.weights.locate(cache)
-        if path.is_dir():
-            path = next(iter(sorted(path.glob("*.safetensors"))), path)
-        with loading(f"{name}: '{path}'"):
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-            # the package imports whatever class the file names
-            if metadata.get("klass") != "demucs.htdemucs.HTDemucs" or "structure" in metadata:
-                raise EvalkitError(f"{name}: '{path}' holds no HT-Demucs: it is another file")
-            network = load_safetensors_model(path)
-        if list(network.sources) != STEMS:
-            raise EvalkitError(f"{name}: '{path}' separates {', '.join(network.sources)}, not {', '.join(STEMS)}")
-        if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
-            raise EvalkitError(f"{name}: '{path}' holds NaN or infinite weights")
-        return network

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.checkpoints.audiocraft import network, reading
-from evalkit.decoding.melody import Demucs
 from evalkit.errors import EvalkitError
 from evalkit.models import Code
 from evalkit.models.codec import coder
 from evalkit.models.musicgen import MusicGen, runner
+from evalkit.separation import Demucs
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evalkit.assets import Asset
 from evalkit.checkpoints.transformers import load_network, load_tokenizer, prepare, read_config
-from evalkit.decoding.melody import Demucs, melody_features
+from evalkit.decoding.melody import melody_features
 from evalkit.models import Code
 from evalkit.models.hub import made_up
 from evalkit.precision import fixed_precision
+from evalkit.separation import Demucs
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
 
@@ -28,7 +29,7 @@ class MusicGen:
     Attributes:
         checkpoint: a folder or hub repository in the layout of facebook/musicgen-small.
         published: the hub id that published numbers are joined on.
-        stems: separates a melody's recording first, as audiocraft does; an `evalkit.decoding.melody.Demucs`,
+        stems: separates a melody's recording first, as audiocraft does; an `evalkit.separation.Demucs`,
             or None to read the whole recording.
     """
 

@@ -111,6 +111,11 @@ def check_options(model: str, options: Sequence[str]) -> None:
         key, _, value = option.partition("=")
         if _key(option) == "model":
             raise EvalkitError(f"'{option}': the model is {model}: leave it out")
+        if _key(option).partition(".")[0] == "references":
+            raise EvalkitError(
+                f"'{option}': what was published was measured against references as they are; others are an analysis: "
+                "use evalkit run, with the same options"
+            )
         if _key(option) == "experiment":
             raise EvalkitError(f"'{option}': the run is composed of what was published: give single options")
         if _key(option) == "sampling.samples_per_prompt":

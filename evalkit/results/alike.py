@@ -8,6 +8,7 @@ from typing import Any
 from evalkit.results.options import leaves
 from evalkit.results.record import Record
 
+NOT_ALTERED = "references as they are"  # what references are that were not altered
 NAMED = 4  # differences that a sentence names
 
 
@@ -34,12 +35,20 @@ def prompts_differ(first: Record, other: Record) -> str:
 def references_differ(first: Record, other: Record) -> str:
     """Say in what the references of two results differ, of prompts for which both have one; empty where in nothing."""
     ours, theirs = (references(record) for record in (other, first))
+    if (said := _altered(other)) != (before := _altered(first)):
+        return f"{said}, not {before}"
     if first.prompts_info.form != "prompts" and (alone := {*ours.values()} ^ {*theirs.values()}):
         return f"different references: {len(alone):,} are in one of them only"
     both = [id for id in ours if id in theirs]
     if altered := [id for id in both if ours[id] != theirs[id]]:
         return f"different references of {len(altered):,} of {len(both):,} prompts, such as of '{altered[0]}'"
     return ""
+
+
+def _altered(record: Record) -> str:
+    """What references are, in words."""
+    altered = record.references_info.altered if record.references_info else ""
+    return f"references {altered}" if altered else NOT_ALTERED
 
 
 def captions(record: Record) -> dict[str, str]:

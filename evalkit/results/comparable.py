@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from evalkit.results.frames import prompts_of
+from evalkit.results.alike import NOT_ALTERED
 from evalkit.results.published import Published
 from evalkit.results.record import MetricInfo, Record, RowInfo, WeightsInfo
 from evalkit.store.digests import digest
@@ -272,6 +273,8 @@ def _references(score: _Score, published: Published) -> Iterator[str]:
         return
     if info is None:
         yield "references were not recorded"
+    elif info.altered:
+        yield f"references {info.altered}, not {NOT_ALTERED}"
     references = score.references
     # captions of one recording have one reference
     units = {prompt.id: prompt.unit for prompt in prompts_of(score.record.prompts)}

@@ -25,6 +25,7 @@ JUDGED = (  # those of scores that records did not always have
     "sets", "seed_sd", "spread", "rounding", "tolerance", "published_n", "because",
     "difference_low", "difference_high", "verdict", "verdict_reason", "context", "tuned_from",
 )  # fmt: skip
+ORIGIN = "reference_origin"  # a column of clips that is there where references were altered
 ABSENT: Mapping[str, str | float] = {
     "str": "",
     "float64": float("nan"),
@@ -53,7 +54,7 @@ INDEX = {  # of features
 
 # What no metric can be named, because tables have columns of these names beside those of metrics.
 TAKEN = {
-    *CLIPS, "clips", "prompts", "dataset", "subset", "protocol", "random_weights", "calibration", "run",
+    *CLIPS, ORIGIN, "clips", "prompts", "dataset", "subset", "protocol", "random_weights", "calibration", "run",
     "condition", "source", "url", "primary", "caveat",
 }  # fmt: skip
 

@@ -107,6 +107,7 @@ def _about(record: Record, row: str) -> dict[str, Any]:
         "references": references and f"{references.usable.ok} of {references.usable.total}",
         "references_rendered_by": references and references.rendered_by,
         "references_pack_sha256": (references and references.pack_sha256) or None,
+        "references_altered": references and references.altered,
         "clips": {
             "checkpoint": info.checkpoint and info.checkpoint.source,
             "checkpoint_digest": info.checkpoint and info.checkpoint.digest,

@@ -74,6 +74,9 @@ class ReferencesInfo:
         pack, pack_sha256: the name and digest of the reference pack that their features came from; empty where they
             were computed of audio.
         pack_device: the type of the device that they were computed on, and pack_commit the commit of the code.
+        altered: what was made of them before anything was compared with them, such as "instrumental (HT-Demucs …)";
+            empty for references as they are.
+        originals: where they were altered, what `sha256` was before.
     """
 
     usable: Count
@@ -85,6 +88,8 @@ class ReferencesInfo:
     pack_sha256: str = ""
     pack_device: str = ""
     pack_commit: str = ""
+    altered: str = ""
+    originals: str = ""
 
 
 @dataclass(frozen=True)
@@ -230,8 +235,9 @@ class Record:
         clips: one row per clip: model, id, sample (which of a prompt's clips), caption, tags, labels, status,
             reason, note, path, sha256, sample_rate, channels, seconds (of the file), gain (what its samples
             were multiplied by when stored), start and length (the part that counts, in seconds),
-            compared_length (the part that a reference was compared with), the same of its reference, and
-            then the clip's value for each metric.
+            compared_length (the part that a reference was compared with), the same of its reference,
+            reference_origin (the digest of what an altered reference was made of; where any is altered), and then the
+            clip's value for each metric.
         values: one row per clip and metric that could use it: model, sample, id, metric, value (NaN where
             the clip has none of its own), sum and count of its items (NaN where the metric is not additive).
         evidence: the features that metrics of whole sets are computed from.

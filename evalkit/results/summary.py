@@ -201,7 +201,8 @@ def references(record: Record) -> str:
     inside = "; ".join(x for x in (info.usable.why, cut) if x)
     origin = f"references from pack {info.pack}," if info.pack else "references"
     text = f"{origin} {info.usable.ok:,} of {info.usable.total:,}" + (f" ({inside})" if inside else "")
-    return f"{text}, rendered by {info.rendered_by}, not recordings" if info.rendered_by else text
+    text = f"{text}, rendered by {info.rendered_by}, not recordings" if info.rendered_by else text
+    return f"{text}, {info.altered}, not as they are" if info.altered else text
 
 
 def _slices(record: Record) -> Iterator[Table]:
@@ -308,6 +309,7 @@ def _plain(record: Record) -> dict[str, Any]:
         and {
             **dataclasses.asdict(references.usable),
             "rendered_by": references.rendered_by or None,
+            "altered": references.altered or None,
             "cut": references.cut,
             "cut_to": references.cut_to if references.cut else None,
             "pack": references.pack or None,

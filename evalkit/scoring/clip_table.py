@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from evalkit.results.frames import CLIPS, VALUES
+from evalkit.results.frames import CLIPS, ORIGIN, VALUES
 from evalkit.results.record import MetricInfo
 from evalkit.scoring.embedding import Embedded
 from evalkit.types import Clip, Measured
@@ -45,10 +45,12 @@ def clip_frame(row: Embedded, found: Mapping[str, Sequence[Measured]]) -> pd.Dat
                 "compared_length": _length(row.cut[sample][place]),
                 **{f"reference_{key}": getattr(reference, key) for key in ("status", "reason", "note")},
                 **{f"reference_{key}": value for key, value in _file(reference).items()},
+                ORIGIN: reference.origin,
                 **{name: values.get(prompt.id, math.nan) for name, values in own.items() if values},
             }
         )
-    columns = [*CLIPS, *(name for name, samples in found.items() if any(m.per_clip for m in samples))]
+    origins = [ORIGIN] if any(reference.origin for reference in row.references) else []
+    columns = [*CLIPS, *origins, *(name for name, samples in found.items() if any(m.per_clip for m in samples))]
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -22,6 +22,7 @@ from evalkit.prompts.two_folders import Files
 from evalkit.scoring.embedding import require_generated, require_references
 from evalkit.scoring.packed import require_pack
 from evalkit.slices import Group, groups
+from evalkit.transforms import transformed
 from evalkit.types import Clip, Prompt, PromptSet
 
 
@@ -60,13 +61,15 @@ def clips_of_run(plan: Plan, prompts: PromptSet, part: bool = False) -> Clips:
     if not part:
         require_references(plan, references)
         require_clips(plan, sum(clip.ok for clip in references), plan.paired, "usable references")
+    originals, references = references, in_place_of(plan, references)
     # beside a generator, whose references are no longer than its clips, those of a folder have references of their own
-    whole = None if all(made_here) or not any(made_here) else reference_clips(plan, prompts, whole=True)
+    both = any(made_here) and not all(made_here)
+    whole = in_place_of(plan, reference_clips(plan, prompts, whole=True)) if both else None
     models = {
         name: Row(prompts.prompts, generated_clips(plan, name, prompts, part), None if made else whole, not sets, sets)
         for name, made in zip(plan.models, made_here, strict=True)
     }
-    return Clips(references, models, {} if part else calibration_rows(plan, prompts, references))
+    return Clips(references, models, {} if part else calibration_rows(plan, prompts, references, originals))
 
 
 def _clips_of(plan: Plan, prompts: Sequence[Prompt], model: Generator | Existing, title: str) -> list[Clip]:
@@ -95,6 +98,18 @@ def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
     return find_references(prompts, plan.prompts, duration)
 
 
+def in_place_of(plan: Plan, references: list[Clip]) -> list[Clip]:
+    """What references are compared with: what the run's transform makes of the usable ones, or the clips themselves."""
+    if plan.transform is None or not any(clip.ok for clip in references):
+        return references
+    _, checked = plan.extractor().clips(references, {}, loudness=None, refuse_silence=True, title="references")
+    title = "references, altered"
+    clips = transformed(plan.transform, checked, plan.cache, plan.engine, title, plan.elsewhere)
+    if plan.engine.device != "cpu":
+        release()
+    return clips
+
+
 def generated_clips(plan: Plan, name: str, prompts: PromptSet, part: bool = False) -> list[Clip]:
     """Get the clips of one model, `samples_per_prompt` of each prompt, in the order of `prompts.sampled`.
 
@@ -111,12 +126,21 @@ def _checked(plan: Plan, clip: Clip) -> Clip:
     return long_enough(clip, usable_seconds(clip, plan.protocol.sample_rate)) if clip.ok else clip
 
 
-def calibration_rows(plan: Plan, prompts: PromptSet, references: Sequence[Clip]) -> dict[str, Row]:
-    """Make the rows of calibration, by their titles."""
+def calibration_rows(
+    plan: Plan, prompts: PromptSet, references: Sequence[Clip], originals: Sequence[Clip]
+) -> dict[str, Row]:
+    """Make the rows of calibration, by their titles.
+
+    Args:
+        originals: the references before the run's transform.
+    """
     needed = any(row.needs_references for row in plan.calibration.values())
+    recordings = usable_recordings(plan.extractor(), prompts.prompts, references) if needed else []
+    before = dict(zip((prompt.id for prompt in prompts.prompts), originals, strict=True))
     material = Material(
         prompts=prompts.prompts,
-        recordings=usable_recordings(plan.extractor(), prompts.prompts, references) if needed else [],
+        recordings=recordings,
+        originals=[(prompt, before[prompt.id]) for prompt, _ in recordings],
         models=plan.models,
         duration=plan.sampling.duration,
         cache=plan.cache,

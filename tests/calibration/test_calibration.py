@@ -19,6 +19,8 @@ from evalkit.calibration.codec import Codec, ThroughCodec
 from evalkit.calibration.halves import Halves
 from evalkit.calibration.noise import Noise, WhiteNoise
 from evalkit.calibration.recordings import Recordings
+from evalkit.calibration.separated import Separated
+from evalkit.calibration.separated_halves import SeparatedHalves
 from evalkit.calibration.shuffled import Shuffled
 from evalkit.calibration.silence import DigitalSilence, Silence
 from evalkit.config import build, compose
@@ -49,7 +51,7 @@ def references(n: int) -> list[tuple[Prompt, Clip]]:
 
 
 def made(row: Calibration, recordings: list[tuple[Prompt, Clip]]) -> Row:
-    return row.make(Material([p for p, _ in recordings], recordings, {}, 10.0, Cache("unused"), CPU))
+    return row.make(Material([p for p, _ in recordings], recordings, recordings, {}, 10.0, Cache("unused"), CPU))
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 41])
@@ -278,14 +280,11 @@ def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path) -> No
     whole = Clip("a", path, sha256=sha256_file(path), frames=stereo.samples.shape[1], sample_rate=RATE, channels=2)
     part = Clip(**{**vars(whole), "start": 0.3, "seconds": 0.5})
     cache = parity.cache()
-    made = {
-        clip: ThroughCodec(TinyStereo(), {"a": clip}).load(cache, CPU)([Prompt("a", "")], Sampling())[0]
-        for clip in (whole, part)
-    }
+    made = {clip: ThroughCodec(TinyStereo()).load(cache, CPU)([clip])[0] for clip in (whole, part)}
     assert made[whole].samples.shape == stereo.samples.shape and made[part].samples.shape == (2, RATE // 2)
     expected = TinyStereo().codec(cache, "cpu")(condition(part, None, None).stored)
     np.testing.assert_array_equal(made[part].samples, expected.samples)
-    one, other = (identity(ThroughCodec(TinyStereo(seed), {}), cache) for seed in (0, 1))
+    one, other = (identity(ThroughCodec(TinyStereo(seed)), cache) for seed in (0, 1))
     assert canonical(one) != canonical(other)
 
 
@@ -300,7 +299,14 @@ def test_every_yaml_builds_its_row_as_it_is_without_one() -> None:
         "noise": Noise(),
         "silence": Silence(),
         "recordings": Recordings(),
+        "separated": Separated(built["separated"].transform),
+        "separated_halves": SeparatedHalves(built["separated_halves"].transform),
     }
+    assert (
+        built["separated"].transform
+        == built["separated_halves"].transform
+        == build(compose(["model=synth", "prompts=demo", "references=instrumental"]).references)
+    )
 
 
 OWN = """

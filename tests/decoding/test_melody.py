@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,10 @@ import soundfile
 import torch
 
 from evalkit import audio, compat
-from evalkit.assets import Asset
 from evalkit.audio import Audio
-from evalkit.decoding.melody import STEMS, Demucs, melody_features
+from evalkit.decoding.melody import melody_features
 from evalkit.errors import EvalkitError
-from evalkit.store.cache import Cache
+from evalkit.separation import STEMS
 from evalkit.types import Prompt
 from tests import music
 
@@ -154,72 +150,3 @@ def test_of_stems_vocals_and_other_are_heard(tmp_path: Path) -> None:
     features(prompt, None)
     features(prompt, 18.0)
     assert len(given) == 1 and given[0].rate == 44100  # separated once
-
-
-def test_a_missing_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "demucs", None)
-    with pytest.raises(EvalkitError, match=r"stems: the package demucs is not installed: pip install 'evalkit\[melody"):
-        Demucs(Asset("stems", random_seed=0)).load(Cache(tmp_path), "cpu")
-
-
-class TestDemucs:
-    """Against the package, on seeded random weights in its own file format."""
-
-    @pytest.fixture()
-    def small(self) -> dict[str, Any]:
-        pytest.importorskip("demucs", reason="the extra 'melody' is not installed")
-        return {"channels": 16, "nfft": 512, "depth": 2, "t_layers": 1, "t_heads": 2, "segment": Fraction(1, 2)}
-
-    def write(self, path: Path, options: dict[str, Any], sources: list[str] = STEMS, klass: str = "") -> Any:
-        from demucs.htdemucs import HTDemucs
-        from safetensors.torch import save_file
-
-        torch.manual_seed(0)
-        network = HTDemucs(sources, **options).eval()
-        segment = options["segment"]
-        encoded = options | {
-            "segment": {"_type": "fraction", "numerator": segment.numerator, "denominator": segment.denominator}
-        }
-        metadata = {"klass": klass or "demucs.htdemucs.HTDemucs", "args": json.dumps([sources])}
-        save_file(
-            {key: tensor.contiguous() for key, tensor in network.state_dict().items()},
-            path,
-            metadata | {"kwargs": json.dumps(encoded)},
-        )
-        return network
-
-    @pytest.mark.parametrize("channels", [1, 2, 3])
-    def test_stems_are_the_packages(self, tmp_path: Path, small: dict[str, Any], channels: int) -> None:
-        from demucs.apply import apply_model
-        from demucs.audio import convert_audio
-
-        network = self.write(tmp_path / "955717e8.safetensors", small)
-        rng = np.random.default_rng(0)
-        given = Audio(0.1 * rng.standard_normal((channels, 48000)).astype(np.float32), RATE)
-        separate = Demucs(Asset("stems", path=str(tmp_path))).load(Cache(tmp_path), "cpu")
-        stems, rate = separate(given)
-        mix = convert_audio(torch.from_numpy(given.samples), RATE, 44100, 2)
-        expected = apply_model(network, mix[None], shifts=0)[0].numpy()
-        assert (rate, stems.shape) == (44100, (4, 2, 66150))
-        np.testing.assert_array_equal(stems, expected)
-        np.testing.assert_array_equal(separate(given)[0], stems)
-        assert np.abs(stems).max() > 1e-3
-
-    def test_bad_files_are_one_line(self, tmp_path: Path, small: dict[str, Any]) -> None:
-        def load(path: Path) -> None:
-            Demucs(Asset("stems", path=str(path))).load(Cache(tmp_path), "cpu")
-
-        self.write(tmp_path / "a.safetensors", small, klass="os.system")
-        with pytest.raises(EvalkitError, match=r"^stems: '.*a\.safetensors' holds no HT-Demucs: it is another file$"):
-            load(tmp_path / "a.safetensors")
-        self.write(tmp_path / "b.safetensors", small, sources=["vocals", "drums"])
-        with pytest.raises(EvalkitError, match=r"separates vocals, drums, not drums, bass, other, vocals$"):
-            load(tmp_path / "b.safetensors")
-        self.write(tmp_path / "c.safetensors", small)
-        whole = (tmp_path / "c.safetensors").read_bytes()
-        for damaged in (whole[:-1000], b"", whole.replace(b"freq_emb.embedding", b"freq_emb.embeddinG")):
-            (tmp_path / "c.safetensors").write_bytes(damaged)
-            with pytest.raises(
-                EvalkitError, match=r"^stems: '.*' cannot be loaded: delete it and get it again \([^\n]+\)$"
-            ):
-                load(tmp_path / "c.safetensors")

@@ -23,6 +23,7 @@ from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.features.extractor import Extractor
 from evalkit.generation.clips import generation_key
+from evalkit.generation.of_clips import OfClips
 from evalkit.models import Generator
 from evalkit.models.tiny import TinyStereo
 from evalkit.settings import Sampling
@@ -133,7 +134,11 @@ def digests(cache: Cache, checkpoint: Path) -> dict[str, str]:
         add(f"model={name}", f"model.{name}.checkpoint.path={checkpoint}")
     for name in ("hf_text_to_audio", "diffusers"):
         add(f"model={name}", f"model.{name}.id={checkpoint}")
-    generators = {"codec": ThroughCodec(TinyStereo(), {}), "noise": WhiteNoise(-20.0), "silence": DigitalSilence()}
+    generators = {
+        "codec": OfClips(ThroughCodec(TinyStereo()), {}),
+        "noise": WhiteNoise(-20.0),
+        "silence": DigitalSilence(),
+    }
     for name, generator in generators.items():
         found[f"calibration: {name}"] = digest(generation_key(generator, Sampling(), cache, CPU))[:16]
     return found

@@ -13,6 +13,7 @@ from evalkit.commands.completing.fields import PACKAGE, Field, fields
 
 HIDDEN = ("published", "encoder", "slice", "gate")  # no groups to select from
 SEVERAL = ("model", "metric", "calibration")  # of which several can be selected
+ONE = ("prompts", "references")  # of which one can be selected
 SCHEMAS = {"sampling": "Sampling", "engine": "Engine", "uncertainty": "Uncertainty"}
 OWN = ("config_dir",)  # no options
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -57,15 +58,16 @@ class Configuration:
         if not path:
             own = fields("evalkit.config.Config")
             scalars = {name: field for name, field in own.items() if name not in (*self.groups(), *SCHEMAS, *OWN)}
-            below = [*SEVERAL, "prompts", "protocol", *SCHEMAS]
+            below = [*SEVERAL, *ONE, "protocol", *SCHEMAS]
             return {**scalars, **dict.fromkeys(below)}
         first, *rest = path
         if first in SCHEMAS:
             return {} if rest else dict(fields(f"evalkit.settings.{SCHEMAS[first]}"))
         if first in SEVERAL and not rest:
             return dict.fromkeys(self.chosen(first) or self.names(first))
-        if first == "prompts":
-            return _below(self._node(first, (self.chosen(first) or ["musiccaps"])[0]), rest)
+        if first in ONE:
+            usual = ["musiccaps"] if first == "prompts" else []
+            return _below(self._node(first, [*self.chosen(first), *usual, *self.names(first)][0]), rest)
         if first == "protocol":
             return _below(self._node(first, "musicgen"), rest)
         if first in SEVERAL:

@@ -81,6 +81,8 @@ def _of_result(result: Result) -> Iterator[str]:
             yield f"References are missing: {usable.ok:,} of {usable.total:,} could be used{_because(usable)}."
         if references.rendered_by:
             yield f"References are rendered by {references.rendered_by}: they are not recordings."
+        if references.altered:
+            yield f"References are {references.altered}, not as they are."
     for name, clips in clip_counts(result).items():
         if clips.ok < clips.total:
             yield f"Clips of {name} are missing: {clips.ok:,} of {clips.total:,} could be used{_because(clips)}."
