@@ -69,6 +69,8 @@ def plan_of(config: DictConfig) -> Plan:
     plan = make_plan(config)
     if isinstance(plan.references, Packed):
         raise EvalkitError(f"prompts.references={plan.references.asset.source} is a pack already: give the audio")
+    if plan.transform is not None:
+        raise EvalkitError("references=…: packs are of references as they are, which others can use: leave it out")
     if not plan.paired:
         raise EvalkitError(f"metric {', '.join(plan.metrics)} compares with no reference clips: choose others")
     return dataclasses.replace(plan, metrics=plan.paired, models={}, calibration={})

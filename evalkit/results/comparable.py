@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from evalkit.results.frames import prompts_of
 from evalkit.results.alike import NOT_ALTERED
+from evalkit.results.frames import prompts_of
 from evalkit.results.published import Published
 from evalkit.results.record import MetricInfo, Record, RowInfo, WeightsInfo
 from evalkit.store.digests import digest

@@ -36,6 +36,11 @@ def require_pack(plan: Plan, prompts: PromptSet) -> None:
             f"calibration={audio[0]} is made of the references' audio, and the pack '{pack.name}' holds none: leave it "
             "out, or give the audio itself"
         )
+    if plan.transform is not None:
+        raise EvalkitError(
+            f"references are to be {plan.transform.about(plan.cache)}, which is made of their audio, and the pack "
+            f"'{pack.name}' holds none: leave references=… out, or give the audio itself"
+        )
     if not plan.paired:
         return
     packed_references(prompts, plan.prompts, pack, math.inf)  # refuses other prompts
@@ -62,6 +67,8 @@ def problems(plan: Plan, pack: Pack) -> Iterator[str]:
             f"was made under the protocol {about.protocol}, which differs from this run's, {protocol.name}: "
             f"{', '.join(said)}: set protocol={about.protocol}, or get a pack of {protocol.name}"
         )
+    if about.transform is not None:
+        yield "holds references that were altered before they were packed, and this run's are as they are"
     for name, metric in plan.paired.items():
         encoder = metric.reference_encoder
         assert encoder is not None, "a paired metric compares with references"

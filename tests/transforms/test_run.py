@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import evalkit
 from evalkit import audio
 from evalkit.commands.fetch import assets
 from evalkit.config import compose
 from evalkit.errors import EvalkitError
+from evalkit.packing.making import pack_of
+from evalkit.packs.pack import write_pack
 from evalkit.pipeline import check
 from evalkit.plan import make_plan
 from evalkit.results.alike import references_differ
@@ -19,6 +23,7 @@ from evalkit.results.comparable import reasons
 from evalkit.results.published import load_published
 from evalkit.results.result import Result
 from evalkit.results.summary import notes
+from evalkit.scoring.packed import problems
 from evalkit.settings import conf_dir
 from evalkit.store.digests import sha256_file
 from tests import separators
@@ -156,9 +161,25 @@ def test_what_is_no_transform_is_refused() -> None:
         make_plan(compose([*BASE, METRICS, "+references={_target_:evalkit.models.synth.synth.Synth}"]))
 
 
-def test_references_that_cannot_be_used_stay_what_they_are(tmp_path: Path, weights: Path) -> None:
-    import soundfile
+def test_packs_are_of_references_as_they_are(tmp_path: Path, weights: Path, folder: Path) -> None:
+    ours, theirs = (compose(options(folder, path)) for path in (weights, None))
+    with pytest.raises(EvalkitError, match=r"references=…: packs are of references as they are"):
+        pack_of(ours)
+    pack = pack_of(theirs).pack
+    write_pack(tmp_path / "pack.safetensors", pack)
+    given = f"prompts.references={tmp_path / 'pack.safetensors'}"
+    check(compose(options(folder, None, given)))
+    with pytest.raises(
+        EvalkitError, match=r"^references are to be instrumental \(HT-Demucs \w{12}\), which is made of"
+    ):
+        check(compose(options(folder, weights, given)))
+    other = dataclasses.replace(pack, about=dataclasses.replace(pack.about, transform={"kind": "instrumental"}))
+    plan = make_plan(theirs)
+    assert list(problems(plan, pack)) == []
+    assert "altered before they were packed" in " ".join(problems(plan, other))
 
+
+def test_references_that_cannot_be_used_stay_what_they_are(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "references").mkdir()
     rng = np.random.default_rng(0)
     rows = ["id,text"]
