@@ -15,6 +15,7 @@ from evalkit.assets import Asset, assets_of
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.features import extractor as features
+from evalkit.features.conditioning import usable_seconds
 from evalkit.features.extractor import Extractor
 from evalkit.filling import beyond_one_process
 from evalkit.models import Generator
@@ -79,8 +80,7 @@ def plan_of(config: DictConfig) -> Plan:
 def packed(plan: Plan, prompts: PromptSet, licence: str, text: str) -> Pack:
     """Encode all parts of the references that runs may compare with, and pack them.
 
-    These are the parts of runs that generate clips of `sampling.duration`, and of runs on clips that are there. Raises
-    EvalkitError where none can be used, and where an encoder fails.
+    Raises EvalkitError where none can be used, and where an encoder fails.
     """
     extractor = plan.extractor()
     encoders = [metric.reference_encoder for metric in plan.metrics.values() if metric.reference_encoder is not None]
@@ -89,9 +89,7 @@ def packed(plan: Plan, prompts: PromptSet, licence: str, text: str) -> Pack:
     parts: dict[str, Part] = {}
     peaks: dict[str, float] = {}
     unusable: dict[str, str] = {}
-    for whole in (False, True):
-        clips = reference_clips(plan, prompts, whole)
-        title = "references" if whole else f"references, up to {plan.sampling.duration:g} s"
+    for title, clips in _compared_with(plan, prompts).items():
         found, checked = extractor.clips(clips, keyed, loudness=None, refuse_silence=False, title=title)
         if extractor.broken:
             raise EvalkitError(next(iter(extractor.broken.values())))
@@ -118,6 +116,23 @@ def packed(plan: Plan, prompts: PromptSet, licence: str, text: str) -> Pack:
             for key, encoder in keyed.items()
         },
     )
+
+
+def _compared_with(plan: Plan, prompts: PromptSet) -> dict[str, list[Clip]]:
+    """What runs compare with that generate clips of `sampling.duration`, and runs on clips that are there, by a title.
+
+    Clips that are there may have any length. Where they are shorter than a whole reference, and as long as was asked
+    for, they are compared with its beginning.
+    """
+    duration, rate = plan.sampling.duration, plan.protocol.sample_rate
+    whole = reference_clips(plan, prompts, whole=True)
+    found = {"references": whole, "references of generated clips": reference_clips(plan, prompts, whole=False)}
+    if plan.protocol.pair_length == "common":
+        found["beginnings of references"] = [
+            dataclasses.replace(clip, seconds=duration) if clip.ok and usable_seconds(clip, rate) > duration else clip
+            for clip in whole
+        ]
+    return found
 
 
 def coverage(plan: Plan, prompts: PromptSet, pack: Pack) -> Count:

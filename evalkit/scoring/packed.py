@@ -16,6 +16,7 @@ from evalkit.plan import Plan
 from evalkit.prompts.references import packed_references
 from evalkit.prompts.selection import sampled
 from evalkit.results.alike import differences
+from evalkit.results.options import leaves
 from evalkit.scoring.embedding import common_length, one_per_prompt
 from evalkit.store.digests import digest
 from evalkit.store.identity import identity
@@ -57,11 +58,7 @@ def problems(plan: Plan, pack: Pack) -> Iterator[str]:
         "resampler": protocol.resampler,
         "version of evalkit's conditioning": features.VERSION,
     }
-    theirs = {
-        "sample_rate": about.sample_rate,
-        "resampler": about.resampler,
-        "version of evalkit's conditioning": about.conditioning,
-    }
+    theirs = dict(zip(ours, (about.sample_rate, about.resampler, about.conditioning), strict=True))
     if said := [f"{name} {text}" for name, text in differences(theirs, ours)]:
         yield (
             f"was made under the protocol {about.protocol}, which differs from this run's, {protocol.name}: "
@@ -74,7 +71,7 @@ def problems(plan: Plan, pack: Pack) -> Iterator[str]:
         assert encoder is not None, "a paired metric compares with references"
         own = identity(encoder, plan.cache)
         if digest(own) not in pack.features:
-            yield _other_encoder(plan, pack, name, encoder, own)
+            yield _other_encoder(pack, name, encoder, own)
     if (rendered := about.rendered) and rendered.duration != plan.sampling.duration:
         yield (
             f"holds references that {rendered.by} rendered {rendered.duration:g} s long, and this run asks for "
@@ -82,7 +79,7 @@ def problems(plan: Plan, pack: Pack) -> Iterator[str]:
         )
 
 
-def _other_encoder(plan: Plan, pack: Pack, name: str, encoder: Encoder, own: Mapping[str, Any]) -> str:
+def _other_encoder(pack: Pack, name: str, encoder: Encoder, own: Mapping[str, Any]) -> str:
     """Say why the features that a metric compares with are not in a pack."""
     alike = [one for one in pack.about.encoders if one.definition.get("package") == own.get("package")]
     alike = [one for one in alike if one.kind == own["kind"]]
@@ -101,27 +98,29 @@ def _other_encoder(plan: Plan, pack: Pack, name: str, encoder: Encoder, own: Map
             "anything: use the same weights, or another pack"
         )
     said = list(_differences(nearest, own))
-    if any(remedy for _, remedy in said):
-        todo = next(remedy for _, remedy in said if remedy)
-    else:
-        todo = f"set protocol={pack.about.protocol}, or get a pack of {plan.protocol.name}"
-    return (
-        f"holds {whose} that were made otherwise, under the protocol {pack.about.protocol}: "
-        f"{'; '.join(text for text, _ in said)}: {todo}"
-    )
+    todo = next((remedy for _, remedy in said if remedy), "")
+    under = "" if todo else f", under the protocol {pack.about.protocol}"
+    todo = todo or "follow that protocol as it is, or pack the references with the options of this run"
+    return f"holds {whose} that were made otherwise{under}: {'; '.join(text for text, _ in said)}: {todo}"
 
 
 def _differences(packed: PackedEncoder, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """In what an encoder differs from a packed one, with what to do about it where that is not the protocol."""
+    files = {
+        key.rpartition(".")[0]
+        for definition in (packed.definition, own)
+        for key, _ in leaves(definition)
+        if key.rpartition(".")[2] in ("sha256", "commit", "random_seed")
+    }
     for key, text in differences(packed.definition, own):
         last = key.rpartition(".")[2]
         if last == "random_weights":
-            yield f"random weights of seed {text}", "set random_weights to the pack's seed"
+            yield f"random weights of seed {text}", f"set random_weights={text.partition(',')[0]}, or use another pack"
         elif last == "version":
             yield f"version {text}, of evalkit's code", "pack the references again, or use the evalkit of the pack"
         elif last == "source":
             yield f"code {text.replace(', not ', '…, not ')}", "pack the references again"
-        elif last == "weights" or "weights" in key:
+        elif key in files:
             yield f"{key} {text}", "use the same weights, or another pack"
         else:
             yield f"{key} {text}", ""
