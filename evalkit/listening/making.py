@@ -213,6 +213,7 @@ def _write(
             "prompts": {
                 prompt: {
                     "caption": material.captions[prompt], **({"melody": melodies[prompt]} if melodies else {}),
+                    **({"translation": material.translations[prompt]} if prompt in material.translations else {}),
                 }
                 for prompt in chosen
             },
@@ -224,7 +225,7 @@ def _write(
     (folder / PAGES).mkdir()
     with progress("pages", len(names), "pages") as advance:
         for name in names:
-            text = render(made, name, practice, material.captions)
+            text = render(made, name, practice, material.captions, material.translations)
             (folder / PAGES / f"{name}.html").write_text(text, "utf-8")
             advance(1)
     write_json(folder / STUDY, made.facts)

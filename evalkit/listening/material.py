@@ -14,6 +14,7 @@ from evalkit.listening.sounds import Piece
 from evalkit.listening.study import Axis
 from evalkit.page.view import System, view
 from evalkit.results import REPORT
+from evalkit.results.alike import translations
 from evalkit.results.folders import identity
 from evalkit.results.loading import load, with_row
 from evalkit.results.result import Result
@@ -73,6 +74,7 @@ class Material:
     Attributes:
         prompts: ids, those of the test first.
         captions: by prompt.
+        translations: what every system was given in place of a caption, by prompt.
         melodies: by prompt, for tests of melodies.
         systems: of which every prompt has a piece.
         records: what was given: path, kind and sha256.
@@ -81,6 +83,7 @@ class Material:
 
     prompts: Sequence[str]
     captions: Mapping[str, str]
+    translations: Mapping[str, str]
     melodies: Mapping[str, Piece]
     systems: Sequence[Heard]
     records: Sequence[Mapping[str, str]]
@@ -185,6 +188,7 @@ class Choice:
         return Material(
             prompts=ids,
             captions={id: self.captions[id] for id in ids},
+            translations=self._translations(ids),
             melodies={id: Piece(self.melodies[id].path) for id in ids if id in self.melodies},
             systems=systems,
             records=records,
@@ -194,6 +198,11 @@ class Choice:
                 "protocol": info.protocol.name,
             },
         )
+
+    def _translations(self, ids: Sequence[str]) -> dict[str, str]:
+        """Those that are the same of all systems: others would tell raters which system made a clip."""
+        first, *others = [translations(system.result) for system in self.systems]
+        return {id: first[id] for id in ids if id in first and all(each.get(id) == first[id] for each in others)}
 
     def _system(self, system: System, clips: Clips, ids: Iterable[str]) -> Heard:
         return Heard(

@@ -70,15 +70,23 @@ class Practice:
     melody: str
 
 
-def render(study: Study, session: str, practice: Practice, captions: Mapping[str, str]) -> str:
+def render(
+    study: Study, session: str, practice: Practice, captions: Mapping[str, str], translations: Mapping[str, str]
+) -> str:
     """Write the page of a session. Nothing in it says which system made which clip."""
-    pages = [_page(study, page, captions) for page in study.sessions[session]["pages"]]
-    first = {"items": practice.items, **_beside(study, captions[practice.prompt], practice.melody)}
+
+    def page(items: Sequence[str], prompt: str, melody: str) -> dict[str, Any]:
+        return {"items": list(items), **_beside(study, captions[prompt], translations.get(prompt, ""), melody)}
+
+    of_items, of_prompts = study.facts["items"], study.facts["prompts"]
+    shown = [(items, of_items[items[0]]["prompt"]) for items in study.sessions[session]["pages"]]
+    pages = [page(items, prompt, of_prompts[prompt].get("melody", "")) for items, prompt in shown]
+    first = page(practice.items, practice.prompt, practice.melody)
     data = {
         "study": study.id, "session": session, "method": study.method, "scale": study.facts["scale"],
         "heard": HEARD, "words": _words(study), "practice": first, "pages": pages,
     }  # fmt: skip
-    named = [item for page in [first, *pages] for item in [*page["items"], page.get("melody")] if item]
+    named = [item for one in [first, *pages] for item in [*one["items"], one.get("melody")] if item]
     style, script = static("css"), static("js")
     return str(
         environment("evalkit.listening")
@@ -122,13 +130,8 @@ def _words(study: Study) -> dict[str, Any]:
     }
 
 
-def _page(study: Study, items: Sequence[str], captions: Mapping[str, str]) -> dict[str, Any]:
-    prompt = study.facts["items"][items[0]]["prompt"]
-    melody = study.facts["prompts"][prompt].get("melody", "")
-    return {"items": list(items), **_beside(study, captions[prompt], melody)}
-
-
-def _beside(study: Study, caption: str, melody: str) -> dict[str, Any]:
+def _beside(study: Study, caption: str, translation: str, melody: str) -> dict[str, Any]:
     """What is shown beside the clips of a prompt: only what raters need for their judgement."""
-    shown = {"caption": literal(caption)} if study.axis == "relevance" else {}
+    texts = {"caption": caption, "translation": translation} if study.axis == "relevance" else {}
+    shown = {name: literal(text) for name, text in texts.items() if text or name == "caption"}
     return {**shown, **({"melody": melody} if melody else {})}

@@ -134,6 +134,8 @@ def _mistakes(facts: Mapping[str, Any]) -> Iterator[str]:
     for id, prompt in facts["prompts"].items():
         if not isinstance(prompt, dict) or not isinstance(prompt.get("caption"), str):
             yield f"prompt {said(id)} has no caption"
+        elif not isinstance(prompt.get("translation", ""), str):
+            yield f"prompt {said(id)} has a translation that is no text"
         elif "melody" in prompt and not _named(ITEM, prompt["melody"]):
             yield f"prompt {said(id)} has a melody of no name that evalkit gives"
     items = facts["items"]

@@ -100,7 +100,8 @@ def _content(study: Study, page: Sequence[str], sounds: str) -> str:
     """What stands beside the clips, as HTML."""
     prompt = study.facts["prompts"][study.facts["items"][page[0]]["prompt"]]
     if study.axis == "relevance":
-        return f"<blockquote>{html.escape(prompt['caption'])}</blockquote>"
+        given = f"<p>{html.escape(prompt['translation'])}</p>" if prompt.get("translation") else ""
+        return f"<blockquote>{html.escape(prompt['caption'])}{given}</blockquote>"
     if "melody" in prompt:
         return f'<p>The melody:</p><audio controls src="{sounds}/{prompt["melody"]}.wav"></audio>'
     return ""

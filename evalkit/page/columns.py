@@ -17,7 +17,7 @@ from evalkit.page.view import SIDES, View
 from evalkit.report import numbers
 from evalkit.report.literal import literal
 from evalkit.results.comparison import Comparison
-from evalkit.results.frames import PROMPTS, prompts_of, typed
+from evalkit.results.frames import PROMPTS, SOMETIMES, prompts_of, typed
 from evalkit.results.plots.plot import Metric
 from evalkit.results.sweep import Sweep
 from evalkit.slices import standard
@@ -75,6 +75,7 @@ def clips_of(view: View) -> Clips:
             parts.append(Part(len(systems) - 1, 1, _moved(view.comparison, role)))
         prompts.append(_moved_prompts(view.comparison))
     every = pd.concat(prompts).drop_duplicates("id") if prompts else typed(pd.DataFrame(columns=list(PROMPTS)), PROMPTS)
+    every = every.fillna({name: "" for name in SOMETIMES if name in every})  # of results that lack the column
     shown = [metric for metric in view.metrics if any(metric.name in part.clips for part in parts)]
     partial = [name for name, _ in view.gone]
     return Clips(every.reset_index(drop=True), shown, systems, parts, partial, list(_remarks(view, every)))
@@ -123,6 +124,7 @@ def data(view: View, clips: Clips) -> dict[str, Any]:
     return {
         "ids": list(prompts["id"]),
         "captions": [literal(caption) for caption in prompts["caption"]],
+        "given": _given(view, prompts["id"]),
         "tags": _words(prompts["tags"]),
         "labels": _words(prompts["labels"]),
         "groups": _groups(view, prompts),
@@ -174,6 +176,22 @@ def _states(clips: pd.DataFrame, there: np.ndarray, prefix: str, states: _Number
         rows = clips[columns].fillna("").itertuples(index=False, name=None)
         found = [states(tuple(row)) if is_there else 0 for row, is_there in zip(rows, there, strict=True)]
     return found[0] if len(set(found)) == 1 else found
+
+
+def _given(view: View, ids: Iterable[str]) -> list[list[list[Any]]] | None:
+    """What models were given in place of each caption: language, translation, numbers of systems; None for nothing."""
+    found: dict[str, dict[tuple[str, str], list[int]]] = {}
+    for number, system in enumerate(view.systems):
+        prompts = system.result.prompts
+        if system.role != "calibration" and "translation" in prompts:
+            told = prompts[prompts["translation"] != ""]
+            languages = told["language"] if "language" in told else [""] * len(told)
+            for id, language, text in zip(told["id"], languages, told["translation"], strict=True):
+                found.setdefault(id, {}).setdefault((language, text), []).append(number)
+    if not found:
+        return None
+    of_ids = (found.get(id, {}).items() for id in ids)
+    return [[[literal(language), literal(text), systems] for (language, text), systems in each] for each in of_ids]
 
 
 def _words(column: Iterable[Iterable[str]]) -> dict[str, Any]:

@@ -56,6 +56,20 @@ def captions(record: Record) -> dict[str, str]:
     return dict(zip(record.prompts["id"], record.prompts["caption"], strict=True))
 
 
+def translations(record: Record) -> dict[str, str]:
+    """What models were given in place of the caption of each prompt that has a translation, by its id."""
+    prompts = record.prompts
+    if "translation" not in prompts.columns:
+        return {}
+    return {i: text for i, text in zip(prompts["id"], prompts["translation"], strict=True) if text}
+
+
+def language(record: Record) -> str:
+    """In which languages models were given the prompts of a record, in words."""
+    known = sorted({*record.prompts["language"]} - {""}) if "language" in record.prompts.columns else []
+    return ", ".join(known) or ("translation" if translations(record) else "the captions' own language")
+
+
 def references(record: Record) -> dict[str, tuple[str, float, float]]:
     """The content of each prompt's usable reference, and where the part that counts begins and ends, by its id."""
     if record.references_info is None:

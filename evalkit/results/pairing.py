@@ -13,7 +13,16 @@ from typing import Any
 import pandas as pd
 
 from evalkit.errors import EvalkitError, unknown
-from evalkit.results.alike import NAMED, captions, differences, prompts_differ, references, references_differ
+from evalkit.results.alike import (
+    NAMED,
+    captions,
+    differences,
+    language,
+    prompts_differ,
+    references,
+    references_differ,
+    translations,
+)
 from evalkit.results.comparable import SECONDS, Reason, own_settings
 from evalkit.results.comparison_record import SideInfo
 from evalkit.results.folders import MANIFEST, identity
@@ -118,6 +127,12 @@ def _given(baseline: Side, candidate: Side) -> Iterator[str]:
     for kind in sorted({*ours, *theirs}) if _generated(baseline, candidate) else ():
         if ours.get(kind, 0) != theirs.get(kind, 0):
             yield f"a {kind} was given for {ours.get(kind, 0):,} prompts, not {theirs.get(kind, 0):,}"
+        elif kind == "translation":
+            there, here = translations(baseline.record), translations(candidate.record)
+            both = captions(candidate.record)
+            shared = [i for i in captions(baseline.record) if i in both]
+            if others := [i for i in shared if here.get(i) != there.get(i)]:
+                yield f"{len(others):,} prompts were given in another translation, such as '{others[0]}'"
 
 
 def _duration(baseline: Side, candidate: Side) -> Iterator[str]:
@@ -359,6 +374,11 @@ def remarks(baseline: Sequence[Side], candidate: Sequence[Side]) -> list[str]:
     """Say what a reader should know of how the sides were made, and what does not forbid to compare them."""
     sides = [*baseline, *candidate]
     found: list[str] = []
+    first, *others = dict.fromkeys(language(side.record) for side in sides)
+    if others and any(translations(side.record) for side in sides):
+        found.append(
+            f"prompts were given in {_listed(others)}, not {first}: clips are scored against the same captions"
+        )
     unknown_sampling = [side.row for side in sides if not side.info.generated]
     if unknown_sampling:
         found.append(f"how the clips were made is not known, nor whether alike: {', '.join(unknown_sampling)}")

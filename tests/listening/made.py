@@ -45,6 +45,7 @@ def result(
     melodies: bool = False,
     alter: Callable[[Path, int, int], object] = lambda path, system, prompt: None,
     clips: Mapping[str, Mapping[str, Any]] | None = None,
+    translations: Sequence[str] = (),
 ) -> Result:
     """Make a result whose clips can be heard.
 
@@ -76,6 +77,8 @@ def result(
             )  # fmt: skip
     frame = pd.DataFrame({"id": ids, "caption": [f"{CAPTION} {i}" for i in range(prompts)], "tags": "", "labels": ""})
     frame["tags"] = frame["labels"] = [[] for _ in ids]
+    if translations:
+        frame["translation"] = list(translations)
     if melodies:
         files = [tone(folder / "melodies" / f"{i}.wav", f"melody {i}", seconds, channels=1) for i in range(prompts)]
         frame["melody"] = [str(file) for file in files]

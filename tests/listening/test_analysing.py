@@ -535,6 +535,7 @@ def test_where_studies_and_answers_are_looked_for(rated: Path, tmp_path: Path) -
         ({"scale": [1, 10**400]}, "its scale is not two numbers"),
         ({"prompts": {"p0": "a caption"}}, 'prompt "p0" has no caption'),
         ({"prompts": {"p0": {"caption": "", "melody": "../../evil"}}}, 'prompt "p0" has a melody of no name'),
+        ({"prompts": {"p0": {"caption": "", "translation": 1}}}, 'prompt "p0" has a translation that is no text'),
         ({"practice": {"items": ["../../evil", "f" * 12]}}, "its practice is not two clips"),
         ({"practice": {}}, "its practice is not two clips"),
         ({"items": {"../../evil": {"prompt": "p0", "system": "large"}}}, 'item "../../evil" is no name'),

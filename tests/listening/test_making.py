@@ -15,11 +15,13 @@ import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
+import yaml
 
 from evalkit.audio import read
 from evalkit.errors import EvalkitError
 from evalkit.listening.making import Asked, sized
 from evalkit.listening.study import Study
+from evalkit.listening.webmushra import export
 from tests.conftest import Run
 from tests.listening.made import NAMES, RATE, result, study, tone
 
@@ -175,6 +177,27 @@ def test_quality_shows_no_caption_and_melody_plays_the_melody(tmp_path: Path) ->
     text = melody.page("r01").read_text("utf-8")
     for page in page_data(text)["pages"]:
         assert "caption" not in page and f'id="sound-{page["melody"]}"' in text
+
+
+def test_a_translation_is_shown_where_every_system_was_given_it(tmp_path: Path) -> None:
+    told = [f"вальс </script><b>{i}</b>" for i in range(4)]
+    one, other = (result(tmp_path / name, translations=told) for name in "ab")
+    english = result(tmp_path / "c")
+    both = study(tmp_path / "both", [str(one.path), str(other.path)]).study
+    pages = page_data(both.page("r01").read_text("utf-8"))["pages"]
+    assert {page["translation"] for page in pages} <= {*told} and len(pages) == 3
+    for page in yaml.safe_load(exported(both, tmp_path / "out"))["pages"][2:-1]:
+        assert "<p>вальс &lt;/script&gt;&lt;b&gt;" in page["content"]
+    mixed = study(tmp_path / "mixed", [str(one.path), str(english.path)]).study
+    assert "вальс" not in mixed.page("r01").read_text("utf-8")
+    quality = study(tmp_path / "quality", [str(one.path)], axis="quality").study
+    assert "вальс" not in quality.page("r01").read_text("utf-8")
+
+
+def exported(made: Study, folder: Path) -> str:
+    """The first configuration of webMUSHRA."""
+    export(made, folder)
+    return next((folder / "configs").glob("*.yaml")).read_text("utf-8")
 
 
 def test_the_same_seed_asks_about_the_same_prompts_in_the_same_order(tmp_path: Path) -> None:

@@ -401,6 +401,31 @@ def test_the_player_gets_the_clips_of_a_prompt(page: Any) -> None:
     assert page.locator(".rows-detail-player").inner_text() == f"p10: {CAPTIONS[0]}"
 
 
+def test_what_was_given_in_place_of_a_caption_is_shown_to_whom(browser: Any, tmp_path: Path) -> None:
+    told = {"id": IDS, "caption": CAPTIONS, "tags": [[]] * 4, "labels": [["Music"]] * 4}
+    russian = {**told, "translation": ["<b>тихое</b> пианино", "", "без голоса", ""], "language": ["ru"] * 4}
+    english, translated = (
+        result({"kld": {SMALL: KLD[SMALL]}}),
+        result({"kld": {LARGE: KLD[LARGE]}}, russian, path=Path("runs/ru")),
+    )
+    shown = of(english, translated)
+    assert data_of(shown)["given"] == [[["ru", "<b>тихое</b> пианино", [1]]], [], [["ru", "без голоса", [1]]], []]
+    assert data_of(of(english))["given"] is None
+    with opened(browser, tmp_path, shown) as page:
+        page.locator("#rows").get_by_label("Search").fill("ПИАНИНО")
+        assert ids(page) == ["p10", "p10"]  # of both systems
+        page.locator(".rows-body tr").first.click()
+        line = page.locator(".rows-detail-given")
+        assert line.inner_text().split("\n") == ["Given in ru: <b>тихое</b> пианино", f"to {LARGE}"]
+        assert line.locator("q").get_attribute("lang") == "ru"
+        page.keyboard.press("Escape")
+        with page.expect_download() as download:
+            page.locator("#rows").get_by_role("button", name="Download as CSV").click()
+        lines = list(csv.reader(io.StringIO(Path(download.value.path()).read_text("utf-8"))))
+        assert lines[0][:5] == ["id", "caption", "language", "translation", "tags"]
+        assert lines[1][2:4] == ["ru", "<b>тихое</b> пианино"]
+
+
 def test_rows_that_are_shown_can_be_downloaded(page: Any, pairs: Any) -> None:
     page.locator("#rows-system").select_option(label=SMALL)
     sort(page, "KLD ↓")

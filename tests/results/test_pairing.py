@@ -85,6 +85,14 @@ def captioned(base: Record, captions: Mapping[str, str]) -> Record:
     return replace(base, prompts=prompts)
 
 
+def translated(language: str, **translations: str) -> Record:
+    """A record of which models were given some prompts in translation."""
+    base = with_row(given={"translation": len(translations)})
+    ids = base.prompts["id"]
+    told = {"translation": [translations.get(i, "") for i in ids], "language": [language] * len(ids)}
+    return replace(base, prompts=base.prompts.assign(**told))
+
+
 def only(base: Record, ids: Sequence[str]) -> Record:
     """A record of some of its prompts."""
     prompts, clips = (frame[frame["id"].isin(ids)].reset_index(drop=True) for frame in (base.prompts, base.clips))
@@ -140,6 +148,7 @@ class TestSide:
 # By condition: a change of the candidate, and what is said of it.
 CHANGES: list[tuple[str, Callable[[], Record], str]] = [
     ("given", lambda: with_row(given={"melody": 3}), "a melody was given for 3 prompts, not 0"),
+    ("given", lambda: translated("ru", p0="флейта", p1="арфа"), "a translation was given for 2 prompts, not 0"),
     ("duration", lambda: with_sampling(duration=30.0), "clips of 30 s, not 10 s"),
     ("duration", lambda: generated_elsewhere(8.0), "clips of 8 s, not 10 s"),
     ("duration", lambda: generated_elsewhere(math.nan), "clips of unknown length, not 10 s"),
@@ -185,6 +194,23 @@ class TestDiffering:
     )
     def test_what_is_free(self, change: Callable[[], Record]) -> None:
         assert pairing.differing([one()], [one(change())], ()) == []
+
+    def test_translations_of_the_same_prompts_may_be_others(self) -> None:
+        ru, de = translated("ru", p0="флейта", p1="арфа"), translated("de", p0="Flöte", p1="арфа")
+        elsewhere = translated("ru", p0="флейта", p2="арфа")
+        for other, n, first in ((de, 1, "p0"), (elsewhere, 2, "p1")):
+            (reason,) = pairing.differing([one(ru)], [one(other)], ())
+            said = f"{n} prompts were given in another translation, such as '{first}'"
+            assert (reason.condition, reason.text) == ("given", said)
+        assert pairing.differing([one(ru)], [one(ru)], ()) == []
+
+    def test_in_which_languages_prompts_were_given_is_a_remark(self) -> None:
+        ru, de = translated("ru", p0="флейта"), translated("de", p0="Flöte")
+        same = "clips are scored against the same captions"
+        assert pairing.remarks([one(de)], [one(ru)]) == [f"prompts were given in ru, not de: {same}"]
+        english = f"prompts were given in ru, not the captions' own language: {same}"
+        assert pairing.remarks([one()], [one(ru)]) == [english]
+        assert pairing.remarks([one(ru)], [one(ru)]) == pairing.remarks([one()], [one(translated("en"))]) == []
 
     def test_how_clips_were_computed_is_a_remark_and_no_reason(self) -> None:
         way = {"clips": 12, "dtype": "float16", "torch": "2.11.0", "attention": "triton", "batch_size": 64}

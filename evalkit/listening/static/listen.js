@@ -393,7 +393,8 @@
     const many = page.items.length;
     const beside = made("div", { class: "listen-asked" },
       page.caption ? made("blockquote", { class: "listen-caption" },
-        made("p", { class: "listen-of" }, "Description"), made("p", {}, page.caption)) : null,
+        made("p", { class: "listen-of" }, "Description"), made("p", {}, page.caption),
+        page.translation ? made("p", { class: "listen-of" }, `In translation: ${page.translation}`) : null) : null,
       melody ? made("div", { class: "listen-caption" },
         made("p", { class: "listen-of" }, "The melody that the clips should follow"), melody.element) : null);
     const right = made("div", {}, made("ol", { class: "listen-items" }, ...items), choice);

@@ -66,6 +66,7 @@
     constructor(data) {
       this.ids = data.ids;
       this.captions = data.captions;
+      this.given = data.given; // null, or of each prompt [language, translation, numbers of systems]
       this.tags = data.tags;
       this.labels = data.labels;
       this.groups = data.groups;
@@ -164,7 +165,8 @@
         const words = [this.tags, this.labels].flatMap((kind) =>
           kind.of[prompt].map((word) => kind.names[word]),
         );
-        text = folded([this.ids[prompt], this.captions[prompt], ...words].join("\n"));
+        const given = (this.given?.[prompt] ?? []).map(([, translation]) => translation);
+        text = folded([this.ids[prompt], this.captions[prompt], ...given, ...words].join("\n"));
         this.texts[prompt] = text;
       }
       return text;

@@ -99,6 +99,7 @@
       this.body.replaceChildren(
         title,
         about,
+        ...this.given(prompt),
         ...this.words("Tags", rows.tags, prompt),
         ...this.words("Labels", rows.labels, prompt),
         player,
@@ -121,6 +122,24 @@
       } else {
         element.append(make("p", "page-quiet", "None of its clips is in this page or beside it."));
       }
+    }
+
+    // what models were given in place of the caption
+    given(prompt) {
+      const { rows } = this;
+      const systems = new Set(rows.parts.map((part) => part.system).filter((system) => rows.systems[system].role !== "calibration"));
+      return (rows.given?.[prompt] ?? []).map(([language, translation, given]) => {
+        const text = make("q", "", translation);
+        if (language) {
+          text.lang = language;
+        }
+        const line = make("p", "rows-detail-given", `Given in ${language || "translation"}: `, text);
+        const names = [...new Set(given.map((system) => rows.systems[system].name))];
+        if (names.length < systems.size) {
+          line.append(make("small", "page-quiet when-seen", `to ${names.join(", ")}`));
+        }
+        return line;
+      });
     }
 
     words(title, kind, prompt) {

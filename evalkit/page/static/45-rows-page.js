@@ -279,8 +279,10 @@
 
     const download = () => {
       const extra = columns.filter((column) => !["id", "caption"].includes(column.key));
+      const given = (prompt, which) => rows.given[prompt].map((one) => one[which]).join("; ");
+      const told = rows.given ? ["language", "translation"] : [];
       const lines = [
-        ["id", "caption", "tags", "labels", ...extra.map((column) => column.named ?? column.label ?? column.title)],
+        ["id", "caption", ...told, "tags", "labels", ...extra.map((column) => column.named ?? column.label ?? column.title)],
       ];
       for (const row of table.rows) {
         const prompt = promptOf(row);
@@ -288,6 +290,7 @@
         lines.push([
           literal(rows.ids[prompt]),
           rows.captions[prompt],
+          ...told.map((_, which) => given(prompt, which)),
           list(rows.tags),
           list(rows.labels),
           ...extra.map((column) => (column.text ?? column.cell)(row)),
