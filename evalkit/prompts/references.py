@@ -149,12 +149,13 @@ def _locate(prompts: PromptSet, options: Prompts) -> list[_Found]:
 
 def _in_pairing(prompts: Sequence[Prompt], place: Path) -> list[_Found]:
     paths = by_id(place, place.parent)
-    if not any(normal(p.id) in paths for p in prompts):
+    names = _names(prompts, paths, "")
+    if not any(name in paths for name in names):
         raise EvalkitError(
             f"'{place}' has none of the {len(prompts):,} prompts: its first id is '{next(iter(paths))}', "
             f"the first prompt's is '{prompts[0].id}'"
         )
-    return [_Found(paths.get(normal(p.id)), f"not in '{place.name}'") for p in prompts]
+    return [_Found(paths.get(name), f"not in '{place.name}'") for name in names]
 
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -218,9 +219,9 @@ def _in_folder(prompts: Sequence[Prompt], folder: Path, ending: str) -> list[_Fo
 def _names(prompts: Sequence[Prompt], files: Container[str], ending: str) -> list[str]:
     """By which name each prompt's reference is looked for: its own id, or the recording's that it is a caption of.
 
-    A recording is what a cluster is named for. A folder is one of recordings if it has one whose name is no prompt's
-    id, since a recording and somebody else's caption may have the same number; then ids name nothing in it. In
-    other folders, the reference of the prompt that a cluster is named for is that of the whole cluster.
+    A recording is what a cluster is named for. Files are of recordings if one has a name that is no prompt's
+    id, since a recording and somebody else's caption may have the same number; then ids name none of them. Among
+    other files, the reference of the prompt that a cluster is named for is that of the whole cluster.
     """
     own = {normal(p.id): p.unit for p in prompts}
 
@@ -255,7 +256,8 @@ def _best(prompt: Prompt, files: Sequence[_Named], folder: Path) -> _Found:
 
 def _expected(prompt: Prompt) -> str:
     if prompt.start is None or prompt.seconds is None:
-        return f"names such as '{prompt.id}.wav'"
+        recording = f" or '{prompt.cluster}.wav'" if prompt.unit != prompt.id else ""
+        return f"names such as '{prompt.id}.wav'{recording}"
     return f"names such as '{prompt.id}.wav' or '{prompt.id}_{prompt.start:g}_{prompt.start + prompt.seconds:g}.wav'"
 
 

@@ -6,15 +6,18 @@ import dataclasses
 import re
 import unicodedata
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from evalkit.audioset import classes
 from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.instrumental import asks_for_no_voice, is_instrumental
 from evalkit.prompts.languages import Languages
+from evalkit.prompts.references import find_references
 from evalkit.slices.caption_kind import CaptionKind
 from evalkit.slices.region import NONE, Region
 from evalkit.store.cache import Cache
@@ -196,3 +199,22 @@ def test_the_yaml_has_the_options(cache: Cache) -> None:
     assert [prompt.id for prompt in built.load(cache).prompts] == [
         "piano_ballad.de", "piano_ballad.pt", "afrobeat_horns.de", "afrobeat_horns.pt",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["", "pairs.csv"])
+def test_one_recording_is_the_reference_of_all_languages(tmp_path: Path, cache: Cache, place: str) -> None:
+    for name in ("jazz_trio", "bluegrass"):
+        soundfile.write(tmp_path / f"{name}.wav", [0.1, -0.1] * 8000, 8000)
+    (tmp_path / "pairs.csv").write_text("id,path\njazz_trio,jazz_trio.wav\nbluegrass,bluegrass.wav\n")
+    options = Languages(ids=["jazz_trio", "solo_cello", "bluegrass"], references=str(tmp_path / place))
+    prompts = options.load(cache)
+    for prompt, clip in zip(prompts.prompts, find_references(prompts, options, 10.0), strict=True):
+        wanted = None if prompt.cluster == "solo_cello" else tmp_path / f"{prompt.cluster}.wav"
+        assert (clip.id, clip.path, clip.ok) == (prompt.id, wanted, wanted is not None)
+
+
+def test_a_folder_without_their_recordings_names_what_is_looked_for(tmp_path: Path, cache: Cache) -> None:
+    soundfile.write(tmp_path / "other.wav", [0.1, -0.1] * 8000, 8000)
+    options = Languages(references=str(tmp_path))
+    with pytest.raises(EvalkitError, match="expected names such as 'piano_ballad.en.wav' or 'piano_ballad.wav'"):
+        find_references(options.load(cache), options, 10.0)
