@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from evalkit.results.frames import prompts_of
 from evalkit.results.record import MetricInfo, Record
 from evalkit.stats.clusters import numbered
 from evalkit.types import Features, Prompt
@@ -28,9 +27,13 @@ class Clusters:
     units: Mapping[str, str] = field(default_factory=dict)
     distinct: bool = False
 
+    def unit(self, id: str) -> str:
+        """What is drawn with a prompt: the name of its cluster, or its own."""
+        return self.units.get(id, id)
+
     def numbers(self, ids: Iterable[str]) -> np.ndarray | None:
         """The number of each prompt's cluster, (prompts,); None where each prompt stands by itself."""
-        return numbered(self.units.get(i, i) for i in ids)
+        return numbered(map(self.unit, ids))
 
     def references(self, features: Features) -> list[str]:
         """The ids of the references that metrics of sets get: where references are distinct, each content once.
@@ -42,7 +45,7 @@ class Clusters:
         seen: set[tuple[str, str]] = set()
         found = []
         for i, value in zip(features.ids, features.values, strict=True):
-            content = self.units.get(i, i), _content(value)
+            content = self.unit(i), _content(value)
             if content not in seen:
                 found.append(i)
             seen.add(content)
@@ -66,14 +69,18 @@ def of_prompts(prompts: Iterable[Prompt], distinct: bool) -> Clusters:
 
 def of_record(record: Record) -> Clusters:
     """The clusters of a record's prompts."""
-    return of_prompts(prompts_of(record.prompts), bool(record.protocol.switches.get(DISTINCT, False)))
+    units: dict[str, str] = {}
+    if "cluster" in record.prompts:
+        units = {i: unit for i, unit in zip(record.prompts["id"], record.prompts["cluster"], strict=True) if unit}
+    return Clusters(units, bool(record.protocol.switches.get(DISTINCT, False)))
 
 
 def together(every: Sequence[Clusters]) -> Clusters:
     """The clusters of several results of the same prompts: what belongs together in any of them does so."""
-    first, *others = every
-    if all(other.units == first.units for other in others):
-        return first
+    first = every[0]
+    known = [number for number, one in enumerate(every) if one.units]
+    if all(every[number].units == every[known[0]].units for number in known):
+        return replace(first, units=every[known[0]].units if known else {})
     leader: dict[str, str] = {}
 
     def root(name: str) -> str:

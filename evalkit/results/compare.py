@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from evalkit.errors import EvalkitError
 from evalkit.progress import progress
 from evalkit.results import gate as gates
 from evalkit.results import moved, pairing, sliced, verdicts
+from evalkit.results.clusters import of_record, together
 from evalkit.results.compared import Compared, changes, failed, judged
 from evalkit.results.comparison import Comparison
 from evalkit.results.comparison_record import METRICS, MOVED, SLICES
@@ -26,6 +27,7 @@ from evalkit.results.pairing import Side
 from evalkit.results.record import MetricInfo
 from evalkit.results.summary import unique_titles
 from evalkit.stats import paired, permutation
+from evalkit.stats.clusters import count
 
 RAW = (
     "{titles}: the difference is corrected for bias by the jackknife; that of the two values is not, and that both "
@@ -57,8 +59,12 @@ def compare(
     ids = sorted(shared.ids)  # so that nothing depends on the order of prompts
     names = _names(sides, gate)
     gates.check(gate, [name for name, info in names.items() if info])
-    unchanged = np.zeros((1, len(ids)), bool)
-    swaps = np.concatenate([unchanged, permutation.swaps(len(ids), gate.swaps, gate.seed)])
+    clusters = together([of_record(side.record) for side in sides]).numbers(ids)
+    units = count(len(ids), clusters)
+    drawn = permutation.swaps(units, gate.swaps, gate.seed)
+    swaps = np.concatenate([np.zeros((1, units), bool), drawn])
+    if clusters is not None:  # whose prompts change places together
+        swaps = swaps[:, clusters]
     found = []
     with progress("comparison", len(names), "metrics") as advance:
         for name, info in names.items():
@@ -79,7 +85,7 @@ def compare(
         outcome=outcome,
         reasons=why,
         warnings=warnings,
-        remarks=[*pairing.remarks(baseline, candidate), *_remarks(found, gate)],
+        remarks=[*pairing.remarks(baseline, candidate), *_of_clusters(sides, units, len(ids)), *_remarks(found, gate)],
         baseline=[pairing.info(side) for side in baseline],
         candidate=[pairing.info(side) for side in candidate],
         dataset=record.prompts_info.dataset,
@@ -93,6 +99,7 @@ def compare(
         slices=slices,
         moved=most,
         path=Path(),
+        clusters=0 if clusters is None else units,
     )
 
 
@@ -212,6 +219,19 @@ def _relative(direction: Direction, difference: Difference) -> str:
         return "no change"
     percent = 100 * abs(value / difference.unbiased)
     return f"{f'{percent:.1f}' if percent < 1000 else 'over 1,000'} % {changes(direction)[bool(value < 0)]}"
+
+
+def _of_clusters(sides: Sequence[Side], units: int, prompts: int) -> Iterator[str]:
+    """What is drawn and swapped where prompts belong together, and whether all results say so."""
+    if units == prompts:
+        return
+    yield (
+        f"n counts prompts; the {prompts:,} prompts belong to {units:,} clusters, which intervals, swaps and the "
+        "gate's least_n count as one each"
+    )
+    every = [of_record(side.record).units for side in sides]
+    if any(one != every[0] for one in every):
+        yield "not all results name the same clusters: prompts that belong together in any of them do so here"
 
 
 def _remarks(found: Sequence[Compared], gate: Gate) -> list[str]:

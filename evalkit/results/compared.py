@@ -59,8 +59,9 @@ def judged(one: Compared, difference: Difference, gate: Gate) -> dict[str, Any]:
     if one.limit.margin.relative and difference.scaled:
         estimate = _of_a_share(difference, difference.scaled, one.limit.margin.amount, margin, one.direction)
     said = verdicts.judge(
-        one.limit, margin, one.direction, estimate, difference.n, gate, difference.note, one.material.identical
-    )
+        one.limit, margin, one.direction, estimate, difference.n, gate, difference.note, one.material.identical,
+        difference.clusters,
+    )  # fmt: skip
     apart = one.material.left_out
     if said.verdict == "PASS" and apart:  # these may be the worst
         why = f"{apart:,} prompts have a value on one side only, of which nothing is known"

@@ -93,6 +93,7 @@ class ComparisonRecord:
             significant, else empty.
         moved: one row per metric and prompt, of those that moved most: the worst first.
         path: the folder that holds the record.
+        clusters: how many clusters the compared prompts belong to; 0 where each stands by itself.
     """
 
     outcome: Outcome
@@ -113,3 +114,4 @@ class ComparisonRecord:
     moved: pd.DataFrame
     path: Path
     schema: int = SCHEMA
+    clusters: int = 0

@@ -118,7 +118,8 @@ def _notes(comparison: ComparisonRecord) -> list[str]:
 
 
 def _intervals(comparison: ComparisonRecord) -> str:
-    return f"intervals: {comparison.gate['level']:.3g} confidence, over prompts"
+    over = "clusters of prompts" if comparison.clusters else "prompts"
+    return f"intervals: {comparison.gate['level']:.3g} confidence, over {over}"
 
 
 def _by_metric(metrics: Sequence[Mapping[str, Any]], key: str, about: str = "") -> Iterator[str]:
@@ -267,6 +268,7 @@ def _plain(comparison: ComparisonRecord) -> dict[str, Any]:
         "protocol": comparison.protocol,
         "prompts": comparison.prompts,
         "prompts_total": comparison.prompts_total,
+        **({"clusters": comparison.clusters} if comparison.clusters else {}),
         "random_weights": comparison.random,
         "baseline": [dataclasses.asdict(info) for info in comparison.baseline],
         "candidate": [dataclasses.asdict(info) for info in comparison.candidate],

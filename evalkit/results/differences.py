@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
-from evalkit.results.scored import Pair, select
+from evalkit.results.clusters import Clusters
+from evalkit.results.scored import Pair, select, selected
 from evalkit.stats import jackknife, paired, permutation
 from evalkit.stats.estimate import Estimate, student
 from evalkit.types import Features, Measured
 
 NO_SUBSET = "no interval: too few prompts are left where some are left out ({why})"
 NO_OTHERS = "no interval: of a single prompt nothing is known of others"
+ONE_CLUSTER = "no interval: all prompts belong to one cluster, which says nothing of others"
 ALL_SAME = "no interval: all prompts differ by the same"
 CORRECTED = "jackknife, corrected for bias"
+BY_CLUSTER = ", by cluster"
+SWAPPED = "swaps of whole clusters"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
 WEIGHTS = 2**25  # of swapped clips, that are in memory at once
@@ -42,6 +46,7 @@ class Difference:
         unbiased: the baseline's value without the bias that few prompts give it, of which relative margins are shares.
         parts: whether parts of the prompts can be compared by swaps too.
         scaled: gives the difference of the candidate's value from so many times the baseline's; None for same clips.
+        clusters: how many clusters the prompts belong to; 0 where each stands by itself.
     """
 
     baseline: float
@@ -56,6 +61,12 @@ class Difference:
     unbiased: float
     parts: bool = True
     scaled: Callable[[float], Estimate] | None = None
+    clusters: int = 0
+
+    @property
+    def units(self) -> int:
+        """How many independent units there are: clusters, or prompts that stand by themselves."""
+        return self.clusters or self.n
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +80,7 @@ class Sums:
         results: how many of the sets are of each result of the baseline, and of the candidate.
         bounds: between which all values lie.
         identical: whether both sides have the same clips.
+        clusters: which of the prompts belong together.
     """
 
     ids: Sequence[str]
@@ -78,6 +90,7 @@ class Sums:
     results: tuple[Sequence[int], Sequence[int]]
     bounds: tuple[float, float]
     identical: bool
+    clusters: Clusters = field(default_factory=Clusters)
 
     @property
     def values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -91,46 +104,57 @@ class Sums:
         Args:
             chosen: numbers of the prompts, (n,), at least one.
             swaps: in which of these prompts the sides change places, (1 + swaps, n), 0 or 1; the first row is all 0.
+                Prompts of a cluster change places together.
         """
+        which = self.clusters.numbers(self.ids[i] for i in chosen)
         sides = [(sums[:, chosen], counts[:, chosen]) for sums, counts in (self.baseline, self.candidate)]
         n = len(chosen)
         values = [sums.sum(axis=1) / counts.sum(axis=1) for sums, counts in sides]
         before, after = (float(np.mean(side)) for side in values)
         found = Difference(before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", before)
+        found = replace(found, clusters=_count(which))
         if self.identical and math.isclose(before, after):
             return found
         discordant = self._discordant(sides)
         note = ""
-        if discordant is not None:
-            estimate, method = paired.share_difference(*discordant, n), "Tango's score interval of paired shares"
+        if discordant is not None and which is None:
+            more, fewer = (float(one.sum()) for one in discordant)
+            estimate, method = paired.share_difference(more, fewer, n), "Tango's score interval of paired shares"
         else:
-            estimate = paired.mean_difference(sides[0], sides[1], self.bounds)
-            method = "paired means, Student's t and Hall's"
+            if discordant is not None and which is not None:
+                estimate = paired.clustered_share_difference(*discordant, which)
+                method = "Tango's score interval of paired shares, of their effective number"
+            else:
+                estimate = paired.mean_difference(sides[0], sides[1], self.bounds, which)
+                method = "paired means, Student's t and Hall's"
             if math.isnan(estimate.bounds(0.025)[0]):
-                note = ALL_SAME if n > 1 else NO_OTHERS
+                note = ALL_SAME if found.units > 1 else NO_OTHERS if which is None else ONE_CLUSTER
+            method += "" if which is None else BY_CLUSTER
         (sums, counts), other = sides
         found = replace(
             found,
             estimate=estimate,
             method=method,
             note=note,
-            scaled=lambda times: paired.mean_difference((times * sums, counts), other),
+            scaled=lambda times: paired.mean_difference((times * sums, counts), other, clusters=which),
         )
         if _several(self.results):
             return _over_results(found, values, self.results, self.bounds)
         swapped = _swapped_ratio(sides[0], sides[1], swaps)
-        if discordant is not None and all(len(sums) == 1 for sums, _ in sides):
-            return replace(found, swapped=swapped, p=paired.mcnemar(*discordant), test="McNemar's exact")
-        return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test="swaps")
+        if discordant is not None and which is None and all(len(sums) == 1 for sums, _ in sides):
+            more, fewer = (float(one.sum()) for one in discordant)
+            return replace(found, swapped=swapped, p=paired.mcnemar(more, fewer), test="McNemar's exact")
+        test = "swaps" if which is None else SWAPPED
+        return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test=test)
 
-    def _discordant(self, sides: Sequence[paired.Parts]) -> tuple[float, float] | None:
-        """How many prompts have something on the candidate's, or the baseline's, side alone; None for no share."""
+    def _discordant(self, sides: Sequence[paired.Parts]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Whether each prompt has something on the candidate's, or the baseline's, side alone; None for no share."""
         if self.bounds != (0.0, 1.0):
             return None
         if not all((counts == 1).all() and np.isin(sums, (0, 1)).all() for sums, counts in sides):
             return None
         before, after = (sums.mean(axis=0) for sums, _ in sides)
-        return float((after * (1 - before)).sum()), float((before * (1 - after)).sum())
+        return after * (1 - before), before * (1 - after)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +167,7 @@ class Sets:
         results: how many of the sets are of each result of the baseline, and of the candidate.
         groups: which prompts are left out together: how many groups, and the seed.
         identical: whether both sides have the same clips.
+        clusters: which of the prompts belong together, as the metric takes them.
     """
 
     ids: Sequence[str]
@@ -153,6 +178,7 @@ class Sets:
     results: tuple[Sequence[int], Sequence[int]]
     groups: tuple[int, int]
     identical: bool
+    clusters: Clusters = field(default_factory=Clusters)
 
     def of(self, chosen: np.ndarray, swaps: np.ndarray, part: bool = False) -> Difference:
         """As `Sums.of`, of all prompts; or of a `part` of them, as of one of many groups.
@@ -162,7 +188,7 @@ class Sets:
         left out in `LEFT_OUT_OF_PARTS` at most. Raises EvalkitError where a side has no value on these prompts.
         """
         ids, n = [self.ids[i] for i in chosen], len(chosen)
-        pairs = [[select(pair, ids) for pair in side] for side in (self.baseline, self.candidate)]
+        pairs = [selected(side, ids, self.clusters) for side in (self.baseline, self.candidate)]
         measured = [[measure(self.metric, pair) for pair in side] for side in pairs]
         values = [np.array([one.value for one in side]) for side in measured]
         before, after = (float(np.mean(side)) for side in values)
@@ -170,16 +196,20 @@ class Sets:
         found = Difference(
             before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", before, moving
         )  # fmt: skip
+        clusters = self.clusters.numbers(ids)
+        found = replace(found, clusters=_count(clusters))
         if self.identical and math.isclose(before, after):
             return found
         number, seed = self.groups
-        which = jackknife.groups(ids, min(number, LEFT_OUT_OF_PARTS) if part else number, seed)
+        units = [self.clusters.unit(i) for i in ids]
+        which = jackknife.groups(units, min(number, LEFT_OUT_OF_PARTS) if part else number, seed)
         found = self._jackknife(found, which, pairs, measured)
         if _several(self.results):
             return _over_results(found, values, self.results, self.metric.bounds)
         if len(pairs[0]) == len(pairs[1]) and (moving if part else _subsets(measured)):
             swapped = self._moved(pairs, swaps) if part else self._swapped(pairs, swaps)
-            test = "swaps, to first order" if part else "swaps"
+            test = "swaps" if clusters is None else SWAPPED
+            test += ", to first order" if part else ""
             return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test=test)
         return replace(found, p=found.estimate.p(), test="jackknife t")
 
@@ -202,10 +232,11 @@ class Sets:
         found = replace(
             found,
             estimate=student(found.candidate - found.baseline, math.nan, math.nan),
-            method=f"{CORRECTED if corrected else 'jackknife'}, {len(sizes):,} groups of prompts",
+            method=f"{CORRECTED if corrected else 'jackknife'}, {len(sizes):,} groups of "
+            + ("whole clusters" if found.clusters else "prompts"),
         )
         if len(sizes) < 2:
-            return replace(found, note=NO_OTHERS)
+            return replace(found, note=ONE_CLUSTER if found.clusters else NO_OTHERS)
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         try:
             rests = np.array([
@@ -214,7 +245,9 @@ class Sets:
             ])  # fmt: skip
         except EvalkitError as error:
             return replace(found, note=NO_SUBSET.format(why=error))
-        jackknifed = jackknifed_difference(values, rests, sizes, corrected, self.metric.bounds)
+        jackknifed = jackknifed_difference(
+            values, rests, sizes, corrected, self.metric.bounds, clustered=found.clusters > 0
+        )
         if isinstance(jackknifed, str):
             return replace(found, note=jackknifed)
         estimate, unbiased, scaled = jackknifed
@@ -231,8 +264,10 @@ class Sets:
             resampled = self.metric(clips, reference).resampled
             assert resampled is not None
             size = max(1, WEIGHTS // (4 * swaps.shape[1]))
+            places = _places(ours, our_reference)
             for start in range(0, len(swaps), size):
-                total[start : start + size] += _after(swaps[start : start + size], resampled, fixed) / len(pairs[0])
+                own = swaps[start : start + size]
+                total[start : start + size] += _after(own, resampled, fixed, places) / len(pairs[0])
         return total
 
     def _moved(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
@@ -267,15 +302,28 @@ def without(metric: Metric, pair: Pair, measured: Measured, keep: np.ndarray) ->
         measured: what the metric says of the whole set.
         keep: which prompts are left, (groups, prompts), 0 or 1.
     """
+    places = _places(*pair)
     if measured.subsets and measured.resampled:
-        return np.asarray(measured.resampled(keep, keep), np.float64)
-    ids = pair[0].ids
-    rests = ([i for i, kept in zip(ids, row, strict=True) if kept] for row in keep)
-    return np.array([metric(*select(pair, rest)).value for rest in rests])
+        return np.asarray(measured.resampled(keep, keep if places is None else keep[:, places]), np.float64)
+    ours, theirs = pair
+    found = []
+    for row in keep:
+        rest = [i for i, kept in zip(ours.ids, row, strict=True) if kept]
+        if places is None or theirs is None:
+            found.append(metric(*select(pair, rest)).value)
+        else:
+            left = [i for i, kept in zip(theirs.ids, row[places], strict=True) if kept]
+            found.append(metric(ours.select(rest), theirs.select(left)).value)
+    return np.array(found)
 
 
 def jackknifed_difference(
-    values: np.ndarray, rests: np.ndarray, sizes: np.ndarray, corrected: bool, bounds: tuple[float, float]
+    values: np.ndarray,
+    rests: np.ndarray,
+    sizes: np.ndarray,
+    corrected: bool,
+    bounds: tuple[float, float],
+    clustered: bool = False,
 ) -> tuple[Estimate, float, Callable[[float], Estimate]] | str:
     """Estimate the difference of two values of sets, or say why there is no interval.
 
@@ -285,18 +333,19 @@ def jackknifed_difference(
         sizes: number of prompts in each group.
         corrected: whether the metric has a value for infinitely many clips that the difference is corrected to.
         bounds: between which all values lie.
+        clustered: whether groups are of whole clusters.
 
     Returns the estimate, the baseline's value without its bias, and `Difference.scaled`.
     """
     if not np.isfinite(rests).all():
         return NO_SUBSET.format(why="a set without a value")
-    estimate, unbiased = jackknife.difference(values, rests, sizes)
+    estimate, unbiased = jackknife.difference(values, rests, sizes, clustered)
     if not estimate.error > ROUNDING * np.abs(rests).max():
         return NOTHING_MOVES
 
     def scaled(times: float) -> Estimate:
         factors = np.array([times, 1.0])
-        one, _ = jackknife.difference(factors * values, factors[:, None] * rests, sizes)
+        one, _ = jackknife.difference(factors * values, factors[:, None] * rests, sizes, clustered)
         return one if corrected else student(values[1] - times * values[0], one.error, one.df)
 
     lowest, highest = bounds
@@ -304,17 +353,38 @@ def jackknifed_difference(
     return _within(scaled(1.0), bounds), of_baseline, scaled
 
 
-def _after(swaps: np.ndarray, resampled: Callable[[np.ndarray, np.ndarray], np.ndarray], fixed: bool) -> np.ndarray:
+def _after(
+    swaps: np.ndarray,
+    resampled: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    fixed: bool,
+    places: np.ndarray | None,
+) -> np.ndarray:
     """The difference after each swap, (swaps,), of a metric of both sides' clips.
 
     Args:
         fixed: whether the references stay as they are, and are not swapped with the clips.
+        places: as of `_places`.
     """
-    weights = _weights(swaps)
-    of_references = np.broadcast_to(1.0, (len(weights), swaps.shape[1])) if fixed else weights
+    weights, own = _weights(swaps), swaps if places is None else swaps[:, places]
+    of_references = np.broadcast_to(1.0, (len(weights), own.shape[1])) if fixed else weights
+    if not fixed and places is not None:
+        of_references = _weights(own)
     of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
     difference: np.ndarray = of_candidate - of_baseline
     return difference
+
+
+def _places(ours: Features, theirs: Features | None) -> np.ndarray | None:
+    """Which clip each reference belongs to, where there are fewer of them; None where each clip has its own or none."""
+    if theirs is None or len(theirs.ids) == len(ours.ids):
+        return None
+    number = {i: place for place, i in enumerate(ours.ids)}
+    return np.array([number[i] for i in theirs.ids])
+
+
+def _count(clusters: np.ndarray | None) -> int:
+    """How many clusters there are; 0 where each prompt stands by itself."""
+    return 0 if clusters is None else len(np.unique(clusters))
 
 
 def _weights(swaps: np.ndarray) -> np.ndarray:

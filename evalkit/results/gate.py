@@ -55,7 +55,8 @@ class Limit:
             "advisory": shown, and never decides.
         margin: by how much it may be worse.
         direction: what is better; None for what the metric says itself.
-        least_n: number of prompts below which there is no verdict but INSUFFICIENT_EVIDENCE.
+        least_n: number of prompts, or of clusters where prompts belong together, below which there is no verdict but
+            INSUFFICIENT_EVIDENCE.
         optional: whether it may be absent from all results.
         slices: groups of prompts that are gated too, such as "voice:vocal", with the same margin.
         because: why the margin is this one.

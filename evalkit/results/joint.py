@@ -14,6 +14,7 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
 from evalkit.results import recompute
+from evalkit.results.clusters import Clusters, of_record, together
 from evalkit.results.compared import failed
 from evalkit.results.differences import (
     NO_OTHERS,
@@ -25,8 +26,9 @@ from evalkit.results.differences import (
 from evalkit.results.evidence import Evidence
 from evalkit.results.material import NO_PROMPT, common_parts, parts_of, with_frames
 from evalkit.results.pairing import Side, identical
-from evalkit.results.scored import NO_PAIRS, Pair, select
+from evalkit.results.scored import NO_PAIRS, Pair, selected
 from evalkit.stats import jackknife
+from evalkit.stats.clusters import without_leverage
 from evalkit.stats.estimate import Estimate, student
 from evalkit.stats.means import ratio
 from evalkit.types import Measured
@@ -44,21 +46,24 @@ def jointly(
 
     Args:
         ids: the prompts; those of which a side has no value are left out at all sides.
-        groups: of prompts: how many, at most as many as prompts. They depend on `ids` alone, so that all metrics on the
-            same prompts have the same.
+        groups: of prompts: how many, at most as many as prompts, or clusters of these. They depend on `ids` alone, so
+            that all metrics on the same prompts have the same.
         allow: packages outside evalkit whose metrics may be imported.
 
     A side that has no value is none of those of `Joint`. Raises EvalkitError where no side has one.
     """
     names = sorted(ids)
-    which = jackknife.groups(names, min(groups, len(names)), SEED)
+    clusters = together([of_record(side.record) for side in sides])
+    units = [clusters.unit(i) for i in names]
+    which = jackknife.groups(units, min(groups, len(set(units))), SEED)
     group_of = dict(zip(names, (int(group) for group in which), strict=True))
     info = next(side.record.metrics[metric] for side in sides if metric in side.record.metrics)
     low, high = info.bounds
     bounds = -math.inf if low is None else low, math.inf if high is None else high
+    own = clusters.of_metric(info)
     if info.additive:
-        return _additive(sides, metric, names, group_of, bounds)
-    return _of_sets(sides, metric, names, group_of, bounds, recompute.rebuilt(info, allow))
+        return _additive(sides, metric, names, group_of, bounds, own)
+    return _of_sets(sides, metric, names, group_of, bounds, recompute.rebuilt(info, allow), own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,7 @@ class Joint(ABC):
         influences: how the same groups of prompts move them, (K, groups), of mean 0 over groups, so that
             `evalkit.stats.means.standard_error` is that of the estimate; NaN where that is not known.
         corrected: whether the metric has a value for infinitely many clips, to which estimates are corrected.
+        clusters: which prompts belong together, as the metric takes them.
     """
 
     sides: Sequence[Side]
@@ -85,6 +91,7 @@ class Joint(ABC):
     estimates: np.ndarray
     influences: np.ndarray
     corrected: bool
+    clusters: Clusters
 
     def difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
         """Estimate by how much one of the sides exceeds another, and say why there is no interval, if there is none.
@@ -104,6 +111,11 @@ class Joint(ABC):
     def shares(self) -> np.ndarray | None:
         """Whether each prompt has something, (K, prompts), or its share of several clips; None for other metrics."""
         return None
+
+    @property
+    def numbers(self) -> np.ndarray | None:
+        """The number of each prompt's cluster, (prompts,); None where each prompt stands by itself."""
+        return self.clusters.numbers(self.ids)
 
     @abstractmethod
     def _difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]: ...
@@ -132,7 +144,7 @@ class _Additive(Joint):
         before, after = self.parts[baseline], self.parts[candidate]
         sums = Sums(
             self.ids, 0, (before[0], before[1]), (after[0], after[1]), ([before.shape[1]], [after.shape[1]]),
-            self.bounds, identical=False,
+            self.bounds, identical=False, clusters=self.clusters,
         )  # fmt: skip
         found = sums.of(np.arange(len(self.ids)), np.zeros((1, len(self.ids))))
         return found.estimate, found.note
@@ -159,7 +171,9 @@ class _OfSets(Joint):
         unknown = student(float(np.diff(self.values[both])[0]), math.nan, math.nan)
         if len(self.sizes) < 2:
             return unknown, NO_OTHERS
-        found = jackknifed_difference(self.values[both], self.rests[both], self.sizes, self.corrected, self.bounds)
+        found = jackknifed_difference(
+            self.values[both], self.rests[both], self.sizes, self.corrected, self.bounds, self.numbers is not None
+        )
         return (unknown, found) if isinstance(found, str) else (found[0], "")
 
 
@@ -169,6 +183,7 @@ def _additive(
     ids: Sequence[str],
     group_of: Mapping[str, int],
     bounds: tuple[float, float],
+    clusters: Clusters,
 ) -> Joint:
     parts, failures = _read(sides, lambda side: parts_of(side, metric, ids))
     if not parts:
@@ -179,6 +194,9 @@ def _additive(
     present = np.unique(which)
     # a group counts as often as it has prompts: the sum over groups is that over prompts
     sums_of_groups = [np.bincount(which, influence)[present] * len(present) / len(which) for _, influence in found]
+    if clusters.numbers(common) is not None and len(present) > 1:
+        sizes = np.bincount(which)[present].astype(np.float64)
+        sums_of_groups = [without_leverage(moved, sizes) for moved in sums_of_groups]
     number = len({*group_of.values()})
     return _Additive(
         sides=[sides[place] for place in parts],
@@ -189,6 +207,7 @@ def _additive(
         estimates=np.array([value for value, _ in found]),
         influences=np.array([_of_all_groups(moved, present, number) for moved in sums_of_groups]),
         corrected=False,
+        clusters=clusters,
         parts=arrays,
         bounds=bounds,
     )
@@ -201,6 +220,7 @@ def _of_sets(
     group_of: Mapping[str, int],
     bounds: tuple[float, float],
     compute: Metric,
+    clusters: Clusters,
 ) -> Joint:
     usable, failures = _read(sides, lambda side: [with_frames(pair) for pair in _pairs(side, metric)])
     common, some = ([i for i in ids if of(i in one for own in usable.values() for one in own)] for of in (all, any))
@@ -213,7 +233,7 @@ def _of_sets(
     found: dict[int, tuple[float, np.ndarray, bool]] = {}
     for place in usable:
         try:
-            found[place] = _value(compute, [select(pair, common) for pair in _pairs(sides[place], metric)], keep)
+            found[place] = _value(compute, selected(_pairs(sides[place], metric), common, clusters), keep)
         except EvalkitError as error:
             failures[place] = str(error)
         except Exception as error:  # a metric may be anybody's code
@@ -222,11 +242,11 @@ def _of_sets(
         raise EvalkitError(next(iter(failures.values())))
     values, rests, subsets = (np.array(part) for part in zip(*found.values(), strict=True))
     corrected = bool(subsets.all())
-    number = len({*group_of.values()})
+    number, clustered = len({*group_of.values()}), clusters.numbers(common) is not None
     estimates, influences = values.copy(), np.full((len(values), number), math.nan)
     for k, (value, rest) in enumerate(zip(values, rests, strict=True)):
         if len(sizes) > 1 and np.isfinite(rest).all():
-            estimate, moved = jackknife.influences(float(value), rest, sizes)
+            estimate, moved = jackknife.influences(float(value), rest, sizes, clustered)
             estimates[k] = estimate if corrected else value
             influences[k] = _of_all_groups(moved, present, number)
     return _OfSets(
@@ -241,6 +261,7 @@ def _of_sets(
         rests=rests,
         sizes=sizes,
         corrected=corrected,
+        clusters=clusters,
         bounds=bounds,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.results import recompute
+from evalkit.results.clusters import of_record, together
 from evalkit.results.differences import Sets, Sums
 from evalkit.results.pairing import Side, identical
 from evalkit.results.scored import NO_PAIRS, Pair, usable_ids
@@ -37,6 +38,7 @@ def material(
     info = baseline[0].record.metrics[metric]
     if info.clip_by_clip and (unpaired := [side.row for side in sides if not side.info.paired]):
         raise EvalkitError(f"{unpaired[0]}: {NO_PAIRS}")
+    clusters = together([of_record(side.record) for side in sides]).of_metric(info)
     if info.additive:
         low, high = info.bounds
         common, some, arrays = common_parts([parts_of(side, metric, ids) for side in sides], ids)
@@ -50,6 +52,7 @@ def material(
             results=(results[: len(baseline)], results[len(baseline) :]),
             identical=identical(baseline, candidate, common),
             bounds=(-math.inf if low is None else low, math.inf if high is None else high),
+            clusters=clusters,
         )
     made = recompute.rebuilt(info, allow)
     pairs = [recompute.pairs_of(side.record, side.row, metric) for side in sides]
@@ -67,6 +70,7 @@ def material(
         results=(list(map(len, before_pairs)), list(map(len, after_pairs))),
         identical=identical(baseline, candidate, common),
         groups=groups,
+        clusters=clusters,
     )
 
 

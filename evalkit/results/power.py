@@ -22,10 +22,12 @@ from evalkit.results.loading import load, with_row
 from evalkit.results.material import material
 from evalkit.results.pairing import Side, side
 from evalkit.results.record import Record
-from evalkit.results.scored import select
+from evalkit.results.scored import selected
 from evalkit.results.summary import heading, random_weights, records, samples, unique_titles, warning
 from evalkit.results.sweep import Sweep
 from evalkit.stats import jackknife
+from evalkit.stats.clusters import sizes as sizes_of
+from evalkit.stats.clusters import totals, without_leverage
 from evalkit.stats.estimate import student
 from evalkit.stats.means import ratio, same, standard_error
 from evalkit.stats.power import Noise, noise_of
@@ -48,6 +50,7 @@ class Known:
         noise: of the difference where nothing has changed.
         margin: by how much the metric may be worse, in its own unit; NaN where nothing says.
         least_n: number of prompts below which there is no PASS.
+        clusters: how many the prompts belong to; 0 where each stands by itself.
         note: why something is not known; empty where nothing is to be said.
     """
 
@@ -59,8 +62,9 @@ class Known:
     n: int
     noise: Noise
     margin: float = math.nan
-    least_n: int = 2
+    least_n: float = 2
     note: str = ""
+    clusters: int = 0
 
     @property
     def error(self) -> float:
@@ -161,7 +165,10 @@ def of_comparison(comparison: ComparisonRecord, other: Gate | None, margins: Map
         noise = noise_of(student(row["difference"], row["error"], row["df"]), row["n"])
         note = _note(noise, row["note"] or row["reason"])
         values = row["baseline"], row["unbiased_baseline"]
-        made = Known(row["metric"], row["title"], row["direction"], *values, row["n"], noise, note=note)
+        # of the prompts that have a value as many belong together as of all
+        clusters = round(comparison.clusters * row["n"] / comparison.prompts)
+        about = row["metric"], row["title"], row["direction"], *values, row["n"], noise
+        made = Known(*about, note=note, clusters=clusters)
         known.append(_limited(made, chosen, margins))
     before, after = (", ".join(one.row for one in part) for part in (comparison.baseline, comparison.candidate))
     several = len(comparison.baseline) + len(comparison.candidate) > 2
@@ -226,7 +233,8 @@ def _limited(known: Known, chosen: Gate, margins: Mapping[str, Margin]) -> Known
     """What is known of a metric, with the limit that a gate or the user gives it."""
     if limit := chosen.metrics.get(known.metric):
         margin, direction = gate.absolute(limit.margin, known.unbiased), limit.direction or known.direction
-        known = replace(known, margin=margin, least_n=limit.least_n, direction=direction)
+        least = limit.least_n * known.n / known.clusters if known.clusters else limit.least_n
+        known = replace(known, margin=margin, least_n=least, direction=direction)
     if known.metric in margins:
         known = replace(known, margin=gate.absolute(margins[known.metric], known.unbiased))
     return known
@@ -270,7 +278,7 @@ def _measured(baseline: Side, other: Side | None, known: Known, chosen: Gate) ->
     else:
         noise, unbiased = _alone(found, whole.baseline, n)
         note = _note(noise, FEW)
-    return replace(known, value=whole.baseline, unbiased=unbiased, n=n, noise=noise, note=note)
+    return replace(known, value=whole.baseline, unbiased=unbiased, n=n, noise=noise, note=note, clusters=whole.clusters)
 
 
 def _difference(found: Sums | Sets) -> Difference:
@@ -303,20 +311,23 @@ def _alone(found: Sums | Sets, value: float, n: int) -> tuple[Noise, float]:
         value: of the baseline.
     """
     if isinstance(found, Sets):
-        which = jackknife.groups(found.ids, *found.groups)
+        which = jackknife.groups([found.clusters.unit(i) for i in found.ids], *found.groups)
         sizes = np.bincount(which)
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
-        pair = select(found.baseline[0], found.ids)
-        measured = found.metric(*pair)
-        estimate = jackknife.corrected(measured.value, without(found.metric, pair, measured, keep), sizes)
+        (pair,) = selected(found.baseline[:1], found.ids, found.clusters)
+        measured, clustered = found.metric(*pair), found.clusters.numbers(found.ids) is not None
+        estimate = jackknife.corrected(measured.value, without(found.metric, pair, measured, keep), sizes, clustered)
         one = noise_of(estimate, n)
         return replace(one, variance=2 * one.variance), estimate.value if measured.subsets else value
     sums, counts = (part[:1] for part in found.baseline)
     if math.isinf(_difference(replace(found, identical=False)).estimate.df):
         return Noise(2 * value * (1 - value), share=True), value
-    _, influence = ratio(sums, counts)
+    clusters = found.clusters.numbers(found.ids)
+    _, influence = ratio(totals(sums, clusters), totals(counts, clusters))
     if same(influence, float(np.abs(sums / counts).max())):
         return Noise(0.0), value
+    if clusters is not None:
+        influence = without_leverage(influence, sizes_of(n, clusters))
     return Noise(2 * n * standard_error(influence) ** 2), value
 
 

@@ -48,10 +48,16 @@ def document(power: Power) -> Document:
             ),
             *_missing(power),
             *(["PASS at n: how likely, of n prompts, where nothing has changed"] if _any_margin(power) else []),
-            f"intervals: {gate.level:.3g} confidence, over prompts",
+            _intervals(power),
         ],
         plain={"level": gate.level, "power": gate.power, "source": power.source},
     )
+
+
+def _intervals(power: Power) -> str:
+    clusters = any(known.clusters for known in power.metrics)
+    over = "clusters of prompts; of more prompts there are as many more clusters" if clusters else "prompts"
+    return f"intervals: {power.gate.level:.3g} confidence, over {over}"
 
 
 def _item(known: Known, power: Power) -> Item:

@@ -19,9 +19,11 @@ from evalkit.results.gate import Gate
 from evalkit.results.pairing import Side
 from evalkit.slices import Group, groups, standard
 from evalkit.stats import permutation
+from evalkit.stats.clusters import count
 
 LEAST = 50  # prompts of which metrics of sets are compared: of fewer, FAD tells mostly that they are few
 FEW = f"fewer than {LEAST} prompts are too few for a metric of sets"
+FEW_CLUSTERS = f"fewer than {LEAST} clusters of prompts are too few for a metric of sets"
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def rows(
 
     Which of them differ is told by p-values that are adjusted over all groups and metrics: by the maximum of the
     differences over their standard deviations, in the same swaps for all; of several results of a side by Holm's
-    method. Metrics of sets are compared in groups of `LEAST` prompts or more, if they say how clips move them; gated
-    groups have a row whatever they hold.
+    method. Metrics of sets are compared in groups of `LEAST` prompts, or clusters, or more, if they say how clips move
+    them; gated groups have a row whatever they hold.
 
     Args:
         compared: the metrics, on all prompts.
@@ -81,8 +83,9 @@ def _sliced(one: Compared, group: Group, ids: Sequence[str], swaps: np.ndarray, 
     if isinstance(one.material, Sets):
         if not gated and not one.difference.parts:
             return _Sliced(group, one, gated)
-        if len(ids) < LEAST:
-            return _Sliced(group, one, gated, reason=FEW)
+        clusters = one.material.clusters.numbers(ids)
+        if count(len(ids), clusters) < LEAST:
+            return _Sliced(group, one, gated, reason=FEW if clusters is None else FEW_CLUSTERS)
     numbers = {i: number for number, i in enumerate(one.material.ids)}
     known = np.array([i in numbers for i in ids])
     own = np.array([numbers[i] for i in ids if i in numbers], int)

@@ -16,6 +16,7 @@ from evalkit.errors import EvalkitError
 from evalkit.progress import progress
 from evalkit.results import pairing
 from evalkit.results.alike import prompts_differ, references_differ
+from evalkit.results.clusters import of_record, together
 from evalkit.results.frames import typed
 from evalkit.results.pairing import Side
 from evalkit.results.record import MetricInfo
@@ -24,6 +25,7 @@ from evalkit.results.sweep import Sweep
 from evalkit.results.sweep_record import CONFIRMED, POINTS, RUNGS, SCORES, Objective, Parameter, Status
 from evalkit.results.sweep_scores import Compared, Draws, Field, compare, front, measured
 from evalkit.results.sweep_text import GUARDS, shown
+from evalkit.stats.clusters import count
 
 MAY_DIFFER = ("given", "sampling", "dtype", "engine")  # where that is swept, it is what makes the difference
 UNTOLD = "not told apart"
@@ -235,6 +237,10 @@ def _field(points: Sequence[Point], default: int | None) -> Field:
             f"differences are of the {len(ids):,} of {shared.total:,} prompts that have clips that can be used at all "
             "points" + (f"; without: {named}" if named else "")
         )
+    clusters = together([of_record(side.record) for side in alike.values()]).numbers(ids)
+    if clusters is not None:
+        said = f"the {len(ids):,} prompts belong to {count(len(ids), clusters):,} clusters, which count as one each"
+        remarks.append(f"differences: {said}")
     dropped: dict[int, tuple[Side, Sequence[str]]] = {}
     for n in sides:
         if points[n - 1].status == "dropped" and n not in reasons:

@@ -183,7 +183,7 @@ def _among_best(joint: Joint, lower_is_better: bool, draws: Draws) -> list[tuple
     """Whether each point is not worse than the best beyond noise, and a p-value of that; NA where it is not known."""
     groups = joint.influences.shape[1]
     if joint.shares is not None:
-        chosen, p = best.shares_not_worse(joint.shares, draws.level, lower_is_better)
+        chosen, p = best.shares_not_worse(joint.shares, draws.level, lower_is_better, joint.numbers)
     elif groups < 2:
         chosen, p = np.zeros(len(joint.sides), bool), np.full(len(joint.sides), math.nan)
     else:

@@ -50,6 +50,7 @@ def judge(
     gate: Gate,
     note: str = "",
     identical: bool = False,
+    clusters: int = 0,
 ) -> Judged:
     """Judge a difference by the interval of the damage: the difference, turned so that more is worse.
 
@@ -62,17 +63,22 @@ def judge(
         n: number of prompts.
         note: why there is no difference, or no interval of it, where there is none.
         identical: whether the clips of both sides are the same, so that nothing can have become worse.
+        clusters: how many the prompts belong to, which then must be at least `least_n`; 0 where each stands by itself.
     """
     if math.isnan(estimate.value) or math.isnan(margin):
         why = "; ".join(filter(None, note.splitlines())) or "there is no value of it to compare"
         return Judged("MISSING", why, math.nan, math.nan, math.nan)
     mde = estimate.detectable(gate.level, gate.power)
     both = direction == "same"
-    needed = max(noise_of(estimate, n).needed(margin, gate.level, gate.power, both), float(limit.least_n))
+    least = limit.least_n * n / clusters if clusters else float(limit.least_n)  # prompts, if more make more clusters
+    needed = max(noise_of(estimate, n).needed(margin, gate.level, gate.power, both), least)
     if identical and abs(estimate.value) < ROUNDING:
         return Judged("PASS", "the clips are the same on both sides", 1.0, needed, mde)
-    if n < limit.least_n:
+    if (clusters or n) < limit.least_n:
         asked = f"{_prompts(n)}, and the gate asks for at least {limit.least_n:,}"
+        if clusters:
+            which = f"{clusters:,} cluster{'' if clusters == 1 else 's'} of {_prompts(n)}"
+            asked = f"{which}, and the gate asks for at least {limit.least_n:,} clusters"
         why = f"{asked}: {_enough(needed, n, gate.power)}"
         return Judged("INSUFFICIENT_EVIDENCE", why, math.nan, needed, mde)
     verdict, why = decided(estimate, margin, direction, gate.level)

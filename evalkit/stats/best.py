@@ -13,7 +13,10 @@ other. Nor is anything claimed of two that differ by the same in all groups: wha
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import betainc  # the function of scipy.stats, which takes a second to import
+from scipy.special import betainc, stdtrit  # of scipy.stats, which takes a second to import
+
+from evalkit.stats import clusters as grouped
+from evalkit.stats.paired import effective_number
 
 ROUNDING = 1e-12  # a share of the largest value, or influence, that is nothing but rounding
 
@@ -60,7 +63,9 @@ def not_worse(
     return p > 1 - level, p
 
 
-def shares_not_worse(has: np.ndarray, level: float, lower_is_better: bool) -> tuple[np.ndarray, np.ndarray]:
+def shares_not_worse(
+    has: np.ndarray, level: float, lower_is_better: bool, clusters: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """As `not_worse`, of shares of prompts that have something, which may be too few for errors to be normal.
 
     By McNemar's exact test, one-sided, of each pair of candidates: a candidate is left out where another is better by
@@ -68,6 +73,8 @@ def shares_not_worse(has: np.ndarray, level: float, lower_is_better: bool) -> tu
 
     Args:
         has: whether each prompt has it, (K, prompts), 0 or 1, or its share of several clips.
+        clusters: the number of each prompt's, (prompts,); None where each prompt stands by itself. Else the test is of
+            as many prompts as `evalkit.stats.paired.effective_number` says, and a single cluster leaves nobody out.
     """
     number = len(has)
     p = np.ones(number)
@@ -76,6 +83,9 @@ def shares_not_worse(has: np.ndarray, level: float, lower_is_better: bool) -> tu
         if not lower_is_better:
             worse, better = better, worse
         more, fewer = worse.sum(axis=1), better.sum(axis=1)
+        if clusters is not None:
+            share = np.array([_effective(*pair, clusters, level) for pair in zip(worse, better, strict=True)])
+            more, fewer = more * share, fewer * share
         more[i] = fewer[i] = 0.0  # shares of several clips differ from themselves
         single = np.where(more > fewer, betainc(np.maximum(more, 1e-9), fewer + 1, 0.5), 1.0)
         p[i] = min(1.0, (number - 1) * single.min()) if number > 1 else 1.0
@@ -146,6 +156,17 @@ def on_front(
         beaten = (difference <= 0).all(axis=1) & (difference < 0).any(axis=1)
         share[i] = 1 - beaten.any(axis=1).mean()
     return share
+
+
+def _effective(worse: np.ndarray, better: np.ndarray, clusters: np.ndarray, level: float) -> float:
+    """The share of prompts that counts as independent; less where few clusters leave the variance unsure, as Korn and
+    Graubard (1998) have it."""
+    n = len(clusters)
+    if grouped.count(n, clusters) < 2:
+        return 0.0
+    df = grouped.degrees_of_freedom(grouped.sizes(n, clusters))
+    unsure = float((stdtrit(n - 1, level) / stdtrit(df, level)) ** 2)
+    return min(1.0, effective_number(worse, better, clusters) / n * unsure)
 
 
 def _distances(estimates: np.ndarray, influences: np.ndarray, lower_is_better: bool) -> tuple[np.ndarray, np.ndarray]:

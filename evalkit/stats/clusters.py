@@ -45,14 +45,6 @@ def sizes(prompts: int, clusters: np.ndarray | None) -> np.ndarray:
     return totals(np.ones(prompts), clusters)
 
 
-def equal_worth(sizes: np.ndarray) -> float:
-    """Compute how many clusters of equal size tell as much as these, whose sizes (clusters,) differ.
-
-    Kish 1965, "Survey Sampling", section 8.2, of clusters whose clips are all alike: (Σ sizes)² / Σ sizes².
-    """
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
-
-
 def without_leverage(influence: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Take from influences (clusters,) of mean 0 that large clusters draw the mean to themselves.
 

@@ -54,8 +54,7 @@ def mean_interval(
     if np.isin(values, bounds).all() and alone and math.isfinite(highest - lowest):
         share = (value - lowest) / (highest - lowest)
         deviations = influence / (highest - lowest)
-        least = None if sizes is None else grouped.equal_worth(sizes)
-        low, high = share_interval(share, int(counts.sum()), units, float((deviations**2).sum()), tail, least, df)
+        low, high = share_interval(share, int(counts.sum()), units, float((deviations**2).sum()), tail, df)
         return lowest + (highest - lowest) * low, lowest + (highest - lowest) * high
     if same(influence, np.abs(values).max()):
         low, high = unseen_interval(value, units, tail, bounds)
@@ -122,7 +121,6 @@ def share_interval(
     prompts: int,
     squares: float,
     tail: float,
-    least: float | None = None,
     df: float | None = None,
 ) -> tuple[float, float]:
     """Compute Clopper and Pearson's interval of a share of clips, for the effective number of clips.
@@ -130,22 +128,21 @@ def share_interval(
     Clips of one prompt are alike, so they count for fewer independent ones (Korn and Graubard 1998, "Confidence
     Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"): at least the
     number of prompts, which is also what counts where the share is 0 or 1 and shows no variance, and at most all clips.
-    The same is true of the clips of one cluster, if prompts belong together.
+    The same is true of the clips of one cluster, if prompts belong together; but as large clusters may be unlike small
+    ones, they may then count for fewer than there are clusters.
 
     Args:
         prompts: or clusters, if prompts belong together.
         squares: sum of the squares of how far each prompt's clips are from the share.
         tail: share of samples whose interval may lie above, and of those whose may lie below.
-        least: that clips count for where all clips of a prompt are alike; None for the number of prompts. Of clusters
-            of unlike sizes it is less than their number.
-        df: degrees of freedom of the variance; None for one less than there are prompts.
+        df: degrees of freedom of the variance, of clusters of prompts; None for prompts that stand by themselves.
     """
     effective = float(prompts)
     if 0 < share < 1:
         t = stdtrit([clips - 1, prompts - 1 if df is None else df], 1 - tail)
         variance = squares / (prompts - 1) / prompts
         independent = share * (1 - share) / variance * (t[0] / t[1]) ** 2 if variance else clips
-        effective = float(np.clip(independent, prompts if least is None else least, clips))
+        effective = float(np.clip(independent, prompts if df is None else 1, clips))
     hits = share * effective
     low = float(betaincinv(hits, effective - hits + 1, tail)) if share > 0 else 0.0
     high = float(betaincinv(hits + 1, effective - hits, 1 - tail)) if share < 1 else 1.0

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betainc, ndtri  # the functions of scipy.stats, which takes a second to import
+from scipy.special import betainc, ndtri, stdtrit  # of scipy.stats, which takes a second to import
 
+from evalkit.stats import clusters as grouped
 from evalkit.stats.estimate import Estimate, student
 from evalkit.stats.means import ratio, same, skewed_interval, standard_error, unseen_interval
 
@@ -17,8 +18,13 @@ EDGE = 1e-12  # how far from -1 and 1 a difference of shares is sought
 Parts = tuple[np.ndarray, np.ndarray]
 
 
-def mean_difference(baseline: Parts, candidate: Parts, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Estimate:
-    """Estimate the difference of two means over the items of all clips, with prompts as the units.
+def mean_difference(
+    baseline: Parts,
+    candidate: Parts,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    clusters: np.ndarray | None = None,
+) -> Estimate:
+    """Estimate the difference of two means over the items of all clips, with prompts, or their clusters, as the units.
 
     The intervals are those of `evalkit.stats.means.mean_interval`, of each prompt's difference in place of its value:
     the wider, at either end, of Student's t and Hall's (1992). Where all prompts differ by the same, bounds are what
@@ -29,34 +35,79 @@ def mean_difference(baseline: Parts, candidate: Parts, bounds: tuple[float, floa
             each prompt, which may have no items. The sides may have different numbers of sets, over which their
             means are averaged.
         bounds: between which all values lie.
+        clusters: the number of each prompt's, (prompts,); None where each prompt stands by itself.
 
-    No error and no bounds (NaN) are given for fewer than two prompts with items, and where all prompts differ by the
+    No error and no bounds (NaN) are given for fewer than two units with items, and where all prompts differ by the
     same and values have no bounds; no value either where a set has no items.
     """
     present = (baseline[1] > 0).any(axis=0) | (candidate[1] > 0).any(axis=0)
     sides = [(sums[:, present], counts[:, present]) for sums, counts in (baseline, candidate)]
-    prompts = int(present.sum())
+    own = None if clusters is None else clusters[present]
+    units = grouped.count(int(present.sum()), own)
     if not all(counts.any(axis=1).all() for _, counts in sides):
         return student(math.nan, math.nan, math.nan)
-    (before, influence_before), (after, influence_after) = (ratio(*side) for side in sides)
-    value, influence = after - before, influence_after - influence_before
-    if prompts < 2:
+    (before, influence_before), (after, influence_after) = (
+        ratio(grouped.totals(sums, own), grouped.totals(counts, own)) for sums, counts in sides
+    )
+    value, influence, df = after - before, influence_after - influence_before, float(units - 1)
+    if units < 2:
         return student(value, math.nan, math.nan)
+    if own is not None:
+        sizes = grouped.sizes(len(own), own)
+        influence, df = grouped.without_leverage(influence, sizes), grouped.degrees_of_freedom(sizes)
     lowest, highest = bounds[0] - bounds[1], bounds[1] - bounds[0]
     largest = max(np.abs(sums[counts > 0] / counts[counts > 0]).max() for sums, counts in sides)
     if same(influence, largest):
         if not math.isfinite(highest):
-            return Estimate(value, 0.0, prompts - 1, lambda tail: (math.nan, math.nan))
-        return Estimate(value, 0.0, prompts - 1, lambda tail: unseen_interval(value, prompts, tail, (lowest, highest)))
+            return Estimate(value, 0.0, df, lambda tail: (math.nan, math.nan))
+        return Estimate(value, 0.0, df, lambda tail: unseen_interval(value, units, tail, (lowest, highest)))
 
     def ends(tail: float) -> tuple[float, float]:
-        low, high = skewed_interval(value, influence, tail)
+        low, high = skewed_interval(value, influence, tail, df)
         return max(lowest, low), min(highest, high)
 
-    return Estimate(value, standard_error(influence), prompts - 1, ends)
+    return Estimate(value, standard_error(influence), df, ends)
 
 
-def share_difference(candidate_only: float, baseline_only: float, n: int) -> Estimate:
+def clustered_share_difference(candidate_only: np.ndarray, baseline_only: np.ndarray, clusters: np.ndarray) -> Estimate:
+    """Estimate the difference of the shares of prompts that have something, where prompts belong together.
+
+    Tango's interval as of `share_difference`, of as many prompts as `effective_number` says, with the quantiles of
+    Student's t in place of the normal ones.
+
+    Args:
+        candidate_only, baseline_only: of each prompt, the share of pairs of clips of which one side alone has it,
+            (prompts,).
+        clusters: the number of each prompt's, (prompts,).
+
+    Without bounds (NaN) for a single cluster.
+    """
+    n, (more, fewer) = len(clusters), (float(side.sum()) for side in (candidate_only, baseline_only))
+    if grouped.count(n, clusters) < 2:
+        return student((more - fewer) / n, math.nan, math.nan)
+    effective = effective_number(candidate_only, baseline_only, clusters)
+    df = grouped.degrees_of_freedom(grouped.sizes(n, clusters))
+    return share_difference(more * effective / n, fewer * effective / n, effective, df)
+
+
+def effective_number(candidate_only: np.ndarray, baseline_only: np.ndarray, clusters: np.ndarray) -> float:
+    """Compute how many independent prompts tell as much of the difference of two shares as these in their clusters.
+
+    Their variance is the cluster-robust one (as of a single share Korn and Graubard 1998 have it). They are at most all
+    prompts; where the sides differ on no prompt, which shows no variance, they are the clusters. Arguments are those of
+    `clustered_share_difference`, of two clusters or more.
+    """
+    n, units = len(clusters), grouped.count(len(clusters), clusters)
+    apart, discordant = candidate_only - baseline_only, float((candidate_only + baseline_only).sum())
+    if not discordant:
+        return float(units)
+    value, sizes = float(apart.mean()), grouped.sizes(n, clusters)
+    influence = grouped.totals(apart - value, clusters) * units / n
+    error = standard_error(grouped.without_leverage(influence, sizes))
+    return float(np.clip((discordant / n - value**2) / error**2, 1, n)) if error else float(units)
+
+
+def share_difference(candidate_only: float, baseline_only: float, n: float, df: float = math.inf) -> Estimate:
     """Estimate the difference of the shares of prompts that have something, by Tango's score interval.
 
     Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
@@ -71,6 +122,7 @@ def share_difference(candidate_only: float, baseline_only: float, n: int) -> Est
         candidate_only, baseline_only: how many prompts have it on one side alone. Of several clips per prompt, the
             sum over prompts of the share of pairs of clips, which gives no narrower an interval than is true.
         n: number of prompts; at least 1.
+        df: of Student's t, whose quantiles take the place of the normal ones where they are finite.
     """
     value = (candidate_only - baseline_only) / n
     discordant = candidate_only + baseline_only
@@ -89,15 +141,15 @@ def share_difference(candidate_only: float, baseline_only: float, n: int) -> Est
         return float(brentq(beyond, low, high, args=(quantile,), xtol=1e-12))
 
     def ends(tail: float) -> tuple[float, float]:
-        quantile = float(ndtri(1 - tail))
+        quantile = float(ndtri(1 - tail) if math.isinf(df) else stdtrit(df, 1 - tail))
         return bound(quantile), bound(-quantile)
 
     error = math.sqrt(max(0.0, discordant - n * value**2)) / n
-    return Estimate(value, error, math.inf, ends)
+    return Estimate(value, error, df, ends)
 
 
 def beyond_score(
-    difference: float, quantile: float, candidate_only: ArrayLike, baseline_only: ArrayLike, n: int
+    difference: float, quantile: float, candidate_only: ArrayLike, baseline_only: ArrayLike, n: float
 ) -> np.ndarray:
     """Compute how far observed differences of shares lie above one `quantile` of Tango's errors away, times n.
 

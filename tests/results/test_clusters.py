@@ -157,7 +157,7 @@ def test_few_clusters_are_named_and_one_has_no_interval() -> None:
 
 def test_several_results_have_the_clusters_of_any_of_them() -> None:
     first = Clusters({"a": "x", "b": "x"})
-    assert together([first, first]) is first
+    assert together([first, first]) == first == together([Clusters(), first])
     for others, expected in (({"b": "x", "c": "x", "d": "y"}, [0, 0, 0, 1]), ({}, [0, 0, 1, 2])):
         numbers = together([first, Clusters(others)]).numbers("abcd")
         assert numbers is not None and numbers.tolist() == expected

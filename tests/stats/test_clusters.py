@@ -13,7 +13,6 @@ from evalkit.stats import bootstrap
 from evalkit.stats.clusters import (
     count,
     degrees_of_freedom,
-    equal_worth,
     numbered,
     sizes,
     totals,
@@ -70,7 +69,6 @@ def test_the_error_of_a_mean_is_statsmodels_cluster_robust_one_and_bell_and_mcca
 
 def test_clusters_of_one_size_have_as_many_degrees_of_freedom_as_prompts_would() -> None:
     assert degrees_of_freedom(np.full(9, 4.0)) == pytest.approx(8)
-    assert equal_worth(np.full(9, 4.0)) == 9
     assert degrees_of_freedom(np.array([50.0, 1, 1, 1, 1, 1])) < 1.2  # one of which the others say nothing
 
 
