@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from evalkit.assets import Asset
 from evalkit.audioset import classes
 from evalkit.errors import EvalkitError, unknown
 from evalkit.instrumental import is_instrumental
+from evalkit.prompts.hub_tables import read_table, tables_in
 from evalkit.prompts.listed import NO_SINGING, asset_of, listed
 from evalkit.prompts.references import check_options
-from evalkit.prompts.selection import check_narrowing, prompt_set, read_prompts
+from evalkit.prompts.selection import check_language, check_narrowing, prompt_set, read_prompts
 from evalkit.prompts.user_files import Row, find_column, read_rows
 from evalkit.store.cache import Cache
 from evalkit.types import Prompt, PromptSet
@@ -46,6 +47,9 @@ class MusicCaps:
     Attributes:
         source: where the file comes from.
         path: a local copy of it, or the folder that holds one; takes the place of `source`.
+        translations: where translated captions come from, or the path of their file or folder: any table with columns
+            ytid and caption. Models are given these in place of the captions, of which those without one are left out.
+        language: of the translations, as a tag such as "ru".
         dataset: the name that published numbers are joined on.
         subset: all, balanced (1,000 prompts with genres in balance), audioset_eval (2,858 prompts
             from AudioSet's evaluation split), instrumental (see evalkit.instrumental) or no_singing (2,218 prompts
@@ -59,6 +63,8 @@ class MusicCaps:
     source: Asset | None = field(default=None, metadata={"option": "path"})
     no_singing: Asset | str | None = None
     path: str | None = None
+    translations: Asset | str | None = None
+    language: str | None = None
     dataset: str = "musiccaps"
     subset: str = "all"
     aspects: list[str] | None = None
@@ -79,6 +85,10 @@ class MusicCaps:
             raise unknown("subset", self.subset, (*SUBSETS, NO_SINGING))
         wanted = self.no_singing if self.subset == NO_SINGING else None
         object.__setattr__(self, "no_singing", asset_of(wanted, "no-singing list"))
+        object.__setattr__(self, "translations", asset_of(self.translations, "translations of MusicCaps"))
+        if bool(self.translations) != bool(self.language):
+            raise EvalkitError("prompts.translations and prompts.language belong together: set both, or neither")
+        check_language(self.language or "", "prompts.language")
         check_narrowing(self)
         check_options(self)
 
@@ -105,7 +115,27 @@ class MusicCaps:
             keep = SUBSETS[self.subset]
             chosen = [prompt for prompt, row in zip(prompts, rows, strict=True) if keep(prompt, row)]
         words = [self.subset] if self.subset != "all" else []
+        if self.translations:
+            before, chosen = len(chosen), self._translated(chosen, cache)
+            words.append(f"{'' if len(chosen) == before else f'{len(chosen):,} '}given in {self.language}")
         return prompt_set(self, self.dataset, path, chosen, words, total=len(rows))
+
+    def _translated(self, prompts: Sequence[Prompt], cache: Cache) -> list[Prompt]:
+        """The prompts of which there is a translation, with it."""
+        assert isinstance(self.translations, Asset)
+        place = self.translations.locate(cache, "prompts.translations")
+        texts: dict[str, str] = {}
+        for table in tables_in(place, None if self.translations.path else self.translations.files):
+            rows = read_table(table)
+            id_column, text_column = find_column(table, rows, "ytid"), find_column(table, rows, "caption")
+            # as of other prompts, an id that is there twice and an empty caption are refused
+            texts |= {p.id: p.text for p in read_prompts(rows, id_column, text_column, lambda row: {})}
+        kept = [p for p in prompts if p.id in texts]
+        if not kept:
+            raise EvalkitError(
+                f"'{place}' has a translation of none of the {len(prompts):,} prompts: it needs their ytid"
+            )
+        return [replace(p, translation=texts[p.id], language=str(self.language)) for p in kept]
 
 
 def _of_musiccaps(row: Row) -> dict[str, Any]:

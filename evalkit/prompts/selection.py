@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -64,10 +65,34 @@ def together(row: Row, columns: Mapping[str, str] | None = None) -> dict[str, st
         raise row.error(f"{names['cluster']} {found['cluster']!r:.40} {problem}")
     if found["translation"].casefold() in MISSING:
         raise row.error(f"{names['translation']} is '{found['translation']}': leave it empty for the caption itself")
-    if found["language"] and not LANGUAGE.fullmatch(found["language"]):
-        raise row.error(f"{names['language']} is '{found['language']:.40}', not a tag such as de or pt-BR")
+    check_language(found["language"], f"{row.place}: {names['language']}")
     first, *rest = found["language"].split("-")
     return {**found, "language": "-".join([first.lower(), *rest])}
+
+
+def check_language(tag: str, what: str) -> None:
+    """Raise EvalkitError for what is no tag of a language; nothing stands for a language that is not known."""
+    if tag and not LANGUAGE.fullmatch(tag):
+        raise EvalkitError(f"{what} is '{tag:.40}', not a tag such as de or pt-BR")
+
+
+def words_of(row: Row, column: str) -> tuple[str, ...]:
+    """The words in a column, such as tags: a list, a JSON list, or words with ";" between them.
+
+    Raises EvalkitError for a list of anything else.
+    """
+    value = row.values.get(column)
+    if not isinstance(value, list):
+        text = row.text(column)
+        if not text.startswith("["):
+            return tuple(tag.strip() for tag in text.split(";") if tag.strip())
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+    if not (isinstance(value, list) and all(isinstance(tag, str) for tag in value)):
+        raise row.error(f"{column} is neither a JSON list of words nor words separated by ';'")
+    return tuple(value)
 
 
 def _problem_of_id(name: str) -> str:

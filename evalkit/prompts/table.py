@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from evalkit.audioset import classes
 from evalkit.errors import EvalkitError
 from evalkit.prompts.references import check_options
-from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_prompts, together
+from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_prompts, together, words_of
 from evalkit.prompts.user_files import Row, find_column, read_rows
 from evalkit.store.cache import Cache
 from evalkit.types import PromptSet
@@ -70,7 +69,7 @@ class Table:
 
         def more(row: Row) -> dict[str, Any]:
             files = {name: path.parent / row.text(name) for name in ("reference", *GIVEN) if row.text(name)}
-            return {**files, "tags": _words(row, "tags"), "labels": _labels(row), **together(row)}
+            return {**files, "tags": words_of(row, "tags"), "labels": _labels(row), **together(row)}
 
         prompts = read_prompts(
             rows, find_column(path, rows, "id", "ytid"), find_column(path, rows, "text", "caption"), more
@@ -84,25 +83,10 @@ class Table:
 
 
 def _labels(row: Row) -> tuple[str, ...]:
-    labels, known = _words(row, "labels"), classes().values()
+    labels, known = words_of(row, "labels"), classes().values()
     for label in labels:
         if label not in known:
             near = difflib.get_close_matches(label, known, n=1)
             hint = f": did you mean '{near[0]}'?" if near else ": give names such as 'Piano' and 'Music of Africa'"
             raise row.error(f"labels: '{label:.40}' is no class of AudioSet{hint}")
     return labels
-
-
-def _words(row: Row, column: str) -> tuple[str, ...]:
-    value = row.values.get(column)
-    if not isinstance(value, list):
-        text = row.text(column)
-        if not text.startswith("["):
-            return tuple(tag.strip() for tag in text.split(";") if tag.strip())
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-    if not (isinstance(value, list) and all(isinstance(tag, str) for tag in value)):
-        raise row.error(f"{column} is neither a JSON list of words nor words separated by ';'")
-    return tuple(value)

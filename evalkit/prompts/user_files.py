@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -67,9 +67,18 @@ def read_rows(path: Path) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise EvalkitError(f"'{path}' is not a table: its name must end in {', '.join(SUFFIXES)}")
+    return text_rows(path, suffix, open)
+
+
+def text_rows(path: Path, suffix: str, opener: Callable[..., Any]) -> list[Row]:
+    """Read a file that has the form which a suffix stands for, whatever its name, as `read_rows` does.
+
+    Args:
+        opener: opens it: `open`, or that of a module for compressed files.
+    """
     try:
         # newline="" is what csv asks for: it keeps line breaks inside captions
-        with path.open(encoding="utf-8-sig", newline="" if suffix != ".jsonl" else None) as file:
+        with opener(path, "rt", encoding="utf-8-sig", newline="" if suffix != ".jsonl" else None) as file:
             rows = list(_json_lines(path, file) if suffix == ".jsonl" else _delimited(path, file, suffix))
     except OSError as error:
         raise EvalkitError(f"cannot read '{path}': {error.strerror or error}") from error

@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evalkit.assets import assets_of
@@ -116,6 +118,32 @@ class TestMusicCaps:
     def test_a_folder_that_holds_the_file_will_do(self, tmp_path: Path, cache: Cache) -> None:
         write_csv(tmp_path / "musiccaps-public.csv", [musiccaps_row()])
         assert len(MusicCaps(path=str(tmp_path)).load(cache)) == 1
+
+    def test_models_may_be_given_a_translation(self, made: str, tmp_path: Path, cache: Cache) -> None:
+        rows = [{"ytid": f"made_{i:06d}", "caption": f"Песня номер {i}", "start_s": i} for i in range(1200)]
+        (tmp_path / "data").mkdir()
+        pd.DataFrame(rows).to_parquet(tmp_path / "data/train.parquet")
+        english = MusicCaps(path=made, subset="balanced", first=3).load(cache)
+        for translations in (str(tmp_path), str(tmp_path / "data/train.parquet")):
+            russian = MusicCaps(path=made, translations=translations, language="ru", subset="balanced", first=3).load(
+                cache
+            )
+            assert (russian.dataset, russian.subset) == ("musiccaps", "balanced, given in ru, first 3")
+            assert [p.given.text for p in russian.prompts] == ["Песня номер 1", "Песня номер 5", "Песня номер 9"]
+            assert [replace(p, translation="", language="") for p in russian.prompts] == list(english.prompts)
+            assert {p.language for p in russian.prompts} == {"ru"}
+
+    def test_prompts_without_a_translation_are_counted(self, made: str, tmp_path: Path, cache: Cache) -> None:
+        table = write_csv(tmp_path / "x.csv", [{"ytid": "made_000005", "caption": "Ein Lied"}], ["ytid", "caption"])
+        some = MusicCaps(path=made, translations=str(table), language="de").load(cache)
+        assert ([p.id for p in some.prompts], some.subset) == (["made_000005"], "1 given in de")
+        write_csv(table, [{"ytid": "other", "caption": "Ein Lied"}], ["ytid", "caption"])
+        with pytest.raises(EvalkitError, match=r"x\.csv' has a translation of none of the 1,200 prompts"):
+            MusicCaps(path=made, translations=str(table), language="de").load(cache)
+        with pytest.raises(EvalkitError, match=r"translations and prompts\.language belong together"):
+            MusicCaps(path=made, translations=str(table))
+        with pytest.raises(EvalkitError, match=r"prompts\.language is 'German', not a tag such as de"):
+            MusicCaps(path=made, translations=str(table), language="German")
 
     def test_unknown_subset(self) -> None:
         with pytest.raises(EvalkitError, match="unknown subset 'balancd': did you mean 'balanced'"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from evalkit import audio
 from evalkit.assets import Asset, assets_of
@@ -175,19 +176,20 @@ class TestFiles:
     """What is fetched, and what is not."""
 
     @staticmethod
-    def wanted(*options: str) -> list[str]:
-        node = compose(["model=[]", *options]).prompts
-        return [asset.name.removeprefix("Song Describer's ") for asset in assets_of(build(node))]
+    def wanted(node: Any, **changes: Any) -> list[str]:
+        return [asset.name.removeprefix("Song Describer's ") for asset in assets_of(build({**node, **changes}))]
 
     def test_of_a_selection(self) -> None:
-        assert self.wanted("prompts=song_describer") == ["captions", "tracks"]
-        assert self.wanted("prompts=song_describer_no_singing") == ["captions", "tracks", "no-singing list"]
-        assert self.wanted("prompts=song_describer", "prompts.audio=null") == ["captions"]
-        assert self.wanted("prompts=song_describer", "prompts.references=/some/folder") == ["captions"]
-        assert self.wanted("prompts=song_describer", "prompts.path=/some/folder") == []
-        assert self.wanted("prompts=song_describer", "prompts.audio=/some/folder") == ["captions", "tracks"]
-        assert self.wanted("prompts=musiccaps") == ["MusicCaps captions"]
-        assert self.wanted("prompts=musiccaps_no_singing")[1:] == ["no-singing list"]
+        node = OmegaConf.to_container(compose(["model=[]", "prompts=song_describer"]).prompts)
+        assert self.wanted(node) == ["captions", "tracks"]
+        assert self.wanted(node, subset="no_singing") == ["captions", "tracks", "no-singing list"]
+        assert self.wanted(node, audio=None) == ["captions"]
+        assert self.wanted(node, references="/some/folder") == ["captions"]
+        assert self.wanted(node, path="/some/folder") == []
+        assert self.wanted(node, audio="/some/folder") == ["captions", "tracks"]
+        node = OmegaConf.to_container(compose(["model=[]", "prompts=musiccaps"]).prompts)
+        assert self.wanted(node) == ["MusicCaps captions"]
+        assert self.wanted(node, subset="no_singing") == ["MusicCaps captions", "no-singing list"]
 
     def test_lists_are_pinned(self) -> None:
         for name in ("song_describer", "musiccaps"):
