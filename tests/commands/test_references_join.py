@@ -7,7 +7,8 @@ from pathlib import Path
 from evalkit.packs.pack import read_pack, write_pack
 
 from ..conftest import Run
-from ..packs.test_joining import PASST, VGGISH, A, B, C, pack
+from ..packs.test_joining import PASST, A, B, C, pack
+from ..packs.test_pack import VGGISH
 
 
 def test_packs_become_one_file(evalkit: Run, tmp_path: Path) -> None:

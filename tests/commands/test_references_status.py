@@ -18,7 +18,8 @@ from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
 
 from ..conftest import Run
-from ..packs.test_joining import VGGISH, A, B, C, pack
+from ..packs.test_joining import A, B, C, pack
+from ..packs.test_pack import VGGISH
 from ..prompts.made import COLUMNS, like_musiccaps
 
 RATE = 8000
