@@ -45,6 +45,7 @@ class EnCodec:
     kind: ClassVar[str] = "encodec"
     reads: ClassVar[Reads] = "audio"
     version: ClassVar[int] = 1
+    decodable: ClassVar[bool] = True  # the codec's decoder makes sound of its features
 
     @property
     def random(self) -> bool:

@@ -65,7 +65,8 @@ def pack_of(config: DictConfig, licence: str = "unknown", text: str = "") -> Mad
 def plan_of(config: DictConfig) -> Plan:
     """The plan of a configuration with nothing in it but what compares with references.
 
-    Raises EvalkitError where nothing does, and where the references are a pack already.
+    Raises EvalkitError where nothing does, where the references are a pack already, and for features that a decoder
+    makes sound of.
     """
     plan = make_plan(config)
     if isinstance(plan.references, Packed):
@@ -74,6 +75,12 @@ def plan_of(config: DictConfig) -> Plan:
         raise EvalkitError("references=…: packs are of references as they are, which others can use: leave it out")
     if not plan.paired:
         raise EvalkitError(f"metric {', '.join(plan.metrics)} compares with no reference clips: choose others")
+    for name, metric in plan.paired.items():
+        if getattr(metric.reference_encoder, "decodable", False):
+            raise EvalkitError(
+                f"metric.{name}: a decoder makes sound of its features again, so that a pack of them would hold the "
+                "references' audio: leave it out"
+            )
     return dataclasses.replace(plan, metrics=plan.paired, models={}, calibration={})
 
 
