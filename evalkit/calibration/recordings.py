@@ -14,6 +14,7 @@ class Recordings:
 
     Metrics that compare clips with references have nothing to say of it, as clips are their own references. Those that
     look for something in clips, such as vocals, say how often it is in recordings: for a detector, how often it errs.
+    Where the run transforms references, these are the recordings before that.
     """
 
     kind: ClassVar[str] = "reference_recordings"
@@ -30,5 +31,5 @@ class Recordings:
         return False
 
     def make(self, material: Material) -> Row:
-        prompts, clips = zip(*material.recordings, strict=True)
+        prompts, clips = zip(*material.originals, strict=True)
         return Row(prompts, list(clips), list(clips))

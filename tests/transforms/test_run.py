@@ -59,7 +59,9 @@ def result(folder: Path, weights: Path) -> Result:
     rows = [
         f"calibration.{name}.transform.separator.weights.path={weights}" for name in ("separated", "separated_halves")
     ]
-    return evalkit.evaluate(*options(folder, weights, "calibration=[halves,separated,separated_halves]", *rows))
+    return evalkit.evaluate(
+        *options(folder, weights, "calibration=[halves,recordings,separated,separated_halves]", *rows)
+    )
 
 
 def test_what_compares_with_references_is_marked(result: Result, weights: Path) -> None:
@@ -121,6 +123,8 @@ def test_rows_of_separated_references(result: Result) -> None:
     assert separated.sha256.tolist() == model.reference_sha256.tolist()  # those of the run
     assert separated.reference_sha256.tolist() == model.reference_origin.tolist()
     assert result.rows["separated references"].paired and values["separated references", "chroma"] < 1
+    recordings = result.clips[result.clips.model == "reference recordings"]  # as they are, for detectors of voices
+    assert recordings.sha256.tolist() == recordings.reference_sha256.tolist() == model.reference_origin.tolist()
     halves, both = (result.clips[result.clips.model == name] for name in ("reference halves", "separated halves"))
     # the run's references are separated already: its halves are those that the row makes
     assert halves.sha256.tolist() == both.sha256.tolist() and halves.id.tolist() == both.id.tolist()
