@@ -70,6 +70,7 @@ class PromptSet:
         total: number of prompts in the dataset before selection.
         sha256: digest of the file the prompts were read from.
         form: "prompts", or how the files of two folders without captions belong together; their names are the ids.
+        taken: ids of the whole dataset, where recordings that prompts share have names that may be ids too.
     """
 
     dataset: str
@@ -78,6 +79,7 @@ class PromptSet:
     prompts: tuple[Prompt, ...]
     sha256: str
     form: Form = "prompts"
+    taken: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.prompts)

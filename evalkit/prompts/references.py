@@ -136,24 +136,24 @@ def _locate(prompts: PromptSet, options: Prompts) -> list[_Found]:
         ]
     place = Path(str(references)).expanduser().absolute()
     if place.is_dir():
-        return _in_folder(prompts.prompts, place, getattr(options, "ending", ""))
+        return _in_folder(prompts, place, getattr(options, "ending", ""))
     if not place.exists():
         raise EvalkitError(
             f"prompts.references: '{place}' does not exist: give a folder, a file with columns id and path, or a "
             "reference pack: a .safetensors file, or OWNER/NAME@COMMIT of a hub"
         )
     if place.suffix.lower() in SUFFIXES:
-        return _in_pairing(prompts.prompts, place)
+        return _in_pairing(prompts, place)
     raise EvalkitError(f"prompts.references: '{place}' is neither a folder nor a {', '.join(SUFFIXES)} file")
 
 
-def _in_pairing(prompts: Sequence[Prompt], place: Path) -> list[_Found]:
+def _in_pairing(prompts: PromptSet, place: Path) -> list[_Found]:
     paths = by_id(place, place.parent)
     names = _names(prompts, paths, "")
     if not any(name in paths for name in names):
         raise EvalkitError(
             f"'{place}' has none of the {len(prompts):,} prompts: its first id is '{next(iter(paths))}', "
-            f"the first prompt's is '{prompts[0].id}'"
+            f"the first prompt's is '{prompts.prompts[0].id}'"
         )
     return [_Found(paths.get(name), f"not in '{place.name}'") for name in names]
 
@@ -185,7 +185,7 @@ class _Named(NamedTuple):
         return 1 if fits else -1
 
 
-def _in_folder(prompts: Sequence[Prompt], folder: Path, ending: str) -> list[_Found]:
+def _in_folder(prompts: PromptSet, folder: Path, ending: str) -> list[_Found]:
     """Match files below a folder by name.
 
     Args:
@@ -204,32 +204,34 @@ def _in_folder(prompts: Sequence[Prompt], folder: Path, ending: str) -> list[_Fo
     names = _names(prompts, whole, ending)
     found = [
         _best(p, videos.get(normal(p.id), []) if p.start is not None else whole.get(name, []), folder)
-        for p, name in zip(prompts, names, strict=True)
+        for p, name in zip(prompts.prompts, names, strict=True)
     ]
     if not any(f.path for f in found):
         reason = next((f": {f.reason}" for f in found if "names" in f.reason), "")
         first, *more = sorted(path for paths in stems.values() for path in paths)
+        expected = _expected(prompts.prompts[0])
         raise EvalkitError(
-            f"'{folder}' has a reference for none of the {len(prompts):,} prompts: expected {_expected(prompts[0])}, "
+            f"'{folder}' has a reference for none of the {len(prompts):,} prompts: expected {expected}, "
             f"found '{first.name}'{f' and {len(more):,} more' if more else ''}{reason}"
         )
     return found
 
 
-def _names(prompts: Sequence[Prompt], files: Container[str], ending: str) -> list[str]:
+def _names(prompts: PromptSet, files: Container[str], ending: str) -> list[str]:
     """By which name each prompt's reference is looked for: its own id, or the recording's that it is a caption of.
 
-    A recording is what a cluster is named for. Files are of recordings if one has a name that is no prompt's
+    A recording is what a cluster is named for. Files are of recordings if one has a name that is nobody's
     id, since a recording and somebody else's caption may have the same number; then ids name none of them. Among
     other files, the reference of the prompt that a cluster is named for is that of the whole cluster.
     """
-    own = {normal(p.id): p.unit for p in prompts}
+    own = {normal(p.id): p.unit for p in prompts.prompts}
+    ids = own.keys() | {normal(id) for id in prompts.taken}
 
     def recording(prompt: Prompt) -> str:
         name = normal(prompt.cluster)
         return f"{name}{ending}" if f"{name}{ending}" in files else name
 
-    of_recordings = any(p.cluster and normal(p.cluster) not in own and recording(p) in files for p in prompts)
+    of_recordings = any(p.cluster and recording(p) in files and recording(p) not in ids for p in prompts.prompts)
 
     def name(prompt: Prompt) -> str:
         if not prompt.cluster or (not of_recordings and normal(prompt.id) in files):
@@ -237,7 +239,7 @@ def _names(prompts: Sequence[Prompt], files: Container[str], ending: str) -> lis
         its_own = own.get(normal(prompt.cluster)) == prompt.cluster
         return recording(prompt) if of_recordings or its_own else normal(prompt.id)
 
-    return [name(prompt) for prompt in prompts]
+    return [name(prompt) for prompt in prompts.prompts]
 
 
 def _best(prompt: Prompt, files: Sequence[_Named], folder: Path) -> _Found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -113,7 +113,8 @@ class SongDescriber:
             said = [f"{captions:,} captions on {n:,} tracks" for captions, n in (found, PUBLISHED[self.subset])]
             log.warning("'%s' has %s, not the %s of the published file (subset %s)", path, *said, self.subset)
         words = [self.subset] if self.subset != "all" else []
-        return prompt_set(self, self.dataset, path, chosen, words, total=len(rows))
+        made = prompt_set(self, self.dataset, path, chosen, words, total=len(rows))
+        return replace(made, taken=frozenset(prompt.id for prompt in prompts))
 
     @property
     def _local(self) -> Path:

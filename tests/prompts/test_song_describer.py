@@ -144,6 +144,15 @@ class TestOtherReferences:
         clips = found_in(folder, references=str(tmp_path))
         assert clips["0"].status == "missing" and clips["226"].ok
 
+    @pytest.mark.parametrize(("chosen", "track"), [("226", "1004034"), ("0", "226")])
+    def test_a_single_caption_finds_the_same(self, folder: Path, tmp_path: Path, chosen: str, track: str) -> None:
+        tracks, captions = folder / "audio", tmp_path / "captions"
+        captions.mkdir()
+        for prompt in loaded(folder)[0].prompts:
+            shutil.copy(str(prompt.reference), captions / f"{prompt.id}.mp3")
+        assert names(found_in(folder, references=str(tracks), ids=[chosen])) == {chosen: f"{track}.2min.mp3"}
+        assert names(found_in(folder, references=str(captions), ids=[chosen])) == {chosen: f"{chosen}.mp3"}
+
     def test_a_folder_of_tracks_that_lacks_one(self, folder: Path, tmp_path: Path) -> None:
         copy = shutil.copytree(folder / "audio", tmp_path / "tracks")
         (copy / "34/1004034.2min.mp3").unlink()
