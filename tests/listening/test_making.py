@@ -181,8 +181,8 @@ def test_quality_shows_no_caption_and_melody_plays_the_melody(tmp_path: Path) ->
 
 def test_a_translation_is_shown_where_every_system_was_given_it(tmp_path: Path) -> None:
     told = [f"вальс </script><b>{i}</b>" for i in range(4)]
-    one, other = (result(tmp_path / name, translations=told) for name in "ab")
-    english = result(tmp_path / "c")
+    one, other = (result(tmp_path / name, references=False, translations=told) for name in "ab")
+    english = result(tmp_path / "c", references=False)
     both = study(tmp_path / "both", [str(one.path), str(other.path)]).study
     pages = page_data(both.page("r01").read_text("utf-8"))["pages"]
     assert {page["translation"] for page in pages} <= {*told} and len(pages) == 3
