@@ -127,8 +127,9 @@ def document(pack: Pack, found: Verified) -> Document:
     for one, what in found.references.items():
         ids.setdefault(what, []).append(one)
     counts = Listing(
-        [[Quantity("found", "references", "verdict")], [Quantity("count", "count", "count")]],
+        [[Quantity("found", "found", "verdict")], [Quantity("count", "count", "count")]],
         [Item(cell := {"found": what, "count": len(some)}, cell) for what, some in ids.items()],
+        title="References by prompt",
     )
     same, outcome = len(ids.get("same", [])), "not verified" if found.problems else "verified"
     heading = f"{same:,} of {pack.usable:,} references of the pack are the same files"
