@@ -1,9 +1,10 @@
 """Bring every file that a run needs into the cache, and list where it lies.
 
-evalkit fetch [--list] [model=NAME prompts=NAME] [OPTION=VALUE ...] [--config-dir DIR]
+evalkit fetch [--list] [[model=NAME] prompts=NAME] [OPTION=VALUE ...] [--config-dir DIR]
               [--format NAME] [--json] [--quiet]
 
-Without a model and prompts these are the files of the metrics, which is what `evalkit score` needs.
+Without a model these are the files of the prompts and metrics; without prompts too, those of the metrics,
+which is what `evalkit score` needs.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ def main(arguments: list[str]) -> None:
     from evalkit.config import compose  # here, because help need not wait for it
 
     options = list(parsed.options)
-    if not {option.partition("=")[0] for option in options} & {"model", "prompts", "experiment"}:
-        options += ["model=[]", "prompts=demo"]  # neither of which needs a file
+    named = {option.partition("=")[0] for option in options} & {"model", "prompts", "experiment"}
+    if named <= {"prompts"}:
+        options += ["model=[]"] if named else ["model=[]", "prompts=demo"]  # neither of which needs a file
     config = compose(options, parsed.config_dir)
     if not parsed.list:
         fetch(config)

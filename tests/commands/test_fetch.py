@@ -45,6 +45,11 @@ def test_without_a_model_and_prompts_the_files_are_those_of_the_metrics(evalkit:
     code, out, err = evalkit("fetch", "--list", "metric=[fad]", "protocol=fadtk")
     assert code == 0, err
     assert [line.split("\t")[0] for line in out.splitlines()[1:]] == ["VGGish weights"]
+    code, out, _ = evalkit("fetch", "--list", "prompts=song_describer", "metric=[]")
+    assert code == 0 and [line.split("\t")[0].rpartition(" ")[2] for line in out.splitlines()[1:]] == [
+        "captions",
+        "tracks",
+    ]
     assert "nothing is selected for prompts" in evalkit("fetch", "--list", "model=synth")[2]
 
 
