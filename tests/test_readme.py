@@ -67,7 +67,8 @@ def test_every_command_shown_composes(name: str) -> None:
         if not made or any("NAME" in o or "fad_pitch" in o or "cosine" in o for o in options):
             continue  # what a page adds is tested where it is added
         if words[1] == "fetch" and not any(o.startswith("model=") for o in options):
-            options += ["model=[]", "prompts=demo"]  # the files of metrics alone
+            of_prompts = any(o.startswith("prompts=") for o in options)
+            options += ["model=[]"] if of_prompts else ["model=[]", "prompts=demo"]  # the files of metrics alone
         sweep = words[2] == "-m"  # else a comma is inside a list
         values = [
             [f"{o.partition('=')[0]}={v}" for v in o.partition("=")[2].split(",")] if sweep else [o] for o in options
