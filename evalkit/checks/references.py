@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,6 +21,7 @@ from evalkit.progress import progress
 from evalkit.prompts import Prompts
 from evalkit.prompts.audio_files import mapped
 from evalkit.prompts.references import packed_references, survey_references
+from evalkit.protocols import protocol_of
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, PromptSet
 
@@ -47,17 +49,25 @@ def surveyed(prompts: PromptSet, options: Prompts, config: DictConfig, read_data
     """The reference of each prompt as a run would find it: by its header, or decoded if all data is to be read.
 
     A pack says at once what decoding has shown. Raises EvalkitError where there is no such folder, file or pack, where
-    it fits no prompt, and for a pack without the parts that clips of the run's duration are compared with.
+    it fits no prompt, and for a pack of another protocol, or without the parts that the run's clips are compared with.
     """
     if isinstance(options.references, Generator):
         return [Clip(prompt.id) for prompt in prompts.prompts]
+    protocol = protocol_of(config)
+    duration = math.inf if protocol.pair_length == "own" else config.sampling.duration
     if isinstance(options.references, Packed):
         cache = Cache(config.cache_dir)
         pack = options.references.read(cache)
-        clips = packed_references(prompts, options, pack, config.sampling.duration)
-        extractor = Extractor(cache, "cpu", None, pack.about.sample_rate, pack.about.resampler, pack=pack)
+        about = pack.about
+        if (about.sample_rate, about.resampler) != (protocol.sample_rate, protocol.resampler):
+            raise EvalkitError(
+                f"the pack '{pack.name}' was made under the protocol {about.protocol}, which prepares audio otherwise "
+                f"than {protocol.name}: set protocol={about.protocol}"
+            )
+        clips = packed_references(prompts, options, pack, duration)
+        extractor = Extractor(cache, "cpu", None, about.sample_rate, about.resampler, pack=pack)
         return extractor.clips(clips, {}, loudness=None, refuse_silence=True, title="references")[1]
-    clips = survey_references(prompts, options, config.sampling.duration)
+    clips = survey_references(prompts, options, duration)
     return decoded(clips) if read_data else clips
 
 
