@@ -35,7 +35,10 @@ SHARED = (
     *SELECTED,
     *("uncertainty", "slices", "small_slice", "min_references", "random_weights", "cache_dir", "allow_targets"),
 )
-READ_BY = {"protocol": ("metric",), "random_weights": ("metric", "model")}  # groups whose YAMLs read an option
+READ_BY = {
+    "protocol": ("metric",),
+    "random_weights": ("metric", "model", "references"),
+}  # groups whose YAMLs read an option
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def completed(options: Sequence[str], base: Mapping[str, Any] | None, config_dir
         config = compose([*nothing, chosen, *own], config_dir, [Path(folder)])
     plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     for key, groups in READ_BY.items():
-        stale = [group for group in groups if group in shared]
+        stale = [group for group in groups if shared.get(group)]
         if stale and key in base and plain[key] != base[key]:
             needed = " and ".join(f"{group}=NAME" for group in stale)
             raise EvalkitError(

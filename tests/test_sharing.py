@@ -19,6 +19,7 @@ OTHER = [
         "prompts.references.seed=7",
         "model=[synth,tiny_stereo]",
         "metric=[fad,silence]",
+        "references=instrumental",
     ),
     *("random_weights=0", "sampling.duration=2.5", "sampling.seed=3", "protocol=fadtk", "engine.batch_size=4"),
     *(
@@ -75,6 +76,8 @@ def test_an_empty_file_is_the_other_run_but_for_where_it_lies(given: Any, other:
         ("sampling=model_card", {"sampling.duration": 10.0, "sampling.seed": 0}),
         ("prompts.first=2", {"prompts.first": 2}),
         ("prompts=demo", {"prompts.first": None, "prompts.references.seed": 0}),
+        ("references=original", {"references": None}),
+        ("references.overlap=0.4", {"references.overlap": 0.4}),
         ("metric.fad.ddof=0", {"metric.fad.ddof": 0}),
         ("~metric.fad", {"metric.fad": None}),
         ("+model@model.third=synth", {"model.third": {}}),
@@ -154,7 +157,11 @@ def test_without_another_run_a_file_is_the_options_of_evalkit_run(given: Any) ->
             2,
             "protocol is not that of the other side, whose metric would be taken: set metric=NAME too",
         ),
-        ("random_weights=1", 1, "random_weights is not that of .*: set metric=NAME and model=NAME too"),
+        (
+            "random_weights=1",
+            1,
+            "random_weights is not that of .*: set metric=NAME and model=NAME and references=NAME too",
+        ),
     ],
 )
 def test_a_mistake_names_file_and_line(given: Any, text: str, line: int, message: str) -> None:

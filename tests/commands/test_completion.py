@@ -68,6 +68,8 @@ def test_groups_keys_and_values_of_a_run() -> None:
     assert offered("run", "engine.dtype=f") == ["engine.dtype=float16", "engine.dtype=float32"]
     assert offered("run", "++engine.cuda_graphs=") == ["++engine.cuda_graphs=false", "++engine.cuda_graphs=true"]
     assert offered("run", "metric.fad.encoder.weights.pa") == ["metric.fad.encoder.weights.path="]
+    assert offered("run", "references=") == ["references=instrumental", "references=original"]
+    assert offered("run", "references.separator.weights.pa") == ["references.separator.weights.path="]
     assert offered("run", "prompts.random") == ["prompts.random=", "prompts.random_seed="]
     assert offered("run", "prompts=table", "prompts.subset") == [] != offered("run", "prompts.subset")
     assert offered("run", "protocol.clap.w") == ["protocol.clap.weights."]
@@ -75,7 +77,7 @@ def test_groups_keys_and_values_of_a_run() -> None:
     assert offered("sweep", "experiment=sw") == [
         f"experiment=sweep_{x}" for x in ("guidance", "offline", "temperature", "top_k")
     ]
-    assert offered("run", "experiment=demo", "slices=[voice,l") == ["slices=[voice,label"]
+    assert offered("run", "experiment=demo", "slices=[voice,lab") == ["slices=[voice,label"]
     assert offered("reproduce", "musicgen_l") == ["musicgen_large"] and offered("reproduce", "x", "name") == ["name="]
 
 

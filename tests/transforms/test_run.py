@@ -100,6 +100,14 @@ def test_a_second_run_separates_nothing(result: Result, folder: Path, weights: P
     assert again.references_info == result.references_info
 
 
+@pytest.mark.slow
+def test_workers_separate_what_one_process_would(result: Result, tmp_path: Path, weights: Path) -> None:
+    shared = evalkit.evaluate(*options(tmp_path, weights, "engine.workers=2"))
+    assert shared.references_info == result.references_info
+    ours, theirs = (one.scores[one.scores.model == "synth"].reset_index(drop=True) for one in (shared, result))
+    assert ours.equals(theirs)
+
+
 def test_it_is_never_beside_what_was_published(result: Result, plain: Result) -> None:
     published = next(one for one in load_published(conf_dir() / "published") if one.protocol == "musicgen")
     about = result.references_info and result.references_info.altered
