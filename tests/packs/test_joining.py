@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from evalkit.packs.pack import (
 )
 from evalkit.store.digests import digest
 
+from . import songs
 from .test_pack import VGGISH, made
 
 PASST = PackedEncoder({"kind": "passt", "version": 1, "weights": {"sha256": "cd" * 32}}, ("kld",), False, ())
@@ -200,3 +202,20 @@ def test_references_without_parts_need_none(tmp_path: Path) -> None:
     one = dataclasses.replace(one, references=(*one.references, long))
     write_pack(tmp_path / "one.safetensors", joined([one, pack({"a": A})]).pack)
     assert read_pack(tmp_path / "one.safetensors").by_id["long"] == long
+
+
+def test_packs_of_two_downloads_measure_what_all_audio_does(tmp_path: Path) -> None:
+    folder = songs.make(tmp_path)
+    for number, names in enumerate((["long", "mp", "silent", "huge"], ["exact", "short", "brief", "broken", "mp"])):
+        (folder / f"part{number}").mkdir()
+        for name in names:
+            shutil.copy(folder / "clips" / f"{name}.flac", folder / f"part{number}")
+    halves = [songs.pack(folder, f"{n}.safetensors", f"prompts.references={folder / f'part{n}'}") for n in (0, 1)]
+    found, whole = joined(halves).pack, songs.pack(folder, "all.safetensors")
+    assert same(
+        found, dataclasses.replace(whole, about=dataclasses.replace(whole.about, when=found.about.when)), tmp_path
+    )
+    write_pack(folder / "joined.safetensors", found)
+    audio = songs.run(folder, "model=synth", f"prompts.references={folder / 'clips'}")
+    pack = f"prompts.references={folder / 'joined.safetensors'}"
+    songs.require_same(audio, songs.run(folder, "model=synth", pack, cache="other"))
