@@ -1,0 +1,149 @@
+"""The section "Error rates" of docs/limits.md, from what `benchmarks.limits` has measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import sections
+from benchmarks.gate_report import rate
+from benchmarks.interval_coverage_report import table
+
+JSON = Path("results/benchmarks/limits.json")
+TEXT = Path("docs/limits.md")
+MOST = 0.05  # of tables in which an interval misses
+
+Row = dict[str, Any]
+
+INTRODUCTION = """\
+`python -m benchmarks.limits` writes this section. Values are simulated whose truth is known, and evalkit's own functions say what differs; meant are {level:.0%}
+intervals. In brackets is what so few trials allow (Clopper and Pearson); what lies above 5 % beyond that is **bold**, as one row in 40 would be by chance.
+"""
+
+GAPS = """\
+### Differences of groups and languages
+
+A table *misses* where one of its intervals or more does not hold the true difference. Where nothing differs (*true gap* 0), that is a false claim: the family-wise
+error. Else every second group is shifted by half a standard deviation. *One by one* are the same intervals without max-T; *as if alone* are those with max-T
+that take prompts of one unit, of which half of the variance is common, for independent.
+"""
+
+FAD = """\
+### FAD at equal n
+
+Clips differ from their references alike in the group and in the rest, which has {rest} prompts (*true gap* none), or more so in the group. *Naive* is the mean gap of FAD
+of all prompts of either side, *equal n* that of evalkit. *Stated* is evalkit's standard error by the one that there is. *Misses* are intervals that do not hold
+the mean gap at equal n.
+"""
+
+VOCALS = """\
+### Rate of vocals
+
+*Misses* are intervals of the corrected rate that do not hold the true one. *Taken for known* is the interval that corrects the bounds of the heard rate as if sensitivity and
+specificity were known exactly. *Not corrected*: trials in which the detector could not be told from chance.
+"""
+
+
+def lines(record: Row) -> list[str]:
+    """The section without its heading."""
+    found = [INTRODUCTION.format(level=record["level"])]
+    found += [follows(record)] if {"gaps", "fad", "vocals"} <= record.keys() else []
+    if "gaps" in record:
+        found += [GAPS, *gaps(record["gaps"])]
+    if "fad" in record:
+        found += [FAD.format(rest=record["rest"]), *fad(record["fad"])]
+    if "vocals" in record:
+        found += [VOCALS, *vocals(record["vocals"])]
+    return [*found, f"Rows are seeded by their settings ({record['machine']['cpu']})."]
+
+
+def follows(record: Row) -> str:
+    """What the tables say, in sentences."""
+    rows = record["gaps"]
+    none, some = ([row for row in rows if bool(row["shift"]) == moved] for moved in (False, True))
+    naive = [row["uncorrected"] / row["trials"] for row in none]
+    apart = [row["alone"] / row["trials"] for row in rows if row["alone"] is not None]
+    small = [row for row in record["fad"] if row["gap"] == "none"]
+    largest = max(small, key=lambda row: row["naive"] / max(row["sd"], 1e-12))
+    voices = [
+        1 - row["held"] / (row["trials"] - row["none"]) for row in record["vocals"] if row["trials"] > row["none"]
+    ]
+    known = [
+        1 - row["known"] / (row["trials"] - row["none"]) for row in record["vocals"] if row["trials"] > row["none"]
+    ]
+    return (
+        "What follows:\n\n"
+        f"- Where nothing differs, something is claimed in {span(missed(none))} of tables; one by one it would be in "
+        f"{span([1 - share for share in naive])}.\n"
+        f"- Where groups differ, {span(missed(some))} of tables miss a true difference.\n"
+        f"- Prompts of one unit taken for independent, {span([1 - share for share in apart])} of tables would miss.\n"
+        f"- FAD of {largest['group']} prompts, {largest['dimensions']} dimensions, is by {largest['naive']:.3f} larger than that of "
+        f"{largest['rest']} by its size alone; at equal n the gap is {largest['equal']:+.4f} on average. Of equal groups "
+        f"{span([row['told'] / row['trials'] for row in small])} are said to differ.\n"
+        f"- The corrected rate of vocals misses in {span(voices)} of cases; with errors taken for known it would in {span(known)}.\n"
+    )
+
+
+def missed(rows: Sequence[Row]) -> list[float]:
+    """The share of tables that miss, by row."""
+    return [1 - row["held"] / row["trials"] for row in rows]
+
+
+def span(shares: Sequence[float]) -> str:
+    """The least and the greatest of some shares, in percent."""
+    low, high = (f"{100 * share:.1f}" for share in (min(shares), max(shares)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def gaps(rows: Sequence[Row]) -> list[str]:
+    """A table of designs and values."""
+
+    def cells(row: Row) -> list[Any]:
+        n = row["trials"]
+        others = [
+            f"{100 * (1 - row[key] / n):.0f}" if row[key] is not None else "–" for key in ("uncorrected", "alone")
+        ]
+        return [row["design"], row["values"], f"{row['shift']:g}", rate(n - row["held"], n, MOST), *others, n]
+
+    head = ["", "Values", "True gap", "Misses, %", "One by one, %", "As if alone, %", "Trials"]
+    return table(head, map(cells, rows), left=2)
+
+
+def fad(rows: Sequence[Row]) -> list[str]:
+    """A table of gaps of FAD."""
+
+    def cells(row: Row) -> list[Any]:
+        numbers = [
+            f"{row['naive']:+.4f}",
+            f"{row['equal']:+.4f}",
+            f"{row['sd']:.4f}",
+            f"{row['stated'] / row['sd']:.2f}",
+        ]
+        n = row["trials"]
+        told = f"{100 * row['told'] / n:.0f}"
+        return [row["gap"], row["dimensions"], row["group"], *numbers, rate(n - row["held"], n, MOST), told, n]
+
+    head = ["True gap", "Dimensions", "Group", "Naive", "Equal n", "Standard deviation", "Stated", "Misses, %"]
+    return table([*head, "Told, %", "Trials"], map(cells, rows))
+
+
+def vocals(rows: Sequence[Row]) -> list[str]:
+    """A table of corrected rates."""
+
+    def cells(row: Row) -> list[Any]:
+        n = row["trials"] - row["none"]
+        shares = [f"{100 * row[key]:.0f}" for key in ("share", "sensitivity", "specificity")]
+        sizes = [f"{row[key]:,}" for key in ("clips", "with_voice", "without")]
+        known = f"{100 * (1 - row['known'] / n):.1f}" if n else "–"
+        none = f"{100 * row['none'] / row['trials']:.1f}"
+        return [*shares, *sizes, rate(n - row["held"], n, MOST) if n else "–", known, f"{row['width']:.3f}", none]
+
+    head = ["True, %", "Sensitivity, %", "Specificity, %", "Clips", "With a voice", "Without"]
+    return table([*head, "Misses, %", "Taken for known, %", "Width", "Not corrected, %"], map(cells, rows), left=0)
+
+
+def write() -> None:
+    """Write the section into the document."""
+    sections.replace(TEXT, lines(json.loads(JSON.read_text("utf-8"))))
