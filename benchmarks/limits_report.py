@@ -18,31 +18,47 @@ MOST = 0.05  # of tables in which an interval misses
 Row = dict[str, Any]
 
 INTRODUCTION = """\
-`python -m benchmarks.limits` writes this section. Values are simulated whose truth is known, and evalkit's own functions say what differs; meant are {level:.0%}
-intervals. In brackets is what so few trials allow (Clopper and Pearson); what lies above 5 % beyond that is **bold**, as one row in 40 would be by chance.
+`python -m benchmarks.limits` writes this section. Values are simulated whose truth is known, and evalkit's own
+functions say what differs; intervals of {level:.0%} are meant. In brackets is what so few trials allow (Clopper and
+Pearson); what lies above 5 % beyond that is **bold**, as one row in 40 would be by chance.
 """
 
 GAPS = """\
 ### Differences of groups and languages
 
-A table *misses* where one of its intervals or more does not hold the true difference. Where nothing differs (*true gap* 0), that is a false claim: the family-wise
-error. Else every second group is shifted by half a standard deviation. *One by one* are the same intervals without max-T; *as if alone* are those with max-T
-that take prompts of one unit, of which half of the variance is common, for independent.
+A table *misses* where one of its intervals or more does not hold the true difference. Where nothing differs (*true
+gap* 0), that is a false claim: this is the family-wise error. Else every second group is shifted by half a standard
+deviation. *One by one* are the same intervals without max-T; *as if alone* are those with max-T that take prompts of
+one unit, which have half of their variance in common, for independent.
 """
 
 FAD = """\
 ### FAD at equal n
 
-Clips differ from their references alike in the group and in the rest, which has {rest} prompts (*true gap* none), or more so in the group. *Naive* is the mean gap of FAD
-of all prompts of either side, *equal n* that of evalkit. *Stated* is evalkit's standard error by the one that there is. *Misses* are intervals that do not hold
-the mean gap at equal n.
+Clips differ from their references alike in the group and in the rest, which has {rest} prompts (*true gap* none), or
+more so in the group. *Naive* is the mean gap of FAD between all prompts of either side, *equal n* that of evalkit.
+*Stated* is evalkit's standard error by the one that there is. *Misses* are intervals that do not hold the mean gap at
+equal n, *told* those that leave out 0.
 """
 
 VOCALS = """\
 ### Rate of vocals
 
-*Misses* are intervals of the corrected rate that do not hold the true one. *Taken for known* is the interval that corrects the bounds of the heard rate as if sensitivity and
-specificity were known exactly. *Not corrected*: trials in which the detector could not be told from chance.
+*Misses* are intervals of the corrected rate that do not hold the true one. *Taken for known* is the interval of the
+rate that is heard, corrected as if sensitivity and specificity were known exactly. *Not corrected* are trials in which
+the detector could not be told from chance.
+"""
+
+FOLLOWS = """\
+What follows:
+
+- Where nothing differs, something is claimed in {false} of tables, by design and values; one by one it would be in
+  {uncorrected}. The most is of {worst}.
+- Where groups differ, {some} of tables miss a true difference.
+- With prompts of one unit taken for independent, {apart} of tables would miss.
+- FAD of {group} prompts of {dimensions} dimensions is {naive:.3f} larger than that of {rest} by its size alone; at
+  equal n the gap is {equal:+.4f}. Of groups that do not differ {told} are said to.
+- The corrected rate of vocals misses in {voices} of cases; with the detector's errors taken for known, in {known}.
 """
 
 
@@ -61,28 +77,22 @@ def lines(record: Row) -> list[str]:
 
 def follows(record: Row) -> str:
     """What the tables say, in sentences."""
-    rows = record["gaps"]
-    none, some = ([row for row in rows if bool(row["shift"]) == moved] for moved in (False, True))
-    naive = [row["uncorrected"] / row["trials"] for row in none]
-    apart = [row["alone"] / row["trials"] for row in rows if row["alone"] is not None]
-    small = [row for row in record["fad"] if row["gap"] == "none"]
-    largest = max(small, key=lambda row: row["naive"] / max(row["sd"], 1e-12))
-    voices = [
-        1 - row["held"] / (row["trials"] - row["none"]) for row in record["vocals"] if row["trials"] > row["none"]
-    ]
-    known = [
-        1 - row["known"] / (row["trials"] - row["none"]) for row in record["vocals"] if row["trials"] > row["none"]
-    ]
-    return (
-        "What follows:\n\n"
-        f"- Where nothing differs, something is claimed in {span(missed(none))} of tables; one by one it would be in "
-        f"{span([1 - share for share in naive])}.\n"
-        f"- Where groups differ, {span(missed(some))} of tables miss a true difference.\n"
-        f"- Prompts of one unit taken for independent, {span([1 - share for share in apart])} of tables would miss.\n"
-        f"- FAD of {largest['group']} prompts, {largest['dimensions']} dimensions, is by {largest['naive']:.3f} larger than that of "
-        f"{largest['rest']} by its size alone; at equal n the gap is {largest['equal']:+.4f} on average. Of equal groups "
-        f"{span([row['told'] / row['trials'] for row in small])} are said to differ.\n"
-        f"- The corrected rate of vocals misses in {span(voices)} of cases; with errors taken for known it would in {span(known)}.\n"
+    none, some = ([row for row in record["gaps"] if bool(row["shift"]) == moved] for moved in (False, True))
+    worst = max(none, key=lambda row: row["trials"] - row["held"])
+    alone = [1 - row["alone"] / row["trials"] for row in record["gaps"] if row["alone"] is not None]
+    equal = [row for row in record["fad"] if row["gap"] == "none"]
+    largest = max(equal, key=lambda row: row["naive"])
+    rates = [(row, row["trials"] - row["none"]) for row in record["vocals"] if row["trials"] > row["none"]]
+    return FOLLOWS.format(
+        false=span(missed(none)),
+        uncorrected=span([1 - row["uncorrected"] / row["trials"] for row in none]),
+        worst=f"{worst['design']}, {worst['values']}",
+        some=span(missed(some)),
+        apart=span(alone),
+        told=span([row["told"] / row["trials"] for row in equal]),
+        voices=span([1 - row["held"] / n for row, n in rates]),
+        known=span([1 - row["known"] / n for row, n in rates]),
+        **{key: largest[key] for key in ("group", "dimensions", "naive", "rest", "equal")},
     )
 
 
@@ -115,13 +125,8 @@ def fad(rows: Sequence[Row]) -> list[str]:
     """A table of gaps of FAD."""
 
     def cells(row: Row) -> list[Any]:
-        numbers = [
-            f"{row['naive']:+.4f}",
-            f"{row['equal']:+.4f}",
-            f"{row['sd']:.4f}",
-            f"{row['stated'] / row['sd']:.2f}",
-        ]
-        n = row["trials"]
+        n, sd = row["trials"], row["sd"]
+        numbers = [f"{row['naive']:+.4f}", f"{row['equal']:+.4f}", f"{sd:.4f}", f"{row['stated'] / sd:.2f}"]
         told = f"{100 * row['told'] / n:.0f}"
         return [row["gap"], row["dimensions"], row["group"], *numbers, rate(n - row["held"], n, MOST), told, n]
 
@@ -138,7 +143,8 @@ def vocals(rows: Sequence[Row]) -> list[str]:
         sizes = [f"{row[key]:,}" for key in ("clips", "with_voice", "without")]
         known = f"{100 * (1 - row['known'] / n):.1f}" if n else "–"
         none = f"{100 * row['none'] / row['trials']:.1f}"
-        return [*shares, *sizes, rate(n - row["held"], n, MOST) if n else "–", known, f"{row['width']:.3f}", none]
+        held = rate(n - row["held"], n, MOST) if n else "–"
+        return [*shares, *sizes, held, known, f"{row['width']:.3f}", none]
 
     head = ["True, %", "Sensitivity, %", "Specificity, %", "Clips", "With a voice", "Without"]
     return table([*head, "Misses, %", "Taken for known, %", "Width", "Not corrected, %"], map(cells, rows), left=0)

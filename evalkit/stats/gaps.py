@@ -86,7 +86,9 @@ def gap(group: Mean, rest: Mean) -> tuple[Estimate, np.ndarray]:
 
 
 def _apart(one: float, other: float, shared: float) -> float:
-    return math.sqrt(max(0.0, one**2 + other**2 - 2 * shared * one * other))
+    """How far a bound is, from how far those of both groups are; NaN where one of these is not known."""
+    square = one**2 + other**2 - 2 * shared * one * other
+    return math.sqrt(square) if square > 0 or math.isnan(square) else 0.0
 
 
 def subsamples(which: np.ndarray, size: int, number: int, seed: int) -> np.ndarray:

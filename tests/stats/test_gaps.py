@@ -55,6 +55,13 @@ def test_a_group_in_which_nothing_rare_was_seen_may_have_it_all_the_same() -> No
     assert low < -0.04 < 0.1 < high < 0.25
 
 
+def test_of_a_group_of_one_unit_nothing_is_known() -> None:
+    rng = np.random.default_rng(4)
+    rest = of(rng.normal(size=30), np.arange(30) + 1, 31)
+    estimate, _ = gap(of(rng.normal(size=5), np.zeros(5, int), 31), rest)
+    assert np.isnan(estimate.interval(0.95)).all() and math.isfinite(estimate.value)
+
+
 def test_p_and_interval_say_the_same() -> None:
     rng = np.random.default_rng(3)
     estimate, _ = gap(of(rng.normal(0.6, 1, 20), np.arange(20), 80), of(rng.normal(size=60), np.arange(20, 80), 80))

@@ -15,7 +15,7 @@ from evalkit.results.limits.limit import Limit, OfModel
 from evalkit.results.plots.plot import Plot
 
 ORDER = 15
-LONG = 24  # rows of a table that is shown only when it is asked for
+LONG = 12  # rows; a longer table is shown only when it is asked for
 
 
 @dataclass(frozen=True)

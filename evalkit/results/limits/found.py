@@ -70,6 +70,6 @@ def _of_model(model: Model, found: Sequence[Limit]) -> OfModel:
     info = record.prompts_info
     about = f"{info.dataset}, subset {info.subset}: {info.selected:,} of {info.total:,} prompts"
     if model.number < len(record.prompts):
-        about += f" of {model.number:,} captions or recordings"
+        about += f", which belong to {model.number:,} captions or recordings"
     about = literal(f"{about}, protocol {record.protocol.name}")
     return OfModel(model.row, about, model.level, random_weights(record), found)

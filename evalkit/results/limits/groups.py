@@ -181,8 +181,9 @@ def _said(found: Sequence[Claim], heading: str) -> Iterator[str]:
     for metric in dict.fromkeys(one.difference.metric for one in found):
         own = [one for one in found if one.difference.metric == metric and one.verdict]
         if own:
-            yield f"{heading}, {of_metric(own, 'the rest of the prompts')}"
+            yield f"{heading}, {of_metric(own, 'the rest of the prompts', quoted=True)}"
     judged = {one.difference.who for one in found if one.verdict}
     few = [who for who in dict.fromkeys(one.difference.who for one in found) if who not in judged]
     if few:
-        yield f"{heading}: {listed(few)} {'has' if len(few) == 1 else 'have'} too few prompts to judge by."
+        named = listed([f'"{who}"' for who in few])
+        yield f"{heading}: {named} {'has' if len(few) == 1 else 'have'} too few prompts to judge by."

@@ -16,7 +16,7 @@ from evalkit.stats import simultaneous
 from evalkit.stats.estimate import Estimate
 
 NO_DIFFERENCE = "no difference seen"
-LEAST = 12  # units, such as prompts, of which a side must have so many that anything is claimed
+LEAST = 6  # units, such as prompts, of which a side must have so many that anything is claimed
 FEW = f"fewer than {LEAST}: not judged"
 ALL_AT_ONCE = "The intervals of this table hold all at once with {level} confidence (max-T over its rows)."
 MEANINGLESS = "Random weights: {names}. What is said here shows what would be said, and nothing about any model."
@@ -188,26 +188,31 @@ def verdict(low: float, high: float, higher_is_better: bool | None) -> str:
     return "better" if (low > 0) == higher_is_better else "worse"
 
 
-def of_metric(found: Sequence[Claim], other: str) -> str:
+def of_metric(found: Sequence[Claim], other: str, quoted: bool = False) -> str:
     """Say of a metric what is worse and better than something, and by how much others are worse at most.
 
     Args:
         found: claims of one metric, of which all are judged.
         other: what they are compared with, such as "the English originals".
+        quoted: whether names stand in quotation marks, as those of groups may be any words.
     """
+
+    def named(one: Claim) -> str:
+        return f'"{one.difference.who}"' if quoted else one.difference.who
+
     parts = list[str]()
     for word in ("worse", "better", "higher", "lower"):
         own = sorted((one for one in found if one.verdict == word), key=lambda one: -abs(one.value))
         if own:
             than = "" if parts else f" than {other}"
-            parts.append(f"{word}{than} in {listed([f'{one.difference.who} (by {one.said()})' for one in own])}")
+            parts.append(f"{word}{than} in {listed([f'{named(one)} (by {one.said()})' for one in own])}")
     same = [one for one in found if one.verdict == NO_DIFFERENCE]
     if same:
         last = max(same, key=lambda one: one.worst)
-        which = listed([one.difference.who for one in same])
         most = "" if math.isnan(last.worst) else f", at most {last.amount(last.worst)} worse"
-        most += f" ({literal(last.difference.who)})" if most and len(same) > 1 else ""
-        parts.append(f"no difference {'' if parts else f'from {other} '}was seen in {which}{most}")
+        most += f" ({literal(named(last))})" if most and len(same) > 1 else ""
+        where = listed([named(one) for one in same])
+        parts.append(f"no difference {'' if parts else f'from {other} '}was seen in {where}{most}")
     return f"{found[0].difference.title}: {'; '.join(parts)}."
 
 
