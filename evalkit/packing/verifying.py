@@ -45,23 +45,34 @@ class Compared:
 
     Attributes:
         parts: how many were compared, and of them `equal` to the last bit.
-        largest: the largest absolute difference of two values; infinity where there are more frames of one.
+        largest: the largest absolute difference of two values.
+        unlike: how many have other frames on both sides, or cannot be used on one.
     """
 
     parts: int = 0
     equal: int = 0
     largest: float = 0.0
+    unlike: int = 0
 
     def add(self, packed: np.ndarray | None, made: np.ndarray | None) -> None:
-        """Compare the values of one part; None where it cannot be used."""
+        """Compare the values of one part, None where it cannot be used; on both sides is nothing to compare."""
+        if packed is None and made is None:
+            return
         self.parts += 1
         if packed is None or made is None or packed.shape != made.shape:
-            self.equal += packed is None and made is None
-            self.largest = self.largest if packed is None and made is None else np.inf
+            self.unlike += 1
         elif packed.tobytes() == made.tobytes():
             self.equal += 1
         else:
             self.largest = max(self.largest, float(np.abs(packed.astype(np.float64) - made).max()))
+
+    @property
+    def apart(self) -> str:
+        """How many parts are not equal, and by how much; empty where all are."""
+        said = f"{self.parts - self.equal:,} of {self.parts:,} parts"
+        more = [f"by {self.largest:.3g} at most"] if self.largest else []
+        more += [f"{self.unlike:,} of them of another length or usable on one side only"] if self.unlike else []
+        return ", ".join([said, *more]) if self.equal < self.parts else ""
 
 
 @dataclass(frozen=True)
@@ -94,15 +105,14 @@ class Verified:
         """Why the pack is not verified, one sentence each; nothing where it is."""
         said = []
         if not any(one.parts for one in self.features.values()):
-            said.append("nothing was compared, as no reference is the same file")
+            said.append("nothing was compared, as no usable reference is the same file")
         if ids := self.of("other content"):
             said.append(f"other content of {_some(ids)}")
         if ids := self.of("gone"):
             said.append(f"no usable clip of {_some(ids)}")
         for what, one in self.features.items():
-            if one.equal < one.parts:
-                apart = f"{one.parts - one.equal:,} of {one.parts:,} parts, by {one.largest:.3g} at most"
-                said.append(f"{what} not bit-identical in {apart}{self._devices}")
+            if one.apart:
+                said.append(f"{what} not bit-identical in {one.apart}{self._devices}")
         if self.left_out:
             said.append(f"{', '.join(self.left_out)}: not compared, as no metric that is selected reads them")
         return said

@@ -14,6 +14,7 @@ import soundfile
 
 from evalkit.config import compose
 from evalkit.packing.making import pack_of
+from evalkit.packing.verifying import Compared
 from evalkit.packs.pack import Pack, PackedFeatures, write_pack
 
 from ..conftest import Run
@@ -94,7 +95,7 @@ def test_nothing_that_was_compared_verifies_nothing(evalkit: Run, options: list[
         (tmp_path / "clips" / f"{name}.wav").unlink()
     samples = np.random.default_rng(9).uniform(-0.5, 0.5, (2 * RATE, 2))
     soundfile.write(tmp_path / "clips" / "a.wav", samples, RATE)
-    assert verified(evalkit, *options, status=1)["said"].startswith("nothing was compared, as no reference is the same")
+    assert verified(evalkit, *options, status=1)["said"].startswith("nothing was compared, as no usable")
     # nor do prompts that have no reference on either side
     found = verified(evalkit, *options, "prompts.ids=[a,d]", status=1)
     assert found["said"].startswith("nothing was compared")
@@ -115,6 +116,25 @@ def test_a_feature_that_differs_by_one_bit_is_seen(
     assert rows["features of vggish (fad)"]["equal"] == 5 and 0 < rows["features of vggish (fad)"]["largest"] < 1e-6
     assert rows["features of chromagram (chroma)"]["equal"] == 6
     assert found["said"].startswith("features of vggish (fad) not bit-identical in 1 of 6 parts, by ")
+
+
+def test_a_part_that_only_one_side_can_use_is_told_and_one_that_neither_can_is_not_compared(
+    evalkit: Run, options: list[str], made: tuple[Path, Pack], tmp_path: Path
+) -> None:
+    _, pack = made
+    own = {one.kind: pack.features[one.digest] for one in pack.about.encoders}
+    features = {
+        one.digest: PackedFeatures.of([None, *(own[one.kind].part(place) for place in range(1, 6))])
+        for one in pack.about.encoders
+    }
+    peaks = np.where(np.arange(6) == 0, np.nan, pack.peaks)
+    changed = {"peaks": peaks, "features": features, "unusable": {pack.parts[0].key: "truncated"}}
+    rewritten(tmp_path / "tunes.safetensors", pack, **changed)
+    said = verified(evalkit, *options, status=1)["said"]
+    assert said.startswith("peaks not bit-identical in 1 of 6 parts, 1 of them of another length or usable on one side")
+    one = Compared()
+    one.add(None, None)
+    assert (one.parts, one.apart) == (0, "")
 
 
 def test_on_another_type_of_device_it_is_said_which(

@@ -6,11 +6,11 @@ evalkit references verify PACK [CLIPS] [OPTION=VALUE ...] [--config-dir DIR] [--
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING
 
 from evalkit import commands
 from evalkit.commands import fail, parse, parser_for, show
+from evalkit.commands.reference_packs.pack import OPTION
 from evalkit.errors import EvalkitError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def checked(parsed: argparse.Namespace) -> int:
     from evalkit.store.cache import Cache
 
     options, clips = list(parsed.options), parsed.clips
-    if clips is not None and is_option(clips):
+    if clips is not None and OPTION.match(clips):
         options, clips = [clips, *options], None
     pack = named(parsed.pack).read(Cache())
     config = configuration(pack, clips, options, parsed.config_dir)
@@ -92,40 +92,29 @@ def configuration(pack: Pack, clips: str | None, options: list[str], config_dir:
         files = yamls(known, "metric").items()
         chosen = [name for name, path in files if packed & {*yaml.safe_load(path.read_text("utf-8"))}]
         options.insert(0, f"metric=[{','.join(chosen)}]")
-    beside = [] if "model" in given else ["model=synth"]  # a run must have one: it generates nothing here
+    beside = (
+        [] if given & {"model", "experiment"} else ["model=synth"]
+    )  # a run must have one: it generates nothing here
     return compose([*beside, *options], config_dir)
-
-
-def is_option(text: str) -> bool:
-    """Whether an argument is an option of a run, and no path."""
-    return re.match(r"[+~]*[A-Za-z_][\w.@/]*=", text) is not None
 
 
 def document(pack: Pack, found: Verified) -> Document:
     """What was compared for people, and which prompts for programs."""
     from evalkit.report.document import Document, Item, Listing, Quantity
 
-    compared = Listing(
-        [
-            [Quantity("what", "compared", "word")],
-            [Quantity("parts", "parts", "count")],
-            [Quantity("equal", "equal", "count", "to the last bit")],
-            [Quantity("largest", "largest difference", "number")],
-        ],
-        [
-            Item(
-                {
-                    **(cell := {"what": what, "parts": one.parts, "equal": one.equal, "largest": one.largest}),
-                    "places": 6,
-                },
-                cell,
-            )
-            for what, one in found.features.items()
-        ],
-    )
+    columns = [
+        [Quantity("what", "compared", "word")],
+        [Quantity("parts", "parts", "count")],
+        [Quantity("equal", "equal", "count", "to the last bit")],
+        [Quantity("largest", "largest difference", "word")],
+    ]
+    rows = []
+    for what, one in found.features.items():
+        cell = {"what": what, "parts": one.parts, "equal": one.equal, "largest": one.largest}
+        rows.append(Item({**cell, "largest": f"{one.largest:.3g}"}, cell))
     ids: dict[str, list[str]] = {}
-    for one, what in found.references.items():
-        ids.setdefault(what, []).append(one)
+    for name, state in found.references.items():
+        ids.setdefault(state, []).append(name)
     counts = Listing(
         [[Quantity("found", "found", "verdict")], [Quantity("count", "count", "count")]],
         [Item(cell := {"found": what, "count": len(some)}, cell) for what, some in ids.items()],
@@ -135,5 +124,11 @@ def document(pack: Pack, found: Verified) -> Document:
     heading = f"{same:,} of {pack.usable:,} references of the pack are the same files"
     plain = {"verified": not found.problems, "references": ids, "devices": found.device, "sha256": pack.sha256}
     return Document(
-        f"pack {pack.name}", heading, compared, more=[counts], plain=plain, outcome=outcome, reasons=found.problems
+        f"pack {pack.name}",
+        heading,
+        Listing(columns, rows),
+        more=[counts],
+        plain=plain,
+        outcome=outcome,
+        reasons=found.problems,
     )
