@@ -176,8 +176,9 @@ def composable(
 ) -> tuple[list[Published], dict[str, str]]:
     """Choose the source whose numbers can be measured again, and give the options that do it.
 
-    One that gives numbers goes before one that names the checkpoint without any, a document that was read before a
-    quote, evalkit's before the user's. Raises EvalkitError where there is none.
+    One whose numbers can be compared, as duration and sampling are known, goes before others, a document that was read
+    before a quote, one that gives numbers before one that names the checkpoint without any, evalkit's before the
+    user's. Raises EvalkitError where there is none.
 
     Args:
         rows: of one checkpoint.
@@ -195,10 +196,11 @@ def composable(
     if not found:
         raise EvalkitError(f"the numbers of {rows[0].model} cannot be measured again: {'; '.join(problems)}")
 
-    def rank(candidate: tuple[list[Published], dict[str, str]]) -> tuple[bool, bool, bool]:
-        first = candidate[0][0]
+    def rank(candidate: tuple[list[Published], dict[str, str]]) -> tuple[bool, bool, bool, bool]:
+        first, values = candidate[0][0], [p for p in candidate[0] if p.value is not None]
         other = "protocol" in chosen and first.protocol != chosen["protocol"]
-        return other, all(p.value is None for p in candidate[0]), not first.primary
+        known = any(p.duration is not None and p.sampling is not None for p in values)
+        return other, not known, not first.primary, not values
 
     return min(found, key=rank)
 

@@ -91,6 +91,22 @@ def test_a_subset_is_selected_by_its_name_or_by_the_yaml_that_has_it(tmp_path: P
     assert "prompts=few" in composed("their_music", config_dir=str(folder)).options
 
 
+def test_a_set_that_there_is_not_is_said(tmp_path: Path) -> None:
+    folder = write(tmp_path / "conf", tmp_path / "cache")
+    card = folder / "published" / "card.yaml"
+    card.write_text(card.read_text().replace("dataset: synthetic", "dataset: elsewhere"))
+    with pytest.raises(EvalkitError, match="there is no prompt set 'elsewhere': select one with prompts=NAME"):
+        composed("their_music", config_dir=str(folder))
+
+
+def test_stable_audio_s_numbers_are_composed_for_its_own_model_or_if_its_protocol_is_selected() -> None:
+    claim = ["model.folder.path=CLIPS", "model.folder.published=stabilityai/stable-audio-open-1.0"]
+    for model, options in (("folder", claim), ("musicgen_stereo_large", ["protocol=stable_audio"])):
+        made = composed(model, options)
+        assert {"prompts=song_describer", "prompts.subset=no_singing", "metric=[kld,clap_score]"} <= set(made.options)
+        assert made.config.protocol.name == "stable_audio" and made.left_out == ("fd_openl3",)
+
+
 def test_the_source_of_the_selected_protocol_is_taken_and_one_with_numbers_before_one_without(tmp_path: Path) -> None:
     folder = write(tmp_path / "conf", tmp_path / "cache")
     card = folder / "published" / "card.yaml"
@@ -118,7 +134,6 @@ FOLDER = ["model.folder.path=CLIPS"]
             "did you mean 'facebook/musicgen-small'",
         ),
         ("hf_text_to_audio", ["model.hf_text_to_audio.id=a/b"], "no numbers were published for a/b: choose one of"),
-        ("folder", [*FOLDER, "model.folder.published=stabilityai/stable-audio-open-1.0"], "no prompt set 'song_descr"),
         ("musicgen_small", ["model=musicgen_medium"], "the model is musicgen_small: leave it out"),
         ("musicgen_small", ["experiment=demo"], "give single options"),
         ("musicgen_small", ["sampling.samples_per_prompt=5"], "write --seeds 5"),
