@@ -262,8 +262,12 @@ def plot(record: Row) -> None:
     figure.savefig(PLOT, dpi=110)
 
 
+def write_text() -> None:
+    """Write the document."""
+    TEXT.write_text(text(json.loads(JSON.read_text("utf-8"))), "utf-8")
+
+
 def write() -> None:
     """Write the document and its figure."""
-    record = json.loads(JSON.read_text("utf-8"))
-    TEXT.write_text(text(record), "utf-8")
-    plot(record)
+    write_text()
+    plot(json.loads(JSON.read_text("utf-8")))

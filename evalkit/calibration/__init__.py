@@ -125,6 +125,9 @@ def usable_recordings(extractor: Extractor, prompts: Sequence[Prompt], reference
     return usable
 
 
-def shuffle(recordings: Sequence[Recording]) -> list[Recording]:
-    """Put recordings into an order that is a function of the prompts' ids alone."""
-    return sorted(recordings, key=lambda pair: digest(["calibration", pair[0].id]))
+def shuffle(recordings: Sequence[Recording]) -> list[list[Recording]]:
+    """Put recordings in an order that is a function of the prompts' ids alone, and those of a cluster into one list."""
+    clusters: dict[str, list[Recording]] = {}
+    for prompt, clip in sorted(recordings, key=lambda pair: digest(["calibration", pair[0].id])):
+        clusters.setdefault(prompt.unit, []).append((prompt, clip))
+    return list(clusters.values())

@@ -12,7 +12,8 @@ from evalkit.calibration import Material, Models, Row, shuffle
 class Shuffled:
     """The references, none with its own prompt.
 
-    In an order that is a function of the prompts' ids, each goes to the prompt before it.
+    In an order that is a function of the prompts' ids, each goes to the prompt before it; where prompts belong
+    together, by as many places as the largest cluster has, so that none goes to a prompt of its own cluster.
     """
 
     kind: ClassVar[str] = "shuffled_references"
@@ -29,7 +30,8 @@ class Shuffled:
         return False
 
     def make(self, material: Material) -> Row:
-        drawn = shuffle(material.recordings)
-        pairs = zip(drawn, drawn[1:] + drawn[:1], strict=True)
+        clusters = shuffle(material.recordings)
+        drawn, places = [recording for own in clusters for recording in own], max(map(len, clusters))
+        pairs = zip(drawn, drawn[places:] + drawn[:places], strict=True)
         others = [replace(clip, id=prompt.id) for (prompt, _), (_, clip) in pairs]
         return Row([prompt for prompt, _ in drawn], others, [clip for _, clip in drawn])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from evalkit.results.record import MetricInfo, Record
-from evalkit.stats.clusters import numbered
+from evalkit.stats.clusters import count, numbered
 from evalkit.types import Features, Prompt
 
 DISTINCT = "distinct_references"  # the switch of protocols
@@ -73,6 +73,18 @@ def of_record(record: Record) -> Clusters:
     if "cluster" in record.prompts:
         units = {i: unit for i, unit in zip(record.prompts["id"], record.prompts["cluster"], strict=True) if unit}
     return Clusters(units, bool(record.protocol.switches.get(DISTINCT, False)))
+
+
+def over(clusters: int) -> str:
+    """What intervals draw, in words, where prompts belong to so many clusters, or to none."""
+    return "clusters of prompts" if clusters else "prompts"
+
+
+def drawn(record: Record) -> str:
+    """What the intervals of a result draw, in words."""
+    forms = {"pairs": "pairs of clips", "sets": "the clips of either set"}
+    numbers = of_record(record).numbers(record.prompts["id"])
+    return forms.get(record.prompts_info.form) or over(0 if numbers is None else count(len(numbers), numbers))
 
 
 def together(every: Sequence[Clusters]) -> Clusters:

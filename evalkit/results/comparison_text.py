@@ -11,6 +11,7 @@ from urllib.parse import quote
 from evalkit.report.document import Case, Column, Document, Item, Link, Listing, Quantity
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS, NONE, absent, count, interval, number, places, signed
+from evalkit.results.clusters import over
 from evalkit.results.comparison_record import ComparisonRecord, SideInfo
 from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.summary import records
@@ -118,8 +119,7 @@ def _notes(comparison: ComparisonRecord) -> list[str]:
 
 
 def _intervals(comparison: ComparisonRecord) -> str:
-    over = "clusters of prompts" if comparison.clusters else "prompts"
-    return f"intervals: {comparison.gate['level']:.3g} confidence, over {over}"
+    return f"intervals: {comparison.gate['level']:.3g} confidence, over {over(comparison.clusters)}"
 
 
 def _by_metric(metrics: Sequence[Mapping[str, Any]], key: str, about: str = "") -> Iterator[str]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.errors import EvalkitError
+from evalkit.results.clusters import of_record
 from evalkit.results.recompute import pairs_of, rebuilt
 from evalkit.results.record import MetricInfo, Record
-from evalkit.results.scored import Pair, select, usable_ids
+from evalkit.results.scored import Pair, selected, usable_ids
 from evalkit.stats.frechet import effective_sample_size
 
 KIND, INFINITY = "fad", "fad_infinity"  # of metrics
@@ -95,23 +96,26 @@ def measured(record: Record, row: str, metric: str, found: Sequence[Pair], numbe
         found: the row's features.
         number: of subsets of each size.
     """
-    compute = rebuilt(record.metrics[metric])
-    ids = sorted(usable_ids(found))  # so that the same are drawn in whatever order they are stored
+    compute, clusters = rebuilt(record.metrics[metric]), of_record(record).of_metric(record.metrics[metric])
+    units: dict[str, list[str]] = {}
+    for i in sorted(usable_ids(found)):  # so that the same are drawn in whatever order they are stored
+        units.setdefault(clusters.unit(i), []).append(i)
+    members = list(units.values())
     rng = np.random.default_rng(0)
     sizes, values = [], []
-    orders = [rng.permutation(len(ids)) for _ in range(number)]
+    orders = [rng.permutation(len(members)) for _ in range(number)]
     for k in PARTS:
-        size = len(ids) // k
+        size = len(members) // k
         if size < LEAST:
             break
         for order in orders[: 1 if k == 1 else number]:
-            own = [ids[place] for place in np.sort(order[:size])]
+            own = [i for place in np.sort(order[:size]) for i in members[place]]
             try:
-                value = float(np.mean([compute(*select(pair, own)).value for pair in found]))
+                value = float(np.mean([compute(*pair).value for pair in selected(found, own, clusters)]))
             except EvalkitError:  # clips shorter than a window
                 continue
             if math.isfinite(value):
-                sizes.append(size)
+                sizes.append(len(own))
                 values.append(value)
     if len(set(sizes)) < 2:
         return None

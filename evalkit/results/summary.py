@@ -11,6 +11,7 @@ import pandas as pd
 from evalkit.report.document import Column, Document, Link, Quantity, Row, Table, cell
 from evalkit.report.numbers import ARROWS, absent, published_number
 from evalkit.results import ways
+from evalkit.results.clusters import drawn
 from evalkit.results.comparable import prompt_digests, unverified, unverified_weights
 from evalkit.results.record import Count, MetricInfo, Record, count
 
@@ -176,8 +177,7 @@ def intervals(record: Record) -> str:
     """Say what the intervals of a result are; empty where there are none."""
     if not record.scores["low"].notna().any():
         return ""
-    units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
-    return f"intervals: {record.uncertainty['level']:.3g} confidence, over {units[record.prompts_info.form]}"
+    return f"intervals: {record.uncertainty['level']:.3g} confidence, over {drawn(record)}"
 
 
 def _origins(record: Record) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,6 +83,32 @@ def test_no_shuffled_reference_is_its_own_prompt_s(n: int) -> None:
     for side in (row.clips, row.references):
         assert len({clip.sha256 for clip in side}) == n
     assert made(Shuffled(), references(n)[::-1]) == row
+
+
+def of_tracks(*captions: int) -> list[tuple[Prompt, Clip]]:
+    """Prompts of several tracks, which share the recording of their track."""
+    return [
+        (Prompt(f"{track}-{k}", "x", cluster=f"track {track}"), Clip(f"{track}-{k}", sha256=f"content {track}"))
+        for track, number in enumerate(captions)
+        for k in range(number)
+    ]
+
+
+def test_halves_share_no_track_and_a_shuffled_reference_is_no_caption_s_of_its_track() -> None:
+    recordings = of_tracks(1, 3, 1, 5, 2, 1, 1, 2)
+    halves = made(Halves(), recordings)
+    assert halves.references is not None and len(halves.clips) == 4
+    assert len({clip.sha256 for clip in [*halves.clips, *halves.references]}) == 8  # each track once
+    several = [(prompt, dataclasses.replace(clip, sha256=clip.id)) for prompt, clip in recordings]  # of one artist, say
+    halves = made(Halves(), several)
+    assert halves.references is not None
+    ours, theirs = ({clip.sha256[0] for clip in side} for side in (halves.clips, halves.references))
+    assert not ours & theirs and len(halves.clips) == 8 == len({clip.sha256 for clip in halves.clips})
+    shuffled = made(Shuffled(), recordings)
+    assert shuffled.references is not None and len(shuffled.clips) == 16
+    assert all(clip.sha256 != own.sha256 for clip, own in zip(shuffled.clips, shuffled.references, strict=True))
+    with pytest.raises(EvalkitError, match="reference halves: all references belong to one cluster"):
+        made(Halves(), of_tracks(4))
 
 
 def test_noise_and_silence() -> None:

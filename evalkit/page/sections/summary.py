@@ -11,6 +11,7 @@ from evalkit.page.section import Section
 from evalkit.page.tables import Titled, html, legend, tone
 from evalkit.page.view import View
 from evalkit.report.document import Item, Listing, Quantity
+from evalkit.results.clusters import over
 from evalkit.results.comparison import Comparison
 from evalkit.results.listening import Listening
 from evalkit.results.record import Count
@@ -115,7 +116,7 @@ def _facts(record: Result | Comparison | Sweep) -> Iterator[tuple[str, str]]:
     yield "Protocol", record.protocol
     if isinstance(record, Comparison):
         yield "Compared on", f"{record.prompts:,} of {record.prompts_total:,} prompts"
-        yield "Intervals", f"{record.gate['level']:.3g} confidence, over prompts"
+        yield "Intervals", f"{record.gate['level']:.3g} confidence, over {over(record.clusters)}"
         yield "Gate", ", ".join(f"{key} {record.gate[key]:g}" for key in GATE if key in record.gate)
         return
     yield "Prompts", f"{record.prompts:,}"

@@ -16,6 +16,7 @@ from evalkit.report import numbers
 from evalkit.report.document import Column, Item, Listing, Quantity
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS
+from evalkit.results.clusters import drawn
 from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.names import told_apart
 from evalkit.results.plots.drawing import style, words
@@ -215,8 +216,7 @@ def without(alike: Sequence[str]) -> str:
 def level(rows: Sequence[Shown]) -> str:
     """Say what intervals are: of which confidence, over what."""
     record = rows[0].record
-    units = {"prompts": "prompts", "pairs": "pairs of clips", "sets": "the clips of either set"}
-    return f"{percent(record.uncertainty['level'])} intervals over {units[record.prompts_info.form]}"
+    return f"{percent(record.uncertainty['level'])} intervals over {drawn(record)}"
 
 
 def percent(share: float) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from evalkit.report.document import Listing
 from evalkit.report.literal import literal
 from evalkit.report.numbers import p_value, places
+from evalkit.results.clusters import over
 from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.plots import drawing
@@ -182,7 +183,7 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     said += f": {literal('; '.join(sure[:4]))}" if sure else ""
     text = (
         f"n = {span(row['n'] for row in rows)} in a group; {compared(comparison)}. Difference: candidate − baseline. "
-        f"Bars: {percent(comparison.gate['level'])} intervals over prompts. "
+        f"Bars: {percent(comparison.gate['level'])} intervals over {over(comparison.clusters)}. "
         "Right: p of no difference, adjusted over all groups and metrics."
         + (f" The {MOST} of {len(keys):,} groups that differ most surely." if len(keys) > MOST else "")
         + without([str(title) for title in alike])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.report.document import Column, Listing
 from evalkit.report.literal import literal
 from evalkit.report.numbers import ARROWS, interval, places, signed
+from evalkit.results.clusters import over
 from evalkit.results.comparison_record import ComparisonRecord
 from evalkit.results.gate import HIGHER_IS_BETTER
 from evalkit.results.plots import drawing
@@ -84,7 +85,7 @@ def of_comparison(comparison: ComparisonRecord) -> Plot | None:
     strips = [_compared(row) for row in rows]
     text = (
         f"n = {span(row['n'] for row in rows if row['n'])}; {compared(comparison)}. Difference: candidate − baseline, "
-        f"with {percent(comparison.gate['level'])} intervals over prompts. "
+        f"with {percent(comparison.gate['level'])} intervals over {over(comparison.clusters)}. "
         f"Hatched: worse by more than the margin of the gate.{without(alike)}"
     )
     parts = [f"{strip.title} {strip.below.partition(' ')[0]} ({strip.verdict.lower()})" for strip in strips]
