@@ -451,6 +451,9 @@ def text(record: Row) -> str:
         lines += part(record) if name in record else []
         if name == "shares" and {"fad", "clips", "shares"} <= record.keys():
             lines += [*passes(record), *saves(record)]
+    from benchmarks import clusters_report  # here, because it builds on this module
+
+    lines += clusters_report.gate(clusters_report.read())
     minutes = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in record["cpu"].items())
     lines += [f"Minutes of one core: {minutes} ({record['machine']['cpu']}).", ""]
     return "\n".join(lines)

@@ -220,6 +220,9 @@ def text(record: Row) -> str:
                 for r in record["kad"]
             ),
         )
+    from benchmarks import clusters_report  # here, because it builds on this module
+
+    lines += clusters_report.coverage(clusters_report.read())
     minutes = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in record["cpu"].items())
     return "\n".join(lines) + (
         f"\nA coverage of {record['level']} measured in T trials has a standard error of √(0.0475/T): 0.007 for 1,000, "
