@@ -21,6 +21,7 @@ from scipy.special import ndtr, ndtri
 from benchmarks.limits_report import JSON, write
 from benchmarks.parts import Row, measure
 from evalkit.metrics.fad import FAD
+from evalkit.results.clusters import Clusters
 from evalkit.results.limits import equal
 from evalkit.results.limits.material import Sums, paired_by_unit
 from evalkit.stats import gaps, prevalence, simultaneous
@@ -226,7 +227,7 @@ def measure_fad() -> Iterator[Row]:
         for _ in range(trials):
             pair, group, rest = _sets(dimensions, size, shift, rng)
             units = {i: number for number, i in enumerate(pair[0].ids)}
-            one = equal.gap(metric, [pair], group, rest, units, len(units))
+            one = equal.gap(metric, [pair], group, rest, units, Clusters())
             naive.append(one.value - metric(*(side.select(rest) for side in pair)).value)
             found.append(one.estimate.value)
             errors.append(one.estimate.error)
@@ -286,9 +287,9 @@ def measure_vocals() -> Iterator[Row]:
             if math.isnan(one.low):
                 found["none"] += 1
                 continue
-            found["above"] += one.low > truth
-            found["below"] += one.high < truth
-            found["held"] += one.low <= truth <= one.high
+            found["above"] += bool(one.low > truth)
+            found["below"] += bool(one.high < truth)
+            found["held"] += bool(one.low <= truth <= one.high)
             widths.append(one.high - one.low)
             found["known"] += _known(rates, truth)
         yield {

@@ -41,6 +41,7 @@ INFOS = {
 WORSE = {"en": 0.0, "de": 0.0, "fr": 0.005, "ja": 0.12, "hi": 0.1}
 UNKNOWN = {"en": 0.0, "de": 0.0, "fr": 0.0, "ja": 0.6, "hi": 0.01}
 GUIDANCE, TEMPERATURE = "sampling.guidance_scale", "sampling.temperature"
+REGIONS = ("region a", "region b", "region c")
 RECORDINGS = "reference recordings"
 
 
@@ -83,7 +84,7 @@ def result(
         "unknown_pieces": np.array([UNKNOWN.get(name, 0.0) for name in names]),
     }
     ids = [f"c{caption:03}.{name}" for caption, name in zip(of_caption, names, strict=True)]
-    tags = [[f"region {'abc'[caption % 3]}"] for caption in of_caption]
+    tags = [[REGIONS[caption % 3]] for caption in of_caption]
     made = side(
         folder, "m", {key: array[None] for key, array in values.items()}, ids=ids, tags=tags, infos=INFOS
     ).record
@@ -127,14 +128,14 @@ def _scored(record: Record) -> Record:
         one = recompute.score(record, str(scores.loc[at, "model"]), str(scores.loc[at, "metric"]))
         scores.loc[at, ["value", "low", "high"]] = one.value, one.low, one.high
         scores.loc[at, "n"] = one.n
+    about = {"value": 0.0, "low": np.nan, "high": np.nan, "protocol": "musicgen", "higher_is_better": True, "note": ""}
     rows = [
-        {
-            "slice": kind, "group": group, "model": "m", "metric": "clap_score", "value": 0.0, "low": np.nan,
-            "high": np.nan, "n": 1, "protocol": "musicgen", "higher_is_better": True, "note": "", "small": False,
-        }
-        for kind, groups in (("tag", ("region a", "region b", "region c")), ("voice", ("instrumental",)))
-        for group in groups
-    ]  # fmt: skip
+        {**about, "slice": kind, "group": group, "model": "m", "metric": "clap_score", "small": False, "n": number}
+        for kind, group, number in [
+            *(("tag", name, sum(name in tags for tags in record.prompts["tags"])) for name in REGIONS),
+            ("voice", "instrumental", 1),
+        ]
+    ]
     return dataclasses.replace(record, scores=scores, slices=pd.DataFrame(rows)[list(SLICES)].astype(SLICES))
 
 

@@ -6,9 +6,12 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from evalkit.results.limits import equal
+from evalkit.errors import EvalkitError
+from evalkit.results.clusters import Clusters
+from evalkit.results.limits import equal, groups, silence, vocals
 from evalkit.results.limits.found import limits
 from evalkit.results.limits.limit import NO_DIFFERENCE, Difference, Limit, OfModel, claims, listed, verdict
 from evalkit.results.limits.material import Model, paired_by_unit
@@ -16,6 +19,7 @@ from evalkit.results.limits.text import markdown
 from evalkit.results.recompute import pairs_of, rebuilt
 from evalkit.results.result import Result
 from evalkit.results.sweep import Sweep
+from evalkit.results.sweep_record import Parameter
 from evalkit.stats.estimate import student
 from tests.results import limited
 from tests.results.sides import side
@@ -54,7 +58,7 @@ def test_languages_are_told_apart_by_what_is_worse_and_by_what_can_be_read(resul
     text = " ".join(limit.said)
     assert "CLAP score: worse than the English originals in Japanese (by 0.1" in text and "Hindi (by 0." in text
     assert "no difference was seen in German and French, at most 0.0" in text
-    assert "60.0 % of the text in Japanese" in text and "It can read Hindi, which is worse" in text
+    assert "60.0 % of the text in Japanese" in text and "nearly all of the text in Hindi, where clips" in text
 
 
 def test_languages_are_paired_by_caption(result: Result) -> None:
@@ -120,6 +124,58 @@ def test_a_record_that_was_not_made_for_it_has_no_limits(result: Result) -> None
     assert limits(plain) == []
 
 
+def test_a_grid_has_points_of_guidance_and_temperature_alone(swept: Sweep) -> None:
+    points, notes = silence.of_sweep(swept)
+    assert sorted(points) == [1, 2, 3, 4] and notes == []
+    third = Parameter("sampling.top_k", "top_k", [50, 250], 250, True)
+    at = [
+        {**one, "sampling.top_k": 50 if number == 3 else 250} for number, one in enumerate(swept.points["options"], 1)
+    ]
+    more = dataclasses.replace(
+        swept, parameters=[*swept.parameters, third], points=swept.points.assign(options=pd.Series(at))
+    )  # fmt: skip
+    limit = silence.swept(more, points)
+    assert limit is not None
+    grid, table = limit.tables
+    assert [list(row.cells) for row in grid.rows] == [["1.0", "1.3"], ["1.0"]]  # type: ignore[union-attr]
+    assert len(table.rows) == 4
+
+
+def test_what_is_left_out_of_a_sweep_is_named(swept: Sweep) -> None:
+    gone = dataclasses.replace(swept, points=swept.points.assign(path=[*swept.points["path"][:3], "elsewhere"]))
+    (model,) = limits(gone)
+    assert len(model.notes) == 1 and model.notes[0].startswith(
+        "Left out is the point guidance_scale=1, temperature=1.3: "
+    )
+    without = dataclasses.replace(swept, points=swept.points.assign(path=["elsewhere", *swept.points["path"][1:]]))
+    (model,) = limits(without)
+    assert model.limits == [] and "The default point was not measured" in markdown([model])
+
+
+def test_languages_are_compared_on_the_captions_that_are_there_in_english_too(result: Result) -> None:
+    values = result.values[~(result.values["id"].str.endswith(".en") & (result.values["id"] < "c020"))]
+    found = rows(of(limits(dataclasses.replace(result, values=values)))["languages"])["clap_score", "Japanese"]
+    assert found["n"] == found["of"] == 40
+    assert found["difference"] == pytest.approx(float(found["value"]) - float(found["other"]))  # type: ignore[arg-type]
+
+
+def test_groups_of_other_words_under_the_same_names_are_not_taken_for_these(result: Result) -> None:
+    others = result.slices.assign(n=result.slices["n"] + 1)
+    found = of(limits(dataclasses.replace(result, slices=others)))
+    assert "styles" not in found
+    known = {one.name for one in groups._groups(Model(result, "m"), "tag")}
+    assert known == set(limited.REGIONS)
+    with pytest.raises(EvalkitError, match="nobody can tell which prompts are in"):
+        groups._groups(Model(dataclasses.replace(result, slices=others), "m"), "tag")
+
+
+def test_a_share_that_no_clip_has_is_of_as_many_clips_as_there_are_captions(result: Result) -> None:
+    values = result.values.copy()
+    values.loc[values["metric"] == "vocals_share", ["sum", "value"]] = 0.0
+    sums = Model(dataclasses.replace(result, values=values), "m").sums("vocals_share")
+    assert sums is not None and vocals._rate(sums, 0.95)[0].n == pytest.approx(40)
+
+
 def test_random_weights_are_announced_before_all_else(tmp_path: Path) -> None:
     (model,) = limits(limited.saved(tmp_path / "result", limited.result(tmp_path, captions=15, random=True)))
     assert model.warning.startswith("Random weights: m.")
@@ -174,7 +230,7 @@ def test_fad_of_groups_is_compared_at_the_same_number_of_prompts(tmp_path: Path)
     units = {name: number // 2 for number, name in enumerate(ids)}
     small, large = ids[:40], ids[40:]
     for group, rest, sign in ((small, large, 1), (large, small, -1)):
-        found = equal.gap(metric, pairs, group, rest, units, 120)
+        found = equal.gap(metric, pairs, group, rest, units, Clusters())
         values = (found.value, found.other) if sign > 0 else (found.other, found.value)
         assert found.n == 40 and found.estimate.value == pytest.approx(found.value - found.other)
         assert values[0] == pytest.approx(metric(*(one.select(small) for one in pairs[0])).value)  # type: ignore[union-attr]

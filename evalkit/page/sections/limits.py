@@ -42,6 +42,7 @@ class Part:
     name: str
     about: str
     warning: str
+    notes: Sequence[str]
     limits: Sequence[Shown]
     tag: str
     below: str
@@ -71,7 +72,7 @@ def _part(model: OfModel, number: int, several: bool, plots: dict[str, list[Plot
         shown.append(
             Shown(f"{limit.name}{behind}", limit.title, limit.said, figures, _tables(limit, behind, view), limit.notes)
         )
-    return Part(number, model.model, model.about, model.warning, shown, tag, below)
+    return Part(number, model.model, model.about, model.warning, model.notes, shown, tag, below)
 
 
 def _tables(limit: Limit, behind: str, view: View) -> list[Titled]:

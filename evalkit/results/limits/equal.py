@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
+from evalkit.results.clusters import Clusters
 from evalkit.results.differences import measure, without
 from evalkit.results.material import with_frames
-from evalkit.results.scored import Pair, select
+from evalkit.results.scored import Pair, selected
 from evalkit.stats import jackknife
 from evalkit.stats.estimate import Estimate, student
 from evalkit.stats.gaps import subsamples
@@ -23,7 +25,9 @@ from evalkit.stats.gaps import subsamples
 DRAWS = 60  # subsamples of the larger side
 GROUPS = 25  # of units, which are left out together in the jackknife
 DIMENSIONS = 256  # of features at most: a distance of more takes too long to be computed some hundred times
+NEAR = 0.95  # share of the smaller side's prompts that subsamples have at least, on average
 SEED = 0
+TOO_LARGE = "its prompts belong together in so large clusters that not as many prompts can be drawn from the others"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,7 @@ class Equal:
         value, other: of the group and of the rest, at the same number of prompts.
         n: that number, of the smaller side.
         estimate: of the gap; its error is that of either side by the jackknife, and of drawing so few subsamples.
-        influence: how each unit moves it, (units,).
+        influence: how each unit moves it, (units,); NaN where that is not known.
     """
 
     value: float
@@ -55,69 +59,74 @@ def usable(pairs: Sequence[Pair]) -> set[str]:
 
 
 def gap(
-    metric: Metric,
-    pairs: Sequence[Pair],
-    group: Sequence[str],
-    rest: Sequence[str],
-    units: Mapping[str, int],
-    number: int,
-) -> Equal:
+    metric: Metric, pairs: Sequence[Pair], group: Sequence[str], rest: Sequence[str], units: Mapping[str, int],
+    clusters: Clusters,
+) -> Equal:  # fmt: skip
     """Estimate by how much a group's value exceeds the rest's, both at the smaller side's number of prompts.
 
     Args:
         pairs: features of each sample, of a metric that gives values of weighted clips.
         group, rest: prompts of either side, of which all have features.
-        units: of each prompt.
-        number: of all units.
+        units: of each prompt of the record, from 0.
+        clusters: of the record, for this metric.
 
-    Raises EvalkitError where a side has no value.
+    Raises EvalkitError where a side has no value, and where as many prompts cannot be drawn.
     """
     small, large = sorted((list(group), list(rest)), key=len)
     weights = subsamples(np.array([units[i] for i in large]), len(small), DRAWS, SEED)
-    named = {f"{unit:012}": unit for unit in {units[i] for i in [*small, *large]}}
-    order = sorted(named)
-    parts = dict(zip((named[name] for name in order), jackknife.groups(order, GROUPS, SEED), strict=True))
-    value, moved = _jackknifed(metric, pairs, small, units, parts)
-    _, moved_other = _jackknifed(metric, pairs, large, units, parts)
-    drawn = np.zeros(DRAWS)
-    for pair in pairs:
-        chosen = select(pair, large)
-        measured = measure(metric, chosen)
-        assert measured.resampled is not None
-        drawn += np.asarray(measured.resampled(weights, weights), np.float64) / len(pairs)
+    if weights.sum() < NEAR * len(small) * DRAWS:
+        raise EvalkitError(TOO_LARGE)
+    names = {f"{unit:012}": unit for unit in sorted({units[i] for i in [*small, *large]})}
+    parts = dict(zip(names.values(), jackknife.groups(list(names), GROUPS, SEED).tolist(), strict=True))
+    of_small = _Side(metric, pairs, small, units, parts, clusters)
+    of_large = _Side(metric, pairs, large, units, parts, clusters)
+    drawn = of_large.values(weights)
     known = drawn[np.isfinite(drawn)]
-    other = float(known.mean()) if len(known) else math.nan
-    noise = float(known.var(ddof=1)) / len(known) if len(known) > 1 else math.nan
-    apart = moved - moved_other
-    error = math.sqrt(float((apart**2).sum()) + noise) if np.isfinite(apart).all() else math.nan
+    if len(known) < NEAR * DRAWS:
+        raise EvalkitError(f"{metric.title} has no value of many subsamples")
+    moved, moved_other = of_small.moved(), of_large.moved()
+    apart, noise = moved - moved_other, float(known.var(ddof=1)) / len(known)
     squares = np.array([float((side**2).sum()) for side in (moved, moved_other)])
     numbers = np.array([max(1, np.count_nonzero(side) - 1) for side in (moved, moved_other)])
     df = float(squares.sum() ** 2 / (squares**2 / numbers).sum()) if squares.sum() > 0 else math.nan
-    values = (value, other) if len(group) <= len(rest) else (other, value)
-    sign = 1.0 if len(group) <= len(rest) else -1.0
+    values, sign = (of_small.value, float(known.mean())), 1.0
+    if len(group) > len(rest):
+        values, sign = values[::-1], -1.0
     sizes = np.bincount(list(parts.values()), minlength=GROUPS)
-    influence = np.zeros(number)
+    influence = np.zeros(max(units.values()) + 1)
     for unit, part in parts.items():
         influence[unit] = sign * apart[part] / math.sqrt(sizes[part])
+    error = math.sqrt(float((apart**2).sum()) + noise)
     return Equal(values[0], values[1], len(small), student(values[0] - values[1], error, df), influence)
 
 
-def _jackknifed(
-    metric: Metric, pairs: Sequence[Pair], ids: Sequence[str], units: Mapping[str, int], parts: Mapping[int, int]
-) -> tuple[float, np.ndarray]:
-    """A side's value, and how each part of the units moves it, (GROUPS,): the sum of squares is the variance."""
-    which = np.array([parts[units[i]] for i in ids])
-    present, place = np.unique(which, return_inverse=True)
-    sizes = np.bincount(place).astype(np.float64)
-    keep = (place != np.arange(len(present))[:, None]).astype(np.float64)
-    value, rests = 0.0, np.zeros(len(present))
-    for pair in pairs:
-        chosen = select(pair, ids)
-        measured = measure(metric, chosen)
-        value += measured.value / len(pairs)
-        rests += without(metric, chosen, measured, keep) / len(pairs)
-    moved = np.full(GROUPS, math.nan) if len(present) < 2 else np.zeros(GROUPS)
-    if len(present) > 1:
-        _, influence = jackknife.influences(value, rests, sizes)
-        moved[present] = influence / math.sqrt(len(present) * (len(present) - 1))
-    return value, moved
+class _Side:
+    """A side's value, and its values on parts of its prompts; means over samples."""
+
+    def __init__(
+        self, metric: Metric, pairs: Sequence[Pair], ids: Sequence[str], units: Mapping[str, int],
+        parts: Mapping[int, int], clusters: Clusters,
+    ):  # fmt: skip
+        self.metric, self.pairs = metric, selected(pairs, ids, clusters)
+        self.measured = [measure(metric, pair) for pair in self.pairs]
+        self.value = float(np.mean([one.value for one in self.measured]))
+        self.which = np.array([parts[units[i]] for i in ids])
+        self.clustered = clusters.numbers(ids) is not None
+
+    def values(self, keep: np.ndarray) -> np.ndarray:
+        """The value of some prompts, (K,), from which they are, (K, prompts)."""
+        both = zip(self.pairs, self.measured, strict=True)
+        found: np.ndarray = np.mean([without(self.metric, pair, one, keep) for pair, one in both], axis=0)
+        return found
+
+    def moved(self) -> np.ndarray:
+        """How each part of the units moves the value, (GROUPS,): the sum of squares is its variance."""
+        present, place = np.unique(self.which, return_inverse=True)
+        number, moved = len(present), np.full(GROUPS, math.nan)
+        if number > 1:
+            rests = self.values((place != np.arange(number)[:, None]).astype(np.float64))
+            sizes = np.bincount(place).astype(np.float64)
+            _, influence = jackknife.influences(self.value, rests, sizes, self.clustered)
+            moved[:] = 0.0
+            moved[present] = influence / math.sqrt(number * (number - 1))
+        return moved

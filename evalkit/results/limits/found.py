@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from evalkit.progress import progress
@@ -9,6 +10,7 @@ from evalkit.report.literal import literal
 from evalkit.results.limits import groups, languages, silence, vocals
 from evalkit.results.limits.limit import Limit, OfModel
 from evalkit.results.limits.material import Model
+from evalkit.results.record import Record
 from evalkit.results.result import Result
 from evalkit.results.summary import random_weights
 from evalkit.results.sweep import Sweep
@@ -20,6 +22,9 @@ OF_RECORD: Sequence[Callable[[Model], Limit | None]] = (
     silence.silence,
     groups.captions,
 )  # in the order of MusicGen's model card
+NO_DEFAULT = (
+    "The default point was not measured, with which others could be compared, and of which limits could be told."
+)
 NEEDED = ("voice", "language", "caption_kind", "region")  # slices of which one at least must be asked for
 
 
@@ -47,19 +52,22 @@ def limits(record: Result | Sweep) -> list[OfModel]:
 
 
 def _of_sweep(sweep: Sweep) -> list[OfModel]:
-    points = silence.of_sweep(sweep)
-    default = points.get(sweep.default or 0)
-    if default is None or not isinstance(default.record, Result) or not _asked(default.record):
+    points, notes = silence.of_sweep(sweep)
+    some = next(iter(points.values()), None)
+    if some is None or not _asked(some.record):
         return []
+    default = points.get(sweep.default or 0)
+    if default is None:
+        return [dataclasses.replace(_of_model(some, []), notes=[NO_DEFAULT, *notes])]
     over_points = silence.swept(sweep, points)
     found = []
     for make in OF_RECORD:
         one = over_points if make is silence.silence and over_points is not None else make(default)
         found += [one] if one is not None else []
-    return [_of_model(default, found)] if found else []
+    return [dataclasses.replace(_of_model(default, found), notes=notes)] if found else []
 
 
-def _asked(record: Result) -> bool:
+def _asked(record: Record) -> bool:
     prompts = record.prompts
     languages_known = "language" in prompts and prompts["language"].fillna("").ne("").any()
     return record.prompts_info.form == "prompts" and bool(languages_known or set(NEEDED) & set(record.slices["slice"]))

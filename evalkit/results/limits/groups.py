@@ -12,6 +12,7 @@ from evalkit.errors import EvalkitError
 from evalkit.report.document import Listing
 from evalkit.report.literal import literal
 from evalkit.results import recompute
+from evalkit.results.clusters import of_record
 from evalkit.results.frames import prompts_of
 from evalkit.results.limits import equal
 from evalkit.results.limits.limit import (
@@ -25,6 +26,7 @@ from evalkit.results.limits.limit import (
     listed,
     listing,
     of_metric,
+    quoted,
 )
 from evalkit.results.limits.material import Model
 from evalkit.results.sliced import LEAST as LEAST_OF_SETS
@@ -37,7 +39,8 @@ ELSEWHERE = ("voice", "language")  # kinds of slices that other limits are about
 OTHERS = {
     "silence_start", "silence_length", "vocals_share", "vocals_probability", "vocals_in_vocal", "unknown_pieces",
 }  # fmt: skip
-FEW_OF_SETS = f"fewer than {LEAST_OF_SETS} prompts are too few for a metric of sets"
+FEW_OF_SETS = f"fewer than {LEAST_OF_SETS}: too few for a metric of sets"
+UNKNOWN = "its groups are not those of evalkit's own slices, so that nobody can tell which prompts are in"
 WORDS: Mapping[str, tuple[str, str]] = {  # what groups of a kind are, and what one is called
     "region": ("Regions", "region"), "label": ("Labels of AudioSet", "label"), "tag": ("Aspects", "aspect"),
     "caption_length": ("Length of captions", "length"), "caption_kind": ("Kinds of captions", "kind"),
@@ -61,26 +64,31 @@ def _kinds(model: Model) -> list[str]:
 
 
 def _limit(model: Model, name: str, title: str, kinds: Sequence[str]) -> Limit | None:
-    said: list[str] = []
-    notes: list[str] = []
-    tables: list[Listing] = []
+    said, tables, notes = list[str](), list[Listing](), list[str]()
+    metrics = []
+    for metric in _metrics(model):
+        if kinds and (why := _why_not(model, metric)):
+            notes.append(f"{model.titles[metric]} is not compared: {why}.")
+        else:
+            metrics.append(metric)
     for kind in kinds:
+        heading, word = WORDS.get(kind, (literal(kind.replace("_", " ")).capitalize(), literal(kind.replace("_", " "))))
         try:
             found = _groups(model, kind)
         except EvalkitError as error:
-            notes.append(f"{kind}: {error}")
+            notes.append(f"{heading}: {error}.")
             continue
-        differences = [one for metric in _metrics(model) for one in _differences(model, metric, found)]
+        if whole := [group.name for group in found if len(group.ids) == len(model.units)]:
+            notes.append(f"{heading}: all prompts are in {listed([quoted(one) for one in whole])}.")
+        differences = [one for metric in metrics for one in _differences(model, metric, found)]
         if not differences:
             continue
         own = claims(differences, model.level)
-        heading, word = WORDS.get(kind, (literal(kind.replace("_", " ")).capitalize(), literal(kind.replace("_", " "))))
         said += _said(own, heading)
-        sets = [one.difference.title for one in own if one.difference.more.get("sets")]
         intro = "Differences are from all other prompts. " + ALL_AT_ONCE.format(level=f"{model.level:.0%}")
-        if sets:
+        if sets := dict.fromkeys(one.difference.title for one in own if one.difference.more.get("sets")):
             intro += (
-                f" {sets[0]} is of equally many prompts on both sides: the larger is drawn from {equal.DRAWS} times."
+                f" {listed([*sets])}: of equally many prompts on both sides, the larger drawn from {equal.DRAWS} times."
             )
         tables.append(listing(word, "the rest", own, heading, intro=intro))
     return Limit(name, title, said, tables, notes) if tables else None
@@ -91,16 +99,40 @@ def _groups(model: Model, kind: str) -> list[Group]:
 
     Raises EvalkitError where they cannot be told again.
     """
-    known = model.record.slices
-    names = list(dict.fromkeys(map(str, known.loc[known["slice"] == kind, "group"])))
+    own = model.record.slices[(model.record.slices["slice"] == kind) & (model.record.slices["model"] == model.row)]
+    names = list(dict.fromkeys(map(str, own["group"])))
+    prompts = prompts_of(model.record.prompts)
     try:
-        made = groups(prompts_of(model.record.prompts), standard([f"{kind}:{name}" for name in names]), missing_ok=True)
-    except EvalkitError:
-        made = groups(prompts_of(model.record.prompts), standard([kind]), missing_ok=True)
-    found = [one for one in made if one.name in names]
-    if len({one.name for one in found}) < len(names):
-        raise EvalkitError("its groups are not those of evalkit's own slices: which prompts are in is not known")
+        made = groups(prompts, standard([f"{kind}:{name}" for name in names]), missing_ok=True)
+        made += groups(prompts, standard([kind]), missing_ok=True)
+    except EvalkitError as error:
+        raise EvalkitError(UNKNOWN) from error
+    found = list({one.name: one for one in made if one.name in names}.values())
+    sizes = {(row["group"], row["metric"]): row["n"] for row in own.to_dict("records")}
+    for metric in model.record.metrics:
+        sums = model.sums(metric) if model.info(metric).additive and model.has(metric) else None
+        chosen = {} if sums is None else {one.name: sums.of(one.ids) for one in found}
+        if any(sizes.get((name, metric)) not in (None, len(some.ids)) for name, some in chosen.items() if some):
+            raise EvalkitError(UNKNOWN)
+    if len(found) < len(names):
+        raise EvalkitError(UNKNOWN)
     return found
+
+
+def _why_not(model: Model, metric: str) -> str:
+    """Why groups cannot be compared by a metric of sets; empty where they can."""
+    info = model.info(metric)
+    if info.additive:
+        return ""
+    if model.record.rows[model.row].sets or (info.clip_by_clip and not model.record.rows[model.row].paired):
+        return "clips and references are two sets of their own"
+    try:
+        pairs = recompute.pairs_of(model.record, model.row, metric)
+        if equal.wide(pairs):
+            return f"features of more than {equal.DIMENSIONS} dimensions take too long"
+        return "" if recompute.rebuilt(info)(*pairs[0]).subsets else "it has no values of parts of its clips"
+    except EvalkitError as error:
+        return str(error)
 
 
 def _metrics(model: Model) -> list[str]:
@@ -139,41 +171,32 @@ def _of_means(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Dif
 
 def _of_sets(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Difference]:
     info = model.info(metric)
-    if model.record.rows[model.row].sets or (info.clip_by_clip and not model.record.rows[model.row].paired):
-        return
-    try:
-        compute = recompute.rebuilt(info)
-        pairs = recompute.pairs_of(model.record, model.row, metric)
-        if equal.wide(pairs) or not compute(*pairs[0]).subsets:
-            return
-        known = equal.usable(pairs)
-    except EvalkitError:
-        return
+    compute, pairs = recompute.rebuilt(info), recompute.pairs_of(model.record, model.row, metric)
+    clusters, known = of_record(model.record).of_metric(info), equal.usable(pairs)
     for group in found:
         own = [i for i in pairs[0][0].ids if i in known and i in group.ids]
         rest = [i for i in pairs[0][0].ids if i in known and i not in group.ids]
         if not own or not rest:
             continue
+        units = min(len({model.units[i] for i in side}) for side in (own, rest))
         about = functools.partial(
             Difference, who=group.name, metric=metric, title=model.titles[metric],
-            higher_is_better=info.higher_is_better, n=len(own), of=len(rest),
-            units=min(len({model.units[i] for i in side}) for side in (own, rest)), more={"sets": True},
+            higher_is_better=info.higher_is_better, n=len(own), of=len(rest), units=units, more={"sets": True},
         )  # fmt: skip
-        if min(len(own), len(rest)) < LEAST_OF_SETS:
-            yield about(value=math.nan, other=math.nan, estimate=None, influence=None, note=FEW_OF_SETS)
+        unknown = functools.partial(about, value=math.nan, other=math.nan, estimate=None, influence=None)
+        if units < LEAST_OF_SETS:
+            yield unknown(note=FEW_OF_SETS)
             continue
         try:
-            gap = equal.gap(compute, pairs, own, rest, model.units, model.number)
+            gap = equal.gap(compute, pairs, own, rest, model.units, clusters)
         except EvalkitError as error:
-            yield about(value=math.nan, other=math.nan, estimate=None, influence=None, note=str(error))
+            yield unknown(note=str(error))
             continue
-        influence = gap.influence if np.isfinite(gap.influence).all() else None
+        sure = bool(np.isfinite(gap.influence).all())
         yield about(
-            value=gap.value,
-            other=gap.other,
-            estimate=gap.estimate if influence is not None else None,
-            influence=influence,
-        )
+            value=gap.value, other=gap.other, estimate=gap.estimate if sure else None,
+            influence=gap.influence if sure else None, note="" if sure else "no interval",
+        )  # fmt: skip
 
 
 def _said(found: Sequence[Claim], heading: str) -> Iterator[str]:
@@ -181,9 +204,9 @@ def _said(found: Sequence[Claim], heading: str) -> Iterator[str]:
     for metric in dict.fromkeys(one.difference.metric for one in found):
         own = [one for one in found if one.difference.metric == metric and one.verdict]
         if own:
-            yield f"{heading}, {of_metric(own, 'the rest of the prompts', quoted=True)}"
+            yield f"{heading}, {of_metric(own, 'the rest of the prompts', quotes=True)}"
     judged = {one.difference.who for one in found if one.verdict}
     few = [who for who in dict.fromkeys(one.difference.who for one in found) if who not in judged]
     if few:
-        named = listed([f'"{who}"' for who in few])
+        named = listed([quoted(who) for who in few])
         yield f"{heading}: {named} {'has' if len(few) == 1 else 'have'} too few prompts to judge by."

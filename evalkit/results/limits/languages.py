@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
 from evalkit.report.document import Quantity
 from evalkit.results.limits.limit import (
     ALL_AT_ONCE,
+    FEW,
     LEAST,
     Claim,
     Difference,
@@ -23,6 +25,7 @@ from evalkit.results.limits.material import Model, Sums, paired_by_unit
 ENGLISH = "en"
 UNKNOWN = "unknown_pieces"  # the kind of the metric that counts what the text encoder does not know
 METRICS = ("clap_score", "kld", "chroma", "silence_share", "vocals_share")  # kinds, in the order of the table
+FITS = ("clap_score", "kld", "chroma")  # of them, those that say how well a clip fits its caption
 NOTES = (
     "Clips of translations are scored against the English caption, as the text encoder of CLAP reads English alone.",
 )
@@ -61,25 +64,35 @@ def languages(model: Model) -> Limit | None:
     if not differences:
         return None
     found = claims(differences, model.level)
+    fits = {model.titles[name] for kind in FITS if (name := model.metric(kind))}
     more = [Quantity("unknown", "unknown text", "share", "in pieces that the text encoder does not know")]
     table = listing(
         "language", "English", found, "Languages", more,
         intro="Differences are from the English original of the same captions, paired by caption. "
         + ALL_AT_ONCE.format(level=f"{model.level:.0%}"),
     )  # fmt: skip
-    return Limit("languages", "Languages", list(_said(found, unknown is not None)), [table], NOTES)
+    return Limit("languages", "Languages", list(_said(found, unknown is not None, fits)), [table], NOTES)
 
 
 def _difference(model: Model, metric: str, language: str, own: Sums, base: Sums, unknown: float) -> Difference:
     """A language beside the originals of the same captions."""
-    estimate, influence, units = paired_by_unit(base, own)
-    there = set(own.which)
-    same = base.of({i for i, unit in zip(base.ids, base.which, strict=True) if unit in there})
-    return Difference(
-        who=NAMES.get(language, language), metric=metric, title=model.titles[metric],
-        higher_is_better=model.info(metric).higher_is_better, n=len(own.ids), of=len(same.ids) if same else 0,
-        units=units, value=own.value, other=same.value if same else math.nan, estimate=estimate, influence=influence,
-        share=own.share, note="" if units else "no caption is there in English too", more={"unknown": unknown},
+    common = set(own.which) & set(base.which)
+    same, originals = (
+        side.of({i for i, unit in zip(side.ids, side.which, strict=True) if unit in common}) for side in (own, base)
+    )
+    about = functools.partial(
+        Difference, who=NAMES.get(language, language), metric=metric, title=model.titles[metric],
+        higher_is_better=model.info(metric).higher_is_better, share=own.share, more={"unknown": unknown},
+    )  # fmt: skip
+    if same is None or originals is None:
+        return about(
+            n=0, of=0, units=0, value=math.nan, other=math.nan, estimate=None, influence=None,
+            note="no caption is there in English too",
+        )  # fmt: skip
+    estimate, influence, units = paired_by_unit(originals, same)
+    return about(
+        n=len(same.ids), of=len(originals.ids), units=units, value=same.value, other=originals.value,
+        estimate=estimate, influence=influence, note=FEW if units < LEAST else "",
     )  # fmt: skip
 
 
@@ -90,11 +103,12 @@ def _unknown(model: Model, metric: str | None, language: str) -> float:
     return own.value if own else math.nan
 
 
-def _said(found: Sequence[Claim], counted: bool) -> Iterator[str]:
+def _said(found: Sequence[Claim], counted: bool, fits: set[str]) -> Iterator[str]:
     """The sentences: of each metric what differs, then what the text encoder knows.
 
     Args:
-        counted: whether unknown pieces were.
+        counted: whether unknown text was.
+        fits: titles of the metrics that say how well clips fit captions.
     """
     for metric in dict.fromkeys(one.difference.metric for one in found):
         own = [one for one in found if one.difference.metric == metric and one.verdict]
@@ -108,16 +122,17 @@ def _said(found: Sequence[Claim], counted: bool) -> Iterator[str]:
     if not counted:
         return
     shares = {one.difference.who: float(one.difference.more["unknown"]) for one in found}
+    shares = {who: share for who, share in shares.items() if math.isfinite(share)}
     hard = sorted((who for who, share in shares.items() if share > KNOWN), key=lambda who: -shares[who])
-    worse = {one.difference.who for one in found if one.verdict == "worse"}
     if hard:
         named = [f"{amount(shares[who], True)} of the text in {who}" for who in hard]
         yield f"Unknown to the text encoder is {listed(named)}: that much of what is asked does not reach the model."
-    else:
-        most = max(shares.values(), default=math.nan)
+    elif shares:
+        most = max(shares.values())
         yield f"Of no language is more than {amount(most, True)} of the text unknown to the text encoder."
-    if read := sorted(worse - {*hard}):
+    unlike = {one.difference.who for one in found if one.verdict == "worse" and one.difference.title in fits}
+    if read := [who for who in shares if who in unlike and who not in hard]:
         yield (
-            f"It can read {listed(read)}, which {'is' if len(read) == 1 else 'are'} worse all the same: "
-            "captions there are read, and not understood as well."
+            f"It knows all or nearly all of the text in {listed(read)}, where clips fit less well all the same: what "
+            "is read there is not understood as well."
         )

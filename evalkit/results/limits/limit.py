@@ -49,6 +49,7 @@ class OfModel:
         about: on how many prompts of what they were measured.
         level: confidence of intervals.
         random: networks and models with random weights.
+        notes: what could not be measured, and why.
     """
 
     model: str
@@ -56,6 +57,7 @@ class OfModel:
     level: float
     random: Sequence[str]
     limits: Sequence[Limit]
+    notes: Sequence[str] = ()
 
     @property
     def warning(self) -> str:
@@ -188,17 +190,17 @@ def verdict(low: float, high: float, higher_is_better: bool | None) -> str:
     return "better" if (low > 0) == higher_is_better else "worse"
 
 
-def of_metric(found: Sequence[Claim], other: str, quoted: bool = False) -> str:
+def of_metric(found: Sequence[Claim], other: str, quotes: bool = False) -> str:
     """Say of a metric what is worse and better than something, and by how much others are worse at most.
 
     Args:
         found: claims of one metric, of which all are judged.
         other: what they are compared with, such as "the English originals".
-        quoted: whether names stand in quotation marks, as those of groups may be any words.
+        quotes: whether names stand in quotation marks, as those of groups may be any words.
     """
 
     def named(one: Claim) -> str:
-        return f'"{one.difference.who}"' if quoted else one.difference.who
+        return quoted(one.difference.who) if quotes else one.difference.who
 
     parts = list[str]()
     for word in ("worse", "better", "higher", "lower"):
@@ -240,6 +242,11 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     if len(names) > most:
         return f"{', '.join(shown)} and {len(names) - most} more"
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def quoted(name: str) -> str:
+    """A name in quotation marks."""
+    return f'"{name}"'
 
 
 def listing(

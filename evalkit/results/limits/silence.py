@@ -10,7 +10,18 @@ from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Item, Listing, Quantity, Row, Table
 from evalkit.report.literal import literal
 from evalkit.report.numbers import counted, places
-from evalkit.results.limits.limit import ALL_AT_ONCE, NO_DIFFERENCE, Claim, Difference, Limit, claims, listed, percent
+from evalkit.results.limits.limit import (
+    ALL_AT_ONCE,
+    FEW,
+    LEAST,
+    NO_DIFFERENCE,
+    Claim,
+    Difference,
+    Limit,
+    claims,
+    listed,
+    percent,
+)
 from evalkit.results.limits.material import Model, Sums, paired_by_unit
 from evalkit.results.sweep import Sweep
 from evalkit.results.sweep_text import shown
@@ -52,16 +63,19 @@ def swept(sweep: Sweep, points: Mapping[int, Model]) -> Limit | None:
     return Limit("silence", TITLE, said, tables, _notes(points[base]))
 
 
-def of_sweep(sweep: Sweep) -> dict[int, Model]:
-    """The points of a sweep that were measured on all prompts, by number; those whose result is gone are left out."""
-    found = {}
+def of_sweep(sweep: Sweep) -> tuple[dict[int, Model], list[str]]:
+    """The points of a sweep that were measured on all prompts, by number, and why others are not among them."""
+    found, notes = {}, []
     for number, row in zip(sweep.points["point"], sweep.points.to_dict("records"), strict=True):
+        why = row["reason"] or row["status"]
         if row["status"] == "ok":
             try:
                 found[int(number)] = Model(sweep.result(int(number)), str(row["row"]))
-            except EvalkitError:
                 continue
-    return found
+            except EvalkitError as error:
+                why = str(error)
+        notes.append(literal(f"Left out is the point {row['name']}: {why}."))
+    return found, notes
 
 
 def _collapsing(model: Model, sums: Sums) -> str:
@@ -94,6 +108,7 @@ def _difference(name: str, model: Model, own: Sums, base: Sums) -> Difference:
     return Difference(
         who=name, metric=metric, title=model.titles[metric], higher_is_better=False, n=len(own.ids), of=len(base.ids),
         units=units, value=own.value, other=base.value, estimate=estimate, influence=influence, share=True,
+        note=FEW if units < LEAST else "",
     )  # fmt: skip
 
 
@@ -126,13 +141,19 @@ def _columns(points: bool = False) -> list[list[Quantity]]:
         ]
         columns[1:1] = [[Quantity("verdict", "beside the default", "verdict")]]
         columns[3:3] = [difference]
+        columns.append([Quantity("note", "note", "word")])
     return columns
 
 
 def _row(name: str, default: bool, model: Model, sums: Sums, claim: Claim | None) -> Item:
     cell = {"what": f"{name} (default)" if default else name, **_cell(model, sums)}
     if claim is not None:
-        cell |= {"verdict": claim.verdict, "difference": claim.value, "difference_low": claim.low}
+        cell |= {
+            "note": claim.difference.note,
+            "verdict": claim.verdict,
+            "difference": claim.value,
+            "difference_low": claim.low,
+        }
         cell |= {"difference_high": claim.high, "difference_places": places(claim.high - claim.low)}
     return Item(cell, cell)
 
@@ -142,8 +163,11 @@ def _grid(sweep: Sweep, sums: Mapping[int, Sums], judged: Mapping[int, Claim]) -
     if {GUIDANCE, TEMPERATURE} - {one.key for one in sweep.parameters}:
         return None
     given = dict(zip(sweep.points["point"], sweep.points["options"], strict=True))
+    others = {one.key: one.default for one in sweep.parameters if one.key not in (GUIDANCE, TEMPERATURE)}
     cells: dict[float, dict[float, dict[str, Any]]] = {}
     for number, one in sums.items():
+        if any(given[number].get(key) != default for key, default in others.items()):
+            continue  # it would stand in the cell of another
         low, high = one.mean.ends((1 - sweep.level) / 2)
         said = judged[number].verdict if number in judged else "default"
         cell = {"value": one.value, "low": low, "high": high, "n": len(one.ids), "verdict": said}

@@ -22,6 +22,8 @@ def _model(model: OfModel, several: bool) -> Iterator[str]:
     if model.warning:
         yield f"> **{escaped(model.warning)}**"
     yield escaped(f"Measured by evalkit on {model.about}.")
+    if model.notes:
+        yield bullets(model.notes)
     for limit in model.limits:
         yield f"{'#' * level} {escaped(limit.title)}"
         yield escaped(" ".join(limit.said))

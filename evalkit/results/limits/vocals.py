@@ -56,10 +56,13 @@ def _rate(sums: Sums, level: float) -> tuple[Rate, float, float]:
     """A share with its bounds, for as many independent clips as the variance between units says."""
     found = sums.mean
     low, high = found.ends((1 - level) / 2)
-    variance = float((found.influence**2).sum()) if found.units > 1 else 0.0
-    clips = float(sums.counts.sum())
-    independent = found.value * (1 - found.value) / variance if variance else clips
-    return Rate(found.value, float(np.clip(independent, found.units, clips))), low, high
+    n, clips = float(found.units), float(sums.counts.sum())  # where all clips have the same, no variance is seen
+    if 0 < found.value < 1 and found.units > 1:
+        variance = float((found.influence**2).sum())
+        together = found.units < len(sums.which)  # large clusters may be unlike small ones, as in `share_interval`
+        independent = found.value * (1 - found.value) / variance if variance else clips
+        n = float(np.clip(independent, 1 if together else found.units, clips))
+    return Rate(found.value, n), low, high
 
 
 def _row(what: str, share: float, low: float, high: float, n: int | None) -> Item:
