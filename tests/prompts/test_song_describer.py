@@ -16,9 +16,11 @@ from evalkit.config import build, compose
 from evalkit.errors import EvalkitError
 from evalkit.prompts.references import find_references
 from evalkit.prompts.song_describer import SongDescriber
+from evalkit.results.result import Result
 from evalkit.store import digests, memory
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, PromptSet
+from tests.conftest import Run
 from tests.prompts.made import TRACKS, like_song_describer
 
 INF = float("inf")
@@ -238,3 +240,21 @@ def test_a_bad_row_is_named(folder: Path, tmp_path: Path, column: str, value: st
     with pytest.raises(EvalkitError) as error:
         loaded(tmp_path / "x.csv", subset="valid")
     assert str(error.value).startswith(f"'{tmp_path}/x.csv' line 3: {message}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("protocol", "length"), [("musicgen", 1.5), ("stable_audio", 4.0)])
+def test_a_run_compares_with_as_much_of_tracks_as_the_protocol_says(
+    evalkit: Run, tmp_path: Path, protocol: str, length: float
+) -> None:
+    place = like_song_describer(tmp_path / "zenodo", seconds=4.0, tracks=TRACKS[:4])
+    code, _, err = evalkit(
+        *("run", "model=synth", "prompts=song_describer", f"prompts.path={place}", f"protocol={protocol}"),
+        *("metric=fad", "random_weights=0", "sampling.duration=1.5", "output_dir=runs"),
+    )
+    assert code == 0, err
+    (folder,) = Path("runs").iterdir()
+    record = Result.load(folder)
+    assert set(record.clips["reference_length"].round(1)) == {length} and set(record.clips["length"].round(1)) == {1.5}
+    assert record.clips["reference_sha256"].nunique() == record.prompts["cluster"].nunique() == 4
+    assert len(record.prompts) == 7 and "clusters" in str(record.scores["note"][0])
