@@ -37,7 +37,7 @@ def test_every_model_is_built(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROMPTS)
 def test_every_prompt_set_is_built(name: str) -> None:
-    options = ["prompts.path=x.csv"] if name == "table" else []
+    options = ["prompts.path=x.csv"] if name in ("table", "hub_dataset") else []
     build(compose(["model=synth", f"prompts={name}", *options]).prompts)
 
 
