@@ -90,7 +90,8 @@ def make(records: Sequence[str], asked: Asked, output: Path) -> Made:
     many = len(systems) + choice.references + asked.control
     prompts, raters, plan = sized(asked, many, len(choice.available), choice.seconds)
     material = choice.material(prompts, asked.control, given)
-    notes = [] if choice.references or not asked.reference else ["no references: none is hidden among the clips"]
+    why = f"the references came from the pack '{choice.pack}', without audio" if choice.pack else "no references"
+    notes = [] if choice.references or not asked.reference else [f"{why}: none is hidden among the clips"]
     if len(material.prompts) == prompts:
         notes.append(
             "no prompt is left for practice: raters practise with a good and a bad clip of a prompt of the test, and "

@@ -141,8 +141,10 @@ class Choice:
             common = [id for id in common if id in self.melodies]
         elif axis == "relevance":
             common = [id for id in common if len({clips[id]["caption"] for clips in self.clips}) == 1]
-        first_clips = self.clips[0]
-        self.recorded = [id for id in common if first_clips[id]["reference_status"] == "ok"] if references else []
+        first_clips, info = self.clips[0], first.references_info
+        self.pack = info.pack if info else ""  # without audio
+        heard = references and not self.pack
+        self.recorded = [id for id in common if first_clips[id]["reference_status"] == "ok"] if heard else []
         self.available = [id for id in self.recorded or common if all(self._files(id))]
 
     @property

@@ -85,10 +85,14 @@ def clip_of(result: Result, row: Mapping[Any, Any], prefix: str = "") -> Clip:
         value = float(row[prefix + name])
         return absent if math.isnan(value) else value
 
+    path = result.audio(text("sha256"), text("path") or None)
+    info = result.references_info
+    if prefix and path is None and info is not None and info.pack and row[f"{prefix}status"] == "ok":
+        return Clip(row["id"], status="missing", reason=f"the reference pack '{info.pack}' holds no audio")
     length = float(row[f"{prefix}length"])
     return Clip(
         id=row["id"],
-        path=result.audio(text("sha256"), text("path") or None),
+        path=path,
         status=row[f"{prefix}status"],
         reason=text("reason"),
         sha256=text("sha256"),

@@ -22,13 +22,19 @@ def pack(result: Result, archive: Path, generated: bool = True, references: bool
     """Write a result, and the clips that it was measured on, into a ZIP file; unpacked, it is a result again.
 
     A clip is named by its digest, so each is there once. Raises EvalkitError for an archive that exists
-    already, for a clip that is gone or is not the one that was measured, for features that are missing or
-    damaged, and where the archive cannot be written.
+    already, for a clip that is gone or is not the one that was measured, for the audio of references that came from a
+    pack, for features that are missing or damaged, and where the archive cannot be written.
     """
     if archive.exists():
         raise EvalkitError(f"'{archive}' exists: choose another name")
     if archive.is_relative_to(result.path):
         raise EvalkitError(f"'{archive}' lies in the result itself: choose another place")
+    info = result.references_info
+    if references and info is not None and info.pack:
+        raise EvalkitError(
+            f"the references came from the pack '{info.pack}', which holds no audio: leave theirs out with "
+            "--no-references"
+        )
     wanted = [side for side, asked in (("generated", generated), ("references", references)) if asked]
     audio = {name: path for side in wanted for name, path in audio_files(result, side)}
     manifest = read_manifest(result.path)
