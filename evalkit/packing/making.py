@@ -74,7 +74,7 @@ def plan_of(config: DictConfig) -> Plan:
     if plan.transform is not None:
         raise EvalkitError("references=…: packs are of references as they are, which others can use: leave it out")
     if not plan.paired:
-        raise EvalkitError(f"metric {', '.join(plan.metrics)} compares with no reference clips: choose others")
+        raise EvalkitError(f"no metric of {', '.join(plan.metrics)} compares with reference clips: choose others")
     for name, metric in plan.paired.items():
         if getattr(metric.reference_encoder, "decodable", False):
             raise EvalkitError(
