@@ -20,8 +20,9 @@ import numpy as np
 from benchmarks.parts import Row, measure
 from evalkit.config import compose
 from evalkit.packing.making import pack_of
+from evalkit.packs.files import read_pack, write_pack
 from evalkit.packs.joining import joined
-from evalkit.packs.pack import Pack, PackedFeatures, Part, read_pack, write_pack
+from evalkit.packs.pack import Pack, PackedFeatures, Part
 from evalkit.store.digests import digest
 
 RECORD = Path(__file__).parent.parent / "results" / "benchmarks" / "reference_packs.json"

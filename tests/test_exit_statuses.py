@@ -16,7 +16,7 @@ import pytest
 from evalkit import cli
 from evalkit.metrics.silence import SilenceStart
 from evalkit.packing.verifying import Verified
-from evalkit.packs.pack import write_pack
+from evalkit.packs.files import write_pack
 from evalkit.results.gate import STATUS, Outcome
 
 from .conftest import ROOT, Run

@@ -18,7 +18,8 @@ from evalkit.features.extractor import Extractor
 from evalkit.filling import beyond_one_process
 from evalkit.models import Generator
 from evalkit.packing.making import plan_of
-from evalkit.packs.pack import Pack, Part, Reference, damaged
+from evalkit.packs.files import damaged
+from evalkit.packs.pack import Pack, Part, Reference
 from evalkit.plan import Plan, require_files
 from evalkit.precision import fixed_precision
 from evalkit.prompts.audio_files import normal

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from evalkit.assets import Asset
 from evalkit.errors import EvalkitError
 from evalkit.intact import files
-from evalkit.packs.pack import SUFFIX, Pack, read_pack
+from evalkit.packs.files import SUFFIX, read_pack
+from evalkit.packs.pack import Pack
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file
 

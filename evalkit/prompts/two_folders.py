@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from evalkit import audio
 from evalkit.errors import EvalkitError
+from evalkit.packs.files import SUFFIX
 from evalkit.prompts.audio_files import by_id, mapped, normal, probed
 from evalkit.prompts.user_files import SUFFIXES
 from evalkit.store.cache import Cache
@@ -43,6 +44,8 @@ class Files:
             return by_id(place, place.parent)
         if not place.is_dir():
             problem = "is a file: give the folder that it is in, or a CSV with columns id and path"
+            if place.suffix.lower() == SUFFIX:
+                problem = "is no folder, and a reference pack holds no audio: use 'evalkit run prompts.references=PACK'"
             raise EvalkitError(f"'{self.path}' {problem if place.exists() else 'does not exist: check the path'}")
         found: dict[str, list[Path]] = {}
         for path in audio.files_below(place):

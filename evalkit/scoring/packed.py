@@ -126,13 +126,32 @@ def _differences(packed: PackedEncoder, own: Mapping[str, Any]) -> Iterator[tupl
             yield f"{key} {text}", ""
 
 
+def _other_options(plan: Plan, pack: Pack, lacking: Sequence[Clip]) -> EvalkitError | None:
+    """Make the error for parts that are not in a pack since it was made with other options of the prompts."""
+    contents = {part.content for part in pack.parts}
+    own, its = plan.prompts, pack.about
+    some = f"'{lacking[0].id}'" + (f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else "")
+    if own.cut != its.cut and plan.sampling.duration in its.durations:
+        option, ours, theirs, why = "cut", own.cut, its.cut, f"which takes another part of {some}"
+    elif own.max_seconds != its.max_seconds and not any(clip.sha256 in contents for clip in lacking):
+        ours, theirs = ("null" if value is None else f"{value:g}" for value in (own.max_seconds, its.max_seconds))
+        option, why = "max_seconds", f"under which {some} are not too long"
+    else:
+        return None
+    return EvalkitError(
+        f"the pack '{pack.name}' was made with prompts.{option}={theirs}, and this run has prompts.{option}={ours}, "
+        f"{why}: set prompts.{option}={theirs}, or pack the references again"
+    )
+
+
 def _require_parts(plan: Plan, prompts: PromptSet, pack: Pack) -> None:
     """Raise EvalkitError where a pack lacks a part of a reference that is known to be needed."""
     extractor, common = plan.extractor(), plan.protocol.pair_length == "common"
 
-    def require(clips: Sequence[Clip]) -> None:
+    def require(clips: Sequence[Clip], chosen: bool = True) -> None:
+        """Args: chosen: whether the options of the prompts chose the parts, not the lengths of other clips."""
         if lacking := [clip for clip in clips if clip.ok and extractor.part_key(clip) not in pack]:
-            raise pack.lacks(lacking)
+            raise (_other_options(plan, pack, lacking) if chosen else None) or pack.lacks(lacking)
 
     whole = packed_references(prompts, plan.prompts, pack, math.inf)
     if any(isinstance(model, Generator) for model in plan.models.values()):
@@ -143,4 +162,4 @@ def _require_parts(plan: Plan, prompts: PromptSet, pack: Pack) -> None:
             require(whole)
             clips = model.find(sampled([prompt.given for prompt in prompts.prompts], plan.sampling.samples_per_prompt))
             for sample in one_per_prompt(Row(prompts.prompts, clips)) if common else []:
-                require(common_length(sample, whole, plan.protocol.sample_rate)[1])
+                require(common_length(sample, whole, plan.protocol.sample_rate)[1], chosen=False)

@@ -92,7 +92,7 @@ def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
         return [_checked(plan, clip) for clip in plan.references.find(prompts.prompts)]
     if isinstance(plan.references, Generator):
         return _clips_of(plan, prompts.prompts, plan.references, "references")
-    duration = math.inf if whole or plan.protocol.pair_length == "own" else plan.sampling.duration
+    duration = seconds_compared(plan, whole)
     if plan.pack is not None:
         return packed_references(prompts, plan.prompts, plan.pack, duration)
     return find_references(prompts, plan.prompts, duration)
@@ -108,6 +108,11 @@ def in_place_of(plan: Plan, references: list[Clip]) -> list[Clip]:
     if plan.engine.device != "cpu":
         release()
     return clips
+
+
+def seconds_compared(plan: Plan, whole: bool) -> float:
+    """How much of references counts at most, in seconds; see `reference_clips`."""
+    return math.inf if whole or plan.protocol.pair_length == "own" else plan.sampling.duration
 
 
 def generated_clips(plan: Plan, name: str, prompts: PromptSet, part: bool = False) -> list[Clip]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.packs.pack import read_pack, write_pack
+from evalkit.packs.files import read_pack, write_pack
 
 from ..conftest import Run
 from ..packs.test_joining import PASST, A, B, C, pack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.packs.pack import read_pack
+from evalkit.packs.files import read_pack
 from evalkit.store.digests import sha256_file
 from tests.packs import songs
 

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from evalkit.features.extractor import Extractor
-from evalkit.packs.pack import PackedFeatures, Part, write_pack
+from evalkit.packs.files import write_pack
+from evalkit.packs.pack import PackedFeatures, Part
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
 

@@ -15,7 +15,8 @@ import soundfile
 from evalkit.config import compose
 from evalkit.packing.making import pack_of
 from evalkit.packing.verifying import Compared
-from evalkit.packs.pack import Pack, PackedFeatures, write_pack
+from evalkit.packs.files import write_pack
+from evalkit.packs.pack import Pack, PackedFeatures
 
 from ..conftest import Run
 

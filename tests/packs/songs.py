@@ -10,7 +10,8 @@ import soundfile
 
 from evalkit.config import compose
 from evalkit.packing.making import pack_of
-from evalkit.packs.pack import Pack, write_pack
+from evalkit.packs.files import write_pack
+from evalkit.packs.pack import Pack
 from evalkit.pipeline import evaluate
 from evalkit.results.result import Result
 

@@ -12,18 +12,9 @@ import numpy as np
 import pytest
 
 from evalkit.errors import EvalkitError
+from evalkit.packs.files import read_pack, write_pack
 from evalkit.packs.joining import joined
-from evalkit.packs.pack import (
-    Pack,
-    PackedEncoder,
-    PackedFeatures,
-    Part,
-    Reference,
-    Rendered,
-    Weights,
-    read_pack,
-    write_pack,
-)
+from evalkit.packs.pack import Pack, PackedEncoder, PackedFeatures, Part, Reference, Rendered, Weights
 from evalkit.store.digests import digest
 
 from . import songs

@@ -15,17 +15,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from evalkit.errors import EvalkitError
-from evalkit.packs.pack import (
-    About,
-    Pack,
-    PackedEncoder,
-    PackedFeatures,
-    Part,
-    Reference,
-    Weights,
-    read_pack,
-    write_pack,
-)
+from evalkit.packs.files import read_pack, write_pack
+from evalkit.packs.pack import About, Pack, PackedEncoder, PackedFeatures, Part, Reference, Weights
 from evalkit.store.digests import digest, sha256_file
 
 VGGISH = PackedEncoder(
@@ -55,6 +46,9 @@ def made(**changes: Any) -> Pack:
     features = {VGGISH.digest: PackedFeatures.of([*parts, None])}
     pack = Pack(about, references, PARTS, np.array([0.5, 0.0, np.nan]), {KEYS[2]: "truncated"}, features)
     return dataclasses.replace(pack, **changes)
+
+
+SOUND = made().references[0]
 
 
 @pytest.fixture
@@ -125,7 +119,7 @@ def rewrite(change: Callable[[dict[str, Any], dict[str, np.ndarray]], None]) -> 
         (lambda path: path.write_bytes(b""), "is damaged .no whole safetensors file"),
         (lambda path: path.unlink(), "cannot read the reference pack"),
         (lambda path: save_file({"x": np.zeros(1)}, path), "is no reference pack"),
-        (rewrite(lambda metadata, _: metadata.update(schema=9)), "has schema 9, made by evalkit 0.1.* update evalkit"),
+        (rewrite(lambda metadata, _: metadata.update(schema=9)), "has schema 9, and this evalkit reads 1: update"),
         (rewrite(lambda metadata, _: metadata["about"].update(licence="none")), "is damaged"),
         (rewrite(lambda _, tensors: tensors.pop("peaks")), "is damaged"),
         (rewrite(lambda metadata, _: metadata.pop("references")), "is damaged"),
@@ -146,7 +140,19 @@ def test_a_file_that_is_not_what_was_written_is_refused_in_one_line(
         ({"peaks": np.zeros(2)}, "its peaks do not fit"),
         ({"references": (Reference("a", "", "ok"), Reference("a", "", "ok"))}, "its ids do not fit"),
         ({"references": (Reference("a", "", "../etc"),)}, "its statuses do not fit"),
-        ({"references": (Reference("a", "", "ok", sha256="ef" * 32),)}, "its contents do not fit"),
+        ({"references": ()}, "its references do not fit"),
+        ({"references": (SOUND, dataclasses.replace(SOUND, id=7))}, "its references' id do not fit"),
+        ({"references": (dataclasses.replace(SOUND, frames="x"),)}, "its references' frames do not fit"),
+        ({"references": (dataclasses.replace(SOUND, frames=True),)}, "its references' frames do not fit"),
+        ({"references": (dataclasses.replace(SOUND, sample_rate=0),)}, "its references do not fit"),
+        ({"references": (dataclasses.replace(SOUND, gain=0.0),)}, "its references do not fit"),
+        ({"peaks": np.array([np.nan, 0.5, np.nan])}, "its peaks do not fit"),
+        ({"peaks": np.array([0.5, 0.5, 0.5])}, "its peaks do not fit"),
+        ({"unusable": {KEYS[2]: 1}}, "its unusable parts do not fit"),
+        ({"unusable": {"x": "truncated"}}, "its unusable parts do not fit"),
+        ({"about": dataclasses.replace(made().about, sample_rate="x")}, "what it says of itself is not as it must be"),
+        ({"about": dataclasses.replace(made().about, durations=("x",))}, "what it says of itself is not as it must be"),
+        ({"references": (dataclasses.replace(SOUND, sha256="ef" * 32),)}, "its contents do not fit"),
         ({"parts": tuple(part._replace(start=-1) for part in PARTS)}, "its spans do not fit"),
         (
             {"features": {VGGISH.digest: PackedFeatures(np.zeros((5, 4), np.float32), np.array([3, 1, 0]))}},

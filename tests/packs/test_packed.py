@@ -11,7 +11,7 @@ import pytest
 from evalkit.assets import Asset, options_of
 from evalkit.config import compose
 from evalkit.errors import EvalkitError
-from evalkit.packs.pack import write_pack
+from evalkit.packs.files import write_pack
 from evalkit.packs.packed import Packed, packed
 from evalkit.store.cache import Cache
 from evalkit.store.digests import sha256_file

@@ -21,7 +21,8 @@ from evalkit.listening.material import Choice, systems_of
 from evalkit.metrics.fad import FAD
 from evalkit.models.folder import Folder
 from evalkit.packing.making import pack_of
-from evalkit.packs.pack import Pack, read_pack, write_pack
+from evalkit.packs.files import read_pack, write_pack
+from evalkit.packs.pack import Pack, PackedFeatures
 from evalkit.page.sources import clip_of
 from evalkit.pipeline import check, evaluate
 from evalkit.plan import Plan, make_plan
@@ -119,7 +120,10 @@ def test_options_of_the_run_choose_among_the_parts_that_were_packed(folder: Path
     plain = songs.run(folder, "model=synth", f"prompts.references={folder / 'clips'}", *more)
     songs.require_same(plain, songs.run(folder, *packed, *more))
     # what was too long to be packed is in no pack
-    with pytest.raises(EvalkitError, match=r"holds no features of 'huge' from 7 to 9 s: pack the references again"):
+    with pytest.raises(
+        EvalkitError,
+        match=r"made with prompts.max_seconds=6, and this run has .*=null, under which 'huge' are not too long",
+    ):
         check(compose([*songs.options(folder), *packed, "metric=[chroma]", "prompts.max_seconds=null"]))
 
 
@@ -176,7 +180,7 @@ class TestRefused:
             ({"calibration": {"halves": Halves()}}, "calibration=halves is made of the references' audio"),
             (
                 {"sampling": Sampling(duration=1.75)},
-                "no features of 'long' from 1.35 to 3.1 s, and so of 4 more: .*duration=1.75",
+                "no features of 'long' from 1.35 to 3.1 s, and of 4 more: pack the .* with sampling.duration=1.75",
             ),
         ],
     )
@@ -271,6 +275,44 @@ class TestRefused:
         plan = dataclasses.replace(ours[0], models={"made": Folder(str(tmp_path / "made"))})
         with pytest.raises(EvalkitError, match=r"no features of 'long' over its first 1.7 s: .*sampling.duration=1.7,"):
             require_pack(plan, ours[1])
+        soundfile.write(tmp_path / "made" / "exact.wav", samples[: round(1.2 * rate)], rate)
+        said = r"over its first 1.7 s, and of 1 more: parts of 2 lengths are missing \(1.2, 1.7 s\): compare clips of"
+        with pytest.raises(EvalkitError, match=said):
+            require_pack(plan, ours[1])
+
+    def test_another_part_of_long_recordings(self, folder: Path, ours: tuple[Plan, PromptSet], tmp_path: Path) -> None:
+        pack = altered(read_pack(folder / "songs.safetensors"), about={"cut": "start"})
+        write_pack(tmp_path / "other.safetensors", without_ends(pack))
+        said = r"made with prompts.cut=start, and this run has prompts.cut=end, which takes another part of 'long' a"
+        with pytest.raises(EvalkitError, match=said):
+            require_pack(with_pack(ours[0], tmp_path / "other.safetensors"), ours[1])
+
+
+def without_ends(pack: Pack) -> Pack:
+    """The pack without parts that begin after their recordings do."""
+    places = [place for place, part in enumerate(pack.parts) if not part.start]
+    keys = {pack.parts[place].key for place in places}
+    return dataclasses.replace(
+        pack,
+        parts=tuple(pack.parts[place] for place in places),
+        peaks=pack.peaks[places],
+        unusable={key: why for key, why in pack.unusable.items() if key in keys},
+        features={
+            name: PackedFeatures.of([None if pack.parts[i].key in pack.unusable else own.part(i) for i in places])
+            for name, own in pack.features.items()
+        },
+    )
+
+
+def test_protocols_that_compare_whole_clips_have_packs_too(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "clips", tmp_path / "clips")
+    shutil.copy(folder / "songs.csv", tmp_path)
+    more = ["protocol=fadtk", "metric=[chroma]"]
+    given = [*songs.options(tmp_path), "model=synth", f"prompts.references={tmp_path / 'clips'}", *more]
+    made = pack_of(compose(given))
+    assert made.coverage.ok == len(songs.USABLE)
+    write_pack(tmp_path / "fadtk.safetensors", made.pack)
+    check(compose([*given, f"prompts.references={tmp_path / 'fadtk.safetensors'}", "sampling.duration=1"]))
 
 
 def with_pack(plan: Plan, path: Path) -> Plan:

@@ -15,7 +15,7 @@ from evalkit.commands.fetch import assets
 from evalkit.config import compose
 from evalkit.errors import EvalkitError
 from evalkit.packing.making import pack_of
-from evalkit.packs.pack import write_pack
+from evalkit.packs.files import write_pack
 from evalkit.pipeline import check
 from evalkit.plan import make_plan
 from evalkit.results.alike import references_differ

@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> None:
     *names, place = parse(parser(), arguments).packs
     if len(names) < 2:
         raise EvalkitError("give two packs or more, and behind them the file to write")
+    from evalkit.packs.files import require_new, write_pack
     from evalkit.packs.joining import joined  # here, because help need not wait for numpy
-    from evalkit.packs.pack import require_new, write_pack
     from evalkit.packs.packed import named
     from evalkit.report.numbers import counted
     from evalkit.store.cache import Cache

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
     if not 1 <= len(places) <= 2:
         raise EvalkitError(f"{len(places)} places are given: write 'evalkit references pack CLIPS OUT.safetensors ...'")
     from evalkit.config import compose, in_quotes  # here, because help need not wait for it
-    from evalkit.packs.pack import require_new, write_pack
+    from evalkit.packs.files import require_new, write_pack
     from evalkit.packs.packed import PIN
     from evalkit.report.numbers import count
     from evalkit.store.digests import sha256_file
