@@ -240,7 +240,7 @@ def _laid_out(table: Table, width: int) -> tuple[list[list[Text]], Sequence[str]
     beside = [(_metrics_beside(table, between), broken) for between, broken in ways]
     alone = [
         (_one_row(table, between, many), broken)
-        for many in range(len(_lines(table, "", True)), 1, -1)
+        for many in range(len(_lines(table, "", _place_of_n(table) != "rows")), 1, -1)
         for between, broken in ways
         if len(table.rows) == 1
     ]

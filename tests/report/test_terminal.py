@@ -129,6 +129,15 @@ def test_n_is_said_once_where_it_can_be() -> None:
     assert mixed.count("n 7") == 1 and mixed.count("n 11") == 4 and mixed.count("n 12") == 3
 
 
+@pytest.mark.parametrize("metrics", [1, 2, 5])
+def test_n_of_the_only_row_is_said_in_it_whatever_the_number_of_metrics(metrics) -> None:
+    document = made(1, metrics, n=(11,), show_n=True)
+    for width in (40, 80, 120):
+        text = printed(document, width)
+        assert text.count("n 11") == 1, text
+        assert all(value in text for value in values(document))
+
+
 def test_what_has_no_value_is_a_dash_and_what_was_not_published_is_not_said() -> None:
     document = made(2, 2, published=True)
     cells = {"m0": cell(0, published=False, n=12), "m1": {"value": float("nan"), "n": 0, "published": 4.0}}
