@@ -81,7 +81,6 @@ def _require_alike(first: Pack, other: Pack) -> None:
         ("prompts.cut", ours.cut, theirs.cut),
         ("prompts.max_seconds", ours.max_seconds, theirs.max_seconds),
         ("the type of the device", ours.device, theirs.device),
-        ("what altered the references", ours.transform, theirs.transform),
         ("what rendered the references", _rendered(ours), _rendered(theirs)),
     ):
         if own != their:

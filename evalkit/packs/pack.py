@@ -100,8 +100,6 @@ class About:
         device, device_name: the type of the device that computed the features, and what it calls itself.
         encoders: whose features the pack holds.
         rendered: what rendered the references; None for recordings.
-        transform: what altered the references before anything was computed of them, as `identity` says it; None where
-            they are as they were.
     """
 
     dataset: str
@@ -123,7 +121,6 @@ class About:
     device_name: str
     encoders: tuple[PackedEncoder, ...]
     rendered: Rendered | None = None
-    transform: Any = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evalkit.errors import EvalkitError, unknown
+from evalkit.packs.files import SUFFIX as PACK
 from evalkit.packs.pack import Pack
 from evalkit.packs.packed import packed
 from evalkit.progress import progress
@@ -144,6 +145,8 @@ def _locate(prompts: PromptSet, options: Prompts) -> list[_Found]:
         )
     if place.suffix.lower() in SUFFIXES:
         return _in_pairing(prompts, place)
+    if place.suffix.lower() == PACK:
+        raise EvalkitError(f"prompts.references: '{place}': these prompts take no reference pack: give audio")
     raise EvalkitError(f"prompts.references: '{place}' is neither a folder nor a {', '.join(SUFFIXES)} file")
 
 

@@ -64,8 +64,6 @@ def problems(plan: Plan, pack: Pack) -> Iterator[str]:
             f"was made under the protocol {about.protocol}, which differs from this run's, {protocol.name}: "
             f"{', '.join(said)}: set protocol={about.protocol}, or get a pack of {protocol.name}"
         )
-    if about.transform is not None:
-        yield "holds references that were altered before they were packed, and this run's are as they are"
     for name, metric in plan.paired.items():
         encoder = metric.reference_encoder
         assert encoder is not None, "a paired metric compares with references"

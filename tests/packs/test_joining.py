@@ -157,7 +157,6 @@ RANDOM = {"kind": "vggish", "version": 1, "weights": {"random_seed": 0}}
         (pack({"b": B}, cut="start"), "prompts.cut is 'end' of the one and 'start'"),
         (pack({"b": B}, device="cuda"), "the type of the device is 'cpu' of the one and 'cuda'"),
         (pack({"b": B}, rendered=RENDERED), "what rendered the references is none of the one and 'Synth, 10 s"),
-        (pack({"b": B}, transform={"kind": "instrumental"}), "what altered the references is none"),
         (
             dataclasses.replace(pack({"a": None}), references=(Reference("a", digest("another"), "missing"),)),
             "different captions of 'a'",
