@@ -177,7 +177,10 @@ def swapped(which: np.ndarray, way: str, seed: int) -> np.ndarray:
 def rates(each: dict[str, list[Difference]]) -> Row:
     """How often a metric of which less is better is a BREACH at a margin of 0, and how often it differs by its test."""
     return {
-        **{f"{way}_breach": sum(one.estimate.interval(LEVEL)[0] > 0 for one in found) for way, found in each.items()},
+        **{
+            f"{way}_breach": sum(bool(one.estimate.interval(LEVEL)[0] > 0) for one in found)
+            for way, found in each.items()
+        },
         **{f"{way}_test": sum(one.p < 1 - LEVEL for one in found) for way, found in each.items()},
     }
 

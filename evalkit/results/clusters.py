@@ -13,6 +13,7 @@ from evalkit.stats.clusters import count, numbered
 from evalkit.types import Features, Prompt
 
 DISTINCT = "distinct_references"  # the switch of protocols
+ONE_CLUSTER = "no interval: all prompts belong to one cluster, which says nothing of others"
 
 
 @dataclass(frozen=True)

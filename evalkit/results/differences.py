@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
-from evalkit.results.clusters import Clusters
+from evalkit.results.clusters import ONE_CLUSTER, Clusters
 from evalkit.results.scored import Pair, select, selected
 from evalkit.stats import jackknife, paired, permutation
 from evalkit.stats.estimate import Estimate, student
@@ -18,7 +18,6 @@ from evalkit.types import Features, Measured
 
 NO_SUBSET = "no interval: too few prompts are left where some are left out ({why})"
 NO_OTHERS = "no interval: of a single prompt nothing is known of others"
-ONE_CLUSTER = "no interval: all prompts belong to one cluster, which says nothing of others"
 ALL_SAME = "no interval: all prompts differ by the same"
 CORRECTED = "jackknife, corrected for bias"
 BY_CLUSTER = ", by cluster"

@@ -14,7 +14,7 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
 from evalkit.results import recompute
-from evalkit.results.clusters import Clusters, of_record, together
+from evalkit.results.clusters import ONE_CLUSTER, Clusters, of_record, together
 from evalkit.results.compared import failed
 from evalkit.results.differences import (
     NO_OTHERS,
@@ -28,7 +28,7 @@ from evalkit.results.material import NO_PROMPT, common_parts, parts_of, with_fra
 from evalkit.results.pairing import Side, identical
 from evalkit.results.scored import NO_PAIRS, Pair, selected
 from evalkit.stats import jackknife
-from evalkit.stats.clusters import without_leverage
+from evalkit.stats.clusters import totals, weights, without_leverage
 from evalkit.stats.estimate import Estimate, student
 from evalkit.stats.means import ratio
 from evalkit.types import Measured
@@ -170,7 +170,7 @@ class _OfSets(Joint):
         both = [baseline, candidate]
         unknown = student(float(np.diff(self.values[both])[0]), math.nan, math.nan)
         if len(self.sizes) < 2:
-            return unknown, NO_OTHERS
+            return unknown, NO_OTHERS if self.numbers is None else ONE_CLUSTER
         found = jackknifed_difference(
             self.values[both], self.rests[both], self.sizes, self.corrected, self.bounds, self.numbers is not None
         )
@@ -195,8 +195,8 @@ def _additive(
     # a group counts as often as it has prompts: the sum over groups is that over prompts
     sums_of_groups = [np.bincount(which, influence)[present] * len(present) / len(which) for _, influence in found]
     if clusters.numbers(common) is not None and len(present) > 1:
-        sizes = np.bincount(which)[present].astype(np.float64)
-        sums_of_groups = [without_leverage(moved, sizes) for moved in sums_of_groups]
+        of_items = [weights(totals(counts, which)) for _, counts in arrays]
+        sums_of_groups = [without_leverage(*both) for both in zip(sums_of_groups, of_items, strict=True)]
     number = len({*group_of.values()})
     return _Additive(
         sides=[sides[place] for place in parts],

@@ -26,8 +26,7 @@ from evalkit.results.scored import selected
 from evalkit.results.summary import heading, random_weights, records, samples, unique_titles, warning
 from evalkit.results.sweep import Sweep
 from evalkit.stats import jackknife
-from evalkit.stats.clusters import sizes as sizes_of
-from evalkit.stats.clusters import totals, without_leverage
+from evalkit.stats.clusters import totals, weights, without_leverage
 from evalkit.stats.estimate import student
 from evalkit.stats.means import ratio, same, standard_error
 from evalkit.stats.power import Noise, noise_of
@@ -327,7 +326,7 @@ def _alone(found: Sums | Sets, value: float, n: int) -> tuple[Noise, float]:
     if same(influence, float(np.abs(sums / counts).max())):
         return Noise(0.0), value
     if clusters is not None:
-        influence = without_leverage(influence, sizes_of(n, clusters))
+        influence = without_leverage(influence, weights(totals(counts, clusters)))
     return Noise(2 * n * standard_error(influence) ** 2), value
 
 

@@ -216,7 +216,7 @@ class Record:
         metrics, rows: the columns and the rows of the table, in its order.
         sampling: the sampling parameters; of clips that the run did not make none applies.
         uncertainty: level, resamples and seed of the confidence intervals.
-        small_slice: number of prompts below which a slice is marked.
+        small_slice: number of prompts, or of clusters where prompts belong together, below which a slice is marked.
         remarks: what else a reader of the table must know, one sentence each.
         config, provenance: what was asked for, resolved, and what it was made with.
         prompts: one row per prompt, in order: id, caption, tags, labels; where some have one, also cluster, translation

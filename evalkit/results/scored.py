@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from evalkit.errors import EvalkitError
-from evalkit.results.clusters import Clusters
+from evalkit.results.clusters import ONE_CLUSTER, Clusters
 from evalkit.settings import Uncertainty
 from evalkit.stats import clusters as grouped
 from evalkit.stats.bootstrap import interval, resample
@@ -24,7 +24,6 @@ Pair = tuple[Features, Features | None]  # generated clips, and what they are co
 NO_PAIRS = "no clip has a reference of its own here"  # why a metric that compares clip by clip has no value
 NO_INTERVAL = "no interval, where fewer than two clips have a value or all have the same"
 NO_RESAMPLES = "no interval: so few clips are usable that many resamples have no value"
-ONE_CLUSTER = "no interval: all prompts belong to one cluster, which says nothing of others"
 FEW = 10  # clusters below which it is said that there are few
 
 
@@ -38,6 +37,7 @@ class Scored:
         spread: standard deviation over prompts of how each, with its clips and its reference, moves the value: of
             their own values for a mean over prompts, else √n times that of the resampled values; NaN where it is not
             known.
+        clusters: how many clusters the prompts belong to; 0 where each stands by itself.
     """
 
     value: float
@@ -48,6 +48,7 @@ class Scored:
     measured: tuple[Measured, ...] = ()
     values: tuple[float, ...] = ()
     spread: float = math.nan
+    clusters: int = 0
 
     @property
     def seed_sd(self) -> float:
@@ -205,6 +206,7 @@ def scored(
         measured=tuple(measured),
         values=tuple(float(m.value) for m in measured),
         spread=spread,
+        clusters=0 if numbers is None else units,
     )
 
 

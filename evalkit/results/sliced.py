@@ -140,12 +140,18 @@ def _row(one: _Sliced, p_adjusted: float, gate: Gate, small: int) -> dict[str, A
         "p": difference.p,
         "p_adjusted": p_adjusted,
         "change": _change(one, difference) if p_adjusted < 1 - gate.level else "",
-        "note": "; ".join(filter(None, [difference.note, "few prompts" if difference.n < small else ""])),
+        "note": "; ".join(filter(None, [difference.note, _few(difference, small)])),
     }
     if one.gated:
         said = judged(one.metric, difference, gate)
         row |= {key: value for key, value in said.items() if key in SLICES}
     return row
+
+
+def _few(difference: Difference, small: int) -> str:
+    if difference.units >= small:
+        return ""
+    return "few clusters of prompts" if difference.clusters else "few prompts"
 
 
 def _change(one: _Sliced, difference: Difference) -> str:

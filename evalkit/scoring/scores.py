@@ -246,7 +246,7 @@ def slice_row(plan: Plan, row: Embedded, metric: str, one: Scored, group: Group)
         "slice": group.kind,
         "group": group.name,
         **score_row(plan, row.name, metric, one),
-        "small": one.n < plan.small_slice,
+        "small": (one.clusters or one.n) < plan.small_slice,
     }
 
 

@@ -45,11 +45,21 @@ def sizes(prompts: int, clusters: np.ndarray | None) -> np.ndarray:
     return totals(np.ones(prompts), clusters)
 
 
+def weights(counts: np.ndarray) -> np.ndarray:
+    """The share of a mean over items that is each cluster's, (clusters,), from the items of its clips in each sample.
+
+    Args:
+        counts: (samples, clusters); each sample has items.
+    """
+    result: np.ndarray = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0)
+    return result
+
+
 def without_leverage(influence: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Take from influences (clusters,) of mean 0 that large clusters draw the mean to themselves.
 
     Bell and McCaffrey 2002, "Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples": each is
-    divided by √(1 - its share of the prompts), here relative to clusters of equal size, which stay as they are.
+    divided by √(1 - its share of the whole), here relative to clusters of equal size, which stay as they are.
     """
     number, shares = len(sizes), sizes / sizes.sum()
     result: np.ndarray = influence * np.sqrt((1 - 1 / number) / (1 - shares))

@@ -9,6 +9,8 @@ from scipy.special import betaincinv, stdtrit  # the quantiles of scipy.stats, w
 
 from evalkit.stats import clusters as grouped
 
+FEWEST = 5  # clusters with something, below which their clips count as one each: their variance is hardly known
+
 
 def mean_interval(
     sums: np.ndarray,
@@ -45,22 +47,30 @@ def mean_interval(
         return math.nan, math.nan
     tail, (lowest, highest) = (1 - level) / 2, bounds
     values, alone = sums[counts > 0] / counts[counts > 0], bool((counts <= 1).all())
-    sizes = None if own is None else grouped.sizes(len(own), own)
     sums, counts = grouped.totals(sums, own), grouped.totals(counts, own)
     value, influence = ratio(sums, counts)
     df = None
-    if sizes is not None:
-        influence, df = grouped.without_leverage(influence, sizes), grouped.degrees_of_freedom(sizes)
+    if own is not None:
+        weights = grouped.weights(counts)
+        influence, df = grouped.without_leverage(influence, weights), grouped.degrees_of_freedom(weights)
     if np.isin(values, bounds).all() and alone and math.isfinite(highest - lowest):
         share = (value - lowest) / (highest - lowest)
         deviations = influence / (highest - lowest)
-        low, high = share_interval(share, int(counts.sum()), units, float((deviations**2).sum()), tail, df)
+        clips = int(counts.sum())
+        if own is not None and _rare((sums - lowest * counts).sum(axis=0), counts.sum(axis=0) * (highest - lowest)):
+            clips = units
+        low, high = share_interval(share, clips, units, float((deviations**2).sum()), tail, df)
         return lowest + (highest - lowest) * low, lowest + (highest - lowest) * high
     if same(influence, np.abs(values).max()):
         low, high = unseen_interval(value, units, tail, bounds)
         return (low, high) if math.isfinite(high - low) else (math.nan, math.nan)
     low, high = skewed_interval(value, influence, tail, df)
     return max(lowest, low), min(highest, high)
+
+
+def _rare(hits: np.ndarray, most: np.ndarray) -> bool:
+    """Whether too few clusters have, or lack, something to tell how alike their clips are: hits (clusters,) of most."""
+    return min(int((hits > 0).sum()), int((hits < most).sum())) < FEWEST
 
 
 def ratio(sums: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray]:
@@ -129,7 +139,8 @@ def share_interval(
     Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data"): at least the
     number of prompts, which is also what counts where the share is 0 or 1 and shows no variance, and at most all clips.
     The same is true of the clips of one cluster, if prompts belong together; but as large clusters may be unlike small
-    ones, they may then count for fewer than there are clusters.
+    ones, they may then count for fewer than there are clusters. They count for no more where fewer than `FEWEST`
+    clusters have, or lack, what the share is of.
 
     Args:
         prompts: or clusters, if prompts belong together.

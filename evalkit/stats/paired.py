@@ -11,7 +11,7 @@ from scipy.special import betainc, ndtri, stdtrit  # of scipy.stats, which takes
 
 from evalkit.stats import clusters as grouped
 from evalkit.stats.estimate import Estimate, student
-from evalkit.stats.means import ratio, same, skewed_interval, standard_error, unseen_interval
+from evalkit.stats.means import FEWEST, ratio, same, skewed_interval, standard_error, unseen_interval
 
 EDGE = 1e-12  # how far from -1 and 1 a difference of shares is sought
 
@@ -53,8 +53,9 @@ def mean_difference(
     if units < 2:
         return student(value, math.nan, math.nan)
     if own is not None:
-        sizes = grouped.sizes(len(own), own)
-        influence, df = grouped.without_leverage(influence, sizes), grouped.degrees_of_freedom(sizes)
+        each = [grouped.weights(grouped.totals(counts, own)) for _, counts in sides]
+        weights = (each[0] + each[1]) / 2
+        influence, df = grouped.without_leverage(influence, weights), grouped.degrees_of_freedom(weights)
     lowest, highest = bounds[0] - bounds[1], bounds[1] - bounds[0]
     largest = max(np.abs(sums[counts > 0] / counts[counts > 0]).max() for sums, counts in sides)
     if same(influence, largest):
@@ -94,7 +95,8 @@ def effective_number(candidate_only: np.ndarray, baseline_only: np.ndarray, clus
     """Compute how many independent prompts tell as much of the difference of two shares as these in their clusters.
 
     Their variance is the cluster-robust one (as of a single share Korn and Graubard 1998 have it). They are at most all
-    prompts; where the sides differ on no prompt, which shows no variance, they are the clusters. Arguments are those of
+    prompts, and at most the clusters where the sides differ in fewer than `evalkit.stats.means.FEWEST` of these, which
+    shows hardly any variance. Arguments are those of
     `clustered_share_difference`, of two clusters or more.
     """
     n, units = len(clusters), grouped.count(len(clusters), clusters)
@@ -103,8 +105,10 @@ def effective_number(candidate_only: np.ndarray, baseline_only: np.ndarray, clus
         return float(units)
     value, sizes = float(apart.mean()), grouped.sizes(n, clusters)
     influence = grouped.totals(apart - value, clusters) * units / n
+    seen = int((grouped.totals(candidate_only + baseline_only, clusters) > 0).sum())
+    most = n if seen >= FEWEST else units
     error = standard_error(grouped.without_leverage(influence, sizes))
-    return float(np.clip((discordant / n - value**2) / error**2, 1, n)) if error else float(units)
+    return float(np.clip((discordant / n - value**2) / error**2, 1, most)) if error else float(units)
 
 
 def share_difference(candidate_only: float, baseline_only: float, n: float, df: float = math.inf) -> Estimate:

@@ -13,9 +13,9 @@ import pytest
 
 from evalkit.metrics.fad import FAD
 from evalkit.results import recompute, verdicts
-from evalkit.results.clusters import DISTINCT
+from evalkit.results.clusters import DISTINCT, ONE_CLUSTER
 from evalkit.results.compare import compare
-from evalkit.results.differences import ONE_CLUSTER, Difference
+from evalkit.results.differences import Difference
 from evalkit.results.gate import Gate, Limit, Margin
 from evalkit.results.joint import jointly
 from evalkit.results.material import material

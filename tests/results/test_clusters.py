@@ -14,10 +14,10 @@ import pytest
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.results import recompute
-from evalkit.results.clusters import DISTINCT, Clusters, of_record, together
+from evalkit.results.clusters import DISTINCT, ONE_CLUSTER, Clusters, of_record, together
 from evalkit.results.pairing import Side
 from evalkit.results.record import Record
-from evalkit.results.scored import FEW, ONE_CLUSTER, Chosen, compared, scored
+from evalkit.results.scored import FEW, Chosen, compared, scored
 from evalkit.scoring.resampling import resampling_of
 from evalkit.scoring.scores import score_of
 from evalkit.settings import Uncertainty

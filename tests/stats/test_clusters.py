@@ -88,10 +88,32 @@ def test_a_mean_of_prompts_that_are_all_there_several_times_has_the_interval_of_
     again = rng.permutation(np.repeat(np.arange(30), 3))
     once = mean_interval(sums, counts, 0.95, bounds)
     thrice = mean_interval(sums[:, again], counts[:, again], 0.95, bounds, again)
-    # of a share clips of one prompt count for more the less alike they are, up to all clips that there are
-    assert thrice == pytest.approx(once, rel=0.02 if values == "share" else 1e-9)
+    # of clusters it is taken into account that those with more items draw the mean to themselves, and that the variance
+    # of a share is an estimate
+    assert thrice == pytest.approx(once, rel=0.02 if values in ("share", "items") else 1e-9)
     alone = mean_interval(sums[:, again], counts[:, again], 0.95, bounds)
     assert alone[1] - alone[0] < 0.7 * (once[1] - once[0])
+
+
+def test_clusters_weigh_what_their_items_weigh() -> None:
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(300):
+        items = rng.choice([1.0, 2.0, 20.0], 12)[np.repeat(np.arange(12), 3)]
+        values = rng.standard_normal(12)[np.repeat(np.arange(12), 3)]  # the same for all items of a cluster
+        low, high = mean_interval((items * values)[None], items[None], 0.95, clusters=np.repeat(np.arange(12), 3))
+        held += low <= 0 <= high
+    assert held >= 276  # 0.92; 0.8 if clusters weighed as many prompts as they have
+
+
+def test_a_rare_fault_of_few_clusters_may_be_one_of_larger_ones() -> None:
+    which = np.concatenate([np.arange(40), np.repeat(np.arange(40, 60), 9)])
+    fault = np.zeros(len(which))
+    fault[:3] = 1  # in clusters of one prompt each, which look as if prompts were not alike
+    low, high = mean_interval(fault[None], np.ones((1, len(which))), 0.95, (0.0, 1.0), which)
+    assert high > 0.06 and low < 3 / 220  # as of 60 clips; of 220 it would end at 0.04
+    above = mean_interval(1 - fault[None], np.ones((1, len(which))), 0.95, (0.0, 1.0), which)
+    assert above == pytest.approx((1 - high, 1 - low))
 
 
 def test_prompts_without_items_belong_to_no_cluster() -> None:
