@@ -123,6 +123,6 @@ def cannot_write(path: Path, error: OSError) -> EvalkitError:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
+    """Write a JSON file atomically; what UTF-8 cannot hold, as of some names of files, is escaped as JSON does."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))

@@ -14,6 +14,7 @@ import pytest
 
 from evalkit.store import known, memory
 from evalkit.store.collection import Collection
+from evalkit.store.contents import shelves
 from evalkit.store.digests import sha256_file, sha256_files
 from evalkit.store.entry import Item
 from evalkit.store.known import known_digests
@@ -44,6 +45,16 @@ def files(folder: Path, count: int) -> list[Path]:
 
 def entries(root: Path) -> list[Path]:
     return sorted(root.glob("digests/*/*.entry"))
+
+
+def test_a_folder_whose_name_is_not_utf8_is_known_too(tmp_path: Path, opened: list[str]) -> None:
+    paths = files(tmp_path / "not\udcffutf8", 3)
+    for _ in range(2):
+        with known_digests(tmp_path / "cache"):
+            assert [sha256_file(path) for path in paths] == [hashlib.sha256(b"%d" % n).hexdigest() for n in range(3)]
+    assert len(opened) == 3
+    (shelf,) = shelves(tmp_path / "cache", ["digests"])
+    assert shelf.key()["folder"] == shelf.label == os.fspath(tmp_path / "not\udcffutf8")
 
 
 def test_a_digest_is_kept_while_nothing_shows_a_change(tmp_path: Path, opened: list[str]) -> None:
