@@ -40,18 +40,22 @@ def list_of(path: Path, wanted: Sequence[Prompt], options: Prompts, cache: Cache
     if path.suffix.lower() == ".txt":
         return "".join(f"https://www.youtube.com/watch?v={i}\n" for i in dict.fromkeys(p.id for p in wanted))
     find_file = getattr(options, "file", None)
-    rows = _rows(find_file(cache), [p.id for p in wanted]) if find_file else []
+    rows = _rows(find_file(cache), wanted) if find_file else []
     return _csv(rows or [{"id": prompt.id, "caption": prompt.text} for prompt in wanted])
 
 
-def _rows(path: Path, ids: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a file that have some ids, in whichever column these are."""
-    rows, wanted = read_rows(path), set(ids)
-    columns = list(dict.fromkeys(column for row in rows for column in row.values))
-    for column in columns:
-        chosen = [row for row in rows if str(row.values.get(column)).strip() in wanted]
-        if {str(row.values[column]).strip() for row in chosen} == wanted:
-            return [{name: str(row.values.get(name, "")) for name in columns} for row in chosen]
+def _rows(path: Path, wanted: Sequence[Prompt]) -> list[dict[str, str]]:
+    """The rows of a file that belong to some prompts: those with the id, in whichever column, and the caption.
+
+    By the id alone they could be those of others, as where another column numbers the rows.
+    """
+    found, captions = read_rows(path), {prompt.id: prompt.text for prompt in wanted}
+    names = list(dict.fromkeys(column for row in found for column in row.values))
+    rows = [{name: str(row.values.get(name, "")) for name in names} for row in found]
+    for column in names:
+        chosen = [row for row in rows if captions.get(row[column].strip()) in {text.strip() for text in row.values()}]
+        if {row[column].strip() for row in chosen} == captions.keys():
+            return chosen
     return []
 
 

@@ -119,6 +119,10 @@ def test_prompts_that_are_no_videos_have_a_list_of_their_rows_and_no_addresses(e
     assert not (tmp_path / "todo.txt").exists()
     told(evalkit, *own, "todo.csv", status=1)
     assert (tmp_path / "todo.csv").read_text() == (tmp_path / "own.csv").read_text()
+    # a column of numbers, as tables are often saved with, has all ids too
+    (tmp_path / "own.csv").write_text(",id,text\n0,1,one\n1,2,two\n2,3,one\n")
+    told(evalkit, *own, "todo.csv", "prompts.ids=[1,2]", status=1)
+    assert (tmp_path / "todo.csv").read_text() == ",id,text\n0,1,one\n1,2,two\n"
     told(evalkit, "prompts=synthetic", "prompts.count=2", "prompts.references=null", *own[2:], "made.csv", status=1)
     assert (tmp_path / "made.csv").read_text().startswith("id,caption\n")
 
