@@ -48,5 +48,7 @@ class Halves:
 
 def _distinct(recordings: Sequence[Recording]) -> list[Recording]:
     """The recordings of a cluster, each content once."""
-    known = {(clip.sha256, clip.start, clip.seconds): (prompt, clip) for prompt, clip in reversed(recordings)}
-    return [(prompt, clip) for prompt, clip in recordings if known[clip.sha256, clip.start, clip.seconds][0] is prompt]
+    distinct: dict[tuple[str, float, float | None], Recording] = {}
+    for prompt, clip in recordings:
+        distinct.setdefault((clip.sha256, clip.start, clip.seconds), (prompt, clip))
+    return list(distinct.values())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from evalkit.calibration import Material, Models, Row, shuffle
+from evalkit.errors import EvalkitError
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Shuffled:
     def make(self, material: Material) -> Row:
         clusters = shuffle(material.recordings)
         drawn, places = [recording for own in clusters for recording in own], max(map(len, clusters))
+        if 2 * places > len(drawn):
+            raise EvalkitError(
+                f"{self.title}: {places:,} of {len(drawn):,} references belong to one cluster, so that not all can go "
+                "to prompts of others: leave calibration.shuffled out"
+            )
         pairs = zip(drawn, drawn[places:] + drawn[:places], strict=True)
         others = [replace(clip, id=prompt.id) for (prompt, _), (_, clip) in pairs]
         return Row([prompt for prompt, _ in drawn], others, [clip for _, clip in drawn])
