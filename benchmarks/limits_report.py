@@ -37,8 +37,8 @@ FAD = """\
 
 Clips differ from their references alike in the group and in the rest, which has {rest} prompts (*true gap* none), or
 more so in the group. *Naive* is the mean gap of FAD between all prompts of either side, *equal n* that of evalkit.
-*Stated* is evalkit's standard error by the one that there is. *Misses* are intervals that do not hold the mean gap at
-equal n, *told* those that leave out 0.
+*Stated* is evalkit's standard error by the one that there is. *Misses* are intervals that do not hold the true gap, 0,
+or where there is one the mean of the gaps found, which tests their width alone; *told* are those that leave out 0.
 """
 
 VOCALS = """\
@@ -54,7 +54,9 @@ What follows:
 
 - Where nothing differs, something is claimed in {false} of tables, by design and values; one by one it would be in
   {uncorrected}. The most is of {worst}.
-- Where groups differ, {some} of tables miss a true difference.
+- Where groups differ, {some} of tables have an interval that does not hold its true difference.
+- What lies far above 5 % is of few prompts with values as skewed as log-normal, σ = 1, of which the largest may not be
+  in the sample: claims about such a metric need larger groups.
 - With prompts of one unit taken for independent, {apart} of tables would miss.
 - FAD of {group} prompts of {dimensions} dimensions is {naive:.3f} larger than that of {rest} by its size alone; at
   equal n the gap is {equal:+.4f}. Of groups that do not differ {told} are said to.

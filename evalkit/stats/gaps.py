@@ -47,9 +47,10 @@ def mean(sums: np.ndarray, counts: np.ndarray, which: np.ndarray, number: int, b
     """
     present = np.unique(which)
     units = len(present)
-    value, influence = ratio(clusters.totals(sums, which), clusters.totals(counts, which))
+    of_units = clusters.totals(counts, which)
+    value, influence = ratio(clusters.totals(sums, which), of_units)
     if units > 1:
-        influence = clusters.without_leverage(influence, clusters.sizes(len(which), which))
+        influence = clusters.without_leverage(influence, clusters.weights(of_units))
     of_all = np.zeros(number)
     of_all[present] = influence / math.sqrt(units * (units - 1)) if units > 1 else math.nan
 

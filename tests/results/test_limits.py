@@ -162,11 +162,29 @@ def test_languages_are_compared_on_the_captions_that_are_there_in_english_too(re
 def test_groups_of_other_words_under_the_same_names_are_not_taken_for_these(result: Result) -> None:
     others = result.slices.assign(n=result.slices["n"] + 1)
     found = of(limits(dataclasses.replace(result, slices=others)))
-    assert "styles" not in found
+    assert not found["styles"].tables and "nobody can tell" in found["styles"].notes[0]
     known = {one.name for one in groups._groups(Model(result, "m"), "tag")}
     assert known == set(limited.REGIONS)
     with pytest.raises(EvalkitError, match="nobody can tell which prompts are in"):
         groups._groups(Model(dataclasses.replace(result, slices=others), "m"), "tag")
+
+
+def test_fad_is_not_compared_where_more_prompts_belong_together_on_one_side(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    one = side(tmp_path, "m", {}, {"fad": (rng.standard_normal((1, 120, 4, 3)), rng.standard_normal((120, 4, 3)))})
+    pairs, metric = pairs_of(one.record, "m", "fad"), rebuilt(one.record.metrics["fad"])
+    ids = list(pairs[0][0].ids)
+    units = {name: number if number < 60 else 60 + number // 10 for number, name in enumerate(ids)}
+    with pytest.raises(EvalkitError, match="equally many say unlike much"):
+        equal.gap(metric, pairs, ids[:60], ids[60:], units, Clusters())
+
+
+def test_languages_without_english_and_groups_of_all_prompts_are_said(result: Result) -> None:
+    prompts = result.prompts.assign(language="ja", tags=pd.Series([["region a"]] * len(result.prompts)))
+    slices = result.slices.assign(n=len(prompts))
+    found = of(limits(dataclasses.replace(result, prompts=prompts, slices=slices[slices["group"] == "region a"])))
+    assert "no captions in English" in found["languages"].notes[0] and not found["languages"].tables
+    assert found["styles"].notes == ['Aspects: all prompts are in "region a".']
 
 
 def test_a_share_that_no_clip_has_is_of_as_many_clips_as_there_are_captions(result: Result) -> None:

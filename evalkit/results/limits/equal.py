@@ -26,7 +26,9 @@ DRAWS = 60  # subsamples of the larger side
 GROUPS = 25  # of units, which are left out together in the jackknife
 DIMENSIONS = 256  # of features at most: a distance of more takes too long to be computed some hundred times
 NEAR = 0.95  # share of the smaller side's prompts that subsamples have at least, on average
+EVEN = 1.25  # times as many prompts per unit as the other side a side has at most
 SEED = 0
+UNEVEN = "prompts belong together in larger clusters here than elsewhere, so that equally many say unlike much"
 TOO_LARGE = "its prompts belong together in so large clusters that not as many prompts can be drawn from the others"
 
 
@@ -70,9 +72,13 @@ def gap(
         units: of each prompt of the record, from 0.
         clusters: of the record, for this metric.
 
-    Raises EvalkitError where a side has no value, and where as many prompts cannot be drawn.
+    Raises EvalkitError where a side has no value, where clusters are larger on one side than on the other, and where as
+    many prompts cannot be drawn.
     """
     small, large = sorted((list(group), list(rest)), key=len)
+    together = [len(side) / len({units[i] for i in side}) for side in (small, large)]
+    if max(together) > EVEN * min(together):  # FAD falls with what is independent among clips, not with their number
+        raise EvalkitError(UNEVEN)
     weights = subsamples(np.array([units[i] for i in large]), len(small), DRAWS, SEED)
     if weights.sum() < NEAR * len(small) * DRAWS:
         raise EvalkitError(TOO_LARGE)
@@ -101,7 +107,13 @@ def gap(
 
 
 class _Side:
-    """A side's value, and its values on parts of its prompts; means over samples."""
+    """A side's value, and its values on parts of its prompts; means over samples.
+
+    Args:
+        ids: of its prompts.
+        parts: which part of all units each unit is in.
+        The others are those of `gap`.
+    """
 
     def __init__(
         self, metric: Metric, pairs: Sequence[Pair], ids: Sequence[str], units: Mapping[str, int],

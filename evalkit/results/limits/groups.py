@@ -39,7 +39,7 @@ ELSEWHERE = ("voice", "language")  # kinds of slices that other limits are about
 OTHERS = {
     "silence_start", "silence_length", "vocals_share", "vocals_probability", "vocals_in_vocal", "unknown_pieces",
 }  # fmt: skip
-FEW_OF_SETS = f"fewer than {LEAST_OF_SETS}: too few for a metric of sets"
+FEW_OF_SETS = f"fewer than {LEAST_OF_SETS} captions or recordings: too few for a metric of sets"
 UNKNOWN = "its groups are not those of evalkit's own slices, so that nobody can tell which prompts are in"
 WORDS: Mapping[str, tuple[str, str]] = {  # what groups of a kind are, and what one is called
     "region": ("Regions", "region"), "label": ("Labels of AudioSet", "label"), "tag": ("Aspects", "aspect"),
@@ -91,7 +91,7 @@ def _limit(model: Model, name: str, title: str, kinds: Sequence[str]) -> Limit |
                 f" {listed([*sets])}: of equally many prompts on both sides, the larger drawn from {equal.DRAWS} times."
             )
         tables.append(listing(word, "the rest", own, heading, intro=intro))
-    return Limit(name, title, said, tables, notes) if tables else None
+    return Limit(name, title, said, tables, notes) if tables or notes else None
 
 
 def _groups(model: Model, kind: str) -> list[Group]:
@@ -158,6 +158,14 @@ def _of_means(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Dif
     for group in found:
         own, rest = sums.of(group.ids), sums.of(set(sums.ids) - group.ids)
         if own is None or rest is None:
+            if len(group.ids) < len(model.units):  # of a group of all prompts there is a note
+                yield Difference(
+                    who=group.name, metric=metric, title=model.titles[metric],
+                    higher_is_better=model.info(metric).higher_is_better, n=len(own.ids) if own else 0,
+                    of=len(rest.ids) if rest else 0, units=0, value=own.value if own else math.nan,
+                    other=rest.value if rest else math.nan, estimate=None, influence=None, share=sums.share,
+                    note="no value here" if own is None else "no value elsewhere",
+                )  # fmt: skip
             continue
         estimate, influence = gaps.gap(own.mean, rest.mean)
         units = min(own.mean.units, rest.mean.units)

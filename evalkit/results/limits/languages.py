@@ -29,6 +29,10 @@ FITS = ("clap_score", "kld", "chroma")  # of them, those that say how well a cli
 NOTES = (
     "Clips of translations are scored against the English caption, as the text encoder of CLAP reads English alone.",
 )
+NO_ENGLISH = (
+    "There are no captions in English to compare with: make a record with them, or compare with a run in English by "
+    "evalkit compare."
+)
 NAMES = {  # of the languages that captions are most likely in
     "ar": "Arabic", "bn": "Bengali", "cs": "Czech", "de": "German", "el": "Greek", "es": "Spanish", "fa": "Persian",
     "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "id": "Indonesian", "it": "Italian",
@@ -42,13 +46,15 @@ KNOWN = 0.05  # share of text in unknown pieces above which a sentence says that
 def languages(model: Model) -> Limit | None:
     """Compare prompts that are given in other languages with their originals, caption by caption.
 
-    None where the record has no captions in two languages of which one is English.
+    None where the record has no captions in another language.
     """
     prompts = model.prompts
     english = prompts["language"].str.partition("-")[0].eq(ENGLISH) & prompts["translation"].eq("")
     others = [name for name in dict.fromkeys(prompts["language"]) if name and name.partition("-")[0] != ENGLISH]
-    if not english.any() or not others:
+    if not others:
         return None
+    if not english.any():
+        return Limit("languages", "Languages", [], notes=[NO_ENGLISH])
     originals = set(prompts.index[english])
     unknown = model.metric(UNKNOWN)
     differences = []

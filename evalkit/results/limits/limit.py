@@ -17,7 +17,7 @@ from evalkit.stats.estimate import Estimate
 
 NO_DIFFERENCE = "no difference seen"
 LEAST = 6  # units, such as prompts, of which a side must have so many that anything is claimed
-FEW = f"fewer than {LEAST}: not judged"
+FEW = f"fewer than {LEAST} captions or recordings: not judged"
 ALL_AT_ONCE = "The intervals of this table hold all at once with {level} confidence (max-T over its rows)."
 MEANINGLESS = "Random weights: {names}. What is said here shows what would be said, and nothing about any model."
 
