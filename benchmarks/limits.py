@@ -30,7 +30,7 @@ from evalkit.stats.prevalence import Rate
 from evalkit.types import Features
 
 LEVEL = 0.95
-TRIALS = {"gaps": 150, "fad 8": 60, "fad 32": 60, "fad 128": 20, "vocals": 1000}  # fixed before anything is measured
+TRIALS = {"gaps": 150, "fad 8": 200, "fad 32": 200, "fad 128": 40, "vocals": 1000}  # fixed before anything is measured
 DRAWS = 5_000  # of the largest statistic, in each trial; evalkit's default is 20,000
 ALIKE = 0.5  # share of the variance that prompts of a unit have in common
 SHIFTS = (0.0, 0.5)  # true differences, in standard deviations of single clips

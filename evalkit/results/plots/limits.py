@@ -42,7 +42,7 @@ def _plot(model: OfModel, limit: Limit, table: Listing, number: str) -> Plot | N
     """Draw the differences of a table, a panel for each metric; None for a table without."""
     every = [row.cell for row in table.rows if math.isfinite(row.cell.get("difference_low", math.nan))]
     names = list(dict.fromkeys(str(cell["who"]) for cell in every))
-    if "who" not in {quantity.key for column in table.columns for quantity in column} or len(names) < 2:
+    if "who" not in {quantity.key for column in table.columns for quantity in column} or not names:
         return None
     shown = names[:MOST]
     found = {(cell["title"], cell["who"]): _drawn(cell) for cell in every if cell["who"] in shown}
