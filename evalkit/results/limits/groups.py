@@ -37,7 +37,8 @@ CAPTIONS = ("caption_length", "caption_kind")
 ELSEWHERE = ("voice", "language")  # kinds of slices that other limits are about
 # Kinds of metrics that other limits are about, or that are two sides of one that is here.
 OTHERS = {
-    "clipped_clips", "clipped_samples", "dc_offset", "silence_start", "silence_length", "vocals_share", "vocals_probability", "vocals_in_vocal", "unknown_pieces",
+    "clipped_clips", "clipped_samples", "dc_offset", "silence_start", "silence_length", "vocals_share",
+    "vocals_probability", "vocals_in_vocal", "unknown_pieces",
 }  # fmt: skip
 FEW_OF_SETS = f"fewer than {LEAST_OF_SETS} captions or recordings: too few for a metric of sets"
 UNKNOWN = "its groups are not those of evalkit's own slices, so that nobody can tell which prompts are in"
