@@ -38,7 +38,7 @@ ALIKE = (0.0, 0.3, 0.8)  # correlation of two clips of a cluster
 DIMENSIONS, WINDOWS = 8, 5  # of FAD
 WITHIN = 0.5  # correlation of the windows of a clip
 RESAMPLES, SWAPS = 200, 199
-TRIALS, FADS = 1000, {60: 200, 250: 200, 706: 100}  # the latter by clusters
+TRIALS, FADS = 1000, {60: 300, 250: 300, 706: 200}  # the latter by clusters
 GATES = {8: 1000, 60: 1000, 250: 500, 706: 300}
 WAYS = ("by_cluster", "by_prompt")
 
@@ -208,7 +208,7 @@ def measure_gate_fad() -> Iterator[Row]:
     """The same of FAD, whose references the prompts of a cluster share."""
     metric = FAD(NO_ENCODER)
     for distinct in (False, True):
-        for number, trials in {60: 300, 250: 100}.items():
+        for number, trials in {60: 600, 250: 100}.items():
             for alike in ALIKE:
                 rng = np.random.default_rng([number, round(10 * alike), distinct])
                 each: dict[str, list[Difference]] = {way: [] for way in WAYS if way == "by_cluster" or not distinct}
