@@ -23,13 +23,14 @@ draw clusters, and `n` still counts prompts. Without clusters nothing is compute
 - Means over clips: each cluster's sum and count first, then errors and degrees of freedom of Bell and McCaffrey (2002),
   which hold for few clusters, and for unlike ones; of Student's t and Hall's the wider.
 - Shares of clips: Clopper and Pearson's, for as many clips as the variance between clusters says (Korn and Graubard
-  1998), with those degrees of freedom.
+  1998), with those degrees of freedom; where fewer than 5 clusters have, or lack, something, for no more than there are
+  clusters, since their variance tells hardly anything then.
 - Distances of sets: the bootstrap draws clusters; its interval is widened as for as many clusters of one size as tell
   as much. FAD∞ divides clips into parts whatever their clusters: what bias that leaves was not measured.
 
 `python -m benchmarks.clusters` measures how often the {level:.0%} interval then holds the truth, and how often it would
-if prompts were drawn. Clusters have as many prompts as Song Describer's tracks have captions ({captions}); 706 of
-them are all 1,106. *Alike* is the correlation of two clips of a cluster.
+if prompts were drawn. Clusters have as many prompts as Song Describer's tracks have captions ({captions});
+706 of them are all 1,106. *Alike* is the correlation of two clips of a cluster.
 """
 
 FEW = """\
@@ -71,7 +72,7 @@ def coverage(record: Row) -> list[str]:
     """The section of docs/uncertainty.md."""
     if not {"scores", "fad"} <= record.keys():
         return []
-    captions = ", ".join(f"{number:,} have {n}" for n, number in record["captions"].items())
+    captions = ", ".join(f"{n}: {number:,}" for n, number in record["captions"].items())
     worst = 100 * (1 - min(row["by_prompt"] for row in record["scores"]))
     ways = ("by_cluster", "by_prompt")
     widths = tuple(f"{way}_width" for way in ways)
