@@ -199,6 +199,11 @@ def in_quotes(value: str) -> str:
     return QuotedString(value, Quote.double).with_quotes()
 
 
+def key_of(option: str) -> str:
+    """The key that an option of the command line is for, such as "model" of "+model=synth"."""
+    return option.partition("=")[0].lstrip("+~")
+
+
 def quoted(override: str) -> str:
     """Put the value of an option into quotes where Hydra's grammar cannot read it without, such as ~/é (1)."""
     parser = OverridesParser.create()
@@ -294,7 +299,7 @@ def _schema(node: Any) -> type | None:
 def _without(path: str, overrides: Sequence[str], config_dir: str | None, more: Sequence[Path]) -> DictConfig | None:
     """The configuration without one option; None where others are wrong too."""
     try:
-        return compose([o for o in overrides if o.partition("=")[0].lstrip("+~") != path], config_dir, more)
+        return compose([o for o in overrides if key_of(o) != path], config_dir, more)
     except EvalkitError:
         return None
 

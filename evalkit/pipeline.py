@@ -11,6 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from evalkit import progress
+from evalkit.config import key_of
 from evalkit.errors import EvalkitError
 from evalkit.filling import beyond_one_process
 from evalkit.objects import Objects, compose_with
@@ -77,7 +78,7 @@ def compare(generated: str, references: str, overrides: Sequence[str], config_di
     sides KLD and chroma similarity. Raises EvalkitError as `evaluate` does.
     """
     for option in overrides:
-        if option.partition("=")[0].lstrip("+~").partition(".")[0] in ("model", "prompts", "experiment"):
+        if key_of(option).partition(".")[0] in ("model", "prompts", "experiment"):
             raise EvalkitError(f"'{option}': evalkit score takes its clips from the two folders: leave it out")
     ours, theirs = Files(generated), Files(references)
     mine, their = ours.listed, theirs.listed

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> None:
     """Run `evalkit fetch`."""
     parsed = parse(parser(), arguments)
-    from evalkit.config import compose  # here, because help need not wait for it
+    from evalkit.config import compose, key_of  # here, because help need not wait for it
 
     options = list(parsed.options)
-    named = {option.partition("=")[0] for option in options} & {"model", "prompts", "experiment"}
+    named = {key_of(option) for option in options} & {"model", "prompts", "experiment"}
     if named <= {"prompts"}:
         options += ["model=[]"] if named else ["model=[]", "prompts=demo"]  # neither of which needs a file
     config = compose(options, parsed.config_dir)

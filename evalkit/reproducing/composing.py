@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from evalkit.config import build, compose, conf_dirs, yamls
+from evalkit.config import build, compose, conf_dirs, key_of, yamls
 from evalkit.errors import EvalkitError
 from evalkit.models import Generator
 from evalkit.results.published import Published, load_published, require_known
@@ -69,7 +69,7 @@ def composed(
     if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool)):
         raise EvalkitError(f"seeds={seeds!r}: must be a whole number, such as {LEAST_SEEDS}")
     check_options(model, options)
-    own = [option for option in options if not _key(option).startswith("prompts")]
+    own = [option for option in options if not key_of(option).startswith("prompts")]
     config = compose([f"model={model}", "prompts=demo", *own], config_dir)
     name = only_model(model, config)
     component = build(config.model[name], list(config.allow_targets))
@@ -99,26 +99,22 @@ def composed(
     )
 
 
-def _key(option: str) -> str:
-    return option.partition("=")[0].lstrip("+~")
-
-
 def check_options(model: str, options: Sequence[str]) -> None:
     """Raise EvalkitError for options that would compose another run than that of one model."""
     if not isinstance(model, str) or not re.fullmatch(r"[\w.-]+", model):
         raise EvalkitError(f"'{model}': give the name of one model, such as musicgen_small ('evalkit run --help')")
     for option in options:
         key, _, value = option.partition("=")
-        if _key(option) == "model":
+        if key_of(option) == "model":
             raise EvalkitError(f"'{option}': the model is {model}: leave it out")
-        if _key(option).partition(".")[0] == "references":
+        if key_of(option).partition(".")[0] == "references":
             raise EvalkitError(
                 f"'{option}': what was published was measured against references as they are; others are an analysis: "
                 "use evalkit run, with the same options"
             )
-        if _key(option) == "experiment":
+        if key_of(option) == "experiment":
             raise EvalkitError(f"'{option}': the run is composed of what was published: give single options")
-        if _key(option) == "sampling.samples_per_prompt":
+        if key_of(option) == "sampling.samples_per_prompt":
             raise EvalkitError(f"'{option}': write --seeds {value or 'N'}")
         if not re.fullmatch(r"[+~]*[\w./@-]+", key):
             raise EvalkitError(f"'{option}' is no option: write KEY=VALUE")
@@ -168,7 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def selected(options: Sequence[str]) -> dict[str, str]:
     """The groups that options select by themselves, of those that are composed here."""
-    return {_key(option): option.partition("=")[2] for option in options if _key(option) in GROUPS}
+    return {key_of(option): option.partition("=")[2] for option in options if key_of(option) in GROUPS}
 
 
 def composable(

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     places = [one for one in parsed.arguments if not OPTION.match(one)]
     if not 1 <= len(places) <= 2:
         raise EvalkitError(f"{len(places)} places are given: write 'evalkit references pack CLIPS OUT.safetensors ...'")
-    from evalkit.config import compose, in_quotes  # here, because help need not wait for it
+    from evalkit.config import compose, in_quotes, key_of  # here, because help need not wait for it
     from evalkit.packs.files import require_new, write_pack
     from evalkit.packs.packed import PIN
     from evalkit.report.numbers import count
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
 
     out = Path(places[-1]).expanduser().absolute()
     require_new(out)
-    given = {option.partition("=")[0] for option in options}
+    given = {key_of(option) for option in options}
     if len(places) == 2:
         if "prompts.references" in given:
             raise EvalkitError(f"'{places[0]}' and prompts.references are both given: leave one out")

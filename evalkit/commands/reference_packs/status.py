@@ -47,14 +47,15 @@ def parser() -> argparse.ArgumentParser:
 def counted(parsed: argparse.Namespace) -> int:
     """Count what is asked for, print it, and return the exit status."""
     from evalkit.checks.references import enough, surveyed
-    from evalkit.config import build, compose
+    from evalkit.config import build, compose, key_of
     from evalkit.prompts.wanted import list_of, require_form
     from evalkit.store.cache import Cache
     from evalkit.store.files import write_output
 
-    if not any(option.partition("=")[0] in ("prompts", "experiment") for option in parsed.options):
+    given = {key_of(option) for option in parsed.options}
+    if not given & {"prompts", "experiment"}:
         raise EvalkitError("say which prompts, as in prompts=musiccaps prompts.references=CLIPS")
-    beside = [] if any(option.startswith("model=") for option in parsed.options) else ["model=[]"]
+    beside = [] if "model" in given else ["model=[]"]
     config = compose([*beside, *parsed.options], parsed.config_dir)
     cache, options = Cache(config.cache_dir), build(config.prompts, list(config.allow_targets))
     prompts = options.load(cache)

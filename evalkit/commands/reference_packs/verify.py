@@ -67,11 +67,10 @@ def checked(parsed: argparse.Namespace) -> int:
 
 def configuration(pack: Pack, clips: str | None, options: list[str], config_dir: str | None) -> DictConfig:
     """Compose what the pack is compared with: as it was made, where the options say nothing else."""
-    import yaml
+    from evalkit.config import compose, in_quotes, key_of, yamls
+    from evalkit.reproducing.composing import metric_files
 
-    from evalkit.config import compose, in_quotes, yamls
-
-    given = {option.partition("=")[0].lstrip("+~") for option in options}
+    given = {key_of(option) for option in options}
     if clips is not None:
         if "prompts.references" in given:
             raise EvalkitError(f"'{clips}' and prompts.references are both given: leave one out")
@@ -88,14 +87,11 @@ def configuration(pack: Pack, clips: str | None, options: list[str], config_dir:
     if about.rendered and "sampling.duration" not in given:
         options.append(f"sampling.duration={about.rendered.duration:g}")
     if not given & {"metric", "experiment"}:
-        packed = {metric for encoder in about.encoders for metric in encoder.metrics}
-        files = yamls(known, "metric").items()
-        chosen = [name for name, path in files if packed & {*yaml.safe_load(path.read_text("utf-8"))}]
-        options.insert(0, f"metric=[{','.join(chosen)}]")
-    beside = (
-        [] if given & {"model", "experiment"} else ["model=synth"]
-    )  # a run must have one: it generates nothing here
-    return compose([*beside, *options], config_dir)
+        packed, files = {metric for encoder in about.encoders for metric in encoder.metrics}, metric_files(known)
+        options.insert(0, f"metric=[{','.join(sorted({files[name] for name in packed if name in files}))}]")
+    if "model" not in given:
+        options.append("model=synth")  # a run must have one: it needs no file, and generates nothing here
+    return compose(options, config_dir)
 
 
 def document(pack: Pack, found: Verified) -> Document:
