@@ -22,23 +22,13 @@ from evalkit.objects import described
 from evalkit.settings import conf_dir
 
 # by a name, and then set key by key
-SELECTED = (
-    "model",
-    "prompts",
-    "references",
-    "metric",
-    "protocol",
-    "sampling",
-    "engine",
-)
+SELECTED = ("model", "prompts", "references", "metric", "protocol", "sampling", "engine")
 SHARED = (
     *SELECTED,
     *("uncertainty", "slices", "small_slice", "min_references", "random_weights", "cache_dir", "allow_targets"),
 )
-READ_BY = {
-    "protocol": ("metric",),
-    "random_weights": ("metric", "model", "references"),
-}  # groups whose YAMLs read an option
+# groups whose YAMLs read an option
+READ_BY = {"protocol": ("metric",), "random_weights": ("metric", "model", "references")}
 
 
 @dataclass(frozen=True)

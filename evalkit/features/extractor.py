@@ -226,9 +226,8 @@ class Extractor:
             if key not in self.broken:
                 own = self.pack.features_of(digest(self.definition(encoder)["encoder"]), keys)
                 found[key] |= own
-                for value in own.values():
-                    self._dimensions.setdefault(key, value.shape[1])
-                    break
+                if own:
+                    self._dimensions.setdefault(key, next(iter(own.values())).shape[1])
         return {key: self.pack.unusable[key] for key in keys if key in self.pack.unusable}
 
     @staticmethod

@@ -102,7 +102,9 @@ def share(config: DictConfig, index: int, count: int) -> Filled:
                 broken |= row.broken
     generated = [row.clips for name, row in clips.models.items() if isinstance(plan.models[name], Generator)]
     if any(clip.ok for clip in clips.references):
-        generated += [clips.references] * (isinstance(plan.references, Generator) + (plan.transform is not None))
+        rendered = [clips.references] if isinstance(plan.references, Generator) else []
+        altered = [clips.references] if plan.transform is not None else []
+        generated += rendered + altered
     made = sum(block.done for block in blocks if block.title.startswith("generating "))
     lost = sum(clip.status == "failed" for clips in generated for clip in clips)
     if plan.elsewhere is not None:  # whose progress counts what could not be made as well
