@@ -152,7 +152,9 @@ def measure_fad() -> Iterator[Row]:
                         chosen = compared([pair], False, None, clusters)
                         if way == "by_prompt" and distinct:  # two sets, of which each is drawn by itself
                             chosen = Chosen(ids, [(pair[0], pair[1].select(ids[i] for i in first))], len(first))
-                        one = metric(*chosen.pairs[0])
+                        clips, references = chosen.pairs[0]
+                        assert references is not None
+                        one = metric(clips, references)
                         said = scored("FAD", ids, [one], metric.bounds, uncertainty, chosen=chosen)
                         found[way].append((said.low, said.high))
                     values.append(said.value)

@@ -16,11 +16,12 @@ import statistics
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from benchmarks.interval_coverage import machine
 
 SECONDS = 10.0
-SHAPE = {"bottom_channels": 512, "segment": Fraction(39, 5)}
+SHAPE: dict[str, Any] = {"bottom_channels": 512, "segment": Fraction(39, 5)}
 
 
 def main() -> None:

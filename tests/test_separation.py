@@ -68,9 +68,14 @@ def test_a_passage_has_the_stems_of_the_whole_recording(network: Network, overla
 def test_no_more_than_a_passage_is_computed(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     from demucs.htdemucs import HTDemucs
 
-    sizes = []
+    sizes: list[int] = []
     forward = HTDemucs.forward
-    monkeypatch.setattr(HTDemucs, "forward", lambda self, mix: sizes.append(len(mix)) or forward(self, mix))
+
+    def counted(self: Any, mix: Any) -> Any:
+        sizes.append(len(mix))
+        return forward(self, mix)
+
+    monkeypatch.setattr(HTDemucs, "forward", counted)
     _, demucs, cache = network
     separate, _ = demucs.passages(cache, "cpu", OVERLAP, 3)
     separate([Passage(noise(2, 6.0, 44100), 2.0, 0.3)])

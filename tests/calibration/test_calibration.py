@@ -322,7 +322,7 @@ def test_only_the_part_of_a_reference_that_counts_is_coded(tmp_path: Path) -> No
 def test_every_yaml_builds_its_row_as_it_is_without_one() -> None:
     names = [path.stem for path in (conf_dir() / "calibration").glob("*.yaml")]
     config = compose(["model=tiny_stereo", "prompts=demo", f"calibration=[{','.join(names)}]"])
-    built = calibration_of(config, {"tiny_stereo": TinyStereo()})
+    built: dict[str, Any] = dict(calibration_of(config, {"tiny_stereo": TinyStereo()}))
     assert built == {
         "halves": Halves(),
         "codec": Codec(),

@@ -18,7 +18,7 @@ from evalkit.errors import EvalkitError
 from evalkit.functional import frechet_distance
 from evalkit.metrics.fad import FAD
 from evalkit.results.result import Result
-from evalkit.results.scored import scored
+from evalkit.results.scored import Chosen, scored
 from evalkit.settings import Uncertainty
 from evalkit.stats.bootstrap import draws, interval
 from evalkit.types import Features
@@ -294,8 +294,8 @@ def test_the_interval_of_unlike_sets_covers() -> None:
     found = []
     for _ in range(120):
         ours, theirs = drawn("g", 25, 1.0), drawn("r", 60, 0.0)
-        measured = [metric(ours, theirs)]
-        one = scored("it", ours.ids, measured, metric.bounds, Uncertainty(resamples=200), references=len(theirs.ids))
+        measured, chosen = [metric(ours, theirs)], Chosen(list(ours.ids), [(ours, theirs)], len(theirs.ids))
+        one = scored("it", ours.ids, measured, metric.bounds, Uncertainty(resamples=200), chosen=chosen)
         found.append((one.low, one.value, one.high))
     low, value, high = np.array(found).T
     covered = float(((low <= value.mean()) & (value.mean() <= high)).mean())

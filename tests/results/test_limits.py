@@ -156,7 +156,7 @@ def test_languages_are_compared_on_the_captions_that_are_there_in_english_too(re
     values = result.values[~(result.values["id"].str.endswith(".en") & (result.values["id"] < "c020"))]
     found = rows(of(limits(dataclasses.replace(result, values=values)))["languages"])["clap_score", "Japanese"]
     assert found["n"] == found["of"] == 40
-    assert found["difference"] == pytest.approx(float(found["value"]) - float(found["other"]))  # type: ignore[arg-type]
+    assert found["difference"] == pytest.approx(float(found["value"]) - float(found["other"]))
 
 
 def test_groups_of_other_words_under_the_same_names_are_not_taken_for_these(result: Result) -> None:
