@@ -48,6 +48,16 @@ def test_its_figures_are_exported_and_not_drawn_twice_on_a_page(result: Result) 
     assert own == [name for name in names if not name.startswith("limits-")]
 
 
+def test_a_figure_that_cannot_be_drawn_is_said(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(models: Any) -> Any:
+        raise ValueError("no room")
+
+    monkeypatch.setattr(drawn.limits, "plots", fail)
+    shown = section.section(seen(result))
+    assert shown is not None and "limits could not be drawn: ValueError: no room" in Read(str(shown.body)).text
+    assert "Unwanted vocals" in Read(str(shown.body)).text
+
+
 def test_a_figure_shows_the_table_s_numbers_at_any_width(result: Result) -> None:
     plot = next(plot for _, plot in drawn.of_limits(seen(result)))
     assert isinstance(plot, Plot) and "beyond noise" in plot.said and len(plot.numbers.rows) == 12

@@ -57,7 +57,7 @@ def section(view: View) -> Section | None:
     for name, plot in drawn.of_limits(view):
         plots.setdefault(name, []).append(plot)
     models = [_part(one, number, several, plots, view) for number, one in enumerate(view.limits, 1)]
-    return Section("limits", "Limits", written("limits.html.j2", models=models))
+    return Section("limits", "Limits", written("limits.html.j2", models=models, failed=plots.get("", [])))
 
 
 def _part(model: OfModel, number: int, several: bool, plots: dict[str, list[Plot | str]], view: View) -> Part:
