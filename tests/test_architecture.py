@@ -19,7 +19,7 @@ ROOMS = [
     "report", "results", "page", "listening", "trackers",
     "separation", "decoding", "checkpoints", "models",
     "features", "generation", "transforms", "calibration",
-    "config", "objects", "sharing", "protocols", "plan",
+    "config", "objects", "sharing", "protocols", "declared", "plan",
     "scoring", "recording", "filling", "packing", "pipeline", "comparing", "reproducing", "sweeping", "checks",
     "commands", "evalkit", "cli",
 ]  # fmt: skip

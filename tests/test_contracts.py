@@ -22,6 +22,7 @@ import evalkit.encoders
 import evalkit.metrics
 import evalkit.models
 import evalkit.prompts
+import evalkit.transforms
 from evalkit.audio import Audio
 from evalkit.config import compose
 from evalkit.contracts import members, require
@@ -66,13 +67,18 @@ from evalkit.models.tiny import TinyStereo
 from evalkit.plan import make_plan
 from evalkit.prompts import Prompts
 from evalkit.prompts.demo import Demo
+from evalkit.prompts.hub_dataset import HubDataset
+from evalkit.prompts.languages import Languages
 from evalkit.prompts.musiccaps import MusicCaps
+from evalkit.prompts.song_describer import SongDescriber
 from evalkit.prompts.synthetic import Synthetic
 from evalkit.prompts.table import Table
 from evalkit.prompts.two_folders import TwoFolders
 from evalkit.results import summary
 from evalkit.settings import Engine, Sampling
 from evalkit.store.cache import Cache
+from evalkit.transforms import Transform
+from evalkit.transforms.instrumental import Instrumental as InstrumentalReferences
 from evalkit.types import Clip, Features, Measured, Prompt, PromptSet
 
 
@@ -145,13 +151,17 @@ ENCODERS: tuple[type[Encoder], ...] = (
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)
-PROMPTS: tuple[type[Prompts], ...] = (Demo, MusicCaps, Synthetic, Table, TwoFolders)
+PROMPTS: tuple[type[Prompts], ...] = (
+    *(Demo, HubDataset, Languages, MusicCaps, SongDescriber, Synthetic, Table, TwoFolders),
+)
+TRANSFORMS: tuple[type[Transform], ...] = (InstrumentalReferences,)
 CONTRACTS: dict[type, tuple[ModuleType, tuple[type, ...]]] = {
     Metric: (evalkit.metrics, METRICS),
     Encoder: (evalkit.encoders, ENCODERS),
     Model: (evalkit.models, MODELS),
     Existing: (evalkit.models, EXISTING),
     Prompts: (evalkit.prompts, PROMPTS),
+    Transform: (evalkit.transforms, TRANSFORMS),
 }
 
 

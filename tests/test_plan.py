@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import pytest
 
 from evalkit.config import compose
+from evalkit.declared import require_kinds
 from evalkit.encoders.levels import Levels
 from evalkit.errors import EvalkitError
 from evalkit.pipeline import evaluate
-from evalkit.plan import make_plan, require_files, require_kinds
+from evalkit.plan import make_plan, require_files
 from evalkit.scoring.rows import clips_of_run
 from evalkit.types import Clip
 from tests.parity.make_audiocraft_lm_fixtures import FIXTURES
