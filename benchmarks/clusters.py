@@ -210,7 +210,7 @@ def measure_gate_fad() -> Iterator[Row]:
     """The same of FAD, whose references the prompts of a cluster share."""
     metric = FAD(NO_ENCODER)
     for distinct in (False, True):
-        for number, trials in {60: 600, 250: 100}.items():
+        for number, trials in {60: 300, 250: 100}.items():
             for alike in ALIKE:
                 rng = np.random.default_rng([number, round(10 * alike), distinct])
                 each: dict[str, list[Difference]] = {way: [] for way in WAYS if way == "by_cluster" or not distinct}

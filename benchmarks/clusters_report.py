@@ -59,7 +59,8 @@ have as many prompts as Song Describer's tracks have captions (`python -m benchm
 
 GATE_FAD = """\
 The same of FAD ({dimensions} dimensions, {windows} windows a clip; prompts of a cluster share their reference, which
-counts once where it is *distinct*):
+counts once where it is *distinct*). Swaps of whole clusters are exact, so that what lies above {both:.0%} there is
+chance, as in one of so many rows it may be:
 """
 
 
@@ -129,7 +130,7 @@ def gate(record: Row) -> list[str]:
             ["Values", "Clusters", "Alike", *head],
             ([r["values"], r["clusters"], r["alike"], *cells(r), r["trials"]] for r in record["gate"]),
         ),
-        GATE_FAD.format(dimensions=record["dimensions"], windows=record["windows"]),
+        GATE_FAD.format(both=both, **{name: record[name] for name in ("dimensions", "windows")}),
         *table(
             ["References", "Clusters", "Alike", *head],
             (
