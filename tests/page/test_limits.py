@@ -52,7 +52,7 @@ def test_a_figure_that_cannot_be_drawn_is_said(result: Result, monkeypatch: pyte
     def fail(models: Any) -> Any:
         raise ValueError("no room")
 
-    monkeypatch.setattr(drawn.limits, "plots", fail)
+    monkeypatch.setattr("evalkit.results.plots.limits.plots", fail)
     shown = section.section(seen(result))
     assert shown is not None and "limits could not be drawn: ValueError: no room" in Read(str(shown.body)).text
     assert "Unwanted vocals" in Read(str(shown.body)).text
