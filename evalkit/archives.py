@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, reason
 
 DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, ValueError,
@@ -40,21 +40,28 @@ def unpack(archive: Path, folder: Path, patterns: Sequence[str] = ("*",)) -> int
     written: set[str] = set()
     try:
         for member in _members(archive):
-            problem = _problem(member, written)
-            if problem:
-                raise EvalkitError(f"the archive's member {member.name!r:.80} {problem}: it is not to be trusted")
+            if problem := _problem(member, written):
+                raise _refused(member, problem)
             if member.kind == "folder" or not any(fnmatch.fnmatch(member.name, pattern) for pattern in patterns):
                 continue
             written.add(member.name.casefold())
             path = folder.joinpath(*member.name.split("/"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with member.open() as source, path.open("xb") as target:  # neither its times nor its rights
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                target = path.open("xb")
+            except (FileExistsError, NotADirectoryError) as error:
+                raise _refused(member, "is a file and a folder") from error
+            with target, member.open() as source:  # neither its times nor its rights
                 shutil.copyfileobj(source, target, 1 << 20)
     except DAMAGED as error:
-        raise EvalkitError(f"the archive cannot be read: {error}") from error
+        raise EvalkitError(f"the archive cannot be read: {reason(error)}") from error
     if not written:
         raise EvalkitError(f"the archive holds no file such as {' or '.join(patterns)}")
     return len(written)
+
+
+def _refused(member: _Member, problem: str) -> EvalkitError:
+    return EvalkitError(f"the archive's member {member.name!r:.80} {problem}: it is not to be trusted")
 
 
 def _problem(member: _Member, written: set[str]) -> str:

@@ -76,6 +76,8 @@ def test_an_archive_of_the_folder_itself(tmp_path: Path) -> None:
         ("audio/../../a.mp3", "leads out of the folder"),
         ("audio//a.mp3", "leads out of the folder"),
         ("AUDIO/34/1.2MIN.mp3", "is there twice"),
+        ("audio/34/1.2min.mp3/a.mp3", "is a file and a folder"),
+        ("audio/34", "is a file and a folder"),
     ],
 )
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, make, name: str, problem: str) -> None:
@@ -105,7 +107,7 @@ def test_what_is_no_archive_or_half_of_one(tmp_path: Path) -> None:
         damaged.append(path.read_bytes()[: path.stat().st_size // 2])
     for data in (b"", b"no archive", *damaged):
         (tmp_path / "archive").write_bytes(data)
-        with pytest.raises(EvalkitError, match="the archive cannot be read"):
+        with pytest.raises(EvalkitError, match=r"\Athe archive cannot be read: .*\Z"):  # one line
             unpack(tmp_path / "archive", tmp_path / "folder")
     with pytest.raises(EvalkitError, match=r"holds no file such as \*\.mp3"):
         unpack(zipped(tmp_path / "archive", {"a.txt": b"a"}), tmp_path / "folder", ["*.mp3"])
