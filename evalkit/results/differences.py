@@ -10,11 +10,13 @@ import numpy as np
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
+from evalkit.results import reweighted
 from evalkit.results.clusters import ONE_CLUSTER, Clusters
-from evalkit.results.scored import Pair, select, selected
+from evalkit.results.reweighted import measure, without
+from evalkit.results.scored import Pair, selected
 from evalkit.stats import jackknife, paired, permutation
 from evalkit.stats.estimate import Estimate, student
-from evalkit.types import Features, Measured
+from evalkit.types import Measured
 
 NO_SUBSET = "no interval: too few prompts are left where some are left out ({why})"
 NO_OTHERS = "no interval: of a single prompt nothing is known of others"
@@ -24,7 +26,6 @@ BY_CLUSTER = ", by cluster"
 SWAPPED = "swaps of whole clusters"
 IDENTICAL = "none: identical clips"
 LEFT_OUT_OF_PARTS = 20  # groups of prompts: each costs a value, and there are many parts
-WEIGHTS = 2**25  # of swapped clips, that are in memory at once
 ROUNDING = 1e-12  # a share of a value that is nothing but rounding
 NOTHING_MOVES = "no interval: the difference is the same whichever prompts are left out"
 
@@ -206,7 +207,8 @@ class Sets:
         if _several(self.results):
             return _over_results(found, values, self.results, self.metric.bounds)
         if len(pairs[0]) == len(pairs[1]) and (moving if part else _subsets(measured)):
-            swapped = self._moved(pairs, swaps) if part else self._swapped(pairs, swaps)
+            change = reweighted.moved if part else reweighted.swapped
+            swapped = change(self.metric, pairs, swaps)
             test = "swaps" if clusters is None else SWAPPED
             test += ", to first order" if part else ""
             return replace(found, swapped=swapped, p=permutation.p_value(swapped[0], swapped[1:]), test=test)
@@ -252,69 +254,6 @@ class Sets:
         estimate, unbiased, scaled = jackknifed
         return replace(found, estimate=estimate, unbiased=unbiased, scaled=scaled)
 
-    def _swapped(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
-        """The difference after each swap: of the clips of both sides in one set, weights choose those of a side."""
-        total = np.zeros(len(swaps))
-        for (ours, our_reference), (theirs, their_reference) in zip(*pairs, strict=True):
-            clips, reference, fixed = _stacked(ours, theirs), our_reference, True
-            if our_reference is not None and their_reference is not None:
-                fixed = _same(our_reference, their_reference) and not self.metric.clip_by_clip
-                reference = our_reference if fixed else _stacked(our_reference, their_reference)
-            resampled = self.metric(clips, reference).resampled
-            assert resampled is not None
-            size = max(1, WEIGHTS // (4 * swaps.shape[1]))
-            places = _places(ours, our_reference)
-            for start in range(0, len(swaps), size):
-                own = swaps[start : start + size]
-                total[start : start + size] += _after(own, resampled, fixed, places) / len(pairs[0])
-        return total
-
-    def _moved(self, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
-        """As `_swapped`, to first order around the value of both sides' clips together."""
-        total = np.zeros(swaps.shape[1])
-        for (ours, our_reference), (theirs, their_reference) in zip(*pairs, strict=True):
-            reference = our_reference and their_reference and _stacked(our_reference, their_reference)
-            influence = self.metric(_stacked(ours, theirs), reference).influence
-            assert influence is not None
-            # of twice as many clips, each counts half as much as in either side
-            before, after = np.split(2 * influence(), 2)
-            total += (after - before) / len(pairs[0])
-        differences: np.ndarray = total.sum() - 2 * permutation.moved(swaps, total)
-        return differences
-
-
-def measure(metric: Metric, pair: Pair) -> Measured:
-    """Apply a metric of sets. Raises EvalkitError where its value is not a finite number."""
-    measured = metric(*pair)
-    if not math.isfinite(measured.value):
-        raise EvalkitError(f"{metric.title} is {measured.value}: the clips are too short or too few")
-    return measured
-
-
-def without(metric: Metric, pair: Pair, measured: Measured, keep: np.ndarray) -> np.ndarray:
-    """The value of a set without each group of prompts, (groups,).
-
-    Metrics that compute anew on the rest have errors that are too large, where they divide or shuffle clips or look
-    for neighbours in another way then: of FAD∞ 1.7 times, precision and recall 2, the CLAP margin 4 (150 prompts).
-
-    Args:
-        measured: what the metric says of the whole set.
-        keep: which prompts are left, (groups, prompts), 0 or 1.
-    """
-    places = _places(*pair)
-    if measured.subsets and measured.resampled:
-        return np.asarray(measured.resampled(keep, keep if places is None else keep[:, places]), np.float64)
-    ours, theirs = pair
-    found = []
-    for row in keep:
-        rest = [i for i, kept in zip(ours.ids, row, strict=True) if kept]
-        if places is None or theirs is None:
-            found.append(metric(*select(pair, rest)).value)
-        else:
-            left = [i for i, kept in zip(theirs.ids, row[places], strict=True) if kept]
-            found.append(metric(ours.select(rest), theirs.select(left)).value)
-    return np.array(found)
-
 
 def jackknifed_difference(
     values: np.ndarray,
@@ -352,48 +291,9 @@ def jackknifed_difference(
     return _within(scaled(1.0), bounds), of_baseline, scaled
 
 
-def _after(
-    swaps: np.ndarray,
-    resampled: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    fixed: bool,
-    places: np.ndarray | None,
-) -> np.ndarray:
-    """The difference after each swap, (swaps,), of a metric of both sides' clips.
-
-    Args:
-        fixed: whether the references stay as they are, and are not swapped with the clips.
-        places: as of `_places`.
-    """
-    weights, own = _weights(swaps), swaps if places is None else swaps[:, places]
-    of_references = np.broadcast_to(1.0, (len(weights), own.shape[1])) if fixed else weights
-    if not fixed and places is not None:
-        of_references = _weights(own)
-    of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
-    difference: np.ndarray = of_candidate - of_baseline
-    return difference
-
-
-def _places(ours: Features, theirs: Features | None) -> np.ndarray | None:
-    """Which clip each reference belongs to, where there are fewer of them; None where each clip has its own or none."""
-    if theirs is None or len(theirs.ids) == len(ours.ids):
-        return None
-    number = {i: place for place, i in enumerate(ours.ids)}
-    return np.array([number[i] for i in theirs.ids])
-
-
 def _count(clusters: np.ndarray | None) -> int:
     """How many clusters there are; 0 where each prompt stands by itself."""
     return 0 if clusters is None else len(np.unique(clusters))
-
-
-def _weights(swaps: np.ndarray) -> np.ndarray:
-    """How often each clip counts, the baseline's, then the candidate's: in the baseline's set after each swap, then in
-    the candidate's, (2 swaps, 2 prompts)."""
-    number, prompts = swaps.shape
-    weights = np.empty((2, number, 2, prompts))
-    weights[0, :, 1] = weights[1, :, 0] = swaps
-    weights[0, :, 0] = weights[1, :, 1] = 1 - weights[0, :, 1]
-    return weights.reshape(2 * number, 2 * prompts)
 
 
 def _swapped_ratio(before: paired.Parts, after: paired.Parts, swaps: np.ndarray) -> np.ndarray:
@@ -450,13 +350,3 @@ def _within(estimate: Estimate, bounds: tuple[float, float]) -> Estimate:
         return max(-most, lower), min(most, upper)
 
     return replace(estimate, bounds=ends)
-
-
-def _stacked(one: Features, other: Features) -> Features:
-    """The features of both sides, whose ids are told apart."""
-    ids = (*(f"{i} baseline" for i in one.ids), *(f"{i} candidate" for i in other.ids))
-    return Features(ids, (*one.values, *other.values))
-
-
-def _same(one: Features, other: Features) -> bool:
-    return one.ids == other.ids and all(map(np.array_equal, one.values, other.values))

@@ -20,12 +20,11 @@ from evalkit.results.differences import (
     NO_OTHERS,
     Sums,
     jackknifed_difference,
-    measure,
-    without,
 )
 from evalkit.results.evidence import Evidence
 from evalkit.results.material import NO_PROMPT, common_parts, parts_of, with_frames
 from evalkit.results.pairing import Side, identical
+from evalkit.results.reweighted import measure, without
 from evalkit.results.scored import NO_PAIRS, Pair, selected
 from evalkit.stats import jackknife
 from evalkit.stats.clusters import totals, weights, without_leverage

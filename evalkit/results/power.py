@@ -15,13 +15,14 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
 from evalkit.results import gate
 from evalkit.results.comparison_record import ComparisonRecord
-from evalkit.results.differences import Difference, Sets, Sums, without
+from evalkit.results.differences import Difference, Sets, Sums
 from evalkit.results.gate import Direction, Gate, Margin
 from evalkit.results.listening import Listening
 from evalkit.results.loading import load, with_row
 from evalkit.results.material import material
 from evalkit.results.pairing import Side, side
 from evalkit.results.record import Record
+from evalkit.results.reweighted import without
 from evalkit.results.scored import selected
 from evalkit.results.summary import heading, random_weights, records, samples, unique_titles, warning
 from evalkit.results.sweep import Sweep

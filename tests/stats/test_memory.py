@@ -96,7 +96,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread, so that what is in memory at once is always the same; blocks that the smaller sets fill."""
     monkeypatch.setattr(threads, "cores", lambda: 1)
     monkeypatch.setattr("evalkit.stats.bootstrap.DRAWN", 2**16)
-    monkeypatch.setattr("evalkit.results.differences.WEIGHTS", 2**14)
+    monkeypatch.setattr("evalkit.results.reweighted.WEIGHTS", 2**14)
     monkeypatch.setattr("evalkit.stats.permutation.NUMBERS", 2**14)
     monkeypatch.setattr("evalkit.stats.neighbours.DISTANCES", 2**15)
     monkeypatch.setattr("evalkit.metrics.clap_retrieval.SIMILARITIES", 2**15)

@@ -15,8 +15,8 @@ import numpy as np
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
 from evalkit.results.clusters import Clusters
-from evalkit.results.differences import measure, without
 from evalkit.results.material import with_frames
+from evalkit.results.reweighted import measure, without
 from evalkit.results.scored import Pair, selected
 from evalkit.stats import jackknife
 from evalkit.stats.estimate import Estimate, student
