@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ def protocol_of(config: DictConfig) -> Protocol:
         if not fits:
             raise EvalkitError(f"protocol.{message}")
     return protocol
+
+
+def seconds_compared(protocol: Protocol, duration: float, whole: bool = False) -> float:
+    """How much of references counts at most, in seconds.
+
+    Args:
+        duration: of generated clips, in seconds.
+        whole: whether all counts that a caption is about, whatever clips last.
+    """
+    return math.inf if whole or protocol.pair_length == "own" else duration
 
 
 def followed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -21,7 +20,8 @@ from evalkit.progress import progress
 from evalkit.prompts import Prompts
 from evalkit.prompts.audio_files import mapped
 from evalkit.prompts.references import packed_references, survey_references
-from evalkit.protocols import protocol_of
+from evalkit.protocols import protocol_of, seconds_compared
+from evalkit.scoring.packed import other_protocol, require_held
 from evalkit.store.cache import Cache
 from evalkit.types import Clip, PromptSet
 
@@ -54,18 +54,15 @@ def surveyed(prompts: PromptSet, options: Prompts, config: DictConfig, read_data
     if isinstance(options.references, Generator):
         return [Clip(prompt.id) for prompt in prompts.prompts]
     protocol = protocol_of(config)
-    duration = math.inf if protocol.pair_length == "own" else config.sampling.duration
+    duration = seconds_compared(protocol, config.sampling.duration)
     if isinstance(options.references, Packed):
         cache = Cache(config.cache_dir)
         pack = options.references.read(cache)
-        about = pack.about
-        if (about.sample_rate, about.resampler) != (protocol.sample_rate, protocol.resampler):
-            raise EvalkitError(
-                f"the pack '{pack.name}' was made under the protocol {about.protocol}, which prepares audio otherwise "
-                f"than {protocol.name}: set protocol={about.protocol}"
-            )
+        if problem := other_protocol(protocol, pack):
+            raise EvalkitError(f"the pack '{pack.name}' {problem}")
         clips = packed_references(prompts, options, pack, duration)
-        extractor = Extractor(cache, "cpu", None, about.sample_rate, about.resampler, pack=pack)
+        extractor = Extractor(cache, "cpu", None, protocol.sample_rate, protocol.resampler, pack=pack)
+        require_held(pack, clips, extractor, options, config.sampling.duration)
         return extractor.clips(clips, {}, loudness=None, refuse_silence=True, title="references")[1]
     clips = survey_references(prompts, options, duration)
     return decoded(clips) if read_data else clips

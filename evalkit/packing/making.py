@@ -24,9 +24,10 @@ from evalkit.packs.packed import Packed
 from evalkit.plan import Plan, make_plan, require_files
 from evalkit.precision import fixed_precision
 from evalkit.prompts.references import packed_references, probe_references
+from evalkit.protocols import seconds_compared
 from evalkit.recording import weights_info
 from evalkit.results.record import Count, count
-from evalkit.scoring.rows import reference_clips, seconds_compared
+from evalkit.scoring.rows import reference_clips
 from evalkit.store.cache import Cache
 from evalkit.store.digests import digest
 from evalkit.store.identity import identity
@@ -144,7 +145,7 @@ def _compared_with(plan: Plan, prompts: PromptSet) -> dict[str, list[Clip]]:
 
 def coverage(plan: Plan, prompts: PromptSet, pack: Pack) -> Count:
     """Count the prompts whose reference a run could use, by what a pack says of them."""
-    clips = packed_references(prompts, plan.prompts, pack, seconds_compared(plan, whole=False))
+    clips = packed_references(prompts, plan.prompts, pack, seconds_compared(plan.protocol, plan.sampling.duration))
     extractor: Extractor = dataclasses.replace(plan.extractor(), pack=pack)
     _, checked = extractor.clips(clips, {}, loudness=None, refuse_silence=True, title="references")
     return count([clip.status for clip in checked])

@@ -10,14 +10,18 @@ from evalkit.calibration import Row
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.features import extractor as features
+from evalkit.features.extractor import Extractor
 from evalkit.models import Generator
 from evalkit.packs.pack import Pack, PackedEncoder
 from evalkit.plan import Plan
+from evalkit.prompts import Prompts
 from evalkit.prompts.references import packed_references
 from evalkit.prompts.selection import sampled
+from evalkit.protocols import seconds_compared
 from evalkit.results.alike import differences
 from evalkit.results.options import leaves
 from evalkit.scoring.embedding import common_length, one_per_prompt
+from evalkit.settings import Protocol
 from evalkit.store.digests import digest
 from evalkit.store.identity import identity
 from evalkit.types import Clip, PromptSet
@@ -52,18 +56,9 @@ def require_pack(plan: Plan, prompts: PromptSet) -> None:
 
 def problems(plan: Plan, pack: Pack) -> Iterator[str]:
     """Say in what a pack differs from what a plan's metrics compare with, apart from prompts and parts."""
-    about, protocol = pack.about, plan.protocol
-    ours = {
-        "sample_rate": protocol.sample_rate,
-        "resampler": protocol.resampler,
-        "version of evalkit's conditioning": features.VERSION,
-    }
-    theirs = dict(zip(ours, (about.sample_rate, about.resampler, about.conditioning), strict=True))
-    if said := [f"{name} {text}" for name, text in differences(theirs, ours)]:
-        yield (
-            f"was made under the protocol {about.protocol}, which differs from this run's, {protocol.name}: "
-            f"{', '.join(said)}: set protocol={about.protocol}, or get a pack of {protocol.name}"
-        )
+    about = pack.about
+    if problem := other_protocol(plan.protocol, pack):
+        yield problem
     for name, metric in plan.paired.items():
         encoder = metric.reference_encoder
         assert encoder is not None, "a paired metric compares with references"
@@ -75,6 +70,22 @@ def problems(plan: Plan, pack: Pack) -> Iterator[str]:
             f"holds references that {rendered.by} rendered {rendered.duration:g} s long, and this run asks for "
             f"{plan.sampling.duration:g} s: set sampling.duration={rendered.duration:g}, or pack them again"
         )
+
+
+def other_protocol(protocol: Protocol, pack: Pack) -> str:
+    """Say in what audio was prepared otherwise for a pack than a protocol does it; empty for nothing."""
+    about = pack.about
+    ours = {
+        "sample_rate": protocol.sample_rate,
+        "resampler": protocol.resampler,
+        "version of evalkit's conditioning": features.VERSION,
+    }
+    theirs = dict(zip(ours, (about.sample_rate, about.resampler, about.conditioning), strict=True))
+    said = ", ".join(f"{name} {text}" for name, text in differences(theirs, ours))
+    return said and (
+        f"was made under the protocol {about.protocol}, which differs from this run's, {protocol.name}: "
+        f"{said}: set protocol={about.protocol}, or get a pack of {protocol.name}"
+    )
 
 
 def _other_encoder(pack: Pack, name: str, encoder: Encoder, own: Mapping[str, Any]) -> str:
@@ -124,12 +135,12 @@ def _differences(packed: PackedEncoder, own: Mapping[str, Any]) -> Iterator[tupl
             yield f"{key} {text}", ""
 
 
-def _other_options(plan: Plan, pack: Pack, lacking: Sequence[Clip]) -> EvalkitError | None:
+def _other_options(pack: Pack, lacking: Sequence[Clip], own: Prompts, duration: float) -> EvalkitError | None:
     """Make the error for parts that are not in a pack since it was made with other options of the prompts."""
     contents = {part.content for part in pack.parts}
-    own, its = plan.prompts, pack.about
+    its = pack.about
     some = f"'{lacking[0].id}'" + (f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else "")
-    if own.cut != its.cut and plan.sampling.duration in its.durations:
+    if own.cut != its.cut and duration in its.durations:
         option, ours, theirs, why = "cut", own.cut, its.cut, f"which takes another part of {some}"
     elif own.max_seconds != its.max_seconds and not any(clip.sha256 in contents for clip in lacking):
         ours, theirs = ("null" if value is None else f"{value:g}" for value in (own.max_seconds, its.max_seconds))
@@ -142,22 +153,29 @@ def _other_options(plan: Plan, pack: Pack, lacking: Sequence[Clip]) -> EvalkitEr
     )
 
 
+def require_held(pack: Pack, clips: Sequence[Clip], extractor: Extractor, options: Prompts, duration: float) -> None:
+    """Raise EvalkitError where a pack lacks the parts of references that the options of prompts have chosen.
+
+    Args:
+        clips: the references, cut to these parts.
+        duration: of generated clips, in seconds.
+    """
+    if lacking := [clip for clip in clips if clip.ok and extractor.part_key(clip) not in pack]:
+        raise _other_options(pack, lacking, options, duration) or pack.lacks(lacking)
+
+
 def _require_parts(plan: Plan, prompts: PromptSet, pack: Pack) -> None:
     """Raise EvalkitError where a pack lacks a part of a reference that is known to be needed."""
-    extractor, common = plan.extractor(), plan.protocol.pair_length == "common"
-
-    def require(clips: Sequence[Clip], chosen: bool = True) -> None:
-        """Args: chosen: whether the options of the prompts chose the parts, not the lengths of other clips."""
-        if lacking := [clip for clip in clips if clip.ok and extractor.part_key(clip) not in pack]:
-            raise (_other_options(plan, pack, lacking) if chosen else None) or pack.lacks(lacking)
-
+    extractor, common, duration = plan.extractor(), plan.protocol.pair_length == "common", plan.sampling.duration
     whole = packed_references(prompts, plan.prompts, pack, math.inf)
     if any(isinstance(model, Generator) for model in plan.models.values()):
-        duration = plan.sampling.duration if common else math.inf
-        require(packed_references(prompts, plan.prompts, pack, duration))
+        clips = packed_references(prompts, plan.prompts, pack, seconds_compared(plan.protocol, duration))
+        require_held(pack, clips, extractor, plan.prompts, duration)
     for model in plan.models.values():
         if not isinstance(model, Generator):
-            require(whole)
+            require_held(pack, whole, extractor, plan.prompts, duration)
             clips = model.find(sampled([prompt.given for prompt in prompts.prompts], plan.sampling.samples_per_prompt))
             for sample in one_per_prompt(Row(prompts.prompts, clips)) if common else []:
-                require(common_length(sample, whole, plan.protocol.sample_rate)[1], chosen=False)
+                cut = common_length(sample, whole, plan.protocol.sample_rate)[1]
+                if lacking := [clip for clip in cut if clip.ok and extractor.part_key(clip) not in pack]:
+                    raise pack.lacks(lacking)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from evalkit.prompts.audio_files import long_enough
 from evalkit.prompts.references import find_references, packed_references
 from evalkit.prompts.selection import sampled
 from evalkit.prompts.two_folders import Files
+from evalkit.protocols import seconds_compared
 from evalkit.scoring.embedding import require_generated, require_references
 from evalkit.scoring.packed import require_pack
 from evalkit.slices import Group, groups
@@ -92,7 +92,7 @@ def reference_clips(plan: Plan, prompts: PromptSet, whole: bool) -> list[Clip]:
         return [_checked(plan, clip) for clip in plan.references.find(prompts.prompts)]
     if isinstance(plan.references, Generator):
         return _clips_of(plan, prompts.prompts, plan.references, "references")
-    duration = seconds_compared(plan, whole)
+    duration = seconds_compared(plan.protocol, plan.sampling.duration, whole)
     if plan.pack is not None:
         return packed_references(prompts, plan.prompts, plan.pack, duration)
     return find_references(prompts, plan.prompts, duration)
@@ -108,11 +108,6 @@ def in_place_of(plan: Plan, references: list[Clip]) -> list[Clip]:
     if plan.engine.device != "cpu":
         release()
     return clips
-
-
-def seconds_compared(plan: Plan, whole: bool) -> float:
-    """How much of references counts at most, in seconds; see `reference_clips`."""
-    return math.inf if whole or plan.protocol.pair_length == "own" else plan.sampling.duration
 
 
 def generated_clips(plan: Plan, name: str, prompts: PromptSet, part: bool = False) -> list[Clip]:

@@ -158,11 +158,13 @@ def test_a_pack_is_counted_as_a_run_would_use_it(evalkit: Run, tmp_path: Path) -
     assert (tmp_path / "todo.csv").read_text() == "id,text\nb,2\nc,3\nd,4\n"
     code, _, err = evalkit("references", "status", *own)
     assert code == 2 and "holds no features of 'a' over its first 10 s" in err
+    code, _, err = evalkit("references", "status", *own, "prompts.cut=end")
+    assert code == 2 and "made with prompts.cut=start, and this run has prompts.cut=end, which takes another" in err
     # clips as a whole, as that protocol compares them
     same = ["protocol=fadtk", "protocol.sample_rate=32000", "protocol.resampler=julius"]
     assert counts(told(evalkit, *own, *same, status=1)) == counts(found)
     code, _, err = evalkit("references", "status", *own, same[0])
-    assert code == 2 and "was made under the protocol musicgen, which prepares audio otherwise than fadtk" in err
+    assert code == 2 and "was made under the protocol musicgen, which differs from this run's, fadtk: " in err
 
 
 @pytest.mark.parametrize(
