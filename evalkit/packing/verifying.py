@@ -19,6 +19,7 @@ from evalkit.filling import beyond_one_process
 from evalkit.models import Generator
 from evalkit.packing.making import plan_of
 from evalkit.packs.files import damaged
+from evalkit.packs.joining import first_of
 from evalkit.packs.pack import Pack, Part, Reference
 from evalkit.plan import Plan, require_files
 from evalkit.precision import fixed_precision
@@ -32,8 +33,6 @@ from evalkit.store.identity import identity
 from evalkit.store.known import known_digests
 from evalkit.store.leases import lease
 from evalkit.types import Clip, PromptSet
-
-NAMED = 3  # prompts that are named of many
 
 # of a prompt: its reference is the same file; another; in the pack alone; among the clips alone, as the pack says that
 # it had none, or does not have the prompt; in neither
@@ -108,20 +107,15 @@ class Verified:
         if not any(one.parts for one in self.features.values()):
             said.append("nothing was compared, as no usable reference is the same file")
         if ids := self.of("other content"):
-            said.append(f"other content of {_some(ids)}")
+            said.append(f"other content of {first_of(ids)}")
         if ids := self.of("gone"):
-            said.append(f"no usable clip of {_some(ids)}")
+            said.append(f"no usable clip of {first_of(ids)}")
         for what, one in self.features.items():
             if one.apart:
                 said.append(f"{what} not bit-identical in {one.apart}{self._devices}")
         if self.left_out:
             said.append(f"{', '.join(self.left_out)}: not compared, as no metric that is selected reads them")
         return said
-
-
-def _some(ids: Sequence[str]) -> str:
-    named = ", ".join(f"'{i}'" for i in ids[:NAMED])
-    return f"{named}, … ({len(ids):,})" if len(ids) > NAMED else named
 
 
 def verify(config: DictConfig, pack: Pack) -> Verified:

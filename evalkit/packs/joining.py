@@ -16,7 +16,7 @@ from evalkit.store.digests import digest
 
 AND = " AND "  # between licences that all apply, as SPDX writes it
 ALSO = " + "  # between other things that packs say
-NAMED = 3  # of many, in messages
+NAMED = 3  # prompts that messages name of many
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _require_durations(packs: Sequence[Pack], references: Sequence[Reference]) -
         if lacking := [one.id for one in references if one.sha256 in packed - there]:
             raise EvalkitError(
                 f"{_names(p for p in packs if p not in having)} cannot be joined with {_names(having)}: of "
-                f"{_some(lacking)} there would be no features for clips of {duration:g} s: pack them with "
+                f"{first_of(lacking)} there would be no features for clips of {duration:g} s: pack them with "
                 f"sampling.duration={duration:g} too, or join packs of the same durations"
             )
 
@@ -196,7 +196,7 @@ def _features(
         having = [pack for pack in packs if encoder.digest in pack.features]
         without = _names(pack for pack in packs if pack not in having)
         raise EvalkitError(
-            f"{without} cannot be joined with {_names(having)}: of {_some(ids)}{other} "
+            f"{without} cannot be joined with {_names(having)}: of {first_of(ids)}{other} "
             f"there would be no features of {encoder.kind} (metric {', '.join(encoder.metrics)}): pack them for the "
             "same metrics"
         )
@@ -207,7 +207,8 @@ def _names(packs: Iterable[Pack]) -> str:
     return " and ".join(dict.fromkeys(f"'{pack.name}'" for pack in packs))
 
 
-def _some(ids: Sequence[str]) -> str:
+def first_of(ids: Sequence[str]) -> str:
+    """Name the first of some prompts, and say how many there are of more."""
     named = ", ".join(f"'{i}'" for i in ids[:NAMED])
     return f"{named}, … ({len(ids):,})" if len(ids) > NAMED else named
 

@@ -21,7 +21,7 @@ def asset_of(value: Asset | str | None, name: str) -> Asset | None:
     return Asset(name, path=value) if isinstance(value, str) else value
 
 
-def listed(prompts: Sequence[Prompt], source: Asset | None, column: str, cache: Cache) -> list[Prompt]:
+def on_list(prompts: Sequence[Prompt], source: Asset | None, column: str, cache: Cache) -> list[Prompt]:
     """Keep the prompts whose ids a list has, of which no other column is read, and say if the list has more.
 
     Raises EvalkitError for a list that is not there, or cannot be read, or has none of the ids.

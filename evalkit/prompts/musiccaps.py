@@ -13,7 +13,7 @@ from evalkit.audioset import classes
 from evalkit.errors import EvalkitError, unknown
 from evalkit.instrumental import is_instrumental
 from evalkit.prompts.hub_tables import read_table, tables_in
-from evalkit.prompts.listed import NO_SINGING, asset_of, listed
+from evalkit.prompts.listed import NO_SINGING, asset_of, on_list
 from evalkit.prompts.references import check_options
 from evalkit.prompts.selection import check_language, check_narrowing, prompt_set, read_prompts
 from evalkit.prompts.user_files import Row, find_column, read_rows
@@ -110,7 +110,7 @@ class MusicCaps:
         prompts = read_prompts(rows, "ytid", "caption", _of_musiccaps)
         if self.subset == NO_SINGING:
             assert not isinstance(self.no_singing, str)
-            chosen = listed(prompts, self.no_singing, "ytid", cache)
+            chosen = on_list(prompts, self.no_singing, "ytid", cache)
         else:
             keep = SUBSETS[self.subset]
             chosen = [prompt for prompt, row in zip(prompts, rows, strict=True) if keep(prompt, row)]

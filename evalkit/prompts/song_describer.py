@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from evalkit.assets import Asset
 from evalkit.errors import EvalkitError, unknown
 from evalkit.prompts.audio_files import by_stem, normal
-from evalkit.prompts.listed import NO_SINGING, asset_of, listed
+from evalkit.prompts.listed import NO_SINGING, asset_of, on_list
 from evalkit.prompts.references import check_options
 from evalkit.prompts.selection import check_narrowing, prompt_set, read_prompts, together
 from evalkit.prompts.user_files import Row, find_column, read_rows
@@ -123,7 +123,7 @@ class SongDescriber:
     def _subset(self, prompts: Sequence[Prompt], rows: Sequence[Row], cache: Cache) -> list[Prompt]:
         if self.subset == NO_SINGING:
             assert not isinstance(self.no_singing, str)
-            return listed(prompts, self.no_singing, "caption_id", cache)
+            return on_list(prompts, self.no_singing, "caption_id", cache)
         if self.subset == "all":
             return list(prompts)
         return [prompt for prompt, row in zip(prompts, rows, strict=True) if _valid(row)]

@@ -19,7 +19,7 @@ def test_packs_become_one_file(evalkit: Run, tmp_path: Path) -> None:
     assert out.splitlines()[:4] == [
         "mine.safetensors: references 1 of 2, metric fad, kad",
         "yours.safetensors: references 2 of 2, metric fad, kad",
-        "other audio of 1 prompt in a later pack was left out: a",
+        "other audio of 1 prompt in a later pack was left out: 'a'",
         "licence: CC0-1.0 AND CC-BY-4.0",
     ]
     place = tmp_path / "both.safetensors"

@@ -16,7 +16,6 @@ from evalkit.errors import EvalkitError
 if TYPE_CHECKING:
     from evalkit.packs.pack import Pack
 
-NAMED = 3  # prompts that are named of many
 MORE = (
     "Of each prompt the first usable reference is taken, in the order of the packs. Packs of other data, captions, "
     "protocols, weights or types of devices are refused, and so is what would leave a reference without some features."
@@ -29,7 +28,7 @@ def main(arguments: list[str]) -> None:
     if len(names) < 2:
         raise EvalkitError("give two packs or more, and behind them the file to write")
     from evalkit.packs.files import require_new, write_pack
-    from evalkit.packs.joining import joined  # here, because help need not wait for numpy
+    from evalkit.packs.joining import first_of, joined  # here, because help need not wait for numpy
     from evalkit.packs.packed import named
     from evalkit.report.numbers import counted
     from evalkit.store.cache import Cache
@@ -42,8 +41,7 @@ def main(arguments: list[str]) -> None:
     for pack in packs:
         print(f"{pack.name}: {held(pack)}")
     if left := made.other_content:
-        some = ", ".join(left[:NAMED]) + (", …" if len(left) > NAMED else "")
-        print(f"other audio of {counted(len(left), 'prompt')} in a later pack was left out: {some}")
+        print(f"other audio of {counted(len(left), 'prompt')} in a later pack was left out: {first_of(left)}")
     for kind, (count, most) in made.other_features.items():
         parts = counted(count, "part")
         print(f"features of {kind} differ in {parts} of the same audio, by {most:.3g} at most: the first were kept")
