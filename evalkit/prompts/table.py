@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import logging
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ from evalkit.prompts.selection import GIVEN, check_narrowing, prompt_set, read_p
 from evalkit.prompts.user_files import Row, find_column, read_rows
 from evalkit.store.cache import Cache
 from evalkit.types import PromptSet
+
+log = logging.getLogger(__name__)
+
+OPTIONAL = ("reference", *GIVEN, "tags", "labels", "cluster", "translation", "language")  # columns
+ALIKE = 0.75  # of difflib's ratio: "duration" and "translation" have 0.63
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,27 @@ class Table:
         prompts = read_prompts(
             rows, find_column(path, rows, "id", "ytid"), find_column(path, rows, "text", "caption"), more
         )
+        for column, near in _resembling(rows):
+            log.warning("'%s': the column %.40r is not read: did you mean '%s'?", path, column, near)
         result = prompt_set(self, self.dataset or path.stem, path, prompts, [], total=len(rows))
         for prompt, name in itertools.product(result.prompts, GIVEN):
             file = getattr(prompt, name)
             if file and not os.path.isfile(file):
                 raise EvalkitError(f"'{path}': the {name} of '{prompt.id}' does not exist: '{file}'")
         return result
+
+
+def _resembling(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Columns that are not read, and the optional one that the name of each resembles; nothing of others."""
+    columns = dict.fromkeys(column for row in rows for column in row.values)
+    lacking = [name for name in OPTIONAL if name not in columns]
+    for column in columns:
+        if column in OPTIONAL:
+            continue
+        name = column.casefold()
+        begun = [known for known in lacking if len(name) > 2 and (known.startswith(name) or name.startswith(known))]
+        for near in (begun or difflib.get_close_matches(name, lacking, n=1, cutoff=ALIKE))[:1]:
+            yield column, near
 
 
 def _labels(row: Row) -> tuple[str, ...]:

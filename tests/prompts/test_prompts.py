@@ -507,3 +507,25 @@ class TestSynthetic:
     def test_a_count_that_cannot_be(self, count: Any) -> None:
         with pytest.raises(EvalkitError, match=rf"prompts.count={count}: must be a whole number from 1 to 10,000"):
             Synthetic(count=count)
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("lang", "language"), ("Translations", "translation"), ("label", "labels"), ("clusters", "cluster"), ("url", "")]
+    + [(name, "") for name in ("duration", "location", "annotation", "title", "genre", "start_s", "caption")],
+)
+def test_a_column_that_is_not_read_is_told_where_its_name_resembles_one_that_would_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, meant: str
+) -> None:
+    path = write_csv(tmp_path / "x.csv", [{"id": "a", "text": "x", column: "y"}], ["id", "text", column])
+    Table(path=str(path)).load(Cache(tmp_path))
+    said = [f"'{path}': the column '{column}' is not read: did you mean '{meant}'?"] if meant else []
+    assert [record.getMessage() for record in caplog.records] == said
+
+
+def test_a_column_beside_the_one_that_its_name_resembles_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"id": "a", "text": "x", "language": "de", "languages": "de, ru"}
+    Table(path=str(write_csv(tmp_path / "x.csv", [row], list(row)))).load(Cache(tmp_path))
+    assert not caplog.records
