@@ -286,6 +286,10 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
         if hub_id and checkpoint and (checkpoint.path or checkpoint.repo != hub_id):
             yield f"{name} was measured on '{checkpoint.source}', which is not known to be {hub_id}"
     yield from _remarks_on_conditions(plan, prompts)
+    if given := [prompt.language for prompt in prompts.prompts if prompt.translation]:
+        languages = f" ({', '.join(sorted(set(given)))})" if all(given) else ""
+        everyone = f"{len(given):,} of {len(prompts):,} prompts"
+        yield f"{everyone} are given in translation{languages}, and scored against their captions"
     standard = vars(Sampling())
     changed = [
         f"{k} {v}, not {standard[k]}"

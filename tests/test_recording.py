@@ -50,6 +50,19 @@ def test_a_table_says_which_models_heard_what_was_given(tmp_path: Path) -> None:
     assert not list(remarks(one, captions, without_clips(tmp_path, "m")))
 
 
+def test_a_table_says_how_many_prompts_models_are_given_in_translation(tmp_path: Path) -> None:
+    def said(*prompts: Prompt) -> list[str]:
+        of_all = PromptSet("x", "all", len(prompts), prompts, "")
+        return list(remarks(replace(plan(tmp_path), models={"s": Synth()}), of_all, without_clips(tmp_path, "s")))
+
+    english, german = Prompt("a", "x", language="en"), Prompt("b", "y", translation="z", language="de")
+    japanese = replace(german, id="c", language="ja")
+    assert said(english) == []
+    scored = "and scored against their captions"
+    assert said(english, japanese, german) == [f"2 of 3 prompts are given in translation (de, ja), {scored}"]
+    assert said(german, replace(japanese, language="")) == [f"2 of 2 prompts are given in translation, {scored}"]
+
+
 def test_a_record_names_the_melodies_that_prompts_give(tmp_path: Path) -> None:
     file = tmp_path / "tune.wav"
     file.write_bytes(b"la la")

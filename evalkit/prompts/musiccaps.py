@@ -117,7 +117,7 @@ class MusicCaps:
         words = [self.subset] if self.subset != "all" else []
         if self.translations:
             before, chosen = len(chosen), self._translated(chosen, cache)
-            words.append(f"{'' if len(chosen) == before else f'{len(chosen):,} '}given in {self.language}")
+            words += ["with a translation"] if len(chosen) < before else []
         return prompt_set(self, self.dataset, path, chosen, words, total=len(rows))
 
     def _translated(self, prompts: Sequence[Prompt], cache: Cache) -> list[Prompt]:

@@ -128,15 +128,15 @@ class TestMusicCaps:
             russian = MusicCaps(path=made, translations=translations, language="ru", subset="balanced", first=3).load(
                 cache
             )
-            assert (russian.dataset, russian.subset) == ("musiccaps", "balanced, given in ru, first 3")
+            assert (russian.dataset, russian.subset) == ("musiccaps", "balanced, first 3")
             assert [p.given.text for p in russian.prompts] == ["Песня номер 1", "Песня номер 5", "Песня номер 9"]
             assert [replace(p, translation="", language="") for p in russian.prompts] == list(english.prompts)
             assert {p.language for p in russian.prompts} == {"ru"}
 
-    def test_prompts_without_a_translation_are_counted(self, made: str, tmp_path: Path, cache: Cache) -> None:
+    def test_prompts_without_a_translation_are_left_out(self, made: str, tmp_path: Path, cache: Cache) -> None:
         table = write_csv(tmp_path / "x.csv", [{"ytid": "made_000005", "caption": "Ein Lied"}], ["ytid", "caption"])
         some = MusicCaps(path=made, translations=str(table), language="de").load(cache)
-        assert ([p.id for p in some.prompts], some.subset) == (["made_000005"], "1 given in de")
+        assert ([p.id for p in some.prompts], some.subset) == (["made_000005"], "with a translation")
         write_csv(table, [{"ytid": "other", "caption": "Ein Lied"}], ["ytid", "caption"])
         with pytest.raises(EvalkitError, match=r"x\.csv' has a translation of none of the 1,200 prompts"):
             MusicCaps(path=made, translations=str(table), language="de").load(cache)
