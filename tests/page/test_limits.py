@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from evalkit.page import drawn
 from evalkit.page.sections import limits as section
 from evalkit.page.view import View, view
+from evalkit.results.plots import limits
 from evalkit.results.plots.plot import NARROW, Plot
 from evalkit.results.result import Result
 
@@ -66,6 +68,32 @@ def test_a_figure_shows_the_table_s_numbers_at_any_width(result: Result) -> None
         marks = [one.get_gid() for axes in figure.axes for one in axes.get_children() if one.get_gid()]
         assert marks.count("value-0") == 3 and marks.count("interval-0") == 3
         assert [name for name in marks if str(name).startswith("unknown-")] == [f"unknown-{i}" for i in range(4)]
+
+
+def test_a_figure_says_what_is_judged_what_is_not_and_what_is_not_drawn(result: Result) -> None:
+    keep = result.values["id"].str.endswith((".en", ".fr", ".hi")) | (result.values["id"] < "c005")
+    keep &= ~((result.values["id"] > "c001") & result.values["id"].str.endswith(".de"))
+    shown = seen(dataclasses.replace(result, values=result.values[keep]))
+    plot = next(plot for _, plot in drawn.of_limits(shown))
+    assert isinstance(plot, Plot) and plot.said.startswith("6 differences from English judged, 1 beyond noise: ")
+    assert plot.said.endswith("4 too few to judge. No interval: CLAP score of German.")
+    cells = [{"who": "a", "title": "KLD", "difference_low": math.nan, "verdict": ""}] * 2
+    cells += [{"who": "b", "title": "KLD", "difference_low": 0.1, "verdict": ""}]
+    said = limits._said(cells, ["b"], "the rest")
+    assert said == "No difference from the rest is judged. 1 too few to judge. Not drawn: a."
+
+
+def test_titles_of_a_figure_are_not_cut_where_two_lines_hold_them(result: Result) -> None:
+    plot = next(plot for _, plot in drawn.of_limits(seen(result)))
+    assert isinstance(plot, Plot)
+    titles = [axes.get_title(loc="left") for axes in plot.figure(10.0).axes]
+    assert titles[1] == "Collapsed to\nsilence ↓" and not any("…" in title for title in titles)
+
+
+def test_a_sweep_has_figures_of_its_default(tmp_path: Path) -> None:
+    found = [plot for _, plot in drawn.of_limits(seen(limited.sweep(tmp_path / "sweep", captions=12)))]
+    assert [one.name for one in found if isinstance(one, Plot)] == ["limits-languages-1", "limits-styles-1"]
+    assert not [one for one in found if isinstance(one, str)]
 
 
 def test_no_page_has_it_without_what_it_needs(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.report.document import Listing
 from evalkit.report.literal import literal
-from evalkit.report.numbers import places
-from evalkit.results.limits.limit import NO_DIFFERENCE, Limit, OfModel, amount
+from evalkit.report.numbers import counted, places
+from evalkit.results.limits.limit import NO_DIFFERENCE, Limit, OfModel, amount, listed
 from evalkit.results.plots import drawing
-from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, QUIET, Mark
+from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, LINE, QUIET, Mark
 from evalkit.results.plots.plot import Metric, Plot, listing, percent, span
-from evalkit.results.plots.rows import Rows, bar, head, scale
+from evalkit.results.plots.rows import Rows, bar, fitting, head, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,11 +40,12 @@ def plots(models: Sequence[OfModel]) -> Iterator[tuple[str, Plot]]:
 
 def _plot(model: OfModel, limit: Limit, table: Listing, number: str) -> Plot | None:
     """Draw the differences of a table, a panel for each metric; None for a table without."""
-    every = [row.cell for row in table.rows if math.isfinite(row.cell.get("difference_low", math.nan))]
-    names = list(dict.fromkeys(str(cell["who"]) for cell in every))
-    if "who" not in {quantity.key for column in table.columns for quantity in column} or not names:
+    if "who" not in {quantity.key for column in table.columns for quantity in column}:
         return None
-    shown = names[:MOST]
+    every = [row.cell for row in table.rows if math.isfinite(row.cell.get("difference_low", math.nan))]
+    shown = list(dict.fromkeys(str(cell["who"]) for cell in every))[:MOST]
+    if not shown:
+        return None
     found = {(cell["title"], cell["who"]): _drawn(cell) for cell in every if cell["who"] in shown}
     metrics = [
         Metric(title, literal(title), next(cell["higher"] for cell in every if cell["title"] == title))
@@ -56,26 +57,49 @@ def _plot(model: OfModel, limit: Limit, table: Listing, number: str) -> Plot | N
     other = next(q.label for column in table.columns for q in column if q.key == "other")
     title = f"{table.title}: differences from {other}"
     ns = span(int(cell["n"]) for cell in found.values())
+    together = [q.label for column in table.columns for q in column if q.key == "units"]
+    units = f" prompts of {span(int(cell['units']) for cell in found.values())} {together[0]}" if together else ""
     text = (
-        f"n = {ns}; {model.about}. Bars: intervals that hold all at once with {percent(model.level)} confidence; those "
-        "of hollow marks, by themselves."
+        f"n = {ns}{units}; {model.about}. Bars: intervals that hold all at once with {percent(model.level)} "
+        "confidence; those of hollow marks, by themselves."
     )
 
     def draw(width: float) -> Figure:
         return _figure(title, shown, metrics, found, unknown, model, text, width)
 
-    verdicts = (f"{one['title']} of {one['who']} {one['verdict']}" for one in every if one["verdict"] in CLAIMED)
-    sure = list(verdicts)
-    said = f"{len(every):,} differences from {other}, {len(sure) or 'none'} of them beyond noise"
-    said += f": {'; '.join(sure[:6])}" if sure else ""
     numbers = listing(
         [
             ("who", "group", "word"), ("title", "metric", "word"), ("difference", "difference", "signed"),
-            ("interval", "interval", "interval"), ("n", "n", "count"), ("verdict", "verdict", "word"),
+            ("interval", "interval", "interval"), ("n", "n", "count"), *(("units", name, "count") for name in together),
+            ("verdict", "verdict", "word"),
         ],
         [{**cell, "places": places(cell["high"] - cell["low"])} for cell in found.values()],
     )  # fmt: skip
-    return Plot(f"limits-{limit.name}-{number}", title, literal(f"{said}."), text, numbers, draw)
+    said = _said([row.cell for row in table.rows], shown, other)
+    return Plot(f"limits-{limit.name}-{number}", title, said, text, numbers, draw)
+
+
+def _said(cells: Sequence[Mapping[str, Any]], shown: Sequence[str], other: str) -> str:
+    """What is seen: what is judged and what of it is beyond noise, what is not judged, and what is not drawn.
+
+    Args:
+        cells: of all differences of the table.
+        shown: who is drawn.
+    """
+    judged = [cell for cell in cells if cell["verdict"]]
+    sure = [literal(f"{one['title']} of {one['who']} {one['verdict']}") for one in judged if one["verdict"] in CLAIMED]
+    said = f"No difference from {other} is judged"
+    if judged:
+        said = f"{counted(len(judged), 'difference')} from {other} judged, {len(sure) or 'none'} beyond noise"
+    said += f": {'; '.join(sure[:6])}{'; …' if len(sure) > 6 else ''}" if sure else ""
+    bare = [cell for cell in cells if not math.isfinite(cell["difference_low"])]
+    if few := len(cells) - len(bare) - len(judged):
+        said += f". {few:,} {UNJUDGED}"
+    if absent := list(dict.fromkeys(cell["who"] for cell in cells if cell["who"] not in shown)):
+        said += f". Not drawn: {listed(absent)}"
+    if unknown := [f"{cell['title']} of {cell['who']}" for cell in bare if cell["who"] in shown]:
+        said += f". No interval: {listed(unknown)}"
+    return f"{said}."
 
 
 def _drawn(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +120,10 @@ def _figure(
     there = {str(cell["verdict"]) for cell in found.values()}
     marks = [Mark(said, marker, colour, colour, 6.5) for said, (marker, colour) in LOOKS.items() if said in there]
     marks += [Mark(UNJUDGED, "o", "white", QUIET, 6)] if "" in there else []
-    figure = drawing.begin(model.random, title, grid.size(width), [("", marks)], text)
+    wide, tall = grid.size(width)
+    if any(len(metric.title) > fitting(grid.wide(width)) for metric in metrics):
+        tall += grid.lines * LINE
+    figure = drawing.begin(model.random, title, (wide, tall), [("", marks)], text)
     panels = grid.axes(figure)
     for axes, metric in zip(panels, metrics, strict=False):
         own = [found.get((metric.name, name)) for name in names]
@@ -107,7 +134,7 @@ def _figure(
                 marker, colour = LOOKS.get(cell["verdict"], ("o", QUIET))
                 bar(axes, cell, grid.at(number), (marker, colour if cell["verdict"] else "white", colour), str(number),
                     "difference")  # fmt: skip
-        head(axes, metric, grid.wide(width))
+        head(axes, metric, grid.wide(width), 2)
     if unknown:
         _unknown(panels[len(metrics)], [unknown.get(name, math.nan) for name in names], grid, width)
     return figure

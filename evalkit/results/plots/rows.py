@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -155,13 +156,21 @@ def bar(
               transform=axes.get_yaxis_transform(), zorder=5, ls="none", gid=f"beyond-{name}")  # fmt: skip
 
 
-def head(axes: Axes, metric: Metric, wide: float) -> None:
+def fitting(wide: float) -> int:
+    """How many characters a line of a title has at most, above a panel that is so wide, in inches."""
+    return max(8, int((wide + SAID / 2) / 0.096) - 2)
+
+
+def head(axes: Axes, metric: Metric, wide: float, lines: int = 1) -> None:
     """Name a panel by its metric, and say where better is.
 
     Args:
         wide: of the panel, in inches.
+        lines: of the name at most; a longer one is cut.
     """
-    title = words(metric.title, max(8, int((wide + SAID / 2) / 0.096) - 2))
+    most = fitting(wide)
+    wrapped = textwrap.wrap(metric.title, most, max_lines=lines, placeholder="…") if lines > 1 else [metric.title]
+    title = "\n".join(words(line, most) for line in wrapped)
     axes.set_title(f"{title} {ARROWS[metric.higher_is_better]}".strip(), loc="left", fontsize=9.5, fontweight="bold")
     axes.set_xlabel(metric.better, fontsize=8, color=QUIET)
 
