@@ -23,7 +23,7 @@ from benchmarks.parts import Row, measure
 from evalkit.metrics.fad import FAD
 from evalkit.results.clusters import Clusters
 from evalkit.results.limits import equal
-from evalkit.results.limits.material import Sums, paired_by_unit
+from evalkit.results.limits.material import ByPrompt, paired_by_unit
 from evalkit.stats import gaps, prevalence, simultaneous
 from evalkit.stats.estimate import Estimate
 from evalkit.stats.prevalence import Rate
@@ -206,9 +206,11 @@ def _estimated(
     return [estimate for estimate, _ in found], np.array([influence for _, influence in found])
 
 
-def _sums(values: np.ndarray, chosen: np.ndarray, which: np.ndarray, number: int, bounds: tuple[float, float]) -> Sums:
+def _sums(
+    values: np.ndarray, chosen: np.ndarray, which: np.ndarray, number: int, bounds: tuple[float, float]
+) -> ByPrompt:
     own = values[None, chosen]
-    return Sums((), own, np.ones_like(own), which[chosen], number, bounds)
+    return ByPrompt((), own, np.ones_like(own), which[chosen], number, bounds)
 
 
 def _inside(bounds: Sequence[tuple[float, float]], truth: np.ndarray) -> np.ndarray:

@@ -89,7 +89,8 @@ def result(
         folder, "m", {key: array[None] for key, array in values.items()}, ids=ids, tags=tags, infos=INFOS
     ).record
     prompts = made.prompts.assign(
-        cluster=[f"c{caption:03}" for caption in of_caption], language=names,
+        caption=[f"caption {caption}" for caption in of_caption], cluster=[f"c{caption:03}" for caption in of_caption],
+        language=names,
         translation=["" if name == "en" else f"{name} of {i}" for name, i in zip(names, ids, strict=True)],
     )  # fmt: skip
     nothing = pd.Series([[] for _ in made.clips.index], dtype=object)

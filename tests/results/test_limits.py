@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
+from evalkit.report.document import Listing
 from evalkit.results.clusters import Clusters
 from evalkit.results.limits import equal, groups, silence, vocals
 from evalkit.results.limits.found import limits
@@ -45,6 +46,15 @@ def rows(limit: Limit, number: int = 0) -> dict[tuple[str, str], dict[str, objec
     return {(row.plain["metric"], row.plain["who"]): dict(row.plain) for row in limit.tables[number].rows}
 
 
+OWN = "intervals have 95% confidence one by one, and do not hold together."
+
+
+def labels(limit: Limit) -> list[str]:
+    (table,) = limit.tables
+    assert isinstance(table, Listing)
+    return [quantity.label for column in table.read() for quantity in column]
+
+
 def test_languages_are_told_apart_by_what_is_worse_and_by_what_can_be_read(result: Result) -> None:
     limit = of(limits(result))["languages"]
     found = rows(limit)
@@ -78,9 +88,14 @@ def test_groups_are_compared_with_the_rest_over_captions_and_not_over_prompts(re
     found = rows(limit)
     worse = found["clap_score", "region a"]
     assert (worse["verdict"], worse["n"], worse["of"]) == ("worse", 100, 200)
+    assert (worse["units"], worse["of_units"]) == (20, 40)
+    assert labels(limit)[3:7] == ["n", "n of the rest", "captions", "captions of the rest"]
+    assert "hold all at once" in limit.tables[0].intro and "not judged" not in limit.tables[0].intro
     assert 'Aspects, CLAP score: worse than the rest of the prompts in "region a"' in " ".join(limit.said)
     alone = dataclasses.replace(result, prompts=result.prompts.drop(columns="cluster"))
-    as_if = rows(of(limits(alone))["styles"])["clap_score", "region a"]
+    without = of(limits(alone))["styles"]
+    as_if = rows(without)["clap_score", "region a"]
+    assert not any("captions" in label or "prompts" in label for label in labels(without))
     width, narrower = (float(row["difference_high"]) - float(row["difference_low"]) for row in (worse, as_if))
     assert width > 1.5 * narrower
 
@@ -93,7 +108,9 @@ def test_the_rate_of_vocals_is_corrected_by_what_the_detector_hears_in_recording
     scores = result.scores.set_index(["model", "metric"])["value"]
     assert sensitivity["share"] == scores[limited.RECORDINGS, "vocals_in_vocal"]
     assert specificity["share"] == 1 - scores[limited.RECORDINGS, "vocals_share"]
-    assert asked["n"] == 100 and heard["n"] == 200
+    assert asked["n"] == 100 and heard["n"] == 200 and heard["units"] == 40
+    assert "of the clips of 200 prompts (40 captions) that ask for none." in limit.said[0]
+    assert "(sensitivity; 100 prompts (20 captions))" in limit.said[1]
     assert "Corrected for its errors" in limit.said[-1]
 
 
@@ -149,6 +166,7 @@ def test_what_is_left_out_of_a_sweep_is_named(swept: Sweep) -> None:
     )
     without = dataclasses.replace(swept, points=swept.points.assign(path=["elsewhere", *swept.points["path"][1:]]))
     (model,) = limits(without)
+    assert "clips of m at the default point of the sweep, 10 s long (sampled with " in limits(swept)[0].about
     assert model.limits == [] and "The default point was not measured" in markdown([model])
 
 
@@ -205,12 +223,48 @@ def test_too_few_captions_are_shown_and_not_judged(tmp_path: Path) -> None:
     found = of(limits(limited.saved(tmp_path / "result", limited.result(tmp_path, captions=5, region=0.5))))
     assert {row["verdict"] for limit in ("languages", "styles") for row in rows(found[limit]).values()} == {""}
     assert "fewer than 6 captions" in " ".join(found["languages"].said)
-    assert "too few prompts to judge by" in found["styles"].said[0]
+    assert "too few captions to judge by" in found["styles"].said[0]
+    for limit in ("languages", "styles"):
+        assert {row["note"] for row in rows(found[limit]).values()} == {"fewer than 6 captions: not judged"}
+        assert found[limit].tables[0].intro.endswith("No row is judged: " + OWN)
+
+
+def test_intervals_of_rows_that_are_not_judged_are_said_to_be_their_own(result: Result) -> None:
+    values = result.values[~((result.values["id"] > "c005") & result.values["id"].str.endswith(".ja"))]
+    (table,) = of(limits(dataclasses.replace(result, values=values)))["languages"].tables
+    assert "intervals of the rows that are judged hold all at once with 95% confidence" in table.intro
+    assert "those of rows that are not judged have that confidence one by one" in table.intro
+
+
+def test_clusters_of_several_captions_are_not_called_captions(result: Result) -> None:
+    assert Model(result, "m").unit == "caption"
+    prompts = result.prompts.assign(caption=[f"caption {i}" for i in result.prompts["id"]])
+    several = dataclasses.replace(result, prompts=prompts)
+    assert Model(several, "m").unit == "cluster" and "belong to 60 clusters" in limits(several)[0].about
+
+
+def test_clips_that_were_there_already_have_no_sampling(result: Result) -> None:
+    rows_of = {**result.rows, "m": dataclasses.replace(result.rows["m"], generated=False)}
+    (model,) = limits(dataclasses.replace(result, rows=rows_of))
+    assert model.about.startswith("clips of m, 10 s long, which were there already; data set ")
+
+
+def test_the_worst_is_named_only_where_it_stands_out(result: Result) -> None:
+    values = result.values.copy()
+    values.loc[values["metric"] == "silence_share", ["sum", "value"]] = 0.0
+    values.loc[values["metric"] == "unknown_pieces", ["sum", "value"]] = 0.0
+    said = of(limits(dataclasses.replace(result, values=values)))["languages"].said
+    (silent,) = [one for one in said if one.startswith("Collapsed to silence")]
+    assert "percentage points worse." in silent
+    assert "No text in any language is unknown to the text encoder." in said
 
 
 def test_the_markdown_can_be_pasted_into_a_card(result: Result) -> None:
     text = markdown(limits(result))
-    assert text.startswith("## Limitations and biases\n\nMeasured by evalkit on musiccaps")
+    assert text.startswith("## Limitations and biases\n\nMeasured by evalkit on clips of m, 10 s long (sampled with ")
+    assert "(sampled with top_k 250)" in text
+    assert "; data set musiccaps, subset" in text and "which belong to 60 captions, protocol musicgen" in text
+    assert "of the clips of 300 prompts (60 captions), 10 s long, collapse to silence" in text
     assert [line for line in text.splitlines() if line.startswith("### ")] == [
         "### Unwanted vocals", "### Languages", "### Styles and cultures", "### Collapse to silence",
     ]  # fmt: skip
@@ -226,7 +280,7 @@ def test_claims_need_an_interval_that_leaves_out_0() -> None:
     def one(value: float, units: int = 100) -> Difference:
         moved = rng.normal(size=100) / 100
         error = float(np.sqrt((moved**2).sum()))
-        return Difference("x", "m", "M", True, 100, 100, units, value, 0, student(value * error, error, 99), moved)
+        return Difference("x", "m", "M", True, 100, 100, units, 100, value, 0, student(value * error, error, 99), moved)
 
     alone, (of_many, *_) = claims([one(2.3)], 0.95), claims([one(2.3), *(one(0.0) for _ in range(20))], 0.95)
     assert alone[0].verdict == "better" and of_many.verdict == NO_DIFFERENCE and of_many.p > 0.05 > alone[0].p

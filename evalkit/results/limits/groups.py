@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +17,12 @@ from evalkit.results.clusters import of_record
 from evalkit.results.frames import prompts_of
 from evalkit.results.limits import equal
 from evalkit.results.limits.limit import (
-    ALL_AT_ONCE,
-    FEW,
-    LEAST,
     Claim,
     Difference,
     Limit,
+    all_at_once,
     claims,
+    few,
     listed,
     listing,
     of_metric,
@@ -40,7 +40,7 @@ OTHERS = {
     "clipped_clips", "clipped_samples", "dc_offset", "silence_start", "silence_length", "vocals_share",
     "vocals_probability", "vocals_in_vocal", "unknown_pieces",
 }  # fmt: skip
-FEW_OF_SETS = f"fewer than {LEAST_OF_SETS} captions or recordings: too few for a metric of sets"
+FEW_OF_SETS = f"fewer than {LEAST_OF_SETS} {{unit}}s: too few for a metric of sets"
 UNKNOWN = "its groups are not those of evalkit's own slices, so that nobody can tell which prompts are in"
 WORDS: Mapping[str, tuple[str, str]] = {  # what groups of a kind are, and what one is called
     "region": ("Regions", "region"), "label": ("Labels of AudioSet", "label"), "tag": ("Aspects", "aspect"),
@@ -85,13 +85,13 @@ def _limit(model: Model, name: str, title: str, kinds: Sequence[str]) -> Limit |
         if not differences:
             continue
         own = claims(differences, model.level)
-        said += _said(own, heading)
-        intro = "Differences are from all other prompts. " + ALL_AT_ONCE.format(level=f"{model.level:.0%}")
+        said += _said(own, heading, model.unit)
+        intro = "Differences are from all other prompts. " + all_at_once(own, model.level)
         if sets := dict.fromkeys(one.difference.title for one in own if one.difference.more.get("sets")):
             intro += (
                 f" {listed([*sets])}: of equally many prompts on both sides, the larger drawn from {equal.DRAWS} times."
             )
-        tables.append(listing(word, "the rest", own, heading, intro=intro))
+        tables.append(listing(word, "the rest", own, heading, model.unit, intro=intro))
     return Limit(name, title, said, tables, notes) if tables or notes else None
 
 
@@ -163,19 +163,20 @@ def _of_means(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Dif
                 yield Difference(
                     who=group.name, metric=metric, title=model.titles[metric],
                     higher_is_better=model.info(metric).higher_is_better, n=len(own.ids) if own else 0,
-                    of=len(rest.ids) if rest else 0, units=0, value=own.value if own else math.nan,
+                    of=len(rest.ids) if rest else 0, units=own.mean.units if own else 0,
+                    of_units=rest.mean.units if rest else 0, value=own.value if own else math.nan,
                     other=rest.value if rest else math.nan, estimate=None, influence=None, share=sums.share,
                     note="no value here" if own is None else "no value elsewhere",
                 )  # fmt: skip
             continue
         estimate, influence = gaps.gap(own.mean, rest.mean)
-        units = min(own.mean.units, rest.mean.units)
-        yield Difference(
+        one = Difference(
             who=group.name, metric=metric, title=model.titles[metric],
-            higher_is_better=model.info(metric).higher_is_better, n=len(own.ids), of=len(rest.ids), units=units,
-            value=own.value, other=rest.value, estimate=estimate, influence=influence, share=sums.share,
-            note=FEW if units < LEAST else "",
+            higher_is_better=model.info(metric).higher_is_better, n=len(own.ids), of=len(rest.ids),
+            units=own.mean.units, of_units=rest.mean.units, value=own.value, other=rest.value, estimate=estimate,
+            influence=influence, share=sums.share,
         )  # fmt: skip
+        yield dataclasses.replace(one, note=few(model.unit)) if one.few else one
 
 
 def _of_sets(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Difference]:
@@ -187,14 +188,15 @@ def _of_sets(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Diff
         rest = [i for i in pairs[0][0].ids if i in known and i not in group.ids]
         if not own or not rest:
             continue
-        units = min(len({model.units[i] for i in side}) for side in (own, rest))
+        units, of_units = (len({model.units[i] for i in side}) for side in (own, rest))
         about = functools.partial(
             Difference, who=group.name, metric=metric, title=model.titles[metric],
-            higher_is_better=info.higher_is_better, n=len(own), of=len(rest), units=units, more={"sets": True},
+            higher_is_better=info.higher_is_better, n=len(own), of=len(rest), units=units, of_units=of_units,
+            more={"sets": True},
         )  # fmt: skip
         unknown = functools.partial(about, value=math.nan, other=math.nan, estimate=None, influence=None)
-        if units < LEAST_OF_SETS:
-            yield unknown(note=FEW_OF_SETS)
+        if min(units, of_units) < LEAST_OF_SETS:
+            yield unknown(note=FEW_OF_SETS.format(unit=model.unit))
             continue
         try:
             gap = equal.gap(compute, pairs, own, rest, model.units, clusters)
@@ -208,14 +210,14 @@ def _of_sets(model: Model, metric: str, found: Sequence[Group]) -> Iterator[Diff
         )  # fmt: skip
 
 
-def _said(found: Sequence[Claim], heading: str) -> Iterator[str]:
+def _said(found: Sequence[Claim], heading: str, unit: str) -> Iterator[str]:
     """What is worse than the rest, and by how much others may be at most."""
     for metric in dict.fromkeys(one.difference.metric for one in found):
         own = [one for one in found if one.difference.metric == metric and one.verdict]
         if own:
             yield f"{heading}, {of_metric(own, 'the rest of the prompts', quotes=True)}"
     judged = {one.difference.who for one in found if one.verdict}
-    few = [who for who in dict.fromkeys(one.difference.who for one in found) if who not in judged]
-    if few:
-        named = listed([quoted(who) for who in few])
-        yield f"{heading}: {named} {'has' if len(few) == 1 else 'have'} too few prompts to judge by."
+    unjudged = [who for who in dict.fromkeys(one.difference.who for one in found) if who not in judged]
+    if unjudged:
+        named = listed([quoted(who) for who in unjudged])
+        yield f"{heading}: {named} {'has' if len(unjudged) == 1 else 'have'} too few {unit}s to judge by."

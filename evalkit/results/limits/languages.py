@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 
 from evalkit.report.document import Quantity
 from evalkit.results.limits.limit import (
-    ALL_AT_ONCE,
-    FEW,
     LEAST,
     Claim,
     Difference,
     Limit,
+    all_at_once,
     amount,
     claims,
+    few,
     listed,
     listing,
     of_metric,
 )
-from evalkit.results.limits.material import Model, Sums, paired_by_unit
+from evalkit.results.limits.material import ByPrompt, Model, paired_by_unit
 
 ENGLISH = "en"
 UNKNOWN = "unknown_pieces"  # the kind of the metric that counts what the text encoder does not know
@@ -73,14 +73,14 @@ def languages(model: Model) -> Limit | None:
     fits = {model.titles[name] for kind in FITS if (name := model.metric(kind))}
     more = [Quantity("unknown", "unknown text", "share", "in pieces that the text encoder does not know")]
     table = listing(
-        "language", "English", found, "Languages", more,
+        "language", "English", found, "Languages", model.unit, more,
         intro="Differences are from the English original of the same captions, paired by caption. "
-        + ALL_AT_ONCE.format(level=f"{model.level:.0%}"),
+        + all_at_once(found, model.level),
     )  # fmt: skip
     return Limit("languages", "Languages", list(_said(found, unknown is not None, fits)), [table], NOTES)
 
 
-def _difference(model: Model, metric: str, language: str, own: Sums, base: Sums, unknown: float) -> Difference:
+def _difference(model: Model, metric: str, language: str, own: ByPrompt, base: ByPrompt, unknown: float) -> Difference:
     """A language beside the originals of the same captions."""
     common = set(own.which) & set(base.which)
     same, originals = (
@@ -92,13 +92,13 @@ def _difference(model: Model, metric: str, language: str, own: Sums, base: Sums,
     )  # fmt: skip
     if same is None or originals is None:
         return about(
-            n=0, of=0, units=0, value=math.nan, other=math.nan, estimate=None, influence=None,
+            n=0, of=0, units=0, of_units=0, value=math.nan, other=math.nan, estimate=None, influence=None,
             note="no caption is there in English too",
         )  # fmt: skip
     estimate, influence, units = paired_by_unit(originals, same)
     return about(
-        n=len(same.ids), of=len(originals.ids), units=units, value=same.value, other=originals.value,
-        estimate=estimate, influence=influence, note=FEW if units < LEAST else "",
+        n=len(same.ids), of=len(originals.ids), units=units, of_units=units, value=same.value,
+        other=originals.value, estimate=estimate, influence=influence, note=few(model.unit) if units < LEAST else "",
     )  # fmt: skip
 
 
@@ -120,11 +120,11 @@ def _said(found: Sequence[Claim], counted: bool, fits: set[str]) -> Iterator[str
         own = [one for one in found if one.difference.metric == metric and one.verdict]
         if own:
             yield of_metric(own, "the English originals")
-    few = [
+    unjudged = [
         one.difference.who for one in found if not one.verdict and one.difference.metric == found[0].difference.metric
     ]
-    if few:
-        yield f"Of {listed(few)} fewer than {LEAST} captions are there, too few to judge by."
+    if unjudged:
+        yield f"Of {listed(unjudged)} fewer than {LEAST} captions are there, too few to judge by."
     if not counted:
         return
     shares = {one.difference.who: float(one.difference.more["unknown"]) for one in found}
@@ -135,7 +135,8 @@ def _said(found: Sequence[Claim], counted: bool, fits: set[str]) -> Iterator[str
         yield f"Unknown to the text encoder is {listed(named)}: that much of what is asked does not reach the model."
     elif shares:
         most = max(shares.values())
-        yield f"Of no language is more than {amount(most, True)} of the text unknown to the text encoder."
+        some = f"Of no language is more than {amount(most, True)} of the text unknown to the text encoder."
+        yield some if most else "No text in any language is unknown to the text encoder."
     unlike = {one.difference.who for one in found if one.verdict == "worse" and one.difference.title in fits}
     if read := [who for who in shares if who in unlike and who not in hard]:
         yield (

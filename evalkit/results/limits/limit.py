@@ -17,8 +17,12 @@ from evalkit.stats.estimate import Estimate
 
 NO_DIFFERENCE = "no difference seen"
 LEAST = 6  # units, such as prompts, of which a side must have so many that anything is claimed
-FEW = f"fewer than {LEAST} captions or recordings: not judged"
-ALL_AT_ONCE = "The intervals of this table hold all at once with {level} confidence (max-T over its rows)."
+ALL_AT_ONCE = "The intervals of this table hold all at once with {level:.0%} confidence (max-T over its rows)."
+BUT_UNJUDGED = (
+    "The intervals of the rows that are judged hold all at once with {level:.0%} confidence (max-T over them)"
+)
+OF_ITS_OWN = "; those of rows that are not judged have that confidence one by one, and do not hold together."
+NONE_JUDGED = "No row is judged: intervals have {level:.0%} confidence one by one, and do not hold together."
 MEANINGLESS = "Random weights: {names}. What is said here shows what would be said, and nothing about any model."
 
 
@@ -46,7 +50,7 @@ class OfModel:
     """The limits of a model of a record.
 
     Attributes:
-        about: on how many prompts of what they were measured.
+        about: of what clips of the model, and on how many prompts of what, they were measured.
         level: confidence of intervals.
         random: networks and models with random weights.
         notes: what could not be measured, and why.
@@ -75,7 +79,7 @@ class Difference:
         metric, title: the metric.
         higher_is_better: None if neither is.
         n, of: numbers of prompts of both sides.
-        units: the fewer of both sides' units.
+        units, of_units: numbers of what is independent on both sides: prompts, or what prompts belong together in.
         value, other: of both sides.
         estimate, influence: of the difference; None where there is none, for the reason in `note`.
         share: whether values are shares, which sentences write in percent.
@@ -89,6 +93,7 @@ class Difference:
     n: int
     of: int
     units: int
+    of_units: int
     value: float
     other: float
     estimate: Estimate | None
@@ -98,9 +103,14 @@ class Difference:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def few(self) -> bool:
+        """Whether a side has too few units."""
+        return min(self.units, self.of_units) < LEAST
+
+    @property
     def judged(self) -> bool:
         """Whether enough is known of it that something may be claimed."""
-        return self.estimate is not None and self.units >= LEAST and math.isfinite(self.estimate.bounds(0.025)[0])
+        return self.estimate is not None and not self.few and math.isfinite(self.estimate.bounds(0.025)[0])
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,8 @@ class Claim:
         """Its row of a listing."""
         one = self.difference
         found = {
-            "who": one.who, "title": one.title, "n": one.n, "of": one.of, "value": one.value, "other": one.other,
+            "who": one.who, "title": one.title, "n": one.n, "of": one.of, "units": one.units,
+            "of_units": one.of_units, "value": one.value, "other": one.other,
             "difference": self.value, "difference_low": self.low, "difference_high": self.high, "p": self.p,
             "verdict": self.verdict, "note": one.note, "higher": one.higher_is_better, **one.more,
         }  # fmt: skip
@@ -157,6 +168,24 @@ class Claim:
     def amount(self, value: float) -> str:
         """Write a difference of this metric."""
         return amount(value, self.difference.share, " percentage points")
+
+
+def few(unit: str) -> str:
+    """Why a difference is not judged.
+
+    Args:
+        unit: what prompts belong together in, such as "caption"; "prompt" where they do not.
+    """
+    return f"fewer than {LEAST} {unit}s: not judged"
+
+
+def all_at_once(found: Sequence[Claim], level: float) -> str:
+    """What the intervals of a table are, of which some rows may have one of their own."""
+    if not any(one.verdict for one in found):
+        return NONE_JUDGED.format(level=level)
+    if any(not one.verdict and math.isfinite(one.low) for one in found):
+        return BUT_UNJUDGED.format(level=level) + OF_ITS_OWN
+    return ALL_AT_ONCE.format(level=level)
 
 
 def claims(differences: Sequence[Difference], level: float) -> list[Claim]:
@@ -212,10 +241,15 @@ def of_metric(found: Sequence[Claim], other: str, quotes: bool = False) -> str:
     if same:
         last = max(same, key=lambda one: one.worst)
         most = "" if math.isnan(last.worst) else f", at most {last.amount(last.worst)} worse"
-        most += f" ({literal(named(last))})" if most and len(same) > 1 else ""
+        most += f" ({literal(named(last))})" if most and stands_out(last, same) else ""
         where = listed([named(one) for one in same])
         parts.append(f"no difference {'' if parts else f'from {other} '}was seen in {where}{most}")
     return f"{found[0].difference.title}: {'; '.join(parts)}."
+
+
+def stands_out(last: Claim, same: Sequence[Claim]) -> bool:
+    """Whether the one that may be worst is another than all of several, as their numbers are written."""
+    return len({one.amount(one.worst) for one in same}) > 1
 
 
 def amount(value: float, share: bool = False, unit: str = " %") -> str:
@@ -250,21 +284,27 @@ def quoted(name: str) -> str:
 
 
 def listing(
-    who: str, other: str, found: Sequence[Claim], title: str, more: Sequence[Quantity] = (), **said: Any
+    who: str, other: str, found: Sequence[Claim], title: str, unit: str, more: Sequence[Quantity] = (), **said: Any
 ) -> Listing:
     """The table of some claims.
 
     Args:
         who: what rows are named by, such as "language".
         other: what they are compared with, such as "English".
+        unit: what prompts belong together in, as in `few`; how many there are is a column where these are others.
         more: further quantities.
         said: intro and notes.
     """
+    together = any(
+        (one.difference.units, one.difference.of_units) != (one.difference.n, one.difference.of) for one in found
+    )
+    units = [Quantity("units", f"{unit}s", "count"), Quantity("of_units", f"{unit}s of {other}", "count")]
     columns = [
         [Quantity("who", who, "word")],
         [Quantity("metric", "metric", "word")],
         [Quantity("verdict", "verdict", "verdict")],
         [Quantity("n", "n", "count"), Quantity("of", f"n of {other}", "count")],
+        *([units] if together else []),
         [Quantity("value", "value", "number"), Quantity("other", other, "number")],
         [Quantity("difference", "difference", "signed"), Quantity("difference", "interval", "interval")],
         *([one] for one in more),

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import EvalkitError
+from evalkit.report.numbers import counted
 from evalkit.results import recompute
+from evalkit.results.clusters import of_record
 from evalkit.results.record import MetricInfo, Record
 from evalkit.results.summary import unique_titles
 from evalkit.stats import gaps, paired
@@ -23,7 +25,7 @@ Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class ByPrompt:
     """An additive metric by prompt.
 
     Attributes:
@@ -41,14 +43,14 @@ class Sums:
     number: int
     bounds: Bounds
 
-    def of(self, chosen: Collection[str]) -> Sums | None:
+    def of(self, chosen: Collection[str]) -> ByPrompt | None:
         """Those of some prompts; None where a sample has no items of them."""
         inside = np.array([i in chosen for i in self.ids], bool)
         counts = self.counts[:, inside]
         if not inside.any() or not counts.any(axis=1).all():
             return None
         ids = [i for i, here in zip(self.ids, inside, strict=True) if here]
-        return Sums(ids, self.sums[:, inside], counts, self.which[inside], self.number, self.bounds)
+        return ByPrompt(ids, self.sums[:, inside], counts, self.which[inside], self.number, self.bounds)
 
     @functools.cached_property
     def mean(self) -> Mean:
@@ -78,10 +80,10 @@ class Model:
         """The record's prompts by id, with columns caption, unit, language and translation."""
         frame = self.record.prompts.set_index("id")
         absent = pd.Series("", index=frame.index)
-        cluster, language, translation = (
-            frame[name].fillna("") if name in frame else absent for name in ("cluster", "language", "translation")
+        language, translation = (
+            frame[name].fillna("") if name in frame else absent for name in ("language", "translation")
         )
-        unit = cluster.where(cluster != "", frame.index.to_series())
+        unit = frame.index.map(of_record(self.record).unit)
         return pd.DataFrame(
             {"caption": frame["caption"], "unit": unit, "language": language, "translation": translation}
         )
@@ -96,6 +98,26 @@ class Model:
     def number(self) -> int:
         """How many units there are."""
         return len(set(self.units.values()))
+
+    @functools.cached_property
+    def unit(self) -> str:
+        """What a unit is called: a caption where all of its prompts have the same, such as translations of one."""
+        if self.number == len(self.prompts):
+            return "prompt"
+        return "caption" if self.prompts.groupby("unit")["caption"].nunique().eq(1).all() else "cluster"
+
+    def counted(self, sums: ByPrompt) -> str:
+        """On how many prompts a metric was measured, in words, and on how many units where these are others."""
+        prompts, units = counted(len(sums.ids), "prompt"), sums.mean.units
+        return prompts if units == len(sums.ids) else f"{prompts} ({counted(units, self.unit)})"
+
+    @functools.cached_property
+    def seconds(self) -> str:
+        """How long clips are, such as "10 s" or "1.9 to 10 s"; empty where that is not known."""
+        clips = self.record.clips
+        lengths = clips["length"][(clips["model"] == self.row) & clips["status"].eq("ok")].dropna()
+        ends = dict.fromkeys(f"{length:.3g}" for length in (lengths.min(), lengths.max())) if len(lengths) else {}
+        return f"{' to '.join(ends)} s" if ends else ""
 
     @property
     def level(self) -> float:
@@ -120,7 +142,7 @@ class Model:
         own = scores[(scores["model"] == self.row) & (scores["metric"] == metric)]
         return bool(np.isfinite(own["value"]).any())
 
-    def of_kind(self, kind: str) -> Sums | None:
+    def of_kind(self, kind: str) -> ByPrompt | None:
         """The first additive metric of a kind by prompt; None where it has no value."""
         name = self.metric(kind)
         return self.sums(name) if name else None
@@ -129,17 +151,17 @@ class Model:
         """What the record says of a metric."""
         return self.record.metrics[metric]
 
-    def sums(self, metric: str) -> Sums | None:
+    def sums(self, metric: str) -> ByPrompt | None:
         """An additive metric by prompt; None where it has no value."""
         if metric not in self._sums:
             self._sums[metric] = self._read(metric)
         return self._sums[metric]
 
     @functools.cached_property
-    def _sums(self) -> dict[str, Sums | None]:
+    def _sums(self) -> dict[str, ByPrompt | None]:
         return {}
 
-    def _read(self, metric: str) -> Sums | None:
+    def _read(self, metric: str) -> ByPrompt | None:
         try:
             ids, measured = recompute.measure(self.record, self.row, metric)
         except EvalkitError:
@@ -153,10 +175,10 @@ class Model:
         bounds = -math.inf if low is None else low, math.inf if high is None else high
         kept = [i for i, here in zip(ids, present, strict=True) if here]
         which = np.array([self.units[i] for i in kept])
-        return Sums(kept, sums[:, present], counts[:, present], which, self.number, bounds)
+        return ByPrompt(kept, sums[:, present], counts[:, present], which, self.number, bounds)
 
 
-def paired_by_unit(base: Sums, own: Sums) -> tuple[Estimate | None, np.ndarray | None, int]:
+def paired_by_unit(base: ByPrompt, own: ByPrompt) -> tuple[Estimate | None, np.ndarray | None, int]:
     """Estimate by how much one side exceeds another on the units that both have, as `evalkit compare` would.
 
     The prompts of a unit count together, on either side, whichever of them there are.
@@ -176,8 +198,8 @@ def paired_by_unit(base: Sums, own: Sums) -> tuple[Estimate | None, np.ndarray |
     return paired.mean_difference(before, after, own.bounds), influence, len(common)
 
 
-def _by_unit(side: Sums, common: np.ndarray) -> paired.Parts:
-    """Sums and counts of some units, (samples, units)."""
+def _by_unit(side: ByPrompt, common: np.ndarray) -> paired.Parts:
+    """ByPrompt and counts of some units, (samples, units)."""
     inside = np.isin(side.which, common)
     place = np.searchsorted(common, side.which[inside])
     sums, counts = (

@@ -9,20 +9,21 @@ from typing import Any
 from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Item, Listing, Quantity, Row, Table
 from evalkit.report.literal import literal
-from evalkit.report.numbers import counted, places
+from evalkit.report.numbers import places
 from evalkit.results.limits.limit import (
-    ALL_AT_ONCE,
-    FEW,
     LEAST,
     NO_DIFFERENCE,
     Claim,
     Difference,
     Limit,
+    all_at_once,
     claims,
+    few,
     listed,
     percent,
+    stands_out,
 )
-from evalkit.results.limits.material import Model, Sums, paired_by_unit
+from evalkit.results.limits.material import ByPrompt, Model, paired_by_unit
 from evalkit.results.sweep import Sweep
 from evalkit.results.sweep_text import shown
 
@@ -38,7 +39,13 @@ def silence(model: Model) -> Limit | None:
         return None
     cell = {"what": "clips", **_cell(model, sums)}
     said = f"{_collapsing(model, sums)}."
-    return Limit("silence", TITLE, [said], [Listing(_columns(), [Item(cell, cell)], title="Silence")], _notes(model))
+    return Limit(
+        "silence",
+        TITLE,
+        [said],
+        [Listing(_columns([cell], model.unit), [Item(cell, cell)], title="Silence")],
+        _notes(model),
+    )
 
 
 def swept(sweep: Sweep, points: Mapping[int, Model]) -> Limit | None:
@@ -56,8 +63,13 @@ def swept(sweep: Sweep, points: Mapping[int, Model]) -> Limit | None:
     judged = dict(zip(others, claims(made, sweep.level), strict=True))
     said = [f"At the default ({literal(names[base])}) {_collapsing(points[base], sums[base])}.", *_of_points(judged)]
     rows = [_row(names[n], n == base, points[n], one, judged.get(n)) for n, one in sums.items()]
-    intro = "Differences are from the default, paired by prompt. " + ALL_AT_ONCE.format(level=f"{sweep.level:.0%}")
-    tables: list[Table | Listing] = [Listing(_columns(points=True), rows, title="Silence by point", intro=intro)]
+    intro = f"Differences are from the default, paired by {points[base].unit}. "
+    intro += all_at_once([*judged.values()], sweep.level)
+    tables: list[Table | Listing] = [
+        Listing(
+            _columns([row.cell for row in rows], points[base].unit, True), rows, title="Silence by point", intro=intro
+        )
+    ]
     if (grid := _grid(sweep, sums, judged)) is not None:
         tables.insert(0, grid)
     return Limit("silence", TITLE, said, tables, _notes(points[base]))
@@ -78,20 +90,22 @@ def of_sweep(sweep: Sweep) -> tuple[dict[int, Model], list[str]]:
     return found, notes
 
 
-def _collapsing(model: Model, sums: Sums) -> str:
+def _collapsing(model: Model, sums: ByPrompt) -> str:
     """How many clips of a model collapse, in words."""
     cell = _cell(model, sums)
     said = percent(cell["share"], cell["share_low"], cell["share_high"])
-    text = f"{said} of the clips of {counted(len(sums.ids), 'prompt')} collapse to silence"
+    text = f"{said} of the clips of {model.counted(sums)}"
+    text += f", {model.seconds} long, collapse to silence" if model.seconds else " collapse to silence"
     if math.isnan(cell["start"]):
         return text
     return f"{text}, on average after {cell['start']:.1f} s and for {cell['length']:.1f} s till their end"
 
 
-def _cell(model: Model, sums: Sums) -> dict[str, Any]:
+def _cell(model: Model, sums: ByPrompt) -> dict[str, Any]:
     """The share of clips that collapse, and when those do and for how long on average, in seconds."""
     low, high = sums.mean.ends((1 - model.level) / 2)
-    cell = {"share": sums.value, "share_low": low, "share_high": high, "n": len(sums.ids)}
+    cell = {"share": sums.value, "share_low": low, "share_high": high}
+    cell |= {"n": len(sums.ids), "units": sums.mean.units}
     cell |= {"start": math.nan, "length": math.nan, "start_places": 1, "length_places": 1}
     lengths, starts = model.of_kind(LENGTH), model.of_kind(START)
     if lengths is not None and starts is not None and lengths.ids == starts.ids:
@@ -101,14 +115,14 @@ def _cell(model: Model, sums: Sums) -> dict[str, Any]:
     return cell
 
 
-def _difference(name: str, model: Model, own: Sums, base: Sums) -> Difference:
+def _difference(name: str, model: Model, own: ByPrompt, base: ByPrompt) -> Difference:
     """A point beside the default, paired by prompt; prompts that belong together are one unit."""
     estimate, influence, units = paired_by_unit(base, own)
     metric = model.metric(SHARE) or ""
     return Difference(
         who=name, metric=metric, title=model.titles[metric], higher_is_better=False, n=len(own.ids), of=len(base.ids),
-        units=units, value=own.value, other=base.value, estimate=estimate, influence=influence, share=True,
-        note=FEW if units < LEAST else "",
+        units=units, of_units=units, value=own.value, other=base.value, estimate=estimate, influence=influence,
+        share=True, note=few(model.unit) if units < LEAST else "",
     )  # fmt: skip
 
 
@@ -123,17 +137,19 @@ def _of_points(judged: Mapping[int, Claim]) -> Iterator[str]:
     if same:
         last = max(same, key=lambda one: one.worst)
         where = f"the {'others' if told else 'other points'}" if len(same) > 1 else literal(last.difference.who)
-        who = f" ({literal(last.difference.who)})" if len(same) > 1 else ""
+        who = f" ({literal(last.difference.who)})" if stands_out(last, same) else ""
         yield f"No difference from the default was seen at {where}, at most {last.amount(last.worst)} more{who}."
 
 
-def _columns(points: bool = False) -> list[list[Quantity]]:
+def _columns(cells: Sequence[Mapping[str, Any]], unit: str, points: bool = False) -> list[list[Quantity]]:
     columns = [
         [Quantity("what", "point" if points else "what", "word")],
         [Quantity("share", "collapsed", "number"), Quantity("share", "interval", "interval")],
         [Quantity("start", "silent from (s)", "number"), Quantity("length", "silence (s)", "number")],
         [Quantity("n", "n", "count")],
     ]
+    if any(cell["units"] != cell["n"] for cell in cells):
+        columns.append([Quantity("units", f"{unit}s", "count")])
     if points:
         difference = [
             Quantity("difference", "difference", "signed"),
@@ -145,7 +161,7 @@ def _columns(points: bool = False) -> list[list[Quantity]]:
     return columns
 
 
-def _row(name: str, default: bool, model: Model, sums: Sums, claim: Claim | None) -> Item:
+def _row(name: str, default: bool, model: Model, sums: ByPrompt, claim: Claim | None) -> Item:
     cell = {"what": f"{name} (default)" if default else name, **_cell(model, sums)}
     if claim is not None:
         cell |= {
@@ -158,7 +174,7 @@ def _row(name: str, default: bool, model: Model, sums: Sums, claim: Claim | None
     return Item(cell, cell)
 
 
-def _grid(sweep: Sweep, sums: Mapping[int, Sums], judged: Mapping[int, Claim]) -> Table | None:
+def _grid(sweep: Sweep, sums: Mapping[int, ByPrompt], judged: Mapping[int, Claim]) -> Table | None:
     """Shares over guidance and temperature, where the sweep has both; None else."""
     if {GUIDANCE, TEMPERATURE} - {one.key for one in sweep.parameters}:
         return None
