@@ -152,13 +152,16 @@ def _locate(prompts: PromptSet, options: Prompts) -> list[_Found]:
 
 def _in_pairing(prompts: PromptSet, place: Path) -> list[_Found]:
     paths = by_id(place, place.parent)
-    names = _names(prompts, paths, "")
+    names, proof = _names(prompts, paths, "")
     if not any(name in paths for name in names):
         raise EvalkitError(
             f"'{place}' has none of the {len(prompts):,} prompts: its first id is '{next(iter(paths))}', "
             f"the first prompt's is '{prompts.prompts[0].id}'"
         )
-    return [_Found(paths.get(name), f"not in '{place.name}'") for name in names]
+    return [
+        _Found(paths.get(name), _absent(prompt, f"'{place.name}'", proof))
+        for prompt, name in zip(prompts.prompts, names, strict=True)
+    ]
 
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -204,9 +207,13 @@ def _in_folder(prompts: PromptSet, folder: Path, ending: str) -> list[_Found]:
             named = tuple(float(t) for t in times if t)
             videos.setdefault(video, []).extend(_Named(path, named) for path in paths)
     # only a part of a video has other names than its id
-    names = _names(prompts, whole, ending)
+    names, proof = _names(prompts, whole, ending)
     found = [
-        _best(p, videos.get(normal(p.id), []) if p.start is not None else whole.get(name, []), folder)
+        _best(
+            p,
+            videos.get(normal(p.id), []) if p.start is not None else whole.get(name, []),
+            _absent(p, f"'{folder}'", proof),
+        )
         for p, name in zip(prompts.prompts, names, strict=True)
     ]
     if not any(f.path for f in found):
@@ -220,12 +227,14 @@ def _in_folder(prompts: PromptSet, folder: Path, ending: str) -> list[_Found]:
     return found
 
 
-def _names(prompts: PromptSet, files: Container[str], ending: str) -> list[str]:
+def _names(prompts: PromptSet, files: Container[str], ending: str) -> tuple[list[str], str]:
     """By which name each prompt's reference is looked for: its own id, or the recording's that it is a caption of.
 
     A recording is what a cluster is named for. Files are of recordings if one has a name that is nobody's
     id, since a recording and somebody else's caption may have the same number; then ids name none of them. Among
     other files, the reference of the prompt that a cluster is named for is that of the whole cluster.
+
+    Returns also the first name of a file that is nobody's id; empty where files are not of recordings.
     """
     own = {normal(p.id): p.unit for p in prompts.prompts}
     ids = own.keys() | {normal(id) for id in prompts.taken}
@@ -234,7 +243,8 @@ def _names(prompts: PromptSet, files: Container[str], ending: str) -> list[str]:
         name = normal(prompt.cluster)
         return f"{name}{ending}" if f"{name}{ending}" in files else name
 
-    of_recordings = any(p.cluster and recording(p) in files and recording(p) not in ids for p in prompts.prompts)
+    those = (recording(p) for p in prompts.prompts if p.cluster)
+    of_recordings = next((one for one in those if one in files and one not in ids), "")
 
     def name(prompt: Prompt) -> str:
         if not prompt.cluster or (not of_recordings and normal(prompt.id) in files):
@@ -242,16 +252,27 @@ def _names(prompts: PromptSet, files: Container[str], ending: str) -> list[str]:
         its_own = own.get(normal(prompt.cluster)) == prompt.cluster
         return recording(prompt) if of_recordings or its_own else normal(prompt.id)
 
-    return [name(prompt) for prompt in prompts.prompts]
+    return [name(prompt) for prompt in prompts.prompts], of_recordings
 
 
-def _best(prompt: Prompt, files: Sequence[_Named], folder: Path) -> _Found:
+def _absent(prompt: Prompt, place: str, proof: str) -> str:
+    """Why a prompt has no reference in a place.
+
+    Args:
+        proof: by which name its files are those of recordings; empty where they are not.
+    """
+    if not (prompt.cluster and proof):
+        return f"not in {place}"
+    return f"no recording '{prompt.cluster}' in {place}, which has recordings, as '{proof}' is no prompt's id"
+
+
+def _best(prompt: Prompt, files: Sequence[_Named], absent: str) -> _Found:
     fitting = [file for file in files if file.fit(prompt) >= 0]
     if not fitting:
         if files:
             part = f"{prompt.start:g} to {(prompt.start or 0) + (prompt.seconds or math.inf):g} s"
             return _Found(None, f"'{files[0].path.name}' names another part of the video than {part}")
-        return _Found(None, f"not in '{folder}'")
+        return _Found(None, absent)
     best = max(file.fit(prompt) for file in fitting)
     first, *others = [file.path for file in fitting if file.fit(prompt) == best]
     if others:

@@ -161,6 +161,23 @@ class TestOtherReferences:
         clips = found_in(folder, references=str(copy))
         assert clips["226"].status == "missing" and names(clips)["0"] == "226.2min.mp3"
 
+    def test_one_file_that_is_no_captions_makes_a_folder_one_of_tracks_which_is_told(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        prompts, _ = loaded(folder)
+        number = next(p.cluster for p in prompts.prompts if p.cluster not in {p.id for p in prompts.prompts})
+        others = [p for p in prompts.prompts if p.cluster != number]
+        source = str(others[0].reference)
+        shutil.copy(source, tmp_path / f"{others[0].id}.mp3")
+        alone = found_in(folder, references=str(tmp_path))
+        assert alone[others[0].id].ok and alone[others[1].id].reason == f"not in '{tmp_path}'"
+        shutil.copy(source, tmp_path / f"{number}.mp3")
+        mixed = found_in(folder, references=str(tmp_path))
+        said = (
+            f"no recording '{others[0].cluster}' in '{tmp_path}', which has recordings, as '{number}' is no prompt's id"
+        )
+        assert mixed[others[0].id].reason == said and mixed[others[0].id].status == "missing"
+
 
 class TestSubsets:
     def test_valid_captions(self, folder: Path) -> None:
