@@ -12,6 +12,8 @@ import pytest
 from evalkit.page import drawn
 from evalkit.page.sections import limits as section
 from evalkit.page.view import View, view
+from evalkit.report.document import Item, Listing, Quantity
+from evalkit.results.limits.limit import Limit, OfModel
 from evalkit.results.plots import limits
 from evalkit.results.plots.plot import NARROW, Plot
 from evalkit.results.result import Result
@@ -90,10 +92,11 @@ def test_titles_of_a_figure_are_not_cut_where_two_lines_hold_them(result: Result
     assert titles[1] == "Collapsed to\nsilence ↓" and not any("…" in title for title in titles)
 
 
-def test_a_sweep_has_figures_of_its_default(tmp_path: Path) -> None:
-    found = [plot for _, plot in drawn.of_limits(seen(limited.sweep(tmp_path / "sweep", captions=12)))]
-    assert [one.name for one in found if isinstance(one, Plot)] == ["limits-languages-1", "limits-styles-1"]
-    assert not [one for one in found if isinstance(one, str)]
+def test_tables_of_differences_without_groups_have_no_figure() -> None:
+    cell = {"what": "guidance 3", "difference": 0.1, "difference_low": 0.0, "difference_high": 0.2}
+    table = Listing([[Quantity("what", "point", "word")]], [Item(cell, cell)], title="Silence by point")
+    found = OfModel("m", "clips of m", 0.95, [], [Limit("silence", "Collapse to silence", [], [table])])
+    assert list(limits.plots([found])) == []
 
 
 def test_no_page_has_it_without_what_it_needs(tmp_path: Path) -> None:
