@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from evalkit import containers
-from evalkit.errors import EvalkitError, unknown
+from evalkit.errors import EvalkitError, NothingThere, unknown
 
 # What is looked for in folders. The content decides how a file is read, whatever its name; only for names of
 # formats that libsndfile does not have is ffmpeg asked, so that no damaged file is readable on one machine alone.
@@ -39,7 +39,7 @@ class AudioError(Exception):
 
 
 def files_below(folder: Path) -> list[Path]:
-    """List all audio files below a folder, sorted. Raises EvalkitError for none, and for a folder it cannot read."""
+    """List all audio files below a folder, sorted. Raises NothingThere for none, EvalkitError where it cannot read."""
 
     def closed(error: OSError) -> None:
         raise EvalkitError(f"cannot look into '{error.filename}': {error.strerror or error}") from error
@@ -52,7 +52,7 @@ def files_below(folder: Path) -> list[Path]:
         if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")
     ]
     if not paths:
-        raise EvalkitError(f"'{folder}' holds no audio ({', '.join(SUFFIXES)}): check the path")
+        raise NothingThere(f"'{folder}' holds no audio ({', '.join(SUFFIXES)}): check the path")
     # in the order of paths, part by part, which they take long to compare in
     return [Path(path) for path in sorted(paths, key=lambda path: path.split(os.sep))]
 

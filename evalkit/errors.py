@@ -11,6 +11,10 @@ class EvalkitError(Exception):
     """A user's mistake or a missing prerequisite; the message says what is wrong and what to do."""
 
 
+class NothingThere(EvalkitError):
+    """A folder that has nothing of what is looked for, which may come yet."""
+
+
 def unknown(kind: str, name: str, available: Iterable[str]) -> EvalkitError:
     """Make the error for a name that does not exist, with the nearest existing one."""
     choices = sorted(available)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evalkit.errors import EvalkitError, unknown
+from evalkit.errors import EvalkitError, NothingThere, unknown
 from evalkit.packs.files import SUFFIX as PACK
 from evalkit.packs.pack import Pack
 from evalkit.packs.packed import packed
@@ -58,8 +58,8 @@ def find_references(prompts: PromptSet, options: Prompts, duration: float) -> li
     much longer than what the caption is about. A usable clip has the part of its file
     that counts in `start` and `seconds`: as much as the caption is about, and at most `duration`.
     Others are "missing", "unreadable", "too short" (under 1 s) or "too long", with a reason.
-    Raises EvalkitError for a folder or pairing file that is absent, holds nothing or fits no prompt,
-    and for two files that could both be the reference of one prompt.
+    Raises EvalkitError for a folder or pairing file that is absent, holds nothing or fits no prompt (NothingThere for
+    a folder that is there), and for two files that could both be the reference of one prompt.
     """
     return _found(prompts, options, lambda p, f: _with_digest(_cut(p, _probed(p, f), options, duration)))
 
@@ -220,7 +220,7 @@ def _in_folder(prompts: PromptSet, folder: Path, ending: str) -> list[_Found]:
         reason = next((f": {f.reason}" for f in found if "names" in f.reason), "")
         first, *more = sorted(path for paths in stems.values() for path in paths)
         expected = _expected(prompts.prompts[0])
-        raise EvalkitError(
+        raise NothingThere(
             f"'{folder}' has a reference for none of the {len(prompts):,} prompts: expected {expected}, "
             f"found '{first.name}'{f' and {len(more):,} more' if more else ''}{reason}"
         )

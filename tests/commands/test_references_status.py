@@ -96,6 +96,27 @@ def test_a_list_has_the_rows_that_are_missing_with_all_columns(
     assert again["prompts"] == 7
 
 
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ((), "' holds no audio ("),
+        (("other.wav",), "' has a reference for none of the 40 prompts: expected names such as"),
+    ],
+)
+def test_of_a_folder_in_which_nothing_fits_yet_all_are_missing(
+    evalkit: Run, musiccaps: list[str], tmp_path: Path, files: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in files:
+        soundfile.write(tmp_path / "empty" / name, np.zeros(RATE), RATE)
+    options = [*musiccaps[:2], f"prompts.references={tmp_path / 'empty'}", "--missing", "todo.csv"]
+    found = told(evalkit, *options, status=1)
+    assert counts(found) == {"usable": 0, "missing": 40}
+    assert {f"{tmp_path / 'empty'}{reason}" in one["reason"] for one in found["unusable"].values()} == {True}
+    with (tmp_path / "todo.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 40
+
+
 def test_a_list_of_addresses_has_each_video_once(evalkit: Run, tmp_path: Path) -> None:
     rows = [
         {"ytid": "-0Gj8-vB1q4", "caption": "a", "start_s": "30", "end_s": "40", "aspect_list": "[]"},

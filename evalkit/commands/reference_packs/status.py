@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit import commands
 from evalkit.commands import fail, parse, parser_for, show
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, NothingThere
 
 if TYPE_CHECKING:
     from evalkit.prompts import Prompts
@@ -51,6 +51,7 @@ def counted(parsed: argparse.Namespace) -> int:
     from evalkit.prompts.wanted import list_of, require_form
     from evalkit.store.cache import Cache
     from evalkit.store.files import write_output
+    from evalkit.types import Clip
 
     given = {key_of(option) for option in parsed.options}
     if not given & {"prompts", "experiment"}:
@@ -62,7 +63,10 @@ def counted(parsed: argparse.Namespace) -> int:
     path = Path(parsed.missing).expanduser().absolute() if parsed.missing else None
     if path is not None:
         require_form(path, prompts.prompts)
-    clips = surveyed(prompts, options, config, parsed.decode)
+    try:
+        clips = surveyed(prompts, options, config, parsed.decode)
+    except NothingThere as error:  # as before the first download
+        clips = [Clip(prompt.id, status="missing", reason=str(error)) for prompt in prompts.prompts]
     show(document(prompts, clips, config.min_references, how(options, parsed.decode)), parsed.format)
     if path is not None:
         wanted = [prompt for prompt, clip in zip(prompts.prompts, clips, strict=True) if not clip.ok]
