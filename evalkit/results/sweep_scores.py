@@ -137,7 +137,7 @@ def compare(
     found = measured(field.sides, metric, field.ids, groups, allow)
     top = found.best(higher_is_better, field.default)
     rows = _rows(found, field.default, top, draws.level)
-    if found.joint is not None and higher_is_better is not None:
+    if found.joint is not None and higher_is_better is not None and len(found.numbers) > 1:  # none is best alone
         chosen = _among_best(found.joint, not higher_is_better, draws)
         for number, (among, p) in zip(found.numbers, chosen, strict=True):
             rows[number] |= {"best": number == top, "among_best": among, "p_best": p}

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import EvalkitError
+from evalkit.report import renderer
 from evalkit.results import recompute
 from evalkit.results.compare import compare
 from evalkit.results.gate import Gate
@@ -344,6 +345,15 @@ def test_other_references_cannot_be_compared(points: list[Point], tmp_path: Path
     clips = other.record.clips.assign(reference_sha256="another")
     made = sweep([*points[:2], Point(options(9, 9), Side(replace(other.record, clips=clips), "m"))])
     assert about(made, 3)["reason"].startswith("not compared: different references of 60 of 60 prompts")
+
+
+def test_of_points_of_which_no_two_can_be_compared_none_is_marked_as_the_best(points: list[Point]) -> None:
+    (first, *_) = sides(points)
+    others = Side(replace(first.record, clips=first.record.clips.assign(reference_sha256="another")), "m")
+    document = (made := sweep([points[0], Point(options(9, 9), others)])).document()
+    assert document.reasons[0].startswith("No two points can be compared, so none is said to be the best")
+    assert made.scores["among_best"].isna().all() and made.scores["p_best"].isna().all()
+    assert "●" not in renderer("terminal")(document)
 
 
 def test_sampling_that_is_swept_may_differ(points: list[Point], tmp_path: Path) -> None:

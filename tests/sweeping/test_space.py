@@ -10,6 +10,7 @@ import pytest
 from evalkit.config import compose, in_quotes
 from evalkit.errors import EvalkitError
 from evalkit.settings import conf_dir
+from evalkit.sweeping.checking import default_of
 from evalkit.sweeping.space import MOST, Swept, read
 
 BASE = ["model=synth", "prompts=demo"]
@@ -125,3 +126,11 @@ def test_intervals_and_thousands_of_points_are_no_grid() -> None:
     space = read([*BASE, "sampling.top_k=range(0,100)", "sampling.seed=range(0,100)"])
     with pytest.raises(EvalkitError, match=f"10,000 points, and {MOST:,} are the most"):
         space.combinations()
+
+
+def test_references_as_they_are_are_the_default_of_a_sweep_over_references() -> None:
+    assert default_of(read([*BASE, "random_weights=0", "references=original,instrumental"]), None) == (
+        {"references": "original"},
+        "",
+    )
+    assert compose(BASE).references is None
