@@ -40,9 +40,28 @@ def references_differ(first: Record, other: Record) -> str:
     if first.prompts_info.form != "prompts" and (alone := {*ours.values()} ^ {*theirs.values()}):
         return f"different references: {len(alone):,} are in one of them only"
     both = [id for id in ours if id in theirs]
-    if altered := [id for id in both if ours[id] != theirs[id]]:
+    if altered := [id for id in both if ours[id][0] != theirs[id][0]]:
         return f"different references of {len(altered):,} of {len(both):,} prompts, such as of '{altered[0]}'"
-    return ""
+    return parts_differ(first, other)
+
+
+def parts_differ(first: Record, other: Record) -> str:
+    """Say in how many references that two results share other parts count; empty where the same parts do."""
+    ours, theirs = (references(record) for record in (other, first))
+    both = [id for id in ours if id in theirs and ours[id][0] == theirs[id][0]]
+    if not (altered := [id for id in both if ours[id] != theirs[id]]):
+        return ""
+    said = " s, not ".join(f"{start:g} to {end:g}" for _, start, end in (ours[altered[0]], theirs[altered[0]]))
+    return (
+        f"other parts of the same references of {len(altered):,} of {len(both):,} prompts, such as of '{altered[0]}': "
+        f"{said} s"
+    )
+
+
+def protocols_differ(first: Record, other: Record) -> str:
+    """Name the protocols of two results; empty where they follow one."""
+    ours, theirs = other.protocol.name, first.protocol.name
+    return f"protocol {ours}, not {theirs}" if ours != theirs else ""
 
 
 def _altered(record: Record) -> str:

@@ -11,7 +11,14 @@ from evalkit.errors import EvalkitError
 from evalkit.report.document import Column, Document, Row, Table
 from evalkit.report.numbers import ARROWS
 from evalkit.results import ways
-from evalkit.results.alike import NAMED, differences, prompts_differ, references_differ
+from evalkit.results.alike import (
+    NAMED,
+    differences,
+    parts_differ,
+    prompts_differ,
+    protocols_differ,
+    references_differ,
+)
 from evalkit.results.comparable import SECONDS
 from evalkit.results.options import Options
 from evalkit.results.record import MetricInfo, Record
@@ -26,8 +33,8 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
     does not suffice by the run (its folder's name).
 
     Raises EvalkitError for results on different prompts or against different references, of clips of
-    different durations, with intervals of different levels, and for different protocols unless
-    `across_protocols` is set.
+    different durations, with intervals of different levels, and for different protocols, which may compare with
+    other parts of the same references, unless `across_protocols` is set.
     """
     if twice := [str(path) for path, n in Counter(result.path.resolve() for result in results).items() if n > 1]:
         raise EvalkitError(f"'{twice[0]}' is given twice: give each result once")
@@ -40,9 +47,13 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
         )
     for different in (prompts_differ, references_differ):
         for other in results[1:]:
-            if said := different(results[0], other):
+            said = different(results[0], other)
+            by_protocol = protocols_differ(results[0], other) if said == parts_differ(results[0], other) else ""
+            if said and not (by_protocol and across_protocols):
+                nevertheless = f" ({by_protocol}): add --across-protocols to set them side by side nevertheless"
                 raise EvalkitError(
                     f"'{other.path.name}' and '{results[0].path.name}' cannot stand in one table: {said}"
+                    + (nevertheless if by_protocol else "")
                 )
     protocols = _mixed_protocols(results)
     mixed = "; ".join([*([f"protocols {', '.join(protocols)}"] if len(protocols) > 1 else []), *_computed(results)])
@@ -67,6 +78,7 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
         table=table if not differing else dataclasses.replace(table, show_n=True),
         notes=[
             *([f"different computations, not comparable down a column: {mixed}"] if protocols else []),
+            *_parts(results, runs),
             *differing,
             *_durations(results, runs),
             *_notes(results, runs),
@@ -79,6 +91,12 @@ def join(results: Sequence[Record], across_protocols: bool) -> Document[Table]:
             "made": [{name: row.made for name, row in result.rows.items() if row.made} for result in results],
         },
     )
+
+
+def _parts(results: Sequence[Record], runs: Sequence[str]) -> list[str]:
+    """Where clips are compared with other parts of the references than in the first result."""
+    found = zip(runs[1:], (parts_differ(results[0], other) for other in results[1:]), strict=True)
+    return [f"{run}: {said}, as in {runs[0]}" for run, said in found if said]
 
 
 def _mixed_protocols(results: Sequence[Record]) -> list[str]:

@@ -19,6 +19,7 @@ from evalkit.results.alike import (
     differences,
     language,
     prompts_differ,
+    protocols_differ,
     references,
     references_differ,
     translations,
@@ -287,7 +288,11 @@ def paired(sides: Sequence[Side], common_prompts: bool) -> Paired:
     total = len(dict.fromkeys(id for each in every for id in each))
     reasons = [] if common_prompts else _reasons(first, others, OF_PROMPTS)
     if not ids:
-        why = "; ".join(reason.text for reason in _reasons(first, others, OF_PROMPTS))
+        reasons = _reasons(first, others, OF_PROMPTS)
+        reasons += [
+            Reason("protocol", text) for other in others if (text := protocols_differ(first.record, other.record))
+        ]
+        why = "; ".join(dict.fromkeys(reason.text for reason in reasons))
         raise EvalkitError(f"the baseline and the candidate have no prompt with its reference in common: {why}")
     reasons += _reasons(first, others, OF_CLIPS)
     usable = set.intersection(*(_whole(side) for side in sides))

@@ -203,6 +203,21 @@ def test_what_cannot_stand_in_one_table_is_refused(changes, said) -> None:
         join([made(), replace(made("b"), **changes)], across_protocols=True)
 
 
+def test_other_parts_of_the_same_references_stand_in_one_table_across_protocols_alone() -> None:
+    whole = MADE.clips.assign(reference_length=30.0)
+    said = "other parts of the same references of 12 of 12 prompts, such as of 'p0': 0 to 30 s, not 0 to 10 s"
+    with pytest.raises(EvalkitError, match=rf"{said} \(protocol musicgen \(changed\), not musicgen\): add --across-p"):
+        join([made(), replace(changed(), clips=whole)], across_protocols=False)
+    document = join([made(), replace(changed(), clips=whole)], across_protocols=True)
+    assert f"protocol=musicgen (changed): {said}, as in protocol=musicgen" in document.notes
+    for refused in (  # of one protocol, or of other files
+        replace(made("b"), clips=whole),
+        replace(changed(), clips=whole.assign(reference_sha256="another")),
+    ):
+        with pytest.raises(EvalkitError, match=r"cannot stand in one table: .* prompts, such as of 'p0'[^()]*$"):
+            join([made(), refused], across_protocols=True)
+
+
 def test_the_order_of_prompts_and_the_files_they_came_from_do_not_matter() -> None:
     other = made("b", prompts_info=PromptsInfo("copy", "first 12", 12, 13, "x" * 64, "other"))
     other = replace(other, prompts=other.prompts[::-1], clips=other.clips[::-1])

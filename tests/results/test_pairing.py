@@ -278,13 +278,13 @@ class TestPaired:
                 lambda: with_clips(made(), [4], reference_start=2.0),
                 [f"p{i}" for i in range(12) if i != 4],
                 12,
-                "different references of 1 of 12 prompts, such as of 'p4'",
+                "other parts of the same references of 1 of 12 prompts, such as of 'p4': 2 to 12 s, not 0 to 10 s",
             ),
             (
                 lambda: with_clips(made(), [4], reference_length=8.0),
                 [f"p{i}" for i in range(12) if i != 4],
                 12,
-                "different references of 1 of 12 prompts, such as of 'p4'",
+                "other parts of the same references of 1 of 12 prompts, such as of 'p4': 0 to 8 s, not 0 to 10 s",
             ),
             (
                 lambda: with_clips(made(), [4], reference_status="missing"),
@@ -312,6 +312,11 @@ class TestPaired:
         assert (found.ids, found.total, found.left_out) == (left, total, total - len(left))
         assert found.reasons == [] if common else said in found.reasons[0].text
         assert len(found.reasons) == (0 if common else 1)
+
+    def test_protocols_that_compare_with_other_parts_are_named(self) -> None:
+        other = with_clips(made(), [*range(12)], reference_length=8.0)
+        with pytest.raises(EvalkitError, match=r"other parts .* 0 to 8 s, not 0 to 10 s; protocol fadtk, not musicgen"):
+            pairing.paired([one(), one(replace(other, protocol=ProtocolInfo("fadtk", (), {})))], common_prompts=False)
 
     def test_sides_that_share_no_prompt(self) -> None:
         with pytest.raises(EvalkitError, match="no prompt with its reference in common"):
