@@ -78,6 +78,9 @@ def test_a_pack_is_verified_by_its_audio(evalkit: Run, options: list[str], monke
 
 def test_a_part_of_the_prompts_can_be_looked_at(evalkit: Run, options: list[str]) -> None:
     assert verified(evalkit, *options, "prompts.ids=[b]")["references"] == {"same": ["b"]}
+    _, out, _ = evalkit("references", "verify", *options, "prompts.ids=[b,c]")
+    assert "2 of the 2 references looked at are the same files (3 in the pack)" in " ".join(out.split())
+    assert "Equal: to the last bit, of the parts of the same files." in " ".join(out.split())
 
 
 def test_other_audio_is_told_by_its_digest(evalkit: Run, options: list[str], tmp_path: Path) -> None:

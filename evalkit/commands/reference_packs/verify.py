@@ -101,7 +101,7 @@ def document(pack: Pack, found: Verified) -> Document:
     columns = [
         [Quantity("what", "compared", "word")],
         [Quantity("parts", "parts", "count")],
-        [Quantity("equal", "equal", "count", "to the last bit")],
+        [Quantity("equal", "equal", "count", "to the last bit, of the parts of the same files")],
         [Quantity("largest", "largest difference", "word")],
     ]
     rows = []
@@ -117,7 +117,12 @@ def document(pack: Pack, found: Verified) -> Document:
         title="References by prompt",
     )
     same, outcome = len(ids.get("same", [])), "not verified" if found.problems else "verified"
-    heading = f"{same:,} of {pack.usable:,} references of the pack are the same files"
+    looked_at = sum(len(ids.get(state, [])) for state in ("same", "other content", "gone"))
+    heading = (
+        f"{same:,} of {pack.usable:,} references of the pack are the same files"
+        if looked_at == pack.usable
+        else f"{same:,} of the {looked_at:,} references looked at are the same files ({pack.usable:,} in the pack)"
+    )
     plain = {"verified": not found.problems, "references": ids, "devices": found.device, "sha256": pack.sha256}
     return Document(
         f"pack {pack.name}",
