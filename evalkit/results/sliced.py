@@ -45,7 +45,8 @@ def rows(
     Which of them differ is told by p-values that are adjusted over all groups and metrics: by the maximum of the
     differences over their standard deviations, in the same swaps for all; of several results of a side by Holm's
     method. Metrics of sets are compared in groups of `LEAST` prompts, or clusters, or more, if they say how clips move
-    them; gated groups have a row whatever they hold.
+    them; gated groups have a row whatever they hold, and others none where they hold all prompts. Of one whose
+    interval holds 0 it is not said that it has changed: intervals are not of swaps, and may say less than p.
 
     Args:
         compared: the metrics, on all prompts.
@@ -64,6 +65,8 @@ def rows(
             own_swaps = swaps[:, inside]
             for one in compared:
                 gated = (one.name, f"{group.kind}:{group.name}".casefold()) in wanted
+                if inside.all() and not gated:  # all prompts, of which the metrics' own rows tell
+                    continue
                 made = _sliced(one, group, [i for i, found in zip(ids, inside, strict=True) if found], own_swaps, gated)
                 found += [made] if made.difference or gated else []
             advance(1)
@@ -139,7 +142,7 @@ def _row(one: _Sliced, p_adjusted: float, gate: Gate, small: int) -> dict[str, A
         "n": difference.n,
         "p": difference.p,
         "p_adjusted": p_adjusted,
-        "change": _change(one, difference) if p_adjusted < 1 - gate.level else "",
+        "change": "" if p_adjusted >= 1 - gate.level or low <= 0 <= high else _change(one, difference),
         "note": "; ".join(filter(None, [difference.note, _few(difference, small)])),
     }
     if one.gated:

@@ -182,6 +182,27 @@ def test_a_damage_in_one_group_alone_is_found_and_named(tmp_path: Path) -> None:
     assert made.slices.loc[made.slices["group"] == "harp", "note"].eq("few prompts").all()
 
 
+def test_a_group_of_all_prompts_is_no_slice_unless_it_is_gated(tmp_path: Path) -> None:
+    every = [[*own, "music"] for own in tags()]
+    baseline = side(tmp_path, "a", values(1), features(1), tags=every)
+    candidate = side(tmp_path, "b", values(2), features(2), tags=every)
+    found = compare([baseline], [candidate], gate_of({"kld": limit()})).slices
+    assert {*found["group"]} == {"rock", "piano", "harp"}
+    found = compare([baseline], [candidate], gate_of({"kld": limit(slices=["tag:music"])})).slices
+    assert found.loc[found["group"] == "music", "metric"].tolist() == ["kld"]
+
+
+def test_a_group_whose_interval_holds_0_has_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever p says, which is of swaps and not of the interval."""
+    monkeypatch.setattr(permutation, "max_t", lambda observed, swapped: np.full(len(observed), 0.001))
+    baseline, candidate = pair(tmp_path, 0.5)
+    found = compare([baseline], [candidate], gate_of({"kld": limit()})).slices
+    holds = (found["low"] <= 0) & (found["high"] >= 0)
+    assert 0 < holds.sum() < len(found)
+    assert (found.loc[holds, "change"] == "").all()
+    assert (found.loc[~holds & (found["p_adjusted"] < 0.05), "change"] != "").all()
+
+
 def test_p_values_of_groups_are_adjusted_by_the_maximum_over_all_in_the_same_swaps(tmp_path: Path) -> None:
     baseline, candidate = pair(tmp_path, 0.05)
     made = compare([baseline], [candidate], gate_of({"kld": limit()}))
