@@ -37,6 +37,8 @@ from evalkit.store.provenance import provenance
 from evalkit.store.runs import RunFolder
 from evalkit.types import Clip, PromptSet
 
+UNLIKE = 2.0  # as many times as long one side is in the median, where both count whole, before it is said
+
 
 def recorded(folder: RunFolder, plan: Plan, prompts: PromptSet, measured: Measurement) -> Result:
     """Make the record of a run, and write it into the run's folder."""
@@ -277,6 +279,8 @@ def remarks(plan: Plan, prompts: PromptSet, measured: Measurement) -> Iterator[s
             yield from _remarks_on_lengths(plan, name, clips, short(clips))
         else:
             yield from _remarks_on_cuts(plan, name, clips, measured.clips, prompts.form == "sets")
+        if prompts.form == "prompts" and plan.paired and not common:
+            yield from _remarks_on_wholes(name, measured.clips)
         if prompts.form != "prompts" and plan.paired:
             yield from _remarks_on_same_files(measured.clips)
         if silent := sum("digital silence" in clip.note for clip in clips):
@@ -338,6 +342,20 @@ def _remarks_on_cuts(plan: Plan, name: str, clips: Sequence[Clip], table: pd.Dat
             yield f"{', '.join(pairs)}: {what} of the same name, {span if common else 'each file whole'}"
     elif plan.paired and common and len(compared):
         yield f"{name}: clips and references are compared {span}"
+
+
+def _remarks_on_wholes(name: str, table: pd.DataFrame) -> Iterator[str]:
+    """How long clips and references are, where each counts whole and one side is much longer than the other."""
+    compared = table[(table.model == name) & (table.status == "ok") & (table.reference_status == "ok")]
+    medians = sorted([compared.length.median(), compared.reference_length.median()])
+    if medians[1] >= UNLIKE * medians[0]:
+        ours, theirs = _span(compared.length), _span(compared.reference_length)
+        yield f"{name}: clips of {ours} are compared with references of {theirs}, each whole"
+
+
+def _span(seconds: pd.Series[float]) -> str:
+    low, high = f"{seconds.min():.3g}", f"{seconds.max():.3g}"
+    return f"{low} s" if low == high else f"{low} to {high} s"
 
 
 def _remarks_on_same_files(table: pd.DataFrame) -> Iterator[str]:

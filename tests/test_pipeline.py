@@ -148,6 +148,13 @@ class TestClipsMadeElsewhere:
         pd.testing.assert_frame_equal(again.clips, result.clips)
         assert again.scores.value.tolist() == result.scores.value.tolist()
 
+    def test_wholes_of_very_different_lengths_are_said(self, run: Callable[..., Result]) -> None:
+        whole = "protocol.pair_length=own"
+        assert not any("each whole" in remark for remark in run("folder", whole).remarks)  # 3 to 5 s, and 2.5 to 4.5 s
+        result = run("synth", whole, "sampling.duration=1")
+        assert "synth: clips of 1 s are compared with references of 2.5 to 4.5 s, each whole" in result.remarks
+        assert not any("each whole" in remark for remark in run("synth", "sampling.duration=1").remarks)
+
     def test_a_cut_is_asked_for_and_said(self, run: Callable[..., Result]) -> None:
         result = run("folder", "model.folder.duration=2.75")
         assert result.clips.compared_length.tolist() == [2.75, 2.75, 2.5]
