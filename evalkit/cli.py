@@ -33,7 +33,7 @@ def main() -> None:
     if command == COMPLETE:
         importlib.import_module("evalkit.commands.completing.candidates").main(rest)
         return
-    with commands.DONE, commands.one_line_errors():  # around the import too
+    with commands.DONE, commands.own_log(), commands.one_line_errors():  # around the import too
         if command in ("-h", "--help", "help"):
             print(usage())
         elif command == "--version":

@@ -290,6 +290,17 @@ def die_of_interrupt() -> NoReturn:
 
 
 @contextlib.contextmanager
+def own_log() -> Iterator[None]:
+    """Keep evalkit's log from handlers that packages put on the root logger; warnings go to stderr all the same."""
+    own = logging.getLogger("evalkit")
+    before, own.propagate = own.propagate, False
+    try:
+        yield
+    finally:
+        own.propagate = before
+
+
+@contextlib.contextmanager
 def one_line_errors(status: int | None = None) -> Iterator[None]:
     """Turn every mistake of the user inside the block into one line on stderr.
 

@@ -136,3 +136,18 @@ def test_an_output_that_cannot_be_written_is_one_line_in_every_form(tmp_path: Pa
         command = [sys.executable, "-m", "evalkit.cli", "store", "ls", "--cache", str(tmp_path), "--json"]
         done = subprocess.run(command, stdout=place, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and done.stderr.startswith("evalkit: cannot write the output")
+
+
+def test_the_log_is_not_told_to_handlers_that_packages_put_on_the_root(
+    evalkit: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(_: list[str]) -> None:
+        log = logging.getLogger("evalkit.made")
+        monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(sys.stderr)])  # as basicConfig does
+        monkeypatch.setattr(logging.root, "level", logging.INFO)
+        log.info("measured")
+        log.warning("slow")
+
+    monkeypatch.setattr("evalkit.commands.store.main", main)
+    assert evalkit("store") == (0, "", "slow\n")
+    assert logging.getLogger("evalkit").propagate
