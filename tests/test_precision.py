@@ -301,17 +301,17 @@ def test_a_model_and_a_codec_that_are_loaded_by_hand_compute_with_fixed_flags() 
 
 
 def made_by(load: ast.FunctionDef) -> Iterator[ast.FunctionDef]:
-    """The functions inside a `load` that it returns."""
-    names = {
-        node.value.id for node in ast.walk(load) if isinstance(node, ast.Return) and isinstance(node.value, ast.Name)
-    }
+    """The functions inside a `load` that it returns, by themselves or with something else."""
+    returned = [node.value for node in ast.walk(load) if isinstance(node, ast.Return)]
+    values = [one for value in returned for one in (value.elts if isinstance(value, ast.Tuple) else [value])]
+    names = {value.id for value in values if isinstance(value, ast.Name)}
     yield from (node for node in load.body if isinstance(node, ast.FunctionDef) and node.name in names)
 
 
 def test_whatever_an_encoder_loads_computes_with_fixed_flags() -> None:
-    files = [*(ROOT / "evalkit/encoders").glob("*.py"), ROOT / "evalkit/decoding/melody.py"]
+    files = [*(ROOT / "evalkit/encoders").glob("*.py"), ROOT / "evalkit/separation.py"]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8")))]
-    loads = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == "load"]
+    loads = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name in ("load", "passages")]
     found = [function for load in loads for function in made_by(load)]
     assert len(found) == 8  # the networks; other encoders are made of these, or compute without torch
     assert all("fixed_precision()" in map(ast.unparse, function.decorator_list) for function in found)

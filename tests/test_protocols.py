@@ -227,6 +227,7 @@ def check_scores(folder: Path, results: dict[str, pd.DataFrame], metrics: list[s
     return values
 
 
+@pytest.mark.slow
 def test_one_generation_is_measured_under_every_protocol(tmp_path: Path) -> None:
     results = run(tmp_path, PROTOCOLS, "metric=[fad,chroma]", "sampling.duration=2.1")
     values = check_scores(tmp_path, results, ["fad", "chroma"])

@@ -192,6 +192,7 @@ def test_the_cost_of_a_step() -> None:
     assert least["seconds"] == roofline.cost(config, 3, text, 1, 4)[0] / 1e9
 
 
+@pytest.mark.slow
 def test_it_writes_its_figures(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     monkeypatch.setattr(generation, "measure", lambda *_: roofline.Machine(1e10, 1e11))

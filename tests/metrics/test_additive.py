@@ -32,6 +32,7 @@ from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
 from evalkit.metrics.unknown_pieces import UnknownPieces
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
+from evalkit.metrics.vocals_in_vocal import VocalsInVocal
 from evalkit.stats.kernel import median_distance
 from evalkit.types import Features
 from tests.measuring import ENCODER, features
@@ -111,6 +112,7 @@ METRICS: dict[type, tuple[Callable[[np.random.Generator], Pair], list[dict[str, 
     UnknownPieces: (characters, [{"prompt_encoder": ENCODER}]),
     VocalsProbability: (instrumental, [{"prompt_encoder": ENCODER}]),
     VocalsShare: (instrumental, [{"prompt_encoder": ENCODER}]),
+    VocalsInVocal: (instrumental, [{"prompt_encoder": ENCODER}]),
 }
 CASES = [
     pytest.param(made(encoder=ENCODER, **options), given, id="-".join([made.__name__, *map(str, options.values())]))

@@ -233,6 +233,7 @@ def test_in_a_part_of_the_prompts_swaps_of_fad_are_to_first_order(tmp_path: Path
     assert part.estimate.value == pytest.approx(exact.estimate.value, abs=exact.estimate.error / 2)
 
 
+@pytest.mark.slow
 def test_swaps_to_first_order_reject_a_true_null_no_oftener_than_they_say() -> None:
     """Of two models that are alike, 5 % of p-values are at most 5 %: 20 of 400, and 33 or more in one of 300 tests."""
     rng = np.random.default_rng(5)
