@@ -482,6 +482,7 @@ def test_a_changed_protocol_never_keeps_the_bare_name(tmp_path: Path, options: l
     assert plan.protocols == {"fad": f"{name} (changed)"}
 
 
+@pytest.mark.slow
 def test_a_protocol_is_compared_with_evalkits_yaml_inside_a_run_too(tmp_path: Path) -> None:
     """There, Hydra has a search path with the user's folder, and options that were given for the run."""
     own(tmp_path, text="derived_from: musicgen\ndefines: [channel_correlation]")

@@ -191,6 +191,7 @@ def test_a_run_finds_the_yamls_of_one_s_own_that_it_reads_later(evalkit: Run, tm
     assert code == 2 and "no prompt has the mine 'nonesuch'" in err
 
 
+@pytest.mark.slow
 def test_a_sweep_of_runs_ends_in_its_record(evalkit: Run, tmp_path: Path) -> None:
     options = ["metric=chroma", "prompts.first=3", "sampling.duration=1", "uncertainty.resamples=0"]
     code, out, err = evalkit(*BASE, *options, "-m", "model.synth.noise=0.0,0.3", "sampling.samples_per_prompt=1,2")

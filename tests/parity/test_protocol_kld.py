@@ -219,6 +219,7 @@ def panns():
     return Asset(name="PANNs weights", path=str(path)), original.eval()
 
 
+@pytest.mark.slow
 def test_panns(panns):
     """What the network itself gives, sigmoids, and whatever length is in the batch."""
     clips = {
