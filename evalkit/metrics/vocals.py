@@ -8,6 +8,7 @@ calibration row "reference codec" tells how recordings of the same prompts fare.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,19 +36,36 @@ def indices() -> list[int]:
     return [names.index(name) for name in VOICES]
 
 
-def voices(generated: Features, reference: Features) -> list[float | None]:
+def voices(generated: Features, reference: Features, asked_for: bool = False) -> list[float | None]:
     """Each clip's voice, from probabilities (segments, 527); None for a prompt that is not instrumental.
 
     A clip too short for a segment has none either. Raises EvalkitError if no clip is left.
+
+    Args:
+        asked_for: take the other prompts instead, which ask for a voice.
     """
     columns = indices()
     found = [
-        float(probabilities[:, columns].max()) if instrumental.item() and len(probabilities) else None
+        float(probabilities[:, columns].max())
+        if bool(instrumental.item()) != asked_for and len(probabilities)
+        else None
         for probabilities, instrumental in zip(generated.values, reference.values, strict=True)
     ]
     if all(voice is None for voice in found):
-        raise EvalkitError("vocals: no prompt is instrumental: choose other prompts, or leave this metric out")
+        lacking = "vocals_in_vocal: no prompt asks for a voice" if asked_for else "vocals: no prompt is instrumental"
+        raise EvalkitError(f"{lacking}: choose other prompts, or leave this metric out")
     return found
+
+
+def heard(found: Sequence[float | None], threshold: float) -> list[np.ndarray]:
+    """Whether each voice counts as heard, (1,), or nothing of a clip that does not count, (0,)."""
+    return [np.array([voice >= threshold] if voice is not None else [], float) for voice in found]
+
+
+def require_threshold(metric: str, threshold: float) -> None:
+    """Raise EvalkitError for a probability by which all voices count as heard, or none."""
+    if not 0 < threshold < 1:
+        raise EvalkitError(f"{metric}: threshold={threshold:g}: must be between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -70,8 +88,7 @@ class VocalsShare:
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise EvalkitError(f"vocals: threshold={self.threshold:g}: must be between 0 and 1")
+        require_threshold("vocals", self.threshold)
 
     @property
     def reference_encoder(self) -> Encoder:
@@ -79,9 +96,7 @@ class VocalsShare:
 
     def __call__(self, generated: Features, reference: Features) -> Measured:
         """Count clips from probabilities (segments, 527) and whether prompts are instrumental (1, 1)."""
-        found = voices(generated, reference)
-        heard = [np.array([v >= self.threshold] if v is not None else [], float) for v in found]
-        return mean_over_items(generated.ids, heard)
+        return mean_over_items(generated.ids, heard(voices(generated, reference), self.threshold))
 
 
 @dataclass(frozen=True)

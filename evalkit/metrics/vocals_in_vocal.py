@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from evalkit.encoders import Encoder
-from evalkit.errors import EvalkitError
 from evalkit.metrics import mean_over_items
-from evalkit.metrics.vocals import indices
+from evalkit.metrics.vocals import heard, require_threshold, voices
 from evalkit.types import Features, Measured
 
 
@@ -39,8 +36,7 @@ class VocalsInVocal:
     additive: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise EvalkitError(f"vocals_in_vocal: threshold={self.threshold:g}: must be between 0 and 1")
+        require_threshold("vocals_in_vocal", self.threshold)
 
     @property
     def reference_encoder(self) -> Encoder:
@@ -51,15 +47,4 @@ class VocalsInVocal:
 
         Raises EvalkitError where no prompt asks for a voice.
         """
-        columns = indices()
-        heard = [
-            np.array([probabilities[:, columns].max() >= self.threshold], float)
-            if not instrumental.item() and len(probabilities)
-            else np.empty(0)
-            for probabilities, instrumental in zip(generated.values, reference.values, strict=True)
-        ]
-        if not any(map(len, heard)):
-            raise EvalkitError(
-                "vocals_in_vocal: no prompt asks for a voice: choose other prompts, or leave this metric out"
-            )
-        return mean_over_items(generated.ids, heard)
+        return mean_over_items(generated.ids, heard(voices(generated, reference, asked_for=True), self.threshold))
