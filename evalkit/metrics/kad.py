@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -40,8 +40,8 @@ class KAD:
     bandwidth: float | None = None
     bandwidth_frames: int = 4000
     seed: int = 0
+    title: str = field(default="KAD", metadata={"identity": False})
     kind: ClassVar[str] = "kad"
-    title: ClassVar[str] = "KAD"
     higher_is_better: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     clip_by_clip: ClassVar[bool] = False

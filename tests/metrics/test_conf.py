@@ -10,6 +10,7 @@ from evalkit.assets import assets_of
 from evalkit.config import build, compose
 from evalkit.encoders.clap import CLAPAudio, CLAPText
 from evalkit.encoders.encodec import EnCodec
+from evalkit.encoders.mert import MERT
 from evalkit.encoders.passt import PaSST
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
 from evalkit.encoders.vggish import VGGish
@@ -18,6 +19,9 @@ METRICS: dict[str, dict[str, tuple[type, type | None]]] = {
     "fad_passt": {"fad_passt": (PaSSTEmbedding, PaSSTEmbedding)},
     "fad_clap": {"fad_clap": (CLAPAudio, CLAPAudio)},
     "fad_encodec": {"fad_encodec": (EnCodec, EnCodec)},
+    "fad_mert": {"fad_mert": (MERT, MERT)},
+    "kad_mert": {"kad_mert": (MERT, MERT)},
+    "kad_clap": {"kad_clap": (CLAPAudio, CLAPAudio)},
     "fad_inf": {"fad_inf": (VGGish, VGGish)},
     "fad_contribution": {"fad_contribution": (VGGish, VGGish)},
     "kad": {"kad": (VGGish, VGGish)},
@@ -48,7 +52,9 @@ def test_each_yaml_gives_its_metrics(built: dict[str, Any]) -> None:
                 assert asset.licence != "unknown"
                 assert asset.size or asset.path
     titles = [
-        built[name].title for name in built if not name.startswith("fad_") or name in ("fad_inf", "fad_contribution")
+        built[name].title
+        for name in built
+        if not name.startswith("fad_") or name in ("fad_inf", "fad_contribution", "fad_mert")
     ]
     assert len(set(titles)) == len(titles)
     better = {name for name in built if built[name].higher_is_better}
@@ -62,13 +68,16 @@ def test_each_yaml_gives_its_metrics(built: dict[str, Any]) -> None:
         "clap_r10",
         "clap_margin",
     }
-    assert not better & {"fad_passt", "fad_clap", "fad_encodec", "fad_inf", "fad_contribution", "kad"}
+    assert not better & {"fad_passt", "fad_clap", "fad_encodec", "fad_mert", "fad_inf", "fad_contribution"}
+    assert not better & {"kad", "kad_mert", "kad_clap"}
 
 
 def test_encoders_are_those_of_the_protocol_s_metrics(built: dict[str, Any]) -> None:
     """So that their features are computed once."""
     assert built["fad_clap"].encoder == built["precision"].encoder == built["density"].encoder
     assert built["fad_clap"].encoder == built["clap_score"].encoder
+    assert built["kad_clap"].encoder == built["fad_clap"].encoder
+    assert built["kad_mert"].encoder == built["fad_mert"].encoder
     assert built["fad_passt"].encoder.classifier == built["inception_score"].encoder == built["kld"].encoder
     assert built["kad"].encoder == built["fad_inf"].encoder == built["fad_contribution"].encoder == built["fad"].encoder
 
