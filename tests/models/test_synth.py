@@ -14,7 +14,7 @@ import scipy.signal
 from evalkit.errors import EvalkitError
 from evalkit.models.synth.composer import DEFAULTS, INSTRUMENTS, Part, compose, read_caption
 from evalkit.models.synth.instruments import RATE, VOICES, tone
-from evalkit.models.synth.synth import OTHER_CAPTIONS, Synth, detuned, other_caption
+from evalkit.models.synth.synth import OTHER_CAPTIONS, Synth, delayed, detuned, other_caption, turned_down
 from evalkit.settings import Sampling
 from evalkit.store.cache import Cache
 from evalkit.store.seeds import keyed
@@ -347,6 +347,53 @@ def test_detuned_and_wrong_music_has_other_pitches() -> None:
         assert agreement(first, generate(DEMO, 3.0, seed=1, **knobs)) < again - 0.25
 
 
+def test_timing_moves_each_onset_by_itself_and_nothing_else() -> None:
+    notes = np.column_stack([10 + np.arange(500.0), np.ones(500), np.full(500, 60.0), np.ones(500)])
+    late = delayed(Part("piano", "melody", notes), 100.0, keyed("x")).notes
+    assert (late[:, 0] - notes[:, 0]).std() == pytest.approx(0.1, rel=0.1)
+    assert np.array_equal(late[:, 1:], notes[:, 1:])
+    hasty = delayed(Part("piano", "melody", notes - (10, 0, 0, 0)), 4000.0, keyed("y")).notes[:, 0]
+    assert hasty.min() == 0 and (np.diff(hasty) >= 0).all()
+
+
+def test_drums_are_turned_down_and_others_stay_as_they_are() -> None:
+    notes = np.ones((3, 4))
+    assert turned_down(Part("drums", "drums", notes), 20.0).notes.tolist() == [[1, 1, 1, 0.1]] * 3
+    rock, alone = "drums and a bass in C major at 120 bpm", "a drum solo"
+    high = scipy.signal.butter(8, 6000, "high", fs=RATE, output="sos")  # where only drums are
+    levels = [rms(scipy.signal.sosfilt(high, one(rock, drums=decibels))) for decibels in (0.0, 6.0, 60.0)]
+    assert levels[0] > levels[1] > 20 * levels[2]
+    np.testing.assert_allclose(one(alone, drums=60.0), one(alone), atol=1e-4)
+
+
+def test_a_loop_repeats_the_beginning() -> None:
+    clean, looped = one(DEMO[2].text, 2.0), one(DEMO[2].text, 2.0, loop=0.5)
+    first, *rest = np.split(looped, 4, axis=1)
+    assert all(np.array_equal(first, part) for part in rest)
+    faded = round(0.005 * RATE)
+    assert np.array_equal(first[:, :-faded], clean[:, : RATE // 2 - faded]) and not first[:, -1].any()
+    assert np.array_equal(one(DEMO[2].text, 1.0, loop=9.0), one(DEMO[2].text, 1.0))
+    assert one(DEMO[2].text, 1.0, loop=0.3).shape == (2, RATE)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_narrowing_takes_of_the_side_alone(share: float) -> None:
+    clean, narrow = one(DEMO[2].text, 1.0), one(DEMO[2].text, 1.0, narrow=share)
+    np.testing.assert_allclose(narrow.mean(0), clean.mean(0), atol=1e-6)
+    np.testing.assert_allclose(narrow[0] - narrow[1], (1 - share) * (clean[0] - clean[1]), atol=1e-6)
+
+
+def test_overdrive_clips_at_full_scale() -> None:
+    clean = one(DEMO[5].text)
+    shares = []
+    for decibels in (3.0, 12.0):
+        driven = one(DEMO[5].text, overdrive=decibels)
+        louder = clean * 10 ** (decibels / 20) / np.abs(clean).max()
+        np.testing.assert_allclose(driven, np.clip(louder, -1, 1), atol=1e-5)
+        shares.append(float((np.abs(driven) == 1).mean()))
+    assert 0 < shares[0] < shares[1]
+
+
 @pytest.mark.parametrize(
     ("knobs", "named"),
     [
@@ -360,6 +407,11 @@ def test_detuned_and_wrong_music_has_other_pitches() -> None:
         ({"mono": "left"}, "mono"),
         ({"wrong_caption": 1}, "wrong_caption"),
         ({"seed": 1.5}, "seed"),
+        ({"timing": -1.0}, "timing"),
+        ({"drums": math.inf}, "drums"),
+        ({"loop": 0.0}, "loop"),
+        ({"narrow": 1.1}, "narrow"),
+        ({"overdrive": -3.0}, "overdrive"),
     ],
 )
 def test_bad_knobs_are_refused_in_one_line(knobs: dict[str, object], named: str) -> None:

@@ -67,6 +67,11 @@ class Synth:
         silence: share of each clip, from 0 to 1, that is digital silence: its end.
         mono: whether the right channel is lost, and the left one is on both sides.
         wrong_caption: whether another caption is played, with other instruments, tempo and key.
+        timing: standard deviation in milliseconds of each note's own delay.
+        drums: decibels by which drums and percussion are softer; at 60 they are gone. A clip of nothing else stays.
+        loop: seconds of the clip's beginning that are repeated till its end; None for none.
+        narrow: share of what the channels do not have in common, from 0 to 1, that is taken away: 1 is mono.
+        overdrive: decibels by which the peak would exceed full scale, where samples are clipped; 0 leaves the level.
     """
 
     seed: int = 0
@@ -76,6 +81,11 @@ class Synth:
     silence: float = 0.0
     mono: bool = False
     wrong_caption: bool = False
+    timing: float = 0.0
+    drums: float = 0.0
+    loop: float | None = None
+    narrow: float = 0.0
+    overdrive: float = 0.0
 
     kind: ClassVar[str] = "synth"
     version: ClassVar[int] = 1
@@ -103,6 +113,12 @@ class Synth:
         if self.low_pass is not None:
             inside = number(self.low_pass) and 20 <= self.low_pass < RATE / 2
             require("low_pass", inside, f"null, or a frequency from 20 to {RATE // 2 - 1} Hz")
+        require("timing", number(self.timing) and self.timing >= 0, "a number of milliseconds, 0 or more")
+        for name in ("drums", "overdrive"):
+            require(name, number(value := getattr(self, name)) and value >= 0, "a number of decibels, 0 or more")
+        require("narrow", number(self.narrow) and 0 <= self.narrow <= 1, "a number from 0 to 1")
+        if self.loop is not None:
+            require("loop", number(self.loop) and self.loop >= 0.05, "null, or a number of seconds, 0.05 or more")
         for name in ("mono", "wrong_caption"):
             require(name, isinstance(getattr(self, name), bool), "true or false")
         if round(sampling.duration * RATE) < 1:
@@ -128,6 +144,10 @@ class Synth:
         key = (prompt.id, text, seed)
         if self.detune:
             parts = [detuned(p, self.detune, keyed("detune", p.instrument, p.role, *key)) for p in parts]
+        if self.timing:
+            parts = [delayed(p, self.timing, keyed("timing", p.instrument, p.role, *key)) for p in parts]
+        if self.drums:
+            parts = [turned_down(p, self.drums) if p.role == "drums" else p for p in parts]
         samples = perform(parts, piece.brightness, n, key)
         samples *= 10 ** ((10 * piece.loudness - 28) / 20) / max(rms(samples), 1e-9)
         if self.low_pass is not None:
@@ -136,9 +156,17 @@ class Synth:
             samples = noisy(samples, self.noise, keyed("noise", *key))
         if self.mono:
             samples = left_only(samples)
+        if self.narrow:
+            samples = narrowed(samples, self.narrow)
+        if self.loop is not None:
+            samples = looped(samples, self.loop)
         if self.silence:
             samples = cut_short(samples, self.silence)
-        samples *= min(1.0, PEAK / max(float(np.abs(samples).max()), 1e-9))
+        peak = max(float(np.abs(samples).max()), 1e-9)
+        if self.overdrive:
+            samples = np.clip(samples * (10 ** (self.overdrive / 20) / peak), -1, 1)
+        else:
+            samples *= min(1.0, PEAK / peak)
         return Audio(samples.astype(np.float32), RATE)
 
 
@@ -216,6 +244,18 @@ def detuned(part: Part, cents: float, rng: np.random.Generator) -> Part:
     return part._replace(notes=notes)
 
 
+def delayed(part: Part, milliseconds: float, rng: np.random.Generator) -> Part:
+    """Move the start of each note by a normal deviate of this standard deviation, which may be negative."""
+    notes = part.notes.copy()
+    notes[:, 0] = np.maximum(0, notes[:, 0] + rng.normal(0, milliseconds / 1000, len(notes)))
+    return part._replace(notes=notes[np.argsort(notes[:, 0], kind="stable")])
+
+
+def turned_down(part: Part, decibels: float) -> Part:
+    """Play a part more softly."""
+    return part._replace(notes=part.notes * (1, 1, 1, 10 ** (-decibels / 20)))
+
+
 def low_passed(samples: np.ndarray, cutoff: float) -> np.ndarray:
     """Filter with a Butterworth low-pass of order 8; `cutoff` in Hz. (channels, samples) to the same."""
     sections = scipy.signal.butter(8, cutoff, fs=RATE, output="sos")
@@ -230,6 +270,22 @@ def noisy(samples: np.ndarray, level: float, rng: np.random.Generator) -> np.nda
 def left_only(samples: np.ndarray) -> np.ndarray:
     """Put the left channel on both sides: what was only on the right is lost."""
     return np.repeat(samples[:1], 2, axis=0)
+
+
+def narrowed(samples: np.ndarray, share: float) -> np.ndarray:
+    """Take a share of the side, half the difference of left and right, away; what they have in common stays."""
+    mid, side = (samples[:1] + samples[1:]) / 2, (samples[:1] - samples[1:]) / 2 * np.float32(1 - share)
+    return np.concatenate([mid + side, mid - side])
+
+
+def looped(samples: np.ndarray, seconds: float) -> np.ndarray:
+    """Repeat the first seconds, whose last 5 ms are faded out, till the end. (channels, samples) to the same."""
+    n, fade = samples.shape[1], round(0.005 * RATE)
+    first = samples[:, : round(seconds * RATE)].copy()
+    if first.shape[1] == n:
+        return samples
+    first[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return np.tile(first, -(-n // first.shape[1]))[:, :n]
 
 
 def cut_short(samples: np.ndarray, share: float) -> np.ndarray:
