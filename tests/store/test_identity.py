@@ -34,14 +34,14 @@ from tests.engines import CPU
 
 # A move of code changes none of these. A change of what is computed raises a `version`, and changes those it concerns.
 GOLDEN = {
-    "experiment=demo: synth": "3e357856efcfc006",
-    "experiment=demo: second_rendering": "613db2f4d6d892c5",
-    "experiment=demo: noise": "9b78b9f6c7f90e81",
-    "experiment=demo: low_pass": "323e7d71af187639",
-    "experiment=demo: detuned": "222db4147e9a47c5",
-    "experiment=demo: half_silent": "1e3b58d6b90bb64c",
-    "experiment=demo: left_only": "831924094f04a13e",
-    "experiment=demo: wrong_caption": "89d8a326d135b937",
+    "experiment=demo: synth": "c40c7a3a54f429a0",
+    "experiment=demo: second_rendering": "2b6c5382bcc31b81",
+    "experiment=demo: noise": "3a60350272b3fa66",
+    "experiment=demo: low_pass": "fd8a3eea698cd6f9",
+    "experiment=demo: detuned": "6079ae6277c7dd6b",
+    "experiment=demo: half_silent": "64615b8e3a586c89",
+    "experiment=demo: left_only": "991bb66d50484fe7",
+    "experiment=demo: wrong_caption": "a63e0ee7f4966982",
     "experiment=demo: tiny_stereo": "d3e84232240925f7",
     "experiment=demo: fad": "55ebbfec7da191d1",
     "experiment=demo: kld": "dd492e4331f3440a",
