@@ -7,6 +7,7 @@ the duration of one call. Each function names the defect it deals with.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -15,7 +16,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -289,3 +290,38 @@ def panns_cnn14_16k() -> Any:
         return Cnn14_16k(
             sample_rate=16000, window_size=512, hop_size=160, mel_bins=64, fmin=50, fmax=8000, classes_num=527
         )
+
+
+def audiobox_network(options: Mapping[str, Any]) -> Any:
+    """Build Audiobox Aesthetics' network on the CPU, its weights still to be filled in.
+
+    Defect of 0.0.4: it never computes in the precision that it is told, which is left out here.
+    """
+    prepare()
+    with quiet():
+        from audiobox_aesthetics.model.aes import AesMultiOutput
+
+        names = {field.name for field in dataclasses.fields(AesMultiOutput)} - {"precision"}
+        return AesMultiOutput(**{name: value for name, value in options.items() if name in names})
+
+
+@contextlib.contextmanager
+def _no_draws() -> Iterator[None]:
+    from audiobox_aesthetics.model import wavlm
+
+    fixed = types.SimpleNamespace(random=types.SimpleNamespace(random=lambda: 1.0))
+    # in its own module alone: encoders on other threads may well draw random numbers
+    with patch.object(wavlm, "np", fixed):
+        yield
+
+
+_no_draws_together = _Shared(_no_draws)
+
+
+def audiobox_draws_nothing() -> contextlib.AbstractContextManager[None]:
+    """Keep Audiobox Aesthetics from drawing random numbers, which change nothing.
+
+    Defect of 0.0.4: each layer draws from NumPy's global generator whether it is left out, and then is not, because
+    it is not being trained; whatever else draws from that generator gets other numbers.
+    """
+    return _no_draws_together()

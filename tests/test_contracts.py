@@ -27,6 +27,7 @@ from evalkit.audio import Audio
 from evalkit.config import compose
 from evalkit.contracts import members, require
 from evalkit.encoders import Encoder, Input, Reads
+from evalkit.encoders.audiobox_aesthetics import AudioboxAesthetics
 from evalkit.encoders.chroma import Chroma
 from evalkit.encoders.clap import CLAPAudio, CLAPText
 from evalkit.encoders.encodec import EnCodec
@@ -40,6 +41,7 @@ from evalkit.encoders.t5_pieces import T5Pieces
 from evalkit.encoders.vggish import VGGish
 from evalkit.errors import EvalkitError
 from evalkit.metrics import Metric
+from evalkit.metrics.audiobox_aesthetics import PredictedRating
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.clap_retrieval import CaptionMargin, RetrievalRecall
 from evalkit.metrics.clap_score import CLAPScore
@@ -143,12 +145,12 @@ def test_what_is_left_out_is_named_with_what_it_means() -> None:
 METRICS: tuple[type[Metric], ...] = (
     *(ChannelCorrelation, ChromaSimilarity, CLAPScore, CaptionMargin, ClippedClips, ClippedSamples, DCOffset),
     *(DensityCoverage, FAD, FADContribution, FADInfinity, InceptionScore, KAD, KLD, MonoShare, PrecisionRecall),
-    *(RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, UnknownPieces),
+    *(PredictedRating, RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, UnknownPieces),
     *(VocalsInVocal, VocalsProbability, VocalsShare),
 )
 ENCODERS: tuple[type[Encoder], ...] = (
-    *(CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, MERT, PANNs, PANNsOutput, PaSST, PaSSTEmbedding),
-    *(PaSSTOutput, T5Pieces, VGGish),
+    *(AudioboxAesthetics, CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, MERT, PANNs, PANNsOutput),
+    *(PaSST, PaSSTEmbedding, PaSSTOutput, T5Pieces, VGGish),
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)

@@ -168,7 +168,21 @@ def test_the_constraints_pin_every_requirement() -> None:
 
 WITH_TORCH = {"triton"}  # which torch's wheels for CUDA require in the version that they were built with
 # groups of dependencies that the package itself imports
-RUNTIME = ("", "diffusers", "melody", "search", "ray", "slurm", "tensorboard", "mlflow", "wandb", "trackio")
+RUNTIME = (
+    "",
+    "aesthetics",
+    "mad",
+    "muq",
+    "diffusers",
+    "melody",
+    "search",
+    "ray",
+    "slurm",
+    "tensorboard",
+    "mlflow",
+    "wandb",
+    "trackio",
+)
 
 
 def test_every_import_is_a_declared_dependency() -> None:

@@ -16,6 +16,7 @@ from evalkit.audio import Audio
 from evalkit.contracts import require
 from evalkit.encoders.levels import Levels
 from evalkit.metrics import Metric, mean_over_items
+from evalkit.metrics.audiobox_aesthetics import PredictedRating
 from evalkit.metrics.chroma import ChromaSimilarity
 from evalkit.metrics.clap_retrieval import CaptionMargin, RetrievalRecall
 from evalkit.metrics.clap_score import CLAPScore
@@ -102,6 +103,7 @@ METRICS: dict[type, tuple[Callable[[np.random.Generator], Pair], list[dict[str, 
     InceptionScore: (probabilities, [{}, {"splits": 2}]),
     KAD: (windows, [{}]),
     KLD: (probabilities, [{}, {"direction": "both"}]),
+    PredictedRating: (vectors, [{"axis": "PQ"}]),
     PrecisionRecall: (windows, [{"part": "precision"}, {"part": "recall"}]),
     SilenceLength: (levels, [{}]),
     SilenceShare: (levels, [{}]),
