@@ -221,6 +221,7 @@ def write_report(
     blind: bool = False,
     audio_bytes: int = 8_000_000,
     across_protocols: bool = False,
+    sensitivity: str | Path | None = None,
 ) -> Path:
     """Write a page to look at and listen to, as `evalkit report` does, and return where it is.
 
@@ -231,9 +232,10 @@ def write_report(
         blind: hide names and numbers until they are asked for.
         audio_bytes: how large the clips inside of the page may be in all; others are linked.
         across_protocols: whether results of different protocols may stand in one table.
+        sensitivity: a table of what metrics notice that you have measured; None for the one that comes with evalkit.
 
-    Raises evalkit.errors.EvalkitError for a folder without a record, records that do not fit into one page, a file that
-    is there and is no such page, and where nothing can be written.
+    Raises evalkit.errors.EvalkitError for a folder without a record, a table that is none, records that do not fit into
+    one page, a file that is there and is no such page, and where nothing can be written.
     """
     from evalkit.page.writing import write
 
@@ -244,4 +246,5 @@ def write_report(
         audio_bytes=audio_bytes,
         blind=blind,
         across_protocols=across_protocols,
+        sensitivity=Path(sensitivity) if sensitivity is not None else None,
     )

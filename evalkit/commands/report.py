@@ -1,6 +1,7 @@
 """Write a page to look at and listen to: one HTML file of results, of a comparison, a sweep, or listening tests.
 
-evalkit report RECORD ... [--output FILE] [--blind] [--audio SIZE] [--across-protocols] [--quiet]
+evalkit report RECORD ... [--output FILE] [--blind] [--audio SIZE] [--across-protocols] [--sensitivity FILE]
+               [--quiet]
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> None:
         audio_bytes=audio_bytes,
         blind=parsed.blind,
         across_protocols=parsed.across_protocols,
+        sensitivity=Path(parsed.sensitivity) if parsed.sensitivity is not None else None,
     )
     print(f"report: {page}")
 
@@ -53,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"of clips in the page, {DEFAULT} by default; others are linked",
     )
     found.add_argument("--across-protocols", action="store_true", help="also results of different protocols")
+    found.add_argument(
+        "--sensitivity", metavar="FILE", help="what metrics notice, measured by yourself: a CSV file of its benchmark"
+    )
     shows_progress(found)
     return found
 

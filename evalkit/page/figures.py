@@ -31,13 +31,14 @@ COLOURS = {
     drawing.UNJUDGED: "var(--line)",
     BAND: "var(--plots-band)",
     "#f4f4f4": "var(--plots-band)",
-    "#fff1c2": "var(--warn-soft)",
+    drawing.WARNED: "var(--warn-soft)",
     drawing.GOOD: "var(--good)",
     drawing.GOOD_SOFT: "var(--good-soft)",
     drawing.BAD: "var(--bad)",
     drawing.BAD_SOFT: "var(--bad-soft)",
     drawing.WARN: "var(--warn)",
     **{colour.lower(): f"var(--series-{number})" for number, colour in enumerate(drawing.COLOURS, 1)},
+    **{colour: f"var(--plots-step-{number})" for number, colour in enumerate(drawing.STEPS, 1)},
 }
 HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 REFERENCE = re.compile(r"url\(#([^)]+)\)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from evalkit.results.listening import Listening
 from evalkit.results.names import told_apart
 from evalkit.results.plots.plot import Metric
 from evalkit.results.result import Result
+from evalkit.results.sensitivity import Sensitivity
 from evalkit.results.summary import unique_titles
 from evalkit.results.sweep import Sweep
 
@@ -65,6 +66,7 @@ class View:
         blind: whether names of systems are hidden at first.
         listenings: listening tests that are shown beside the records, or alone.
         gone: name and role of each side of a comparison of which no result is there.
+        sensitivity: what metrics notice, as a user has measured it; None for what comes with evalkit.
     """
 
     records: Sequence[Result | Comparison | Sweep]
@@ -76,6 +78,7 @@ class View:
     blind: bool
     listenings: Sequence[Listening] = ()
     gone: Sequence[tuple[str, Role]] = ()
+    sensitivity: Sensitivity | None = None
 
     @property
     def results(self) -> list[Result]:
@@ -91,6 +94,12 @@ class View:
     def sweep(self) -> Sweep | None:
         """The sweep, if it is one."""
         return next((record for record in self.records if isinstance(record, Sweep)), None)
+
+    @cached_property
+    def measured(self) -> Set[str]:
+        """The names of all metrics that the records have measured."""
+        frames = (one.metrics if isinstance(one, Comparison) else one.scores for one in self.records)
+        return {str(name) for frame in frames for name in frame["metric"]}
 
     @cached_property
     def limits(self) -> list[OfModel]:
@@ -121,6 +130,7 @@ def view(
     across_protocols: bool = False,
     audio_bytes: int = 0,
     blind: bool = False,
+    sensitivity: Sensitivity | None = None,
 ) -> View:
     """Choose what a page shows of records. Raises EvalkitError for records that do not fit into one page."""
     listenings = [record for record in records if isinstance(record, Listening)]
@@ -135,7 +145,7 @@ def view(
     systems = [system for record in measured for system in _systems(record, missing)]
     gone = [one for record in measured if isinstance(record, Comparison) for one in _gone(record, systems)]
     names = told_apart([*map(_names, systems), *([name, f"{name} ({role})"] for name, role in gone)])
-    return View(
+    found = View(
         measured,
         document,
         [replace(system, name=name) for system, name in zip(systems, names, strict=False)],
@@ -145,7 +155,12 @@ def view(
         blind,
         listenings,
         [(name, role) for (_, role), name in zip(gone, names[len(systems) :], strict=True)],
+        sensitivity,
     )
+    if sensitivity is not None and not found.measured & {one.name for one in sensitivity.metrics}:
+        own = ", ".join(one.name for one in sensitivity.metrics) or "none"
+        raise EvalkitError(f"the table of sensitivities has no metric of this page: it has {own}")
+    return found
 
 
 def _systems(record: Result | Comparison | Sweep, missing: list[str]) -> list[System]:

@@ -17,6 +17,7 @@ from evalkit.results.comparison import Comparison
 from evalkit.results.listening import Listening
 from evalkit.results.loading import load
 from evalkit.results.result import Result
+from evalkit.results.sensitivity import Sensitivity
 from evalkit.results.sweep import Sweep
 from evalkit.store.files import cannot_write, is_file_or_new, write_output
 
@@ -32,6 +33,7 @@ def write(
     audio_bytes: int = AUDIO,
     blind: bool = False,
     across_protocols: bool = False,
+    sensitivity: Path | None = None,
 ) -> Path:
     """Write the page of some records, and return where it is.
 
@@ -40,13 +42,22 @@ def write(
         audio_bytes: how large the clips inside of the page may be in all; others are linked.
         blind: whether names of systems are hidden at first.
         across_protocols: whether results of different protocols may stand in one table.
+        sensitivity: a table of what metrics notice, in place of that which comes with evalkit.
 
-    Raises EvalkitError for records that do not fit into one page, for a file that is there and is no page of evalkit's,
-    and where nothing can be written.
+    Raises EvalkitError for a table that is none, for records that do not fit into one page, for a file that is there
+    and is no page of evalkit's, and where nothing can be written.
     """
     target = (output or records[0].path / REPORT).expanduser().absolute()
     require_replaceable(target)
-    shown = view(records, target, across_protocols=across_protocols, audio_bytes=audio_bytes, blind=blind)
+    table = Sensitivity.load(sensitivity) if sensitivity is not None else None
+    shown = view(
+        records,
+        target,
+        across_protocols=across_protocols,
+        audio_bytes=audio_bytes,
+        blind=blind,
+        sensitivity=table,
+    )
     write_output(target, render(shown))
     return target
 

@@ -41,7 +41,8 @@ SMALL = [
 def without_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave plots out of pages, each of which would take a second or more, but where a run ends by writing one."""
     if "run" not in request.node.name:
-        monkeypatch.setattr("evalkit.page.sections.plots.section", lambda view: None)
+        for section in ("plots", "sensitivity"):
+            monkeypatch.setattr(f"evalkit.page.sections.{section}.section", lambda view: None)
 
 
 @pytest.fixture
@@ -217,3 +218,16 @@ def test_a_row_of_a_result_is_no_page(evalkit: Run) -> None:
     code, out, err = evalkit("report", "run::musicgen_small")
     assert (code, out) == (2, "")
     assert err == "evalkit: 'run::musicgen_small': a page shows all rows of a result: give run\n"
+
+
+def test_a_table_of_sensitivities_that_is_none_is_one_line(evalkit: Run, older: Result, tmp_path: Path) -> None:
+    none = tmp_path / "none.csv"
+    for text, said in (("a,b\n1,2\n", "is no table of sensitivities"), (None, "cannot be read")):
+        if text is not None:
+            none.write_text(text)
+        else:
+            none.unlink()
+        status, out, error = evalkit("report", str(older.path), "--sensitivity", str(none))
+        assert (status, out) == (2, "") and said in error and error.count("\n") == 1
+    table = ROOT / "tests" / "results" / "fixtures" / "sensitivity.csv"
+    assert evalkit("report", str(older.path), "--sensitivity", str(table))[0] == 0

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from evalkit.page import drawn
-from evalkit.page.sections import plots
+from evalkit.page.sections import plots, sensitivity
 from evalkit.page.writing import write
 from evalkit.results.comparison import Comparison
 from evalkit.results.plots import sweeps
@@ -151,6 +151,7 @@ def without_plots(*kept: str) -> Iterator[None]:
         kept: "listening".
     """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "section", lambda view: None)
         if kept:
             patch.setattr(drawn, "_of_records", lambda view: iter(()))
         else:

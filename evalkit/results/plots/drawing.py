@@ -32,6 +32,8 @@ QUIET = "#777777"
 UNJUDGED = "#dddddd"
 GOOD, BAD, WARN = "#14703f", "#b3261e", "#855300"  # of verdicts, which have marks of their own as well
 BAD_SOFT, GOOD_SOFT = "#fbe7e4", "#e2f3e8"  # regions
+WARNED = "#fff1c2"  # behind what random weights have measured
+STEPS = ("#d5e5f4", "#a3cbe6", "#62a5d3", "#2170b5", "#08366f")  # from little to much, each of which a page replaces
 ON_BRIGHT, ON_DARK = "#010101", "#fefefe"  # upon colours of a map, which no theme changes
 
 STYLE = {
@@ -261,7 +263,7 @@ def begin(
     if warned:
         figure.text(
             2 * left, (y - 0.06) / height, "\n".join(warned), ha="left", va="top", fontsize=9, fontweight="bold",
-            bbox={"boxstyle": "square,pad=0.35", "facecolor": "#fff1c2", "edgecolor": "black", "linewidth": 1.2},
+            bbox={"boxstyle": "square,pad=0.35", "facecolor": WARNED, "edgecolor": "black", "linewidth": 1.2},
         )  # fmt: skip
         y -= LINE * len(warned) + 0.16
     for (heading, marks, columns), high in zip(blocks, tall, strict=True):
