@@ -155,3 +155,18 @@ def of_parts(
     rows = in_batches(network, [part for parts in clips for part in parts], device, together)
     result = np.stack(rows) if rows else np.empty((0, dimensions), np.float32)
     return np.split(result, np.cumsum([len(parts) for parts in clips])[:-1])
+
+
+def of_long_enough(
+    network: Callable[[Any], Any],
+    clips: Sequence[np.ndarray],
+    shortest: int,
+    device: str,
+    together: Room,
+    dimensions: int,
+) -> list[np.ndarray]:
+    """Apply a network to clips as `in_batches` does; those of fewer than `shortest` samples get (0, dimensions)."""
+    heard = [i for i, clip in enumerate(clips) if len(clip) >= shortest]
+    samples = [np.asarray(clips[i], np.float32) for i in heard]
+    found = dict(zip(heard, in_batches(network, samples, device, together), strict=True))
+    return [found[i] if i in found else np.empty((0, dimensions), np.float32) for i in range(len(clips))]

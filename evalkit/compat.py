@@ -7,6 +7,7 @@ the duration of one call. Each function names the defect it deals with.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import importlib
@@ -149,6 +150,15 @@ def _extra_padding(kernel_size: int, stride: int, padding_total: int, x: Any) ->
     length = x.shape[-1]
     windows = -(-(length - kernel_size + padding_total) // stride)
     return int(windows * stride + kernel_size - padding_total - length)
+
+
+def rotary_positions(embedding: Any, states: Any) -> Any:
+    """The table that a Wav2Vec2-Conformer of transformers rotates hidden states (clips, frames, width) by.
+
+    Defect of 5.23: it keeps the last table, and first of all how many frames that is for, so that a thread may be given
+    another thread's, of clips of another length.
+    """
+    return copy.copy(embedding)(states)
 
 
 @functools.cache

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import EvalkitError, reason
+from evalkit.errors import EvalkitError, loading, reason
 
 
 def load_tensors(path: Path, name: str) -> Any:
-    """Read a file that torch.save wrote: tensors, plain values, and `Recorded` for every other object.
+    """Read a file that torch.save wrote: tensors, plain values, and `Recorded` for every other object; or safetensors.
 
     Nothing in the file is run. Defect: laion_clap, hear21passt and audiocraft unpickle whatever the
     file says. torch's own answer, `weights_only=True`, refuses CLAP's published files for their pickle
@@ -23,6 +23,11 @@ def load_tensors(path: Path, name: str) -> Any:
     """
     import torch
 
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        with loading(f"{name}: '{path}'"):
+            return load_file(path)
     zipped = zipfile.is_zipfile(path)
     if zipped and any(member.endswith("/constants.pkl") for member in zipfile.ZipFile(path).namelist()):
         raise EvalkitError(f"{name}: '{path}' is a TorchScript program, which could run anything: give a state dict")

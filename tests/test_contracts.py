@@ -34,6 +34,7 @@ from evalkit.encoders.encodec import EnCodec
 from evalkit.encoders.instrumental import Instrumental
 from evalkit.encoders.levels import Levels
 from evalkit.encoders.mert import MERT
+from evalkit.encoders.muq import MuQ
 from evalkit.encoders.panns import PANNs, PANNsOutput
 from evalkit.encoders.passt import PaSST, PaSSTOutput
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
@@ -149,7 +150,7 @@ METRICS: tuple[type[Metric], ...] = (
     *(VocalsInVocal, VocalsProbability, VocalsShare),
 )
 ENCODERS: tuple[type[Encoder], ...] = (
-    *(AudioboxAesthetics, CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, MERT, PANNs, PANNsOutput),
+    *(AudioboxAesthetics, CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, MERT, MuQ, PANNs, PANNsOutput),
     *(PaSST, PaSSTEmbedding, PaSSTOutput, T5Pieces, VGGish),
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)

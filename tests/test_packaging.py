@@ -172,7 +172,6 @@ RUNTIME = (
     "",
     "aesthetics",
     "mad",
-    "muq",
     "diffusers",
     "melody",
     "search",

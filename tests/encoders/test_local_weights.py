@@ -12,10 +12,24 @@ import torch
 
 import evalkit
 from evalkit.assets import Asset
+from evalkit.config import compose
 from evalkit.encoders import vggish
 from evalkit.models.tiny import TinyStereo
 from evalkit.results.summary import random_weights
 from evalkit.store.cache import Cache
+from tests.parity import make_muq_fixtures
+
+
+def block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever reaches for the network fail."""
+
+    def blocked(*arguments: Any) -> None:
+        raise AssertionError(f"reached for {arguments[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", blocked)
+    monkeypatch.setattr(socket, "getaddrinfo", blocked)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
 def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,13 +43,7 @@ def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: p
     network = vggish.network_of(Asset("VGGish", random_seed=0), cache)
     torch.save(network.state_dict(), tmp_path / "vggish.pth")
 
-    def blocked(*arguments: Any) -> None:
-        raise AssertionError(f"reached for {arguments[1:]}")
-
-    monkeypatch.setattr(socket.socket, "connect", blocked)
-    monkeypatch.setattr(socket, "getaddrinfo", blocked)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    block(monkeypatch)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     options = ["prompts=demo", "prompts.first=3", "sampling.duration=1.5", f"cache_dir={cache.root}"]
     options += ["model=musicgen_stereo_medium", f"output_dir={tmp_path / 'runs'}", "metric=[fad,chroma]"]
@@ -50,3 +58,17 @@ def test_nothing_contacts_a_hub_when_all_is_local(tmp_path: Path, monkeypatch: p
     text = (local.path / "table.md").read_text()
     assert "Random weights" not in text
     assert "no published numbers are known for the prompt set 'demo'" in text
+
+
+def test_muq_is_read_where_the_hub_puts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = compose(["model=synth", "prompts=demo", "metric=fad_muq"]).metric.fad_muq.encoder.weights
+    folder = tmp_path / "hub" / f"models--{asset.repo.replace('/', '--')}" / "snapshots" / asset.revision
+    make_muq_fixtures.write_checkpoint(folder, make_muq_fixtures.SMALL)
+    block(monkeypatch)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    options = ["model=synth", "prompts=demo", "prompts.first=4", "sampling.duration=2", "metric=[fad_muq,kad_muq]"]
+    options += [f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path / 'runs'}"]
+    here = evalkit.evaluate(*options)
+    there = evalkit.evaluate(*options, *(f"metric.{m}.encoder.weights.path={folder}" for m in ("fad_muq", "kad_muq")))
+    assert here.scores.value.tolist() == there.scores.value.tolist()
+    assert here.scores.value.notna().all() and random_weights(here) == []

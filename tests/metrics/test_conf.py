@@ -11,6 +11,7 @@ from evalkit.config import build, compose
 from evalkit.encoders.clap import CLAPAudio, CLAPText
 from evalkit.encoders.encodec import EnCodec
 from evalkit.encoders.mert import MERT
+from evalkit.encoders.muq import MuQ
 from evalkit.encoders.passt import PaSST
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
 from evalkit.encoders.vggish import VGGish
@@ -21,6 +22,8 @@ METRICS: dict[str, dict[str, tuple[type, type | None]]] = {
     "fad_encodec": {"fad_encodec": (EnCodec, EnCodec)},
     "fad_mert": {"fad_mert": (MERT, MERT)},
     "kad_mert": {"kad_mert": (MERT, MERT)},
+    "fad_muq": {"fad_muq": (MuQ, MuQ)},
+    "kad_muq": {"kad_muq": (MuQ, MuQ)},
     "kad_clap": {"kad_clap": (CLAPAudio, CLAPAudio)},
     "fad_inf": {"fad_inf": (VGGish, VGGish)},
     "fad_contribution": {"fad_contribution": (VGGish, VGGish)},
@@ -54,7 +57,7 @@ def test_each_yaml_gives_its_metrics(built: dict[str, Any]) -> None:
     titles = [
         built[name].title
         for name in built
-        if not name.startswith("fad_") or name in ("fad_inf", "fad_contribution", "fad_mert")
+        if not name.startswith("fad_") or name in ("fad_inf", "fad_contribution", "fad_mert", "fad_muq")
     ]
     assert len(set(titles)) == len(titles)
     better = {name for name in built if built[name].higher_is_better}
@@ -68,8 +71,8 @@ def test_each_yaml_gives_its_metrics(built: dict[str, Any]) -> None:
         "clap_r10",
         "clap_margin",
     }
-    assert not better & {"fad_passt", "fad_clap", "fad_encodec", "fad_mert", "fad_inf", "fad_contribution"}
-    assert not better & {"kad", "kad_mert", "kad_clap"}
+    assert not better & {"fad_passt", "fad_clap", "fad_encodec", "fad_mert", "fad_muq", "fad_inf", "fad_contribution"}
+    assert not better & {"kad", "kad_mert", "kad_clap", "kad_muq"}
 
 
 def test_encoders_are_those_of_the_protocol_s_metrics(built: dict[str, Any]) -> None:
@@ -78,6 +81,7 @@ def test_encoders_are_those_of_the_protocol_s_metrics(built: dict[str, Any]) -> 
     assert built["fad_clap"].encoder == built["clap_score"].encoder
     assert built["kad_clap"].encoder == built["fad_clap"].encoder
     assert built["kad_mert"].encoder == built["fad_mert"].encoder
+    assert built["kad_muq"].encoder == built["fad_muq"].encoder
     assert built["fad_passt"].encoder.classifier == built["inception_score"].encoder == built["kld"].encoder
     assert built["kad"].encoder == built["fad_inf"].encoder == built["fad_contribution"].encoder == built["fad"].encoder
 
