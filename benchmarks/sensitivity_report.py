@@ -1,0 +1,202 @@
+"""docs/sensitivity.md and its picture, from what `benchmarks.sensitivity` has measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.interval_coverage_report import table as markdown
+from evalkit.report.document import Listing
+from evalkit.results.plots.files import encoded
+from evalkit.results.plots.plot import WIDE
+from evalkit.results.plots.sensitivity import plot
+from evalkit.results.sensitivity import Probed, Sensitivity
+from evalkit.results.sensitivity_text import (
+    ALL,
+    Answers,
+    answers,
+    blind_to,
+    matrix,
+    missed,
+    named,
+    strengths,
+    units,
+)
+
+JSON = Path("results/benchmarks/sensitivity.json")
+TEXT = Path("docs/sensitivity.md")
+PLOT = Path("docs/sensitivity.png")
+
+Record = Mapping[str, Any]
+
+DONE = {
+    "low-pass": "everything above a frequency is filtered out",
+    "noise": "white noise is added, so far below the music",
+    "detuning": "each note is mistuned by itself, by a standard deviation of so much",
+    "timing": "each note comes late or early by itself, by a standard deviation of so much",
+    "clipping": "the level is raised so far beyond full scale, and what lies beyond is cut off",
+    "mono": "what the two channels do not have in common is taken away, by so much",
+    "silence in clips": "the end of each clip is silent",
+    "silent clips": "some clips are silent from beginning to end",
+    "wrong captions": "some clips play another caption: other instruments, tempo and key",
+    "drums gone": "drums and percussion are softer by so much; at 60 dB they are gone",
+    "repetition": "the beginning, of so many seconds, is repeated until the end",
+    "fewer different clips": "some clips are copies of others, so that there are fewer different ones",
+}
+
+INTRODUCTION = """\
+# Which metric notices what
+
+A metric that does not notice a fault says nothing about it: two models may differ there as much as they like. Here
+music is made worse, one way at a time and step by step, and each metric is asked whether it sees that.
+`python -m benchmarks.sensitivity` measures it and writes this page; the
+[report](report.md#what-is-where) of your own results shows the rows of the metrics that they have.
+
+![A map of metrics by degradations: the least strength that each notices, or that it is blind](sensitivity.png)
+
+## What was done
+
+evalkit's synthesizer plays {prompts} made-up captions, {seconds:g} s each, in stereo: once as references, once as clean
+clips, and once more for each strength of each degradation. All of these are renderings of the same music with other
+timing, touch and noises, as two samples of a good model would be, so that what is noticed stands out from that. Each
+degraded set is compared with the clean one as `evalkit compare` does, paired by prompt, with intervals of
+{level:.0%}. A strength is *seen* where the interval of the difference leaves out 0 on the side of worse; for metrics of
+which neither direction is better, on either side.
+"""
+
+READ = """\
+## How the picture is read
+
+- **A cell has the least strength from which on all stronger ones are seen.** The stronger its colour, the weaker that
+  strength is among those that were measured, which stand below each column.
+- **× is blind**: no strength is seen. Not that there is no difference: none that {prompts} prompts show.
+- **A red frame with a corner** is worse than blind: degraded clips are called *better* than clean ones at some
+  strength, beyond noise. In tables it is ▲.
+- **~**: values go back and forth as the strength grows. **In brackets**: seen at that strength, but not at the
+  greatest. **?**: no interval, so that nothing can be said. **Empty**: not measured. **\\***: measured at the greatest
+  strength alone, to save hours: weaker ones may be seen too.
+- **Random weights** have a ground of their own. Where weights could not be had, the networks computed with seeded
+  random numbers: that shows that the metric runs, and what its arithmetic can see, and not what the real one hears.
+- Some cells are seen by chance: about one strength in {chance:.0f} that nobody could notice. All degraded clips are of
+  one rendering, so that chance strikes several cells of a row at once; [false alarms](#blind-misled-and-false-alarms)
+  tell of which metrics.
+"""
+
+WEIGHTS = """\
+## With real weights
+
+From a checkout, with weights at hand or a network to fetch them by, the same with all metrics, at all strengths:
+
+```sh
+python -m benchmarks.sensitivity --part published --table real.csv engine.device=cuda
+evalkit report RECORD --sensitivity real.csv
+```
+
+`--prompts` and `--seconds` make it smaller or larger. Weights are given as for any run ([metrics](metrics.md)).
+"""
+
+LIMITS = """\
+## What it cannot say
+
+- The music is **rendered**: few instruments, no voices, no room noise, clips of {seconds:g} s. On recorded music a
+  metric may notice more or less.
+- **{prompts} prompts.** With more of them, weaker strengths are seen: an interval is half as wide with four times as
+  many.
+- Each degradation is **one way** of many: white noise is not hum, a steep low-pass is not a small codec.
+- That a metric notices is not that it *agrees with ears*: it may see what nobody hears.
+- Rows of random weights say nothing of the metric as it is published.
+"""
+
+
+def text(record: Record, table: Sensitivity) -> str:
+    """docs/sensitivity.md."""
+    part = next(iter(record["parts"].values()))
+    facts = {"prompts": part["prompts"], "seconds": part["seconds"], "level": record["level"]}
+    lines = [INTRODUCTION.format(**facts), *degradations(table), READ.format(chance=2 / (1 - facts["level"]), **facts)]
+    lines += ["## What was found\n", *found(table), *listed("### The least strength that is noticed", matrix(table))]
+    lines += [*listed("### Blind, misled, and false alarms", missed(table)), alarms(table)]
+    lines += [WEIGHTS, LIMITS.format(**facts), *left_out(record)]
+    machine = record["machine"]["cpu"]
+    return (
+        "\n".join([*lines, f"The table is [sensitivity.csv](../evalkit/data/sensitivity.csv), seeded ({machine})."])
+        + "\n"
+    )
+
+
+def degradations(table: Sensitivity) -> list[str]:
+    """What each degradation does, and how strongly."""
+    own, every = units(table), strengths(table)
+    rows = ([named(name, own[name]), DONE[name], ", ".join(every[name])] for name in table.degradations)
+    return markdown(["degradation", "what is done", "strengths, from the weakest"], rows, left=3)
+
+
+def found(table: Sensitivity) -> list[str]:
+    """Which metrics notice each degradation, the most sensitive first: those that no random weights are in."""
+    every = answers(table)
+    sure = [metric for metric in table.metrics if metric.weights != "random"]
+    lines = ["Without rows of random weights, the most sensitive metrics first:\n"]
+    rows = []
+    for name in table.degradations:
+        by = sorted(sure, key=lambda metric: _rank(every, metric, name))
+        seen = [_from(every, metric, name) for metric in by if every[metric.name, name].state == "seen"]
+        blind = [metric.title for metric in sure if name in blind_to(every, metric.name)]
+        rows.append([name, ", ".join(seen) or "none", ", ".join(blind) or "none"])
+    return [*lines, *markdown(["degradation", "noticed by, from", "blind"], rows, left=3)]
+
+
+def _rank(every: Answers, metric: Probed, name: str) -> int:
+    step = every[metric.name, name].step
+    return 99 if step is None else step
+
+
+def _from(every: Answers, metric: Probed, name: str) -> str:
+    at = every[metric.name, name].at
+    return metric.title if at == ALL else f"{metric.title} ({at})"
+
+
+def alarms(table: Sensitivity) -> str:
+    """How often clean music that was played again is told from it."""
+    counts = [table.false_alarms(metric.name) for metric in table.metrics]
+    seen, of = sum(seen for seen, _ in counts), sum(of for _, of in counts)
+    if not of:
+        return ""
+    first = [one.metric.title for one in table.again if one.strengths[0].seen]
+    said = (
+        "False alarms: the clean music was played again, with other seeds, and compared with the clean clips in the "
+        "same\nway. Where nothing is worse or better, a difference in either direction was seen in "
+        f"{seen} of {of} comparisons\n({seen / of:.1%}), where 5 % are meant; several metrics of one rendering are not "
+        "independent.\n"
+    )
+    if first:
+        said += (
+            "The rendering that all degraded clips are of is told from the clean one, before anything is done to it, "
+            f"by\n{', '.join(first)}: what they see at weak strengths may be that.\n"
+        )
+    return said
+
+
+def left_out(record: Record) -> list[str]:
+    """Which metrics are not in the table, and why."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in record["left_out"].items():
+        reasons.setdefault(why, []).append(f"`{name}`")
+    return (
+        ["Not measured:\n", *(f"- {', '.join(names)}: {why}." for why, names in reasons.items()), ""] if reasons else []
+    )
+
+
+def listed(heading: str, listing: Listing) -> list[str]:
+    """A listing of `evalkit.results.sensitivity_text` below its heading."""
+    head = [quantity.label for column in listing.columns for quantity in column]
+    rows = ([quantity.text(row.cell) for column in listing.columns for quantity in column] for row in listing.rows)
+    return [f"{heading}\n", *markdown(head, rows, left=len(head)), " ".join([*listing.notes, *listing.legend()]), ""]
+
+
+def write(table: Sensitivity | None = None) -> None:
+    """Write the document and its picture."""
+    table = table or Sensitivity.load()
+    TEXT.write_text(text(json.loads(JSON.read_text("utf-8")), table), "utf-8")
+    if drawn := plot(table):
+        PLOT.write_bytes(encoded(drawn.figure(WIDE), "png", drawn.name))
