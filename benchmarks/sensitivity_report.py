@@ -31,21 +31,6 @@ PLOT = Path("docs/sensitivity.png")
 
 Record = Mapping[str, Any]
 
-DONE = {
-    "low-pass": "everything above a frequency is filtered out",
-    "noise": "white noise is added, so far below the music",
-    "detuning": "each note is mistuned by itself, by a standard deviation of so much",
-    "timing": "each note comes late or early by itself, by a standard deviation of so much",
-    "clipping": "the level is raised so far beyond full scale, and what lies beyond is cut off",
-    "mono": "what the two channels do not have in common is taken away, by so much",
-    "silence in clips": "the end of each clip is silent",
-    "silent clips": "some clips are silent from beginning to end",
-    "wrong captions": "some clips play another caption: other instruments, tempo and key",
-    "drums gone": "drums and percussion are softer by so much; at 60 dB they are gone",
-    "repetition": "the beginning, of so many seconds, is repeated until the end",
-    "fewer different clips": "some clips are copies of others, so that there are fewer different ones",
-}
-
 INTRODUCTION = """\
 # Which metric notices what
 
@@ -58,11 +43,9 @@ music is made worse, one way at a time and step by step, and each metric is aske
 
 ## What was done
 
-evalkit's synthesizer plays {prompts} made-up captions, {seconds:g} s each, in stereo: once as references, once as clean
-clips, and once more for each strength of each degradation. All of these are renderings of the same music with other
-timing, touch and noises, as two samples of a good model would be, so that what is noticed stands out from that. Each
-degraded set is compared with the clean one as `evalkit compare` does, paired by prompt, with intervals of
-{level:.0%}. A strength is *seen* where the interval of the difference leaves out 0 on the side of worse; for metrics of
+The music: {music}. All of these are renderings of the same music with other timing, touch and noises, as two samples of
+a good model would be, so that what is noticed stands out from that. Each degraded set is compared with the clean one as
+`evalkit compare` does, paired by prompt, with intervals of {level:.0%}. A strength is *seen* where the interval of the difference leaves out 0 on the side of worse; for metrics of
 which neither direction is better, on either side.
 """
 
@@ -113,8 +96,12 @@ LIMITS = """\
 def text(record: Record, table: Sensitivity) -> str:
     """docs/sensitivity.md."""
     part = next(iter(record["parts"].values()))
-    facts = {"prompts": part["prompts"], "seconds": part["seconds"], "level": record["level"]}
-    lines = [INTRODUCTION.format(**facts), *degradations(table), READ.format(chance=2 / (1 - facts["level"]), **facts)]
+    facts = {"music": record["music"], "level": record["level"], **{key: part[key] for key in ("prompts", "seconds")}}
+    lines = [
+        INTRODUCTION.format(**facts),
+        *degradations(record, table),
+        READ.format(chance=2 / (1 - facts["level"]), **facts),
+    ]
     lines += ["## What was found\n", *found(table), *listed("### The least strength that is noticed", matrix(table))]
     lines += [*listed("### Blind, misled, and false alarms", missed(table)), alarms(table)]
     lines += [WEIGHTS, LIMITS.format(**facts), *left_out(record)]
@@ -125,10 +112,11 @@ def text(record: Record, table: Sensitivity) -> str:
     )
 
 
-def degradations(table: Sensitivity) -> list[str]:
+def degradations(record: Record, table: Sensitivity) -> list[str]:
     """What each degradation does, and how strongly."""
     own, every = units(table), strengths(table)
-    rows = ([named(name, own[name]), DONE[name], ", ".join(every[name])] for name in table.degradations)
+    about = {one["name"]: one["about"] for one in record["degradations"]}
+    rows = ([named(name, own[name]), about[name], ", ".join(every[name])] for name in table.degradations)
     return markdown(["degradation", "what is done", "strengths, from the weakest"], rows, left=3)
 
 
