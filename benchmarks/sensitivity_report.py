@@ -43,10 +43,10 @@ music is made worse, one way at a time and step by step, and each metric is aske
 
 ## What was done
 
-The music: {music}. All of these are renderings of the same music with other timing, touch and noises, as two samples of
-a good model would be, so that what is noticed stands out from that. Each degraded set is compared with the clean one as
-`evalkit compare` does, paired by prompt, with intervals of {level:.0%}. A strength is *seen* where the interval of the difference leaves out 0 on the side of worse; for metrics of
-which neither direction is better, on either side.
+The music: {music}. All of these are renderings of the same music with other timing, touch and noises, as two samples
+of a good model would be, so that what is noticed stands out from that. Each degraded set is compared with the clean one
+as `evalkit compare` does, paired by prompt, with intervals of {level:.0%}. A strength is *seen* where the interval of
+the difference leaves out 0 on the side of worse; for metrics of which neither direction is better, on either side.
 """
 
 READ = """\

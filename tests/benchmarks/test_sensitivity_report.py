@@ -9,7 +9,8 @@ from benchmarks import sensitivity_report as report
 from ..results.sensed import table
 
 RECORD: dict[str, Any] = {
-    "level": 0.95, "music": "100 made-up captions", "machine": {"cpu": "a CPU"}, "parts": {"cheap": {"prompts": 100, "seconds": 4.0}},
+    "level": 0.95, "music": "100 made-up captions", "machine": {"cpu": "a CPU"},
+    "parts": {"cheap": {"prompts": 100, "seconds": 4.0}},
     "degradations": [{"name": "low-pass", "about": "done so"}, {"name": "mono", "about": "done otherwise"}],
     "left_out": {"clap_score": "of such a reason", "vocals": "of such a reason"},
 }  # fmt: skip
