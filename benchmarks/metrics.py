@@ -1,4 +1,4 @@
-"""evalkit's metric stage against the packages that people use today: FAD, KLD, CLAP score, and all three.
+"""evalkit's metric stage against the packages that people use today: FAD, KLD, CLAP score, all three, and others alone.
 
     python -m benchmarks.metrics [--clips 8] [--repeats 3] [--threads 2] [--device cuda] [--many 512]
 
@@ -36,10 +36,11 @@ from evalkit import audio, compat
 from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.batching import items_at_once
-from evalkit.encoders import clap, passt, vggish
+from evalkit.encoders import audiobox_aesthetics, clap, passt, vggish
 from evalkit.features.conditioning import condition, heard
 from evalkit.features.extractor import Extractor, input_of
 from evalkit.metrics import Metric
+from evalkit.metrics.audiobox_aesthetics import PredictedRating
 from evalkit.metrics.clap_score import CLAPScore
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
@@ -55,14 +56,15 @@ ROOT = Path(__file__).parent.parent
 MUSIC = ROOT.parent / "shared" / "data" / "audio"
 SECONDS = 10
 WEIGHTS = Asset(name="seeded weights", random_seed=0)
-BARS = {"fad": 1.5, "kld": 1.0, "clap_score": 1.0, "together": 1.5}  # on a CPU
+TOGETHER = ("fad", "kld", "clap_score")  # MusicGen's, which are measured in one run too
+BARS = {"fad": 1.5, "kld": 1.0, "clap_score": 1.0, "together": 1.5, "production_quality": 1.0}  # on a CPU
 GPU_BAR = 5.0
 MANY = 512  # clips of the feature stage by itself on a GPU
 MUSICCAPS = 5521
 # Of values relative to the largest possible one where there is one, of probabilities and embeddings absolute.
 # laion_clap's own embeddings move by 5e-5 with the number of threads, where bands of a clip are empty and hold
 # rounding noise, whose logarithm counts.
-TOLERANCE = {"fad": 1e-5, "kld": 1e-5, "clap_score": 1e-4}
+TOLERANCE = {"fad": 1e-5, "kld": 1e-5, "clap_score": 1e-4, "production_quality": 1e-4}
 GPU_TOLERANCE = 10.0  # times as much: batches are summed in another order than single clips
 PACKAGES = ("torch", "frechet-audio-distance", "resampy", "hear21passt", "laion-clap", "julius", "librosa", "numpy")
 
@@ -112,6 +114,7 @@ class Ours:
             "fad": FAD(self.vggish),
             "kld": KLD(self.passt),
             "clap_score": CLAPScore(self.clap, self.text),
+            "production_quality": PredictedRating(audiobox_aesthetics.AudioboxAesthetics(WEIGHTS), "PQ"),
         }
 
     def score(self, names: Sequence[str], references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
@@ -136,25 +139,26 @@ class Ours:
         keys = {name: extractor.key(metric.encoder) for name, metric in metrics.items()}
         options: dict[str, Any] = {"loudness": None, "refuse_silence": False, "title": "benchmark"}
         ours, _ = extractor.clips(generated, {keys[n]: metrics[n].encoder for n in names}, **options)
-        compared = {keys[n]: metrics[n].encoder for n in names if n != "clap_score"}
+        compared = {keys[n]: m.encoder for n, m in metrics.items() if m.reference_encoder == m.encoder}
         theirs = extractor.clips(references, compared, **options)[0] if compared else {}
         result: dict[str, Any] = {}
         for name, metric in metrics.items():
+            against: Features | None
             if name == "clap_score":
                 against = extractor.captions(self.captions[: len(generated)], self.text, extractor.key(self.text))
             else:
-                against = theirs[keys[name]]
+                against = theirs.get(keys[name])
             result[name] = metric(ours[keys[name]], against).value
             result[f"{name} features"] = np.concatenate(ours[keys[name]].values)
         return result
 
     def many(self, clips: list[Clip], count: int) -> float:
-        """Clips per second through the feature stage with all encoders of audio, from files to the cache."""
+        """Clips per second through the feature stage with the three encoders of audio, from files to the cache."""
         self.runs += 1
         extractor = Extractor(
             Cache(self.folder / f"run{self.runs}"), self.device, self.batch_size, None, networks=self.networks
         )
-        encoders = {extractor.key(metric.encoder): metric.encoder for metric in self.metrics.values()}
+        encoders = {extractor.key(self.metrics[name].encoder): self.metrics[name].encoder for name in TOGETHER}
         contents = [
             dataclasses.replace(clips[i % len(clips)], id=str(i), sha256=f"{clips[i % len(clips)].sha256}{i}")
             for i in range(count)
@@ -188,7 +192,7 @@ class Ours:
 
 
 class Theirs:
-    """The three packages on evalkit's weights."""
+    """The packages on evalkit's weights."""
 
     def __init__(self, ours: Ours, device: str):
         self.captions = [prompt.text for prompt in ours.captions]
@@ -197,6 +201,7 @@ class Theirs:
         self.kld = packages.KLD(passt.network_of(WEIGHTS, ours.cache).net.state_dict(), device)
         weights = clap.network_of(WEIGHTS, ours.cache, device).model.state_dict()
         self.clap_score = packages.CLAP(weights, tokenizer, device)
+        self.production_quality = packages.Aesthetics(audiobox_aesthetics.network_of(WEIGHTS, ours.cache), device)
 
     def score(self, name: str, references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
         theirs, ours = ([clip.path for clip in clips if clip.path] for clips in (references, generated))
@@ -204,6 +209,8 @@ class Theirs:
             return {name: self.fad.score(theirs[0].parent, ours[0].parent)}
         if name == "kld":
             value, features = self.kld.score(theirs, ours)
+        elif name == "production_quality":
+            value, features = self.production_quality.score(ours)
         else:
             value, features = self.clap_score.score(ours, self.captions[: len(generated)])
         return {name: value, f"{name} features": features}
@@ -229,7 +236,7 @@ def difference(name: str, found: dict[str, Any], expected: dict[str, Any], devic
     scale = 1.0 if name == "clap_score" else abs(expected[name])
     apart = {f"{name}, value": abs(found[name] - expected[name]) / scale}
     if f"{name} features" in expected:
-        what = "probabilities" if name == "kld" else "embeddings"
+        what = {"kld": "probabilities", "production_quality": "scores"}.get(name, "embeddings")
         apart[f"{name}, {what}"] = float(np.abs(found[f"{name} features"] - expected[f"{name} features"]).max())
     allowed = TOLERANCE[name] * (1.0 if device == "cpu" else GPU_TOLERANCE)
     if not all(value < allowed for value in apart.values()):
@@ -258,11 +265,12 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             expected, wall, busy = timed(partial(theirs.score, name, references, generated))
             found, our_wall, our_busy = timed(partial(ours.score, [name], references, generated))
             rows[name].append({"package": wall, "evalkit": our_wall, "package_cpu": busy, "evalkit_cpu": our_busy})
-            totals = [totals[0] + wall, totals[1] + busy]
+            if name in TOGETHER:
+                totals = [totals[0] + wall, totals[1] + busy]
             print(name, {k: round(v, 2) for k, v in rows[name][-1].items()}, flush=True)
             differences |= difference(name, found, expected, options.device)
         ours.waited = 0.0
-        found, our_wall, our_busy = timed(lambda: ours.score(names, references, generated))
+        found, our_wall, our_busy = timed(lambda: ours.score(TOGETHER, references, generated))
         row = {"package": totals[0], "evalkit": our_wall, "package_cpu": totals[1], "evalkit_cpu": our_busy}
         rows["together"].append({**row, "waited": ours.waited})
         print("together", {k: round(v, 2) for k, v in rows["together"][-1].items()}, flush=True)

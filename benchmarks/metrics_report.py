@@ -6,12 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-TITLES = {"fad": "FAD", "kld": "KLD", "clap_score": "CLAP score", "together": "all three"}
+TITLES = {
+    "fad": "FAD",
+    "kld": "KLD",
+    "clap_score": "CLAP score",
+    "together": "all three",
+    "production_quality": "Audiobox Aesthetics",
+}
 PACKAGES = {
     "fad": "frechet-audio-distance, `score()`",
     "kld": "audiocraft's loop around hear21passt",
     "clap_score": "laion_clap, `get_audio_embedding_from_filelist`",
     "together": "the three packages one after the other",
+    "production_quality": "audiobox_aesthetics, `AesPredictor.forward`",
 }
 BY_HAND = "## What was tried"  # this heading and what follows is written by hand, and kept
 

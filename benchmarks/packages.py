@@ -163,6 +163,49 @@ class CLAP:
         )
 
 
+class Aesthetics:
+    """audiobox_aesthetics: `main_predict` on a list of files, ten at once.
+
+    Its own reading needs torchcodec, which is not needed here: soundfile takes its place.
+    """
+
+    def __init__(self, network: Any, device: str):
+        compat.prepare()
+        from audiobox_aesthetics import infer
+
+        with patch.object(infer.AesMultiOutput, "from_pretrained", lambda _: network), compat.quiet():
+            self.predictor = infer.AesPredictor(None)
+        self.predictor.device = torch.device(device)
+        self.predictor.model.to(device)
+        self.package = infer
+
+    def read(self, path: str) -> tuple[torch.Tensor, int]:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return torch.from_numpy(np.ascontiguousarray(samples.T)), rate
+
+    def score(self, paths: Sequence[Path]) -> tuple[float, np.ndarray]:
+        """The mean production quality, and all four scores of each clip."""
+        rows: list[dict[str, float]] = []
+        with patch.object(self.package.torchaudio, "load", self.read), compat.quiet():
+            for start in range(0, len(paths), 10):
+                rows += self.predictor.forward([{"path": str(path)} for path in paths[start : start + 10]])
+        scores = np.array([list(row.values()) for row in rows])
+        return float(scores[:, list(rows[0]).index("PQ")].mean()), scores
+
+    def stages(self, path: Path, clock: Callable[[], float]) -> Stages:
+        wave, rate = self.read(str(path))
+        mono = wave.mean(dim=0, keepdim=True)
+        (resampled,) = self.predictor.audio_resample_mono([{"path": mono, "sample_rate": rate}])
+        given = [{"path": resampled, "sample_rate": 16000}]
+        with compat.quiet():
+            return stages_of(
+                clock,
+                ("decode", lambda: self.read(str(path))),
+                ("resample", lambda: self.predictor.audio_resample_mono([{"path": mono, "sample_rate": rate}])),
+                ("network", lambda: self.predictor.forward(given)),
+            )
+
+
 def clock_of(device: str) -> Callable[[], float]:
     """Seconds of work: of all threads of this process on a CPU, of the wall clock on a GPU."""
     if device == "cpu":

@@ -120,13 +120,13 @@ def test_another_checkpoint_is_one_line(tmp_path: Path) -> None:
         network_of(Asset(name="these weights", path=str(tmp_path / "checkpoint.pt")), parity.cache())
 
 
-def test_a_missing_package_is_said_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_said_when_the_configuration_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "audiobox" in name else found(name))
     with pytest.raises(
         EvalkitError, match=r"audiobox_aesthetics is not installed: pip install 'evalkit\[aesthetics\]'"
     ):
-        evalkit.evaluate("model=synth", "prompts=demo", "metric=audiobox_aesthetics", "random_weights=0")
+        AudioboxAesthetics(parity.random_asset("weights"))
 
 
 def test_a_snapshot_of_the_hub_is_found_and_names_its_commit(
