@@ -54,6 +54,7 @@ from evalkit.metrics.fad_inf import FADInfinity
 from evalkit.metrics.inception_score import InceptionScore
 from evalkit.metrics.kad import KAD
 from evalkit.metrics.kld import KLD
+from evalkit.metrics.mad import MAD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
@@ -145,7 +146,7 @@ def test_what_is_left_out_is_named_with_what_it_means() -> None:
 
 METRICS: tuple[type[Metric], ...] = (
     *(ChannelCorrelation, ChromaSimilarity, CLAPScore, CaptionMargin, ClippedClips, ClippedSamples, DCOffset),
-    *(DensityCoverage, FAD, FADContribution, FADInfinity, InceptionScore, KAD, KLD, MonoShare, PrecisionRecall),
+    *(DensityCoverage, FAD, FADContribution, FADInfinity, InceptionScore, KAD, KLD, MAD, MonoShare, PrecisionRecall),
     *(PredictedRating, RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, UnknownPieces),
     *(VocalsInVocal, VocalsProbability, VocalsShare),
 )

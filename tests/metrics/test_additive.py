@@ -28,6 +28,7 @@ from evalkit.metrics.fad_inf import FADInfinity
 from evalkit.metrics.inception_score import InceptionScore
 from evalkit.metrics.kad import KAD
 from evalkit.metrics.kld import KLD
+from evalkit.metrics.mad import MAD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
@@ -40,6 +41,11 @@ from tests.measuring import ENCODER, features
 
 CLIPS = 24
 Pair = tuple[Features, Features | None]
+
+
+@pytest.fixture(autouse=True)
+def of_few_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evalkit.metrics.mad.FEWEST", 12)
 
 
 def vectors(rng: np.random.Generator) -> Pair:
@@ -56,6 +62,16 @@ def windows(rng: np.random.Generator) -> Pair:
         return features([rng.standard_normal((n, 4)) + 2 * rng.standard_normal(4) + shift for n in lengths])
 
     return one(0), one(2)
+
+
+def apart(rng: np.random.Generator) -> Pair:
+    """Clips that lie in one of two places, so that any part of them has the same clusters."""
+
+    def one(share: float) -> Features:
+        places = 5 * np.eye(4)[(np.arange(CLIPS) % 4 < 4 * share).astype(int)]
+        return features(list(places[:, None] + 0.1 * rng.standard_normal((CLIPS, 3, 4))))
+
+    return one(0.5), one(0.25)
 
 
 def probabilities(rng: np.random.Generator) -> Pair:
@@ -102,6 +118,7 @@ METRICS: dict[type, tuple[Callable[[np.random.Generator], Pair], list[dict[str, 
     FADInfinity: (windows, [{}]),
     InceptionScore: (probabilities, [{}, {"splits": 2}]),
     KAD: (windows, [{}]),
+    MAD: (apart, [{}, {"clusterings": 1}]),
     KLD: (probabilities, [{}, {"direction": "both"}]),
     PredictedRating: (vectors, [{"axis": "PQ"}]),
     PrecisionRecall: (windows, [{"part": "precision"}, {"part": "recall"}]),

@@ -28,6 +28,7 @@ METRICS: dict[str, dict[str, tuple[type, type | None]]] = {
     "fad_inf": {"fad_inf": (VGGish, VGGish)},
     "fad_contribution": {"fad_contribution": (VGGish, VGGish)},
     "kad": {"kad": (VGGish, VGGish)},
+    "mad": {"mad": (MERT, MERT)},
     "precision_recall": dict.fromkeys(("precision", "recall"), (CLAPAudio, CLAPAudio)),
     "density_coverage": dict.fromkeys(("density", "coverage"), (CLAPAudio, CLAPAudio)),
     "inception_score": {"inception_score": (PaSST, None)},
@@ -53,7 +54,7 @@ def test_each_yaml_gives_its_metrics(built: dict[str, Any]) -> None:
             for asset in assets_of(metric):
                 assert not asset.random
                 assert asset.licence != "unknown"
-                assert asset.size or asset.path
+                assert asset.size or asset.path or asset.revision
     titles = [
         built[name].title
         for name in built

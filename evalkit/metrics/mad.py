@@ -1,0 +1,126 @@
+"""MAUVE audio divergence."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evalkit.encoders import Encoder
+from evalkit.errors import EvalkitError
+from evalkit.stats import mauve
+from evalkit.types import Features, Measured
+
+FEWEST = 20  # clips, of which a cluster has ten of either set on average
+
+
+@dataclass(frozen=True)
+class MAD:
+    """-ln MAUVE: how little generated clips and references overlap, by the clusters that both fall into.
+
+    Huang et al. 2025, "Aligning Text-to-Music Evaluation with Human Preferences" (arXiv 2503.16669), whose package is
+    mad-metric: each clip is one point, the maximum of its embedding over time; all points, brought to length 1, are
+    reduced to the principal components with 90 % of the variance and divided by k-means into as many clusters as there
+    are tens of clips in the smaller set; from the shares of both sets in each cluster follows MAUVE (Pillutla et al.
+    2021). Between 0 and 5.5, which is that of sets without a cluster in common.
+
+    Two sets of one kind are not at 0, and of sets that differ the value grows with the number of clips, because
+    clusters become finer: compare at the same number (docs/uncertainty.md).
+
+    k-means finds other clusters from other starts, and the order of the files is one: the package takes them as the
+    folder lists them. Here each set is sorted by its points, and the value is the mean over several starts, the first
+    of which is the package's.
+
+    Attributes:
+        clusterings: how many starts. 1 for the package's own single one, which varies more.
+    """
+
+    encoder: Encoder
+    clusterings: int = 5
+    kind: ClassVar[str] = "mad"
+    version: ClassVar[int] = 1
+    title: ClassVar[str] = "MAD"
+    min_clips: ClassVar[int] = FEWEST
+    higher_is_better: ClassVar[bool] = False
+    clip_by_clip: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.clusterings < 1:
+            raise EvalkitError(f"MAD: clusterings={self.clusterings}: must be at least 1")
+        if importlib.util.find_spec("faiss") is None:
+            raise EvalkitError("MAD: the package faiss-cpu is not installed: pip install 'evalkit[mad]'")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, _farthest()
+
+    @property
+    def reference_encoder(self) -> Encoder:
+        return self.encoder
+
+    def __call__(self, generated: Features, reference: Features) -> Measured:
+        """Compare clips (frames, dimensions). Raises EvalkitError for fewer than 20 with frames on either side."""
+        ours, theirs = (_Points(side) for side in (generated, reference))
+        for name, side in (("generated clips", ours), ("references", theirs)):
+            if len(side.points) < FEWEST:
+                raise EvalkitError(f"MAD: {len(side.points)} {name} with features are too few: use {FEWEST} or more")
+        number = max(2, round(min(len(ours.points), len(theirs.points)) / 10))
+        reduced = mauve.components(np.concatenate([theirs.points, ours.points]))
+        found = [mauve.clustered(reduced, number, mauve.SEED + start) for start in range(self.clusterings)]
+        labels = [(one[len(theirs.points) :], one[: len(theirs.points)]) for one in found]
+
+        def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+            weights = ours.weights(generated_weights), theirs.weights(reference_weights)
+            return np.mean([_values(*own, number, *weights) for own in labels], axis=0)
+
+        def influence() -> np.ndarray:
+            slopes = []
+            for own, other in labels:
+                p, q = (mauve.shares(one, number, np.ones((1, len(one))))[0] for one in (own, other))
+                of_clusters = -mauve.log_slopes(p, q)
+                slopes.append((of_clusters[own] - p @ of_clusters) / len(own))
+            moved = np.zeros(len(generated.ids))
+            moved[ours.places] = np.mean(slopes, axis=0)
+            return moved
+
+        (value,) = resampled(*(np.ones((1, len(side.ids))) for side in (generated, reference)))
+        return Measured(float(value), n=len(ours.points), resampled=resampled, subsets=True, influence=influence)
+
+
+class _Points:
+    """The clips of a set that have frames, as points, sorted by these.
+
+    Attributes:
+        places: of each point's clip among those of the set, (points,).
+        points: (points, dimensions).
+    """
+
+    def __init__(self, features: Features):
+        present = np.array([i for i, frames in enumerate(features.values) if len(frames)], int)
+        points = np.array([features.values[i].max(axis=0) for i in present])
+        order = np.lexsort(points.T[::-1]) if len(points) else present
+        self.places, self.points = present[order], points[order]
+
+    def weights(self, of_clips: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = of_clips[:, self.places]
+        return chosen
+
+
+def _values(
+    own: np.ndarray, other: np.ndarray, number: int, weights: np.ndarray, other_weights: np.ndarray
+) -> np.ndarray:
+    """-ln MAUVE of each resample, (resamples,), by the clusters that points of either set are in."""
+    p, q = mauve.shares(own, number, weights), mauve.shares(other, number, other_weights)
+    result: np.ndarray = -np.log(mauve.area(mauve.divergence_curve(p, q)))
+    return result
+
+
+@functools.cache
+def _farthest() -> float:
+    """-ln MAUVE of two sets that have no cluster in common."""
+    return -math.log(mauve.area(mauve.divergence_curve(np.eye(2)[:1], np.eye(2)[1:])).item())
