@@ -169,6 +169,8 @@ class Asset:
         name = os.path.basename(urlparse(self.url).path)
         if self.unpack:  # many archives are called data.zip
             return [cache.weights / f"{name.partition('.')[0]}-{digest([self.url, self.files])[:12]}"]
+        if name == "model.safetensors":  # as many files are called
+            return [cache.weights / f"model-{digest(self.url)[:12]}.safetensors"]
         torch_home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
         return [cache.weights / name, Path(torch_home).expanduser() / "hub" / "checkpoints" / name]
 

@@ -56,6 +56,14 @@ def test_fetch_brings_a_file_once(cache: Cache, url: str) -> None:
     asset.verify(cache)
 
 
+def test_files_of_one_common_name_do_not_take_each_others_place(cache: Cache) -> None:
+    ours, theirs = (Asset("thing", url=f"https://example.org/{who}/model.safetensors") for who in "ab")
+    place = ours._places(cache)[0]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"weights")
+    assert ours.find(cache) == place and theirs.find(cache) is None
+
+
 def test_a_wrong_file_is_not_kept(cache: Cache, url: str) -> None:
     with pytest.raises(EvalkitError, match="cannot fetch net"):
         Asset("net", url=url, sha256="0" * 64).fetch(cache)

@@ -38,6 +38,7 @@ from evalkit.encoders.muq import MuQ
 from evalkit.encoders.panns import PANNs, PANNsOutput
 from evalkit.encoders.passt import PaSST, PaSSTOutput
 from evalkit.encoders.passt_embedding import PaSSTEmbedding
+from evalkit.encoders.songeval import SongEval
 from evalkit.encoders.t5_pieces import T5Pieces
 from evalkit.encoders.vggish import VGGish
 from evalkit.errors import EvalkitError
@@ -57,6 +58,7 @@ from evalkit.metrics.kld import KLD
 from evalkit.metrics.mad import MAD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
+from evalkit.metrics.songeval import SongRating
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
 from evalkit.metrics.unknown_pieces import UnknownPieces
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
@@ -147,12 +149,12 @@ def test_what_is_left_out_is_named_with_what_it_means() -> None:
 METRICS: tuple[type[Metric], ...] = (
     *(ChannelCorrelation, ChromaSimilarity, CLAPScore, CaptionMargin, ClippedClips, ClippedSamples, DCOffset),
     *(DensityCoverage, FAD, FADContribution, FADInfinity, InceptionScore, KAD, KLD, MAD, MonoShare, PrecisionRecall),
-    *(PredictedRating, RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, UnknownPieces),
-    *(VocalsInVocal, VocalsProbability, VocalsShare),
+    *(PredictedRating, RetrievalRecall, SideToMid, SilenceLength, SilenceShare, SilenceStart, SongRating),
+    *(UnknownPieces, VocalsInVocal, VocalsProbability, VocalsShare),
 )
 ENCODERS: tuple[type[Encoder], ...] = (
     *(AudioboxAesthetics, CLAPAudio, CLAPText, Chroma, EnCodec, Instrumental, Levels, MERT, MuQ, PANNs, PANNsOutput),
-    *(PaSST, PaSSTEmbedding, PaSSTOutput, T5Pieces, VGGish),
+    *(PaSST, PaSSTEmbedding, PaSSTOutput, SongEval, T5Pieces, VGGish),
 )
 MODELS: tuple[type[Model], ...] = (Audiocraft, Diffusers, HFTextToAudio, MusicGen, Synth, TinyStereo)
 EXISTING: tuple[type[Existing], ...] = (Folder,)

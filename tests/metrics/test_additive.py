@@ -31,6 +31,7 @@ from evalkit.metrics.kld import KLD
 from evalkit.metrics.mad import MAD
 from evalkit.metrics.precision_recall import PrecisionRecall
 from evalkit.metrics.silence import SilenceLength, SilenceShare, SilenceStart
+from evalkit.metrics.songeval import SongRating
 from evalkit.metrics.stereo import ChannelCorrelation, MonoShare, SideToMid
 from evalkit.metrics.unknown_pieces import UnknownPieces
 from evalkit.metrics.vocals import VocalsProbability, VocalsShare
@@ -125,6 +126,7 @@ METRICS: dict[type, tuple[Callable[[np.random.Generator], Pair], list[dict[str, 
     SilenceLength: (levels, [{}]),
     SilenceShare: (levels, [{}]),
     SilenceStart: (levels, [{}]),
+    SongRating: (vectors, [{"axis": "clarity"}]),
     ChannelCorrelation: (levels, [{}]),
     MonoShare: (levels, [{}]),
     SideToMid: (levels, [{}]),
