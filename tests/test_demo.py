@@ -22,6 +22,7 @@ from evalkit.results.result import Result
 
 from .results.made import FORMS
 
+FEW = 5  # of the 12 prompts: what a clip costs is what networks cost that hear it
 DEGRADED = ["noise", "low_pass", "detuned", "half_silent", "left_only", "wrong_caption"]
 
 
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *options: str) -> Result:
     return evalkit.evaluate(
-        *("experiment=demo", "uncertainty.resamples=100", f"cache_dir={folder / 'cache'}"),
+        *("experiment=demo", f"prompts.first={FEW}", "uncertainty.resamples=100", f"cache_dir={folder / 'cache'}"),
         *(f"output_dir={folder / 'runs'}", *options),
     )
 
@@ -109,18 +110,18 @@ def test_the_result_folder_is_complete(demo: Result) -> None:
     assert (manifest["kind"], manifest["status"]) == ("result", "finished")
     assert {p.stem for p in (demo.path / "features").iterdir()} == set(manifest["features"]) != set()
     clips = pd.read_parquet(demo.path / "clips.parquet")
-    assert len(clips) == 8 * 12
+    assert len(clips) == 8 * FEW
     assert (clips.status == "ok").all() and (clips.channels == 2).all() and (clips.sample_rate == 32000).all()
     assert (clips.reference_status == "ok").all()
     assert clips[["kld", "clap_score", "chroma"]].notna().all(axis=None)
     config = yaml.safe_load((demo.path / "config.yaml").read_text())
     assert config["random_weights"] == 0 and config["sampling"]["top_k"] == 250
     record = json.loads((demo.path / "record.json").read_text("utf-8"))
-    assert record["references_info"]["usable"] == {"ok": 12, "total": 12, "reasons": {}}
+    assert record["references_info"]["usable"] == {"ok": FEW, "total": FEW, "reasons": {}}
     assert record["provenance"]["packages"]["torch"] and record["config"] == config
     assert [name for name, row in record["rows"].items() if row["random"]] == ["tiny_stereo"]
     assert all(metric["random"] for name, metric in record["metrics"].items() if name != "chroma")
-    assert "generating tiny_stereo: 12 clips" in (demo.path / "run.log").read_text()
+    assert f"generating tiny_stereo: {FEW} clips" in (demo.path / "run.log").read_text()
     pd.testing.assert_frame_equal(pd.read_parquet(demo.path / "scores.parquet"), demo.scores, check_dtype=False)
 
 
@@ -171,11 +172,11 @@ def test_a_second_run_computes_nothing_and_gives_the_same(demo: Result, folder: 
 
 
 def test_a_subset_shares_clips_and_features(demo: Result, folder: Path) -> None:
-    few = run(folder, "prompts.first=5", "metric=[kld,chroma]", "engine.batch_size=2")
+    few = run(folder, "prompts.first=3", "metric=[kld,chroma]", "engine.batch_size=2")
     log = (few.path / "run.log").read_text()
     assert "generating" not in log and "features of" not in log
-    assert (few.scores.n == 5).all()
-    one = demo.clips[demo.clips.model == "noise"].head(5)
+    assert (few.scores.n == 3).all()
+    one = demo.clips[demo.clips.model == "noise"].head(3)
     assert few.clips[few.clips.model == "noise"].kld.tolist() == one.kld.tolist()
 
 
@@ -189,16 +190,16 @@ def test_a_damaged_clip_of_the_cache_is_generated_again(demo: Result, folder: Pa
 
 def test_a_clip_that_is_missing_fails_the_run_unless_allowed(demo: Result, folder: Path, tmp_path: Path) -> None:
     rows = demo.clips[demo.clips.model == "second_rendering"]
-    for id, path in zip(rows.id.iloc[:11], rows.path, strict=False):
+    for id, path in zip(rows.id.iloc[: FEW - 1], rows.path, strict=False):
         (tmp_path / f"{id}.flac").write_bytes(Path(path).read_bytes())
-    options = ["model=folder", f"model.folder.path={tmp_path}", "metric=[chroma]", "prompts.first=12"]
+    options = ["model=folder", f"model.folder.path={tmp_path}", "metric=[chroma]", f"prompts.first={FEW}"]
     base = ["prompts=demo", "random_weights=0", "sampling.duration=2.5"]
     base += [f"cache_dir={folder / 'cache'}", f"output_dir={folder / 'runs'}"]
-    with pytest.raises(EvalkitError, match=r"folder: 1 of 12 clips are not usable .*engine\.keep_going=true"):
+    with pytest.raises(EvalkitError, match=rf"folder: 1 of {FEW} clips are not usable .*engine\.keep_going=true"):
         evalkit.evaluate(*base, *options)
     result = evalkit.evaluate(*base, *options, "engine.keep_going=true")
-    assert result.scores.n.tolist() == [11]
-    assert result.clips.status.tolist() == ["ok"] * 11 + ["missing"]
-    assert "clips 11 of 12 (1 missing)" in (result.path / "table.md").read_text()
-    same = rows.head(11).chroma.tolist()
-    assert result.clips.chroma.head(11).tolist() == same
+    assert result.scores.n.tolist() == [FEW - 1]
+    assert result.clips.status.tolist() == ["ok"] * (FEW - 1) + ["missing"]
+    assert f"clips {FEW - 1} of {FEW} (1 missing)" in (result.path / "table.md").read_text()
+    same = rows.head(FEW - 1).chroma.tolist()
+    assert result.clips.chroma.head(FEW - 1).tolist() == same
