@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -194,7 +195,14 @@ def _problem(path: Path, node: dict[str, Any]) -> str:
 
 def _metrics_in(folder: Path) -> dict[str, set[str]]:
     """The names of the metrics in each YAML of a folder of YAMLs: one may hold several."""
-    return {path.stem: set(_read(path)) - {"defaults"} for path in sorted((folder / "metric").glob("*.yaml"))}
+    files = sorted((folder / "metric").glob("*.yaml"))
+    return {path.stem: set(_keys(path, path.read_bytes())) - {"defaults"} for path in files}
+
+
+@functools.lru_cache(maxsize=256)  # every plan asks, and a sweep makes one for each of its points
+def _keys(path: Path, content: bytes) -> frozenset[str]:
+    """The keys of a YAML, which holds this content."""
+    return frozenset(_read(path))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -185,15 +186,21 @@ def load_published(*folders: Path) -> list[Published]:
 
 
 def _read(path: Path, schema: type[T]) -> T:
+    file = _parsed(path, path.read_bytes(), schema)  # type: ignore[arg-type]  # mypy takes no class for hashable
+    assert isinstance(file, schema)
+    return file
+
+
+@functools.lru_cache(maxsize=256)  # reading them is half of a plan's time, and a sweep makes one for each point
+def _parsed(path: Path, content: bytes, schema: type) -> object:
+    """The file, which holds this content; OmegaConf reads it from there, to name it where it is wrong."""
     try:
         node = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.load(path))
         if absent := sorted(OmegaConf.missing_keys(node)):
             raise EvalkitError(f"published numbers in '{path}': nothing is given for {', '.join(absent)}")
-        file = OmegaConf.to_object(node)
+        return OmegaConf.to_object(node)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise EvalkitError(f"published numbers in '{path}': {' '.join(str(error).split())}") from error
-    assert isinstance(file, schema)
-    return file
 
 
 def _load(path: Path, prompts: Mapping[str, Mapping[str, Prompts]]) -> list[Published]:
