@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from evalkit.assets import Asset, assets_of
-from evalkit.config import build, compose, nothing_given, yamls
+from evalkit.config import build, compose, conf_dirs, nothing_given, yamls
 from evalkit.errors import EvalkitError, unknown
 from evalkit.metrics import Metric
 from evalkit.settings import PROTOCOL_NAME, Protocol, conf_dir
@@ -126,8 +126,16 @@ def remarks(config: DictConfig) -> Iterator[str]:
 
 
 def _standard(name: str, config: DictConfig, *options: str) -> DictConfig:
-    """The configuration of an unchanged protocol."""
-    return compose(["model=synth", "prompts=demo", f"protocol={name}", *options], config.config_dir)
+    """The configuration of an unchanged protocol, which must not be changed."""
+    files = [path for folder in conf_dirs(config) for path in sorted(folder.rglob("*.yaml"))]
+    written = tuple((path, path.stat().st_mtime_ns) for path in files)
+    return _composed(("model=synth", "prompts=demo", f"protocol={name}", *options), config.config_dir, written)
+
+
+@functools.lru_cache(maxsize=64)  # all points of a sweep follow a few protocols
+def _composed(options: tuple[str, ...], config_dir: str | None, written: tuple[tuple[Path, int], ...]) -> DictConfig:
+    """Compose a configuration of YAMLs that were written at these times."""
+    return compose(options, config_dir)
 
 
 def _is_shipped(name: str) -> bool:
