@@ -122,3 +122,12 @@ def test_the_same_calibration_row_of_several_results_is_there_once() -> None:
 
 def test_without_values_there_is_no_plot() -> None:
     assert intervals.plot(shown([result(record(values={"m": {"fad": math.nan}}, published={}))])) is None
+
+
+def test_long_titles_have_two_lines_so_that_metrics_with_a_common_beginning_are_told_apart() -> None:
+    names = ("Production quality", "Production complexity", "SongEval memorability", "SongEval musicality")
+    values = {"m": dict.fromkeys(names, 1.0)}
+    figure = plot(values=values, published={}, titles={one: (one, True) for one in names}, spread=0.4).figure(PAPER)
+    found = [axes.get_title(loc="left") for axes in panels(figure)]
+    assert [" ".join(title.split()) for title in found] == [f"{one} ↑" for one in names]
+    assert overlapping(figure) == []

@@ -122,7 +122,9 @@ def _figure(
     if first < len(rows):
         marks.append(Mark("calibration rows", "o", QUIET, QUIET))
     marks.append(Mark("value of the row", "D", "white", "black", 5.5))
-    figure = drawing.begin(random(rows), f"{dataset}: values of single prompts", grid.size(width), [("", marks)], text)
+    figure = drawing.begin(
+        random(rows), f"{dataset}: values of single prompts", grid.size(width, drawn), [("", marks)], text
+    )
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
         _panel(axes, rows, metric, found[metric.name], grid)
         head(axes, metric, grid.wide(width))

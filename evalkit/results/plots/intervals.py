@@ -92,7 +92,7 @@ def _figure(rows: Sequence[Shown], drawn: Sequence[Metric], text: str, width: fl
     grid = Rows([one.name for one in rows], width, len(drawn), [first] if 0 < first < len(rows) else [])
     dataset = short([rows[0].record.prompts_info.dataset], 40)[0]
     figure = drawing.begin(
-        random(rows), f"{dataset}: values and intervals", grid.size(width), [("", _marks(rows))], text
+        random(rows), f"{dataset}: values and intervals", grid.size(width, drawn), [("", _marks(rows))], text
     )
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
         _panel(axes, rows, metric, grid)

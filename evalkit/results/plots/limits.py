@@ -11,9 +11,9 @@ from evalkit.report.literal import literal
 from evalkit.report.numbers import counted, places
 from evalkit.results.limits.limit import NO_DIFFERENCE, Limit, OfModel, amount, listed
 from evalkit.results.plots import drawing
-from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, LINE, QUIET, Mark
+from evalkit.results.plots.drawing import BAD, COLOURS, GOOD, QUIET, Mark
 from evalkit.results.plots.plot import Metric, Plot, listing, percent, span
-from evalkit.results.plots.rows import Rows, bar, fitting, head, scale
+from evalkit.results.plots.rows import Rows, bar, head, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,10 +120,7 @@ def _figure(
     there = {str(cell["verdict"]) for cell in found.values()}
     marks = [Mark(said, marker, colour, colour, 6.5) for said, (marker, colour) in LOOKS.items() if said in there]
     marks += [Mark(UNJUDGED, "o", "white", QUIET, 6)] if "" in there else []
-    wide, tall = grid.size(width)
-    if any(len(metric.title) > fitting(grid.wide(width)) for metric in metrics):
-        tall += grid.lines * LINE
-    figure = drawing.begin(model.random, title, (wide, tall), [("", marks)], text)
+    figure = drawing.begin(model.random, title, grid.size(width, metrics), [("", marks)], text)
     panels = grid.axes(figure)
     for axes, metric in zip(panels, metrics, strict=False):
         own = [found.get((metric.name, name)) for name in names]
@@ -134,7 +131,7 @@ def _figure(
                 marker, colour = LOOKS.get(cell["verdict"], ("o", QUIET))
                 bar(axes, cell, grid.at(number), (marker, colour if cell["verdict"] else "white", colour), str(number),
                     "difference")  # fmt: skip
-        head(axes, metric, grid.wide(width), 2)
+        head(axes, metric, grid.wide(width))
     if unknown:
         _unknown(panels[len(metrics)], [unknown.get(name, math.nan) for name in names], grid, width)
     return figure

@@ -57,7 +57,7 @@ def plot(listening: ListeningRecord, name: str = "ratings") -> Plot | None:
 
     def draw(width: float) -> Figure:
         grid = Rows([row["system"] for row in rows], width, 1)
-        figure = drawing.begin([], title, grid.size(width), [("", _marks(rows))], text)
+        figure = drawing.begin([], title, grid.size(width, [metric]), [("", _marks(rows))], text)
         (axes,) = grid.axes(figure)
         _panel(axes, rows, grid)
         head(axes, metric, grid.wide(width))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.report.numbers import ARROWS
-from evalkit.results.plots.drawing import QUIET, words
+from evalkit.results.plots.drawing import LINE, QUIET, words
 from evalkit.results.plots.plot import PHONE, Metric, short
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ class Rows:
         self.panels = panels
         self.high = TALL if self.narrow else HIGH
 
-    def size(self, width: float) -> tuple[float, float]:
-        """The room that all panels need, in inches."""
-        return width, self.lines * ((self.bottom + 0.5) * self.high + 0.82) + 0.1
+    def size(self, width: float, metrics: Sequence[Metric] = ()) -> tuple[float, float]:
+        """The room that all panels need, in inches, with titles of two lines where a metric's is too long for one."""
+        long = any(len(metric.title) > fitting(self.wide(width)) for metric in metrics)
+        return width, self.lines * ((self.bottom + 0.5) * self.high + 0.82 + LINE * long) + 0.1
 
     def wide(self, width: float) -> float:
         """How wide a panel is, about, in inches."""
@@ -161,15 +162,14 @@ def fitting(wide: float) -> int:
     return max(8, int((wide + SAID / 2) / 0.096) - 2)
 
 
-def head(axes: Axes, metric: Metric, wide: float, lines: int = 1) -> None:
-    """Name a panel by its metric, and say where better is.
+def head(axes: Axes, metric: Metric, wide: float) -> None:
+    """Name a panel by its metric, in two lines at most, and say where better is.
 
     Args:
         wide: of the panel, in inches.
-        lines: of the name at most; a longer one is cut.
     """
     most = fitting(wide)
-    wrapped = textwrap.wrap(metric.title, most, max_lines=lines, placeholder="…") if lines > 1 else [metric.title]
+    wrapped = textwrap.wrap(metric.title, most, max_lines=2, placeholder="…")
     title = "\n".join(words(line, most) for line in wrapped)
     axes.set_title(f"{title} {ARROWS[metric.higher_is_better]}".strip(), loc="left", fontsize=9.5, fontweight="bold")
     axes.set_xlabel(metric.better, fontsize=8, color=QUIET)

@@ -132,9 +132,8 @@ def _figure(
     grid = Rows(groups, width, len(drawn), marks=[f"({n:,})" for n in sizes])
     marks = [Mark(words(one.name, 30), MARKERS[number], COLOURS[number], COLOURS[number], 6)
              for number, one in enumerate(models)]  # fmt: skip
-    figure = drawing.begin(
-        random(models), f"Groups of prompts: {words(kind.replace('_', ' '), 40)}", grid.size(width), [("", marks)], text
-    )
+    title = f"Groups of prompts: {words(kind.replace('_', ' '), 40)}"
+    figure = drawing.begin(random(models), title, grid.size(width, drawn), [("", marks)], text)
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
         own = [scores.get((metric.name, group, number)) for group in groups for number in range(len(models))]
         scale(axes, [score[key] for score in own if score for key in ("value", "low", "high")], (), metric.open_ended)
@@ -217,7 +216,9 @@ def _changes(
              for change in CHANGES if change in there]  # fmt: skip
     if "" in there:
         marks.append(Mark("not beyond noise", "o", "white", QUIET, 6))
-    figure = drawing.begin(comparison.random, "Differences by group of prompts", grid.size(width), [("", marks)], text)
+    figure = drawing.begin(
+        comparison.random, "Differences by group of prompts", grid.size(width, drawn), [("", marks)], text
+    )
     for axes, metric in zip(grid.axes(figure), drawn, strict=True):
         own = [found.get((metric.name, *group)) for group in groups]
         scale(axes, [0.0, *(row[key] for row in own if row for key in ("difference", "low", "high"))], (), False)
