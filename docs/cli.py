@@ -58,6 +58,7 @@ STATUSES = [
     (2, "`store`, `doctor`, `references status` and `verify`", "a mistake, or a bug"),
     (2, "others", "a mistake, or something that is missing; no record was written"),
     (3, SCORED, "a record was written, or a share made, and some of what was asked for could not be measured"),
+    (3, "`agree`", "fewer than five systems match, of which nothing is claimed"),
     (4, "`compare`", "nothing was compared: a mistake, or a bug"),
     (130, "all", "interrupted by Ctrl-C, of which the program dies; the same command goes on from there"),
 ]

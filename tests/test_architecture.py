@@ -16,7 +16,7 @@ ROOMS = [
     "settings", "compat", "containers", "audio", "progress", "audioset", "instrumental", "precision",
     "functional", "parallel", "store", "weights", "batching", "archives", "assets", "intact",
     "packs", "slices", "prompts", "encoders", "metrics",
-    "report", "results", "page", "listening", "trackers",
+    "report", "results", "page", "listening", "agreeing", "trackers",
     "separation", "decoding", "checkpoints", "models",
     "features", "generation", "transforms", "calibration",
     "config", "objects", "sharing", "protocols", "declared", "plan",
@@ -25,7 +25,7 @@ ROOMS = [
 ]  # fmt: skip
 
 # Results are read where nothing can be made: no weights, no configuration, no prompts.
-READING = ("report", "results", "page", "listening", "trackers")
+READING = ("report", "results", "page", "listening", "agreeing", "trackers")
 MAKING = ("prompts", *ROOMS[ROOMS.index("trackers") + 1 :])
 
 

@@ -19,6 +19,7 @@ from evalkit.packing.verifying import Verified
 from evalkit.packs.files import write_pack
 from evalkit.results.gate import STATUS, Outcome
 
+from .agreeing import made as agreeing
 from .conftest import ROOT, Run
 from .packs.test_joining import pack
 from .results.made_comparison import comparison
@@ -130,6 +131,12 @@ class Provoked:
         assert "result: " in out and " has no score of " in err.splitlines()[-1]
         return code
 
+    def too_few_systems(self) -> int:
+        systems, how_good = agreeing.names(4), agreeing.quality(4)
+        agreeing.saved(agreeing.measured(systems, how_good), self.folder / "record")
+        agreeing.table(self.folder / "ratings.csv", systems, agreeing.rated(systems, how_good))
+        return self.run("agree", "record", "ratings.csv")[0]
+
     def interrupted(self) -> int:
         code = "import os, signal, sys, evalkit.cli as c, evalkit.commands.table as t\n"
         code += "t.main = lambda arguments: os.kill(os.getpid(), signal.SIGINT)\n"
@@ -162,6 +169,7 @@ PROVOKE: dict[tuple[int, str], Callable[[Provoked], int]] = {
     (2, "store, doctor, references status and verify"): Provoked.mistake_or_bug,
     (2, "others"): Provoked.mistake,
     (3, "run, score, reproduce, sweep, slurm --task"): Provoked.incomplete,
+    (3, "agree"): Provoked.too_few_systems,
     (4, "compare"): Provoked.nothing_compared,
     (130, "all"): Provoked.interrupted,
 }

@@ -140,7 +140,7 @@ def over_clips(
     docs/listening.md has the measured coverage. There are no intervals with few prompts, of which that is not so, and
     where a coefficient is as good as 1, or hardly changes from draw to draw.
     """
-    sums, counts = _clip_cells(data)
+    sums, counts = clip_cells(data)
     x = np.array([[found.get((system, prompt), math.nan) for prompt in data.prompts] for system in data.systems])
     rated = counts.sum(axis=1) > 0  # (systems, prompts)
     chosen = np.isfinite(x) & rated
@@ -187,7 +187,7 @@ def over_clips(
     return rows
 
 
-def _clip_cells(data: Ratings | Choices) -> tuple[np.ndarray, np.ndarray]:
+def clip_cells(data: Ratings | Choices) -> tuple[np.ndarray, np.ndarray]:
     """What each rater said of each clip, and of how many questions, (systems, raters, prompts)."""
     if isinstance(data, Ratings):
         return data.sums, data.counts

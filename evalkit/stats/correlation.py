@@ -37,6 +37,23 @@ def coefficients(
     return np.array([*moments, np.nan if pairs is None else _kendall(x, y, weights, alike, pairs)])
 
 
+def concordance(x: np.ndarray, y: np.ndarray, weights: np.ndarray, pairs: np.ndarray) -> float:
+    """Compute Somers' (1962) d of x given y: of pairs that differ in y, those that x orders alike − those it does not.
+
+    (1 + d) / 2 is pairwise accuracy, where pairs that are equal in x count half. NaN where none differs in y.
+
+    Args:
+        x, y, weights, pairs: as of `coefficients`.
+    """
+    there = (weights > 0) & np.isfinite(x) & np.isfinite(y)
+    first, second = pairs
+    many = np.where(there[first] & there[second], weights[first], 0.0)
+    x, y = np.where(there, x, 0.0), np.where(there, y, 0.0)
+    sx, sy = np.sign(x[first] - x[second]), np.sign(y[first] - y[second])
+    of_y = many @ sy**2
+    return float(many @ (sx * sy) / of_y) if of_y > 0 else float("nan")
+
+
 def pairs_within(groups: np.ndarray) -> np.ndarray:
     """List all pairs of items of the same group, each once, (2, pairs)."""
     found = []
@@ -48,7 +65,9 @@ def pairs_within(groups: np.ndarray) -> np.ndarray:
 
 
 def fisher(coefficients: np.ndarray, n: int) -> np.ndarray:
-    """Compute Fisher's z of the three coefficients, (…, 3), whose error hardly depends on their size (Fisher 1921).
+    """Compute Fisher's z of Pearson's and of rank coefficients, (…, K).
+
+    Its error hardly depends on their size (Fisher 1921).
 
     Z of 1 is infinite. Rank coefficients reach it: of n groups of two items, a resample has it whenever all groups that
     it holds agree, and such resamples alone would make the spread. So z of these ends at 1 - 1/(2n), which is a quarter
@@ -57,13 +76,17 @@ def fisher(coefficients: np.ndarray, n: int) -> np.ndarray:
     Args:
         n: groups, or items where all are one group.
     """
-    most = np.array([1 - 1e-12, 1 - 1 / (2 * n), 1 - 1 / (2 * n)])
+    most = np.array([1 - 1e-12, *[1 - 1 / (2 * n)] * (coefficients.shape[-1] - 1)])
     return np.arctanh(np.clip(coefficients, -most, most))
 
 
 def perfect(coefficients: np.ndarray, n: int) -> np.ndarray:
-    """Say which coefficients are so close to 1 or -1 that n groups cannot show how far others would be, (3,)."""
-    return np.abs(coefficients) >= np.array([1 - 1e-9, 1 - 1 / n, 1 - 1 / n])
+    """Say which coefficients are so close to 1 or -1 that n groups cannot show how far others would be, (K,).
+
+    Args:
+        coefficients: Pearson's first, then those of ranks.
+    """
+    return np.abs(coefficients) >= np.array([1 - 1e-9, *[1 - 1 / n] * (len(coefficients) - 1)])
 
 
 def _pearson(dx: np.ndarray, dy: np.ndarray, weights: np.ndarray) -> float:

@@ -77,9 +77,9 @@ def estimates(statistic: Statistic, drawn: Draws) -> list[Estimate]:
         return without_errors(statistic, drawn)
     once_r, once_p = np.ones_like(drawn.raters), np.ones_like(drawn.prompts)
     values = statistic(once_r[:1], once_p[:1])[0]
-    both = _variance(resampled(statistic, drawn))
-    of_raters = _variance(resampled(statistic, Draws(drawn.raters, once_p))) * raters / (raters - 1)
-    of_prompts = _variance(resampled(statistic, Draws(once_r, drawn.prompts))) * prompts / (prompts - 1)
+    both = variance_over(resampled(statistic, drawn))
+    of_raters = variance_over(resampled(statistic, Draws(drawn.raters, once_p))) * raters / (raters - 1)
+    of_prompts = variance_over(resampled(statistic, Draws(once_r, drawn.prompts))) * prompts / (prompts - 1)
     variance = np.maximum(2 * (of_raters + of_prompts) - both, np.maximum(of_raters, of_prompts))
     with np.errstate(invalid="ignore", divide="ignore"):
         df = (of_raters + of_prompts) ** 2 / (of_raters**2 / (raters - 1) + of_prompts**2 / (prompts - 1))
@@ -94,8 +94,8 @@ def without_errors(statistic: Statistic, drawn: Draws) -> list[Estimate]:
     return [student(float(value), np.nan, np.nan) for value in values]
 
 
-def _variance(values: np.ndarray) -> np.ndarray:
-    """The variance over draws that have a value, (K,); NaN where too few have one."""
+def variance_over(values: np.ndarray) -> np.ndarray:
+    """Compute the variance over draws that have a value, (K,); NaN where too few have one."""
     known = np.isfinite(values)
     enough = known.mean(axis=0) >= LEAST_KNOWN
     number = np.maximum(known.sum(axis=0), 2)
