@@ -74,6 +74,7 @@ class Strength:
     """What a metric says of clips that were degraded by so much.
 
     Attributes:
+        step: 1 for the least strength that there is of the degradation, also where it was not measured.
         strength: in the unit of the degradation.
         clean, value: of the clean and of the degraded clips.
         difference, low, high: of the two, and its paired interval; NaN where there is none.
@@ -81,6 +82,7 @@ class Strength:
         note: why there is no difference or no interval.
     """
 
+    step: int
     strength: float
     n: int
     clean: float
@@ -91,6 +93,11 @@ class Strength:
     level: float
     seen: Seen
     note: str
+
+    @property
+    def judged(self) -> bool:
+        """Whether it is known if there is a difference: there is an interval, or the value has stayed the same."""
+        return math.isfinite(self.low) or math.isfinite(self.high) or self.value == self.clean
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,14 @@ class Response:
         return ("other",) if self.metric.direction == "same" else ("worse",)
 
     @property
+    def judged(self) -> bool:
+        """Whether it is known if the degradation is noticed: one strength is, or all were judged."""
+        return any(one.seen in self.noticed for one in self.strengths) or all(one.judged for one in self.strengths)
+
+    @property
     def blind(self) -> bool:
-        """Whether no strength is noticed."""
-        return not any(one.seen in self.noticed for one in self.strengths)
+        """Whether no strength is noticed, as far as that was judged."""
+        return self.judged and not any(one.seen in self.noticed for one in self.strengths)
 
     @property
     def least(self) -> Strength | None:
@@ -215,7 +227,7 @@ def seen(direction: Direction, low: float, high: float) -> Seen:
 def _strength(row: pd.Series[Any], direction: Direction) -> Strength:
     numbers = {name: float(row[name]) for name in ("strength", "clean", "value", "difference", "low", "high", "level")}
     side = seen(direction, numbers["low"], numbers["high"])
-    return Strength(**numbers, n=int(row["n"]), seen=side, note=str(row["note"]))
+    return Strength(step=int(row["step"]), **numbers, n=int(row["n"]), seen=side, note=str(row["note"]))
 
 
 def _number(column: str) -> bool:

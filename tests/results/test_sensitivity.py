@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -73,6 +74,16 @@ def test_values_are_monotone_that_never_step_back(table: Sensitivity) -> None:
 def test_without_an_interval_nothing_is_seen_and_the_table_says_why(table: Sensitivity) -> None:
     first = response(table, "mono_share", "mono").strengths[0]
     assert first.seen == "" and first.note == "all clips have the same value"
+
+
+def test_what_has_changed_without_an_interval_is_not_judged(table: Sensitivity) -> None:
+    whole = response(table, "mono_share", "mono")
+    assert not whole.strengths[1].note and whole.judged
+    unknown = replace(whole.strengths[1], low=float("nan"), high=float("nan"), seen="")
+    unjudged = replace(whole, strengths=[unknown])
+    assert not unjudged.judged and not unjudged.blind
+    same = response(table, "mono_share", "low-pass")  # no interval, because nothing moves
+    assert same.judged and same.blind and [one.step for one in same.strengths] == [1, 2, 3]
 
 
 def test_false_alarms_are_counted_in_other_renderings(table: Sensitivity) -> None:
