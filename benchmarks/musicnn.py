@@ -132,8 +132,7 @@ class MusiCNNOutput:
 def log_mel(clip: np.ndarray) -> np.ndarray:
     """The spectrogram (frames, 96) of samples (samples,) at 16 kHz, float32, frames every 16 ms."""
     samples = np.asarray(clip, np.float32)
-    if len(samples) <= FFT // 2:  # which reflecting at the ends needs
-        samples = np.pad(samples, (0, FFT // 2 + 1 - len(samples)))
+    samples = np.pad(samples, (0, max(0, FFT - len(samples))))  # one window at least
     bands = librosa.feature.melspectrogram(
         y=samples, sr=RATE, hop_length=HOP, n_fft=FFT, n_mels=BANDS, pad_mode="reflect"
     )
