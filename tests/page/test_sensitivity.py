@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evalkit.errors import EvalkitError
+from evalkit.page.page import static
 from evalkit.page.sections import plots
 from evalkit.page.sections import sensitivity as section
 from evalkit.page.view import View, view
+from evalkit.results.plots.drawing import STEPS
+from evalkit.results.plots.sensitivity import DARK
 from evalkit.results.sensitivity import Sensitivity
 
 from ..results.made_comparison import comparison, metric
@@ -71,3 +76,18 @@ def test_text_of_a_table_is_text_and_fits_a_phone_in_both_themes(tmp_path: Path,
             assert shown.evaluate("window.hacked") is None
             assert shown.evaluate("document.documentElement.scrollWidth") <= width
             assert "onerror" in shown.locator("#sensitivity").inner_text()
+
+
+def test_strengths_are_read_on_each_step_in_both_themes() -> None:
+    style = "\n".join(static("css"))
+    colours = dict(re.findall(r"--([\w-]+): light-dark\((#\w{6}, #\w{6})\)", style))
+
+    def luminance(name: str, theme: int) -> float:
+        parts = [int(colours[name].split(", ")[theme][i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.05 + float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+    for theme in (0, 1):
+        for step in range(len(STEPS)):
+            pair = luminance(f"plots-step-{step + 1}", theme), luminance("panel" if step >= DARK else "ink", theme)
+            assert max(pair) / min(pair) >= 4.5, (theme, step)

@@ -45,7 +45,7 @@ GROUP = 0.3  # of a heading, with the gap before it
 STRENGTH = 0.2  # of a line of the strengths that were measured
 UNITS = 0.32  # of what these are shares of, below them
 LEAST = 0.62  # of a column whose title is not turned
-CHARACTER = 0.062  # of the type of cells and of titles
+CHARACTER = 0.068  # of the type of cells and of titles
 
 NAME = 28  # characters of a line of a name, of which there are two
 DARK = 3  # steps from here on have bright type
@@ -79,7 +79,7 @@ def plot(table: Sensitivity, name: str = "sensitivity") -> Plot | None:
     levels = {one.level for one in every}
     chance = f"; by chance alone about one strength in {2 / (1 - min(levels)):.0f} is" if levels else ""
     caption = (
-        f"n = {span(one.n for one in every)}. A strength is seen where the paired "
+        f"n = {span(one.n for one in every if one.n)}. A strength is seen where the paired "
         f"{', '.join(map(percent, sorted(levels)))} interval of the difference from clean clips leaves out 0 on the "
         f"side of worse{chance}. Each cell has the least strength from which on all are seen, in a stronger colour the "
         "weaker it is among those that were measured. Empty: not measured."
@@ -160,7 +160,7 @@ def _figure(table: Sensitivity, found: Answers, caption: str, width: float) -> F
 
 def _wrapped(text: str, wide: float) -> str:
     """Break a text so that it is about so wide, in inches."""
-    return "\n".join(textwrap.wrap(text, max(6, int(wide / CHARACTER))))
+    return "\n".join(textwrap.wrap(text, max(6, int(wide / CHARACTER)), break_long_words=False))
 
 
 def _line(axes: Axes, line: Line, narrow: bool) -> None:
