@@ -144,7 +144,7 @@ def network_of(weights: Asset, cache: Cache, model: Model, layer: int) -> tuple[
     config = transformers.HubertConfig(**SIZES[model])
     folder = None if weights.random else weights.locate(cache)
     levelled = folder is None or _check(folder, weights.name, model, config.to_dict())
-    with torch.device("meta"):  # initial weights would take longer than everything else here
+    with seeded(None), torch.device("meta"):  # initial weights would take longer than everything else here
         network = transformers.HubertModel(config)
     network.to_empty(device="cpu")
     if folder is None:
