@@ -12,7 +12,7 @@ import numpy as np
 
 from evalkit import compat
 from evalkit.assets import Asset
-from evalkit.batching import Room, in_batches
+from evalkit.batching import Room, of_long_enough
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.encoders.pooling import Pool, pooled
 from evalkit.errors import EvalkitError, loading, unknown
@@ -113,19 +113,15 @@ class MERT:
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:
-            heard = [i for i, clip in enumerate(clips) if len(clip) >= SHORTEST]
-            inputs = [np.asarray(clips[i], np.float32) for i in heard]
-            found = in_batches(forward, list(map(standardized, inputs)) if levelled else inputs, device, together)
-            features = [np.empty((0, dimensions), np.float32) for _ in clips]
-            for i, one in zip(heard, found, strict=True):
-                features[i] = one
-            return features
+            inputs = [standardized(clip) if levelled and len(clip) else clip for clip in clips]
+            return of_long_enough(forward, inputs, SHORTEST, device, together, dimensions)
 
         return encode
 
 
 def standardized(samples: np.ndarray) -> np.ndarray:
-    """Bring float32 samples to zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor does."""
+    """Bring samples to zero mean and unit variance, in float32 as transformers' Wav2Vec2FeatureExtractor does."""
+    samples = np.asarray(samples, np.float32)
     result: np.ndarray = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
     return result
 
@@ -184,13 +180,7 @@ def _json(path: Path, name: str) -> dict[str, Any]:
 
 def _state(path: Path, name: str) -> Any:
     """Read a checkpoint, with the names that torch now has for the parts of weight normalisation."""
-    from safetensors.torch import load_file
-
-    if path.suffix == ".safetensors":
-        with loading(f"{name}: '{path}'"):
-            state: Any = load_file(path)
-    else:
-        state = load_tensors(path, name)
+    state = load_tensors(path, name)
     if not isinstance(state, dict):
         return state
     conv = "encoder.pos_conv_embed.conv."

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import evalkit
 from evalkit.assets import Asset
-from evalkit.config import compose
-from evalkit.encoders import vggish
+from evalkit.config import build, compose
+from evalkit.encoders import mert, vggish
+from evalkit.errors import EvalkitError
 from evalkit.models.tiny import TinyStereo
 from evalkit.results.summary import random_weights
 from evalkit.store.cache import Cache
+from tests import parity
 from tests.parity import make_muq_fixtures
+from tests.parity.make_mert_fixtures import published
 
 
 def block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +77,27 @@ def test_muq_is_read_where_the_hub_puts_it(tmp_path: Path, monkeypatch: pytest.M
     there = evalkit.evaluate(*options, *(f"metric.{m}.encoder.weights.path={folder}" for m in ("fad_muq", "kad_muq")))
     assert here.scores.value.tolist() == there.scores.value.tolist()
     assert here.scores.value.notna().all() and random_weights(here) == []
+
+
+@pytest.mark.parametrize("name", ["mert", "mert_330m"])
+def test_mert_is_found_where_a_fetch_puts_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    for model, sizes in mert.SIZES.items():
+        monkeypatch.setitem(mert.SIZES, model, {**sizes, **small})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    options = ["model=synth", "prompts=demo", "metric=[fad_mert]", "random_weights=null"]
+    encoder = build(compose([*options, f"encoder@metric.fad_mert.encoder={name}"]).metric.fad_mert).encoder
+    assert (encoder.weights.repo, encoder.layer) == (f"m-a-p/{encoder.model}", 24 if name == "mert_330m" else 12)
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(EvalkitError, match=r"MERT.* weights is not on this machine"):
+        encoder.load(cache, "cpu")
+    snapshot = tmp_path / "hub" / f"models--m-a-p--{encoder.model}" / "snapshots" / encoder.weights.revision
+    published(encoder.model, snapshot)
+    clip = parity.noise(mert.RATE, 1.1)
+    (local,) = encoder.load(cache, "cpu")([clip])
+    seeded = dataclasses.replace(encoder, weights=parity.random_asset("MERT weights"))
+    np.testing.assert_array_equal(local, seeded.load(cache, "cpu")([clip])[0])
+    assert local.shape == (1, 32)
+    (snapshot / "preprocessor_config.json").unlink()
+    with pytest.raises(EvalkitError, match="evalkit fetch"):
+        encoder.load(cache, "cpu")

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from evalkit.assets import Asset
-from evalkit.encoders.mert import MERT, RATE, network_of
+from evalkit.encoders.mert import MERT, RATE, SIZES, network_of
 from evalkit.encoders.pooling import pooled
 from tests import music, parity
 from tests.parity import make_mert_fixtures as recorded
 
+SLOW = pytest.mark.slow
 ORIGINAL = "MERT's own code in transformers 4.46.3"
 
 
@@ -50,9 +51,6 @@ def test_the_clips_are_those_that_the_original_heard(arrays):
     np.testing.assert_allclose(recorded.heard(), arrays["music"], rtol=1e-4, atol=1e-7)
 
 
-SLOW = pytest.mark.slow
-
-
 @pytest.mark.parametrize(
     ("model", "layer"),
     [
@@ -64,7 +62,7 @@ SLOW = pytest.mark.slow
 def test_hidden_states_are_those_of_mert_s_own_code(arrays, model, layer):
     weights = parity.random_asset("MERT weights")
     if layer in (12, 24):
-        whole = network_of(weights, parity.cache(), model, recorded.SIZES[model]["num_hidden_layers"])[0]
+        whole = network_of(weights, parity.cache(), model, SIZES[model]["num_hidden_layers"])[0]
         np.testing.assert_allclose(recorded.fingerprint(whole), arrays[model], rtol=1e-6, atol=1e-9)
     clips = recorded.clips()
     states = MERT(weights, model=model, layer=layer, pool="frames").load(parity.cache(), "cpu")(list(clips.values()))
@@ -75,6 +73,7 @@ def test_hidden_states_are_those_of_mert_s_own_code(arrays, model, layer):
         parity.within(f"{model.replace('-v1', '')}: hidden states", ORIGINAL, f"layer {layer}, {name}", error, 1e-4)
 
 
+@SLOW
 def test_published_files_give_what_transformers_makes_of_them(folder, original):
     clips = {
         **music.sounds(RATE, 1.1, "hot", "pauses"),
@@ -91,6 +90,7 @@ def test_published_files_give_what_transformers_makes_of_them(folder, original):
     assert min(np.abs(a - b).max() for i, a in enumerate(means) for b in means[:i]) > 0.3  # they tell sounds apart
 
 
+@SLOW
 def test_a_clip_s_states_depend_on_no_other_clip(folder, original):
     """mad-metric pads the clips of a batch to the longest, and the first normalisation is over the padding too."""
     short, long = parity.noise(RATE, 0.3), parity.sine(RATE, 0.9, 300)
