@@ -12,6 +12,7 @@ TITLES = {
     "clap_score": "CLAP score",
     "together": "all three",
     "production_quality": "Audiobox Aesthetics",
+    "fad_muq": "FAD on MuQ",
 }
 PACKAGES = {
     "fad": "frechet-audio-distance, `score()`",
@@ -19,6 +20,7 @@ PACKAGES = {
     "clap_score": "laion_clap, `get_audio_embedding_from_filelist`",
     "together": "the three packages one after the other",
     "production_quality": "audiobox_aesthetics, `AesPredictor.forward`",
+    "fad_muq": "muq, `MuQ.forward`, on the layers of a current transformers",
 }
 BY_HAND = "## What was tried"  # this heading and what follows is written by hand, and kept
 
