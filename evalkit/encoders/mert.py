@@ -109,7 +109,8 @@ class MERT:
         together = Room(TOGETHER)
 
         def forward(batch: Any) -> Any:
-            return pooled(network(batch).last_hidden_state, self.pool, batch.shape[1] / RATE)
+            states = network(batch).last_hidden_state
+            return pooled(states, self.pool, states.shape[1] / (batch.shape[1] / RATE))
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:

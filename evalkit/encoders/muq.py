@@ -98,7 +98,7 @@ class MuQ:
         dimensions, together = network.conv.linear.out_features, Room(TOGETHER)
 
         def forward(batch: Any) -> Any:
-            return pooled(network(bands(batch)), self.pool, batch.shape[1] / RATE)
+            return pooled(network(bands(batch)), self.pool, SETTINGS["label_rate"])
 
         @fixed_precision()
         def encode(clips: list[np.ndarray]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 Pool = Literal["frames", "seconds", "max"]
 
 
-def pooled(states: Any, pool: Pool, seconds: float) -> Any:
+def pooled(states: Any, pool: Pool, rate: float) -> Any:
     """Pool a tensor of hidden states (clips, frames, dimensions) over time.
 
     "frames" leaves them as they are. "seconds" gives the means over one second after the other, without the rest
@@ -15,13 +15,13 @@ def pooled(states: Any, pool: Pool, seconds: float) -> Any:
     "max" gives the maximum over all frames, (clips, 1, dimensions).
 
     Args:
-        seconds: how long the clips are.
+        rate: frames per second, on average.
     """
     if pool == "frames":
         return states
     if pool == "max":
         return states.amax(1, keepdim=True)
     clips, frames, dimensions = states.shape
-    size = int(frames / seconds)
+    size = int(rate)
     count = frames // size
     return states[:, : count * size].reshape(clips, count, size, dimensions).mean(2)

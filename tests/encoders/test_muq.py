@@ -39,6 +39,9 @@ def test_frames_seconds_and_maxima(published):
     assert (frames.shape, seconds.shape, most.shape) == ((58, 32), (2, 32), (1, 32))
     np.testing.assert_allclose(seconds, [frames[:25].mean(0), frames[25:50].mean(0)], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(most[0], frames.max(0))
+    # a second has 25 frames also where a clip is a sample longer than whole seconds, as resampling may leave it
+    (frames,), (seconds,) = (features(published, [clip[: 2 * RATE + 1]], pool=pool) for pool in ("frames", "seconds"))
+    np.testing.assert_allclose(seconds, [frames[:25].mean(0), frames[25:50].mean(0)], rtol=1e-5, atol=1e-6)
 
 
 def test_clips_too_short_for_a_frame_or_a_second_have_none(published):
