@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -96,10 +96,17 @@ class View:
         return next((record for record in self.records if isinstance(record, Sweep)), None)
 
     @cached_property
-    def measured(self) -> Set[str]:
-        """The names of all metrics that the records have measured."""
-        frames = (one.metrics if isinstance(one, Comparison) else one.scores for one in self.records)
-        return {str(name) for frame in frames for name in frame["metric"]}
+    def measured(self) -> Mapping[str, str]:
+        """The titles of all metrics that the records have measured, by name."""
+        found: dict[str, str] = {}
+        for one in self.records:
+            if isinstance(one, Result):
+                titles: Mapping[str, str] = unique_titles(one.metrics)
+            else:
+                frame = one.metrics if isinstance(one, Comparison) else one.scores
+                titles = dict(zip(frame["metric"], frame["title"], strict=True))
+            found = {**titles, **found}
+        return found
 
     @cached_property
     def limits(self) -> list[OfModel]:
@@ -157,7 +164,7 @@ def view(
         [(name, role) for (_, role), name in zip(gone, names[len(systems) :], strict=True)],
         sensitivity,
     )
-    if sensitivity is not None and not found.measured & {one.name for one in sensitivity.metrics}:
+    if sensitivity is not None and not found.measured.keys() & {one.name for one in sensitivity.metrics}:
         own = ", ".join(one.name for one in sensitivity.metrics) or "none"
         raise EvalkitError(f"the table of sensitivities has no metric of this page: it has {own}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from evalkit.page.view import View, view
 from evalkit.results.plots.drawing import STEPS
 from evalkit.results.plots.sensitivity import DARK
 from evalkit.results.sensitivity import Sensitivity
+from evalkit.results.sweep import Sweep
 
+from ..results.drawn_sweeps import sweep
 from ..results.made_comparison import comparison, metric
 from ..results.sensed import rows, table
+from ..results.swept import GUIDANCE
 from .pages import EVIL, Read, opened, page_of, saved
 
 MADE_UP = Path(__file__).parent.parent / "results" / "fixtures" / "sensitivity.csv"
@@ -43,12 +47,20 @@ def test_it_has_the_metrics_of_the_page_and_says_of_which_weights_they_were(tmp_
     assert sum(name == "svg" for name, _ in page.elements) == 2
     assert sum(name == "table" for name, _ in page.elements) == 3
     assert "1 of 2" in page.text  # false alarms of FAD
+    assert "nothing is known of what they notice: KLD, CLAP score." in page.text
 
 
 def test_a_comparison_has_it_for_the_metrics_that_it_compares() -> None:
     made = table({"kld": {"mono": "..."}, "fad": {"mono": "www"}})
     page = body(seen(made, comparison([metric("kld")])))
-    assert "KLD" in page.text and "FAD" not in page.text and "Random weights" not in page.text
+    assert "KLD" in page.text and "FAD" not in page.text
+    assert "Random weights" not in page.text and "nothing is known" not in page.text
+
+
+def test_a_sweep_has_it_for_the_metrics_of_its_points() -> None:
+    made = sweep({GUIDANCE: [1, 3]}, lambda x: {"fad": float(x), "kld": 1.0})
+    record = Sweep(**{one.name: getattr(made, one.name) for one in fields(made)})
+    assert "nothing is known of what they notice: KLD" in body(seen(table({"fad": {"mono": "..w"}}), record)).text
 
 
 def test_no_page_has_it_whose_metrics_were_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,12 +26,15 @@ def section(view: View) -> Section | None:
     plot = sensitivity.plot(table)
     random = [one.title for one in table.metrics if one.weights == "random"]
     others = [one.title for one in table.metrics if one.name not in view.measured]
+    known = {one.name for one in table.metrics}
+    absent = [title for name, title in view.measured.items() if name not in known]
     tables = [_titled(missed(table, "Blind to"), view), _titled(ladder(table, "Strengths"), view, folded=True)]
     body = written(
         "sensitivity.html.j2",
         own=view.sensitivity is not None,
         random=literal(", ".join(random)),
         others=literal(", ".join(others)),
+        absent=literal(", ".join(absent)),
         figure=figure(plot, view) if plot is not None else None,
         tables=tables,
     )
