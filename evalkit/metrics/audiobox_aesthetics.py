@@ -13,10 +13,10 @@ from evalkit.metrics import mean_over_items
 from evalkit.types import Features, Measured
 
 TITLES = {
-    "CE": "Content enjoyment",
-    "CU": "Content usefulness",
-    "PC": "Production complexity",
-    "PQ": "Production quality",
+    "CE": "Audiobox enjoyment",
+    "CU": "Audiobox usefulness",
+    "PC": "Audiobox complexity",
+    "PQ": "Audiobox quality",
 }
 
 
