@@ -112,13 +112,15 @@ def network_of(weights: Asset, cache: Cache, layer: int) -> tuple[Any, Any]:
 
     Raises EvalkitError for a checkpoint that is missing, damaged, incomplete or of another network.
     """
+    import torch
+
     from evalkit.encoders.muq_network import LogMel, empty
 
     if weights.random:
         network = empty(SETTINGS, layer)
         with seeded(weights.random_seed):
             randomize_layers(network)
-        return LogMel(SETTINGS), network
+        return LogMel(SETTINGS), network.to(memory_format=torch.channels_last)
     folder = weights.locate(cache)
     settings = _settings(folder / "config.json", weights.name)
     if layer > (depth := settings["encoder_depth"]):
@@ -127,7 +129,7 @@ def network_of(weights: Asset, cache: Cache, layer: int) -> tuple[Any, Any]:
         bands, network = LogMel(settings), empty(settings, layer)
     path = next(folder.glob("model.safetensors"), folder / "pytorch_model.bin")
     fill(network, _read(load_tensors(path, weights.name), layer, depth), weights.name, path)
-    return bands, network
+    return bands, network.to(memory_format=torch.channels_last)
 
 
 def _settings(path: Path, name: str) -> dict[str, Any]:
