@@ -36,7 +36,7 @@ from evalkit import audio, compat
 from evalkit.assets import Asset
 from evalkit.audio import Audio
 from evalkit.batching import items_at_once
-from evalkit.encoders import audiobox_aesthetics, clap, muq, passt, vggish
+from evalkit.encoders import audiobox_aesthetics, clap, mert, muq, passt, vggish
 from evalkit.features.conditioning import condition, heard
 from evalkit.features.extractor import Extractor, input_of
 from evalkit.metrics import Metric
@@ -63,6 +63,7 @@ BARS = {
     "clap_score": 1.0,
     "together": 1.5,
     "production_quality": 1.0,
+    "fad_mert": 1.0,
     "fad_muq": 1.0,
 }  # on a CPU
 GPU_BAR = 5.0
@@ -71,7 +72,14 @@ MUSICCAPS = 5521
 # Of values relative to the largest possible one where there is one, of probabilities and embeddings absolute.
 # laion_clap's own embeddings move by 5e-5 with the number of threads, where bands of a clip are empty and hold
 # rounding noise, whose logarithm counts.
-TOLERANCE = {"fad": 1e-5, "kld": 1e-5, "clap_score": 1e-4, "production_quality": 1e-4, "fad_muq": 1e-4}
+TOLERANCE = {
+    "fad": 1e-5,
+    "kld": 1e-5,
+    "clap_score": 1e-4,
+    "production_quality": 1e-4,
+    "fad_mert": 1e-4,
+    "fad_muq": 1e-4,
+}
 GPU_TOLERANCE = 10.0  # times as much: batches are summed in another order than single clips
 PACKAGES = ("torch", "frechet-audio-distance", "resampy", "hear21passt", "laion-clap", "julius", "librosa", "numpy")
 
@@ -122,6 +130,7 @@ class Ours:
             "kld": KLD(self.passt),
             "clap_score": CLAPScore(self.clap, self.text),
             "production_quality": PredictedRating(audiobox_aesthetics.AudioboxAesthetics(WEIGHTS), "PQ"),
+            "fad_mert": FAD(mert.MERT(WEIGHTS, pool="frames", resampler="torchaudio_kaiser_best")),
             "fad_muq": FAD(muq.MuQ(WEIGHTS, resampler="soxr_hq")),
         }
 
@@ -210,6 +219,7 @@ class Theirs:
         weights = clap.network_of(WEIGHTS, ours.cache, device).model.state_dict()
         self.clap_score = packages.CLAP(weights, tokenizer, device)
         self.production_quality = packages.Aesthetics(audiobox_aesthetics.network_of(WEIGHTS, ours.cache), device)
+        self.fad_mert = packages.MERT(mert.network_of(WEIGHTS, ours.cache, "MERT-v1-95M", 12)[0], device)
         _, network = muq.network_of(WEIGHTS, ours.cache, muq.LAYERS)
         self.fad_muq = packages.MuQ(muq.SETTINGS, network.state_dict(), device)
 
@@ -217,10 +227,8 @@ class Theirs:
         theirs, ours = ([clip.path for clip in clips if clip.path] for clips in (references, generated))
         if name == "fad":
             return {name: self.fad.score(theirs[0].parent, ours[0].parent)}
-        if name == "kld":
-            value, features = self.kld.score(theirs, ours)
-        elif name == "fad_muq":
-            value, features = self.fad_muq.score(theirs, ours)
+        if name in ("kld", "fad_mert", "fad_muq"):
+            value, features = getattr(self, name).score(theirs, ours)
         elif name == "production_quality":
             value, features = self.production_quality.score(ours)
         else:

@@ -12,6 +12,7 @@ TITLES = {
     "clap_score": "CLAP score",
     "together": "all three",
     "production_quality": "Audiobox Aesthetics",
+    "fad_mert": "FAD on MERT, of frames",
     "fad_muq": "FAD on MuQ",
 }
 PACKAGES = {
@@ -20,6 +21,7 @@ PACKAGES = {
     "clap_score": "laion_clap, `get_audio_embedding_from_filelist`",
     "together": "the three packages one after the other",
     "production_quality": "audiobox_aesthetics, `AesPredictor.forward`",
+    "fad_mert": "fadtk's `MERTModel` and FAD, restated",
     "fad_muq": "muq, `MuQ.forward`, on the layers of a current transformers",
 }
 BY_HAND = "## What was tried"  # this heading and what follows is written by hand, and kept

@@ -20,8 +20,16 @@ def test_metrics_and_memory_write_their_figures(tmp_path):
         done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "metrics_cpu.json").read_text())
-    assert set(found["metrics"]) == {"fad", "kld", "clap_score", "together", "production_quality", "fad_muq"}
-    assert len(found["differences"]) == 9
+    assert set(found["metrics"]) == {
+        "fad",
+        "kld",
+        "clap_score",
+        "together",
+        "production_quality",
+        "fad_mert",
+        "fad_muq",
+    }
+    assert len(found["differences"]) == 11
     assert all(value < 1e-5 for value in found["differences"].values())
     assert [row["clips"] for row in found["memory"]] == [2]
     assert "| KLD |" in (tmp_path / "metrics_cpu.md").read_text()
