@@ -142,7 +142,16 @@ def match(opinions: Opinions, known: Sequence[Side], named: Mapping[str, str]) -
         remarks.append(f"not in the records, with {count:,} of {len(opinions.frame):,} {what}: {_some(without)}")
     if unheard:
         remarks.append(f"rows that the ratings do not have: {_some(unheard)}")
+    others = [name for name, side in pairs.items() if name not in named and _another(opinions, name, side)]
+    if others:
+        remarks.append(f"not the results whose clips were heard, but rows of the same names: {_some(others)}")
     return Matched(list(pairs), list(pairs.values()), remarks)
+
+
+def _another(opinions: Opinions, system: str, side: Side) -> bool:
+    """Whether the ratings say whose clips were heard, and it is not this result's."""
+    source = opinions.sources.get(system)
+    return source is not None and source.sha256 != identity(side.record.path)
 
 
 def _of(opinions: Opinions, systems: Mapping[str, Side]) -> pd.Series:

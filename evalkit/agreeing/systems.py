@@ -23,7 +23,7 @@ from evalkit.stats.rank_agreement import (
     correlation_of_errors,
     difference,
     estimates,
-    fisher,
+    of_panels,
     p_values,
 )
 
@@ -67,12 +67,13 @@ def over_systems(
     """
     statistic = judged_by(data)
     said = of_people(statistic, drawn)
+    several = [n for n in (drawn.raters.shape[1], drawn.prompts.shape[1]) if n > 1]
+    wider = min(several) / (min(several) - 1) if several else 0.0  # of so few, resamples show less than there is
     rows, known = [], dict[str, tuple[Metric, list[Estimate]]]()
     there = {metric.name: np.isfinite(metric.values) & np.isfinite(said) for metric in metrics}
     claimed = [metric for metric in metrics if not metric.random and there[metric.name].sum() >= LEAST]
-    parts = [(there[metric.name], metric.better[there[metric.name]]) for metric in claimed]
-    spread = variance(_of_metrics(statistic, parts), drawn) if parts else np.empty(0)
-    more_of = dict(zip((metric.name for metric in claimed), spread.reshape(-1, len(NAMES)), strict=True))
+    panels = crossed.resampled(statistic, drawn) if claimed else np.empty((0, len(said)))
+    more_of = {m.name: wider * of_panels(m.better[there[m.name]], panels[:, there[m.name]]) for m in claimed}
     for metric in metrics:
         own = there[metric.name]
         x, y, n = metric.better[own], said[own], int(own.sum())
@@ -96,20 +97,6 @@ def over_systems(
         verdict = "" if math.isnan(p_holm) else ("agrees" if told > 0 else "contradicts") if told else "not told"
         row |= {"p_holm": float(p_holm), "verdict": verdict}
     return rows, _differences(said, list(known.values()), level)
-
-
-def _of_metrics(statistic: Statistic, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Statistic:
-    """Fisher's z of the coefficients of several metrics, as a statistic: (draws, metrics × coefficients).
-
-    Args:
-        parts: of each metric, which systems have a value, and the values.
-    """
-
-    def z(raters: np.ndarray, prompts: np.ndarray) -> np.ndarray:
-        said = statistic(raters, prompts)
-        return np.concatenate([fisher(coefficients(x, said[:, own]), len(x)) for own, x in parts], axis=1)
-
-    return z
 
 
 def reliability(data: Ratings | Choices, drawn: Draws) -> float:

@@ -11,16 +11,16 @@ import pandas as pd
 
 from evalkit.errors import EvalkitError
 from evalkit.listening import form
+from evalkit.listening.clips import LEAST, Clips
 from evalkit.listening.gathered import Choices, Ratings
 from evalkit.listening.rules import Rules
 from evalkit.results.folders import identity
 from evalkit.results.listening_record import SystemInfo
 from evalkit.results.result import Result
 from evalkit.stats import bradley_terry, crossed, ratings
-from evalkit.stats.correlation import NAMES, coefficients, fisher, pairs_within, perfect
+from evalkit.stats.correlation import NAMES, coefficients, pairs_within, perfect
 from evalkit.stats.crossed import Draws, Statistic
 
-LEAST = 3  # systems or clips, with fewer of which there is no correlation
 ALIKE = 1e-9  # coefficients that differ by no more are the same
 LEAST_PROMPTS = 10  # with fewer, correlations over clips have no intervals
 DRAWS = 300  # of those of raters and prompts, as many serve correlations over clips
@@ -140,58 +140,28 @@ def over_clips(
     docs/listening.md has the measured coverage. There are no intervals with few prompts, of which that is not so, and
     where a coefficient is as good as 1, or hardly changes from draw to draw.
     """
-    sums, counts = clip_cells(data)
     x = np.array([[found.get((system, prompt), math.nan) for prompt in data.prompts] for system in data.systems])
-    rated = counts.sum(axis=1) > 0  # (systems, prompts)
-    chosen = np.isfinite(x) & rated
-    if chosen.sum() < LEAST:
-        return []
-    flat = _sign(about) * x[chosen]
-    prompt = np.broadcast_to(np.arange(len(data.prompts)), x.shape)[chosen]
-    enough = len(np.unique(prompt)) >= LEAST_PROMPTS
+    clips = Clips(data, _sign(about) * x)
+    enough = len(np.unique(clips.prompt)) >= LEAST_PROMPTS
     judged = judged and enough
     rows = []
-    for over, groups in (("clips", np.zeros_like(prompt)), ("clips within prompts", prompt)):
-        within = over != "clips"
-        pairs = pairs_within(groups) if within else None
-        if pairs is not None and not pairs.size:
+    for name_of_over in ("clips", "clips within prompts"):
+        over = clips.over(within=name_of_over != "clips")
+        if over is None:
             continue
-
-        def statistic(
-            raters: np.ndarray, prompts: np.ndarray, groups: np.ndarray = groups, pairs: np.ndarray | None = pairs
-        ) -> np.ndarray:
-            made = []
-            for by_rater, by_prompt in zip(raters, prompts, strict=True):
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    y = np.tensordot(by_rater, sums, (0, 1)) / np.tensordot(by_rater, counts, (0, 1))
-                made.append(coefficients(flat, y[chosen], by_prompt[prompt], groups, pairs))
-            return np.array(made)
-
-        n = len(np.unique(groups)) if within else len(flat)
-
-        def transformed(raters: np.ndarray, prompts: np.ndarray, of: Statistic = statistic, n: int = n) -> np.ndarray:
-            return fisher(of(raters, prompts), n)
-
-        once = crossed.without_errors(statistic, drawn)
-        estimates = crossed.estimates(transformed, drawn) if judged else once
+        once = crossed.without_errors(over.statistic, drawn)
+        estimates = crossed.estimates(over.transformed, drawn) if judged else once
         values = np.array([one.value for one in once])
-        for name, value, whole, one in zip(NAMES, values, perfect(values, n), estimates, strict=True):
-            if name == "kendall" and pairs is None:
+        for name, value, whole, one in zip(NAMES, values, perfect(values, over.n), estimates, strict=True):
+            if name == "kendall" and over.pairs is None:
                 continue
             low, high, note = math.nan, math.nan, "" if enough else FEW_PROMPTS
             if judged and (whole or one.error <= ALIKE):
                 note = PERFECT
             elif judged:
                 low, high = np.tanh(one.interval(rules.level))
-            rows.append(_row(about, over, name, value, low, high, int(chosen.sum()), note))
+            rows.append(_row(about, name_of_over, name, value, low, high, len(clips.values), note))
     return rows
-
-
-def clip_cells(data: Ratings | Choices) -> tuple[np.ndarray, np.ndarray]:
-    """What each rater said of each clip, and of how many questions, (systems, raters, prompts)."""
-    if isinstance(data, Ratings):
-        return data.sums, data.counts
-    return (data.wins + data.ties / 2).sum(axis=1), data.played.sum(axis=1)
 
 
 def _row(

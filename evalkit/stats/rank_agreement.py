@@ -10,7 +10,10 @@ An interval is Student's t of Fisher's z. Of few items a resample shows too litt
 alike it shows none at all. So its variance is the jackknife's over items, but never less than that of normally
 distributed ones: (1 + r²/2) / (n − 3) for rho (Bonett and Wright 2000, "Sample Size Requirements for Estimating
 Pearson, Kendall and Spearman Correlations") and 0.437 / (n − 4) for tau and accuracy (Fieller, Hartley and Pearson
-1957, "Tests for Rank Correlation Coefficients I"). docs/agree.md has the measured coverage.
+1957, "Tests for Rank Correlation Coefficients I").
+
+Noise of ratings that is each item's own is in that already. What raters and prompts do to all items alike, as where
+some raters care more for what a metric measures, is not: `of_panels` is added. docs/agree.md has the measured coverage.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ NAMES = ("spearman", "kendall", "accuracy")
 LEAST = 5  # items, with fewer of which there is no interval: the variance of tau has n − 4 below it
 EXACT = 5040  # permutations, of up to seven items, that are all looked at; of more items as many are drawn
 DRAWN = 9999
-ROUNDING = 1e-9  # coefficients that differ by no more are the same
+LEAST_KNOWN = 0.9  # share of resampled panels that must have a value
 NUMBERS = 2**22  # signs that are in memory at once
 
 
@@ -77,6 +80,35 @@ def variances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.fmax(normal, jackknife)
 
 
+def of_panels(x: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Compute the variance of Fisher's z over panels, of raters and prompts, that all items have in common, (3,).
+
+    Tau is a mean over pairs of items. Noise of one item's ratings moves the pairs that the item is in; what moves pairs
+    without a common item together is common to all. So its variance is the mean covariance, over resampled panels, of
+    such pairs of pairs, at least 0. Rho's follows from it as of normally distributed items.
+
+    Args:
+        x: values of items, (items,), at least `LEAST`.
+        drawn: what other panels say of items, (draws, items); draws without a value for an item do not count.
+
+    Returns NaN where nine tenths of the draws have no value.
+    """
+    known = drawn[np.isfinite(drawn).all(axis=1)]
+    if len(known) < LEAST_KNOWN * len(drawn) or len(known) < 2:
+        return np.full(3, np.nan)
+    n, concordant = len(x), signs(x) * signs(known)
+    moved = concordant - concordant.mean(axis=0)
+    # of all pairs of pairs, less those that share one item, to which a pair with itself belongs twice
+    whole, of_items = moved.sum(axis=(1, 2)) / 2, moved.sum(axis=2)
+    apart = whole**2 - (of_items**2).sum(axis=1) + (moved**2).sum(axis=(1, 2)) / 2
+    pairs = n * (n - 1) / 2 * (n - 2) * (n - 3) / 2
+    tau = max(0.0, float(apart.sum() / (len(known) - 1) / pairs))
+    r = np.clip(coefficients(x, known.mean(axis=0)), 1 / n - 1, 1 - 1 / n)
+    normal = np.sin(np.pi / 2 * r[1]) ** 2  # the squared correlation of normal data with this tau
+    rho = tau * 2.25 * (1 - normal) / (1 - normal / 4)
+    return np.array([rho, tau, tau]) / (1 - r**2) ** 2
+
+
 def p_values(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     """Compute two-sided p-values of x and y having nothing to do with each other, (3,), by permuting y.
 
@@ -84,17 +116,23 @@ def p_values(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     is in either makes no difference, as long as items are independent of each other.
     """
     n = len(x)
-    observed = np.abs(coefficients(x, y))
     if exact := math.factorial(n) <= EXACT:
         orders = np.array(list(itertools.permutations(range(n))))
     else:
         rng = np.random.default_rng([seed, n])
         orders = rng.permuted(np.broadcast_to(np.arange(n), (DRAWN, n)), axis=1)
-    far, size = np.zeros(3), max(1, NUMBERS // n**2)
+    sx, sy = (signs(values).astype(np.float32) for values in (x, y))  # whose sums are exact
+    rx, ry = sx.sum(axis=1), sy.sum(axis=1)
+    # what stands below the coefficients is the same in every order, so that what stands above them is enough
+    observed = np.abs(np.array([rx @ ry, (sx * sy).sum()]))
+    far, size = np.zeros(2), max(1, NUMBERS // n**2)
     for start in range(0, len(orders), size):
-        far += (np.abs(coefficients(x, y[orders[start : start + size]])) >= observed - ROUNDING).sum(axis=0)
-    p = far / len(orders) if exact else (1 + far) / (1 + len(orders))
-    return np.where(np.isnan(observed), np.nan, p)
+        order = orders[start : start + size]
+        moved = sy[order[:, :, None], order[:, None, :]].reshape(len(order), -1)
+        above = np.stack([ry[order] @ rx, moved @ sx.ravel()], axis=1)
+        far += (np.abs(above) >= observed - 0.5).sum(axis=0)
+    rho, tau = far / len(orders) if exact else (1 + far) / (1 + len(orders))
+    return np.where(np.isnan(coefficients(x, y)), np.nan, np.array([rho, tau, tau]))
 
 
 def estimates(x: np.ndarray, y: np.ndarray, more: np.ndarray, p: np.ndarray) -> list[Estimate]:

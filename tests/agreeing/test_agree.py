@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from evalkit.agreeing import agree
 from evalkit.report import formats
+from evalkit.results.folders import identity
 
 from ..conftest import ROOT, Run
+from ..listening import answered
 from . import made
 
 DRAWS = agree.RESAMPLES, agree.OF_CLIPS
@@ -182,6 +185,26 @@ def test_what_does_not_match_is_counted_and_named(evalkit: Run, tmp_path: Path) 
     assert code == 0 and "not in the records, with 168 of 588 ratings: S006, S007" in notes
     assert "rows that the ratings do not have: unheard" in notes
     assert "10 of 70 clips that were rated are not in the records, such as 'p12'" in notes
+
+
+def test_a_listening_test_knows_the_rows_that_it_was_made_of(evalkit: Run, tmp_path: Path) -> None:
+    systems, how_good = made.names(5), made.quality(5)
+    record = made.saved(made.measured(systems, how_good), tmp_path / "record")
+    heard = {f"system {k}": 20.0 * how_good[k] for k in range(5)}  # names as a test has them that tells runs apart
+    study = answered.study(tmp_path / "study", "rating", heard, prompts=6, raters=4)
+    for k, facts in enumerate(study["systems"].values()):
+        facts |= {"row": systems[k], "sha256": identity(Path(record))}
+    (tmp_path / "study" / "study.json").write_text(json.dumps(study))
+    answered.write(tmp_path / "study", answered.rated(study, heard, spread=2.0))
+    code, out, _ = evalkit("agree", record, "study", "--json")
+    found = made.json_of(out)
+    assert code == 0 and [row["row"] for row in found["systems"]] == systems
+    assert next(row for row in found["table"] if row["metric"] == "fad")["kendall"] == 1.0
+    for name in systems:
+        study["systems"][f"system {systems.index(name)}"]["sha256"] = "0" * 64
+    (tmp_path / "study" / "study.json").write_text(json.dumps(study))
+    code, _, err = evalkit("agree", record, "study")
+    assert code == 2 and "0 systems of the ratings are in the records" in err
 
 
 def test_metrics_that_are_not_computed_alike_are_left_out(evalkit: Run, tmp_path: Path) -> None:

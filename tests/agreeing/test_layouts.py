@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from evalkit.errors import EvalkitError
 from evalkit.listening import reading, rules
 from evalkit.listening.analysing import analyse
 
+from ..conftest import ROOT
 from ..listening import answered
 from . import made
 
@@ -160,6 +162,16 @@ def test_what_is_wrong_is_said_in_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(EvalkitError) as raised:
         read(path, score)
     assert message in str(raised.value) and "\n" not in str(raised.value) and str(path) in str(raised.value)
+
+
+def test_every_layout_is_a_file_that_says_what_it_reads() -> None:
+    assert layouts.names() == ["answers", "listening", "musiceval", "musicprefs", "table"]
+    for name in layouts.names():
+        module = importlib.import_module(f"evalkit.agreeing.layouts.{name}")
+        assert module.__doc__ and callable(module.recognised) and callable(module.read)
+        assert isinstance(module.CALLED, tuple)
+    page = (ROOT / "docs" / "agree.md").read_text("utf-8")
+    assert all(f"`{name}`: " in page for name in layouts.names())
 
 
 def test_files_that_are_none_of_these_are_refused(tmp_path: Path) -> None:

@@ -114,3 +114,37 @@ def test_a_better_metric_is_told_from_a_worse_one_and_none_from_its_twin() -> No
     twins = ranks.difference(first, third, ranks.correlation_of_errors(good, twin, y))
     low, high = twins.interval(0.95)
     assert low < 0 < high and twins.p() > 0.05
+
+
+def panels(items: int, common: float, own: float, draws: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Values of items, and what panels say of them, which weigh another quality as they like, and with noise."""
+    rng = np.random.default_rng(items)
+    x, other = rng.normal(size=(2, items))
+    weight = rng.normal(0, common, (draws, 1))
+    return x, x + 0.5 * other + weight * other + rng.normal(0, own, (draws, items))
+
+
+def test_the_variance_of_panels_is_of_what_moves_all_items_alike() -> None:
+    taus = []
+    for seed in range(12):  # other items, of which the variance between panels is not noise
+        rng = np.random.default_rng(seed)
+        x, other = rng.normal(size=(2, 400))
+        taus.append([ranks.coefficients(x, x + (0.5 + weight) * other)[1] for weight in (-0.3, 0.0, 0.3)])
+    spread = np.var(np.mean(taus, axis=0))
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(100 + seed)
+        x, other = rng.normal(size=(2, 14))
+        drawn = x + (0.5 + rng.choice([-0.3, 0.0, 0.3], (600, 1))) * other
+        z = ranks.of_panels(x, drawn)[1]
+        found.append(z * (1 - min(ranks.coefficients(x, drawn.mean(axis=0))[1], 1 - 1 / 14) ** 2) ** 2)
+    assert np.mean(found) == pytest.approx(spread, rel=0.4)
+
+
+def test_noise_of_single_items_is_none_of_panels() -> None:
+    x, noisy = panels(12, 0.0, 0.5)
+    _, moved = panels(12, 0.5, 0.0)
+    assert ranks.of_panels(x, noisy)[1] < 0.1 * ranks.of_panels(x, moved)[1]
+    noisy[: len(noisy) // 5, 3] = math.nan  # too many panels that say nothing of an item
+    assert np.isnan(ranks.of_panels(x, noisy)).all()
+    assert (ranks.of_panels(x, np.tile(x, (5, 1))) == 0).all()
