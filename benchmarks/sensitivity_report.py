@@ -43,10 +43,12 @@ music is made worse, one way at a time and step by step, and each metric is aske
 
 ## What was done
 
-The music: {music}. All of these are renderings of the same music with other timing, touch and noises, as two samples
-of a good model would be, so that what is noticed stands out from that. Each degraded set is compared with the clean one
-as `evalkit compare` does, paired by prompt, with intervals of {level:.0%}. A strength is *seen* where the interval of
-the difference leaves out 0 on the side of worse; for metrics of which neither direction is better, on either side.
+The music: {prompts} {music} Clips have {seconds:g} s.
+
+All of these are renderings of the same music with other timing, touch and noises, as two samples of a good model would
+be, so that what is noticed stands out from that. Each degraded set is compared with the clean one as `evalkit compare`
+does, paired by prompt, with intervals of {level:.0%}. A strength is *seen* where the interval of the difference leaves
+out 0 on the side of worse; for metrics of which neither direction is better, on either side.
 """
 
 READ = """\
@@ -166,12 +168,14 @@ def alarms(table: Sensitivity) -> str:
 
 
 def left_out(record: Record) -> list[str]:
-    """Which metrics are not in the table, and why."""
+    """Which metrics are not in the table, and why: not measured, or measured without a value."""
     reasons: dict[str, list[str]] = {}
-    for name, why in record["left_out"].items():
+    for name, why in {**record["left_out"], **record["no_value"]}.items():
         reasons.setdefault(why, []).append(f"`{name}`")
     return (
-        ["Not measured:\n", *(f"- {', '.join(names)}: {why}." for why, names in reasons.items()), ""] if reasons else []
+        ["Not in the table:\n", *(f"- {', '.join(names)}: {why}." for why, names in reasons.items()), ""]
+        if reasons
+        else []
     )
 
 

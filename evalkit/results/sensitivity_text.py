@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -86,16 +85,11 @@ def _answer(response: Response, ladder: Sequence[str]) -> Answer:
     elif response.rewarded:
         state, which = "better", response.rewarded[0]
     else:
-        return Answer("blind" if _judged(response) else "unjudged")
+        return Answer("blind" if response.judged else "unjudged")
     at = amount(which.strength, response.unit)
     step = ladder.index(at)
     thin = which is response.strengths[0] and step > 0
     return Answer(state, step, at, bool(response.rewarded), response.monotone is False, thin)
-
-
-def _judged(response: Response) -> bool:
-    """Whether each strength has an interval, or changed nothing at all, so that a metric can be called blind."""
-    return all(math.isfinite(one.low) or one.value == one.clean for one in response.strengths)
 
 
 def amount(strength: float, unit: str) -> str:
@@ -130,12 +124,12 @@ def units(table: Sensitivity) -> dict[str, str]:
 
 def strengths(table: Sensitivity) -> dict[str, list[str]]:
     """The strengths of each degradation in words, from the least on: those that any metric was measured at."""
-    found: dict[str, list[str]] = {}
-    for one in sorted(table.responses, key=lambda each: -len(each.strengths)):
-        own = found.setdefault(one.degradation, [])
-        said = (amount(each.strength, one.unit) for each in one.strengths)
-        own += [text for text in said if text not in own]
-    return found
+    found: dict[str, dict[int, str]] = {}
+    for one in table.responses:
+        found.setdefault(one.degradation, {}).update(
+            (each.step, amount(each.strength, one.unit)) for each in one.strengths
+        )
+    return {name: [said for _, said in sorted(own.items())] for name, own in found.items()}
 
 
 def among(table: Sensitivity, metrics: Collection[str]) -> Sensitivity:
