@@ -172,11 +172,8 @@ def left_out(record: Record) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, why in {**record["left_out"], **record["no_value"]}.items():
         reasons.setdefault(why, []).append(f"`{name}`")
-    return (
-        ["Not in the table:\n", *(f"- {', '.join(names)}: {why}." for why, names in reasons.items()), ""]
-        if reasons
-        else []
-    )
+    said = [f"- {', '.join(names)}: {why}." for why, names in reasons.items()]
+    return ["Not in the table:\n", *said, ""] if said else []
 
 
 def listed(heading: str, listing: Listing) -> list[str]:
