@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from evalkit.weights import fill, load_tensors, randomize, seeded
 
 RATE = 16000  # Hz
 WINDOW = 10 * RATE  # samples
+FRAME, HOP = 400, 320  # samples that one of WavLM's frames sees, and between two of them
+WINDOW_FRAMES = 31999  # of the first convolution
 TOGETHER = 16 * WINDOW  # samples in one forward
 AXES = ("CE", "CU", "PC", "PQ")  # content enjoyment and usefulness, production complexity and quality
 # of the published network, for random weights; the scale is about that of its four axes
@@ -36,9 +39,9 @@ class AudioboxAesthetics:
 
     The network of the package audiobox_aesthetics, fed as its AesPredictor does: the file as it is stored, its channels
     averaged, torchaudio's resampling, windows of 10 s side by side. The last window is filled up with zeros. Attention
-    and the mean over time leave these out; the normalisation after the first convolution does not, so the end of a
-    clip sounds a little different to the network from what it would in a full window. A clip's scores are the means of
-    its windows' scores, weighted by how much of a window is sound.
+    and the mean over time leave these out, so that they are not computed; the normalisation after the first convolution
+    counts them, so the end of a clip sounds a little different to the network from what it would in a full window. A
+    clip's scores are the means of its windows' scores, weighted by how much of a window is sound.
 
     The network computes in float32, whatever precision its configuration names: the package's 0.0.4 compares a type
     with a word, and so never switches to the bfloat16 that it means to use.
@@ -74,12 +77,16 @@ class AudioboxAesthetics:
         network = network_of(self.weights, cache).to(device).eval()
         mean, std = (torch.tensor([network.target_transform[x][of] for x in AXES]) for of in ("mean", "std"))
         together = Room(TOGETHER)
+        norm = network.wavlm_model.feature_extractor.conv_layers[0][2]
+        norm.forward = functools.partial(_as_in_a_window, norm)
 
         def forward(batch: Any) -> Any:
-            # all windows of a batch are of one length, and so are their masks
-            given = torch.nn.functional.pad(batch, (0, WINDOW - batch.shape[1]))[:, None]
-            sound = (torch.arange(WINDOW, device=batch.device) < batch.shape[1]).expand_as(given)
-            rated = network({"wav": given, "mask": sound})
+            samples = batch.shape[1]  # all windows of a batch are of one length
+            length = min(WINDOW, -(-samples // HOP) * HOP + FRAME - HOP)
+            given = {"wav": torch.nn.functional.pad(batch, (0, length - samples))[:, None]}
+            if length == WINDOW:  # else each frame has sound in it
+                given["mask"] = (torch.arange(WINDOW, device=batch.device) < samples).expand_as(given["wav"])
+            rated = network(given)
             return torch.stack([rated[axis] for axis in AXES], dim=1).cpu() * std + mean
 
         @fixed_precision()
@@ -90,6 +97,22 @@ class AudioboxAesthetics:
             return [weighted(scores, parts) for scores, parts in zip(rated, cut, strict=True)]
 
         return encode
+
+
+def _as_in_a_window(norm: Any, x: Any) -> Any:
+    """What a group norm of one channel each makes of x (n, channels, frames) if zeros follow it to a window's end.
+
+    Frames of zeros alone change the mean and the deviation, and nothing else: they are counted, and not computed.
+    """
+    import torch
+
+    missing = WINDOW_FRAMES - x.shape[-1]
+    if not missing:
+        return torch.nn.functional.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    mean = x.sum(-1, keepdim=True) / WINDOW_FRAMES
+    squares = (x - mean).square().sum(-1, keepdim=True) + missing * mean.square()
+    scaled = (x - mean) * (squares / WINDOW_FRAMES + norm.eps).rsqrt()
+    return scaled * norm.weight[:, None] + norm.bias[:, None]
 
 
 def windows(clip: Audio) -> list[np.ndarray]:

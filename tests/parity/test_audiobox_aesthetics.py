@@ -82,8 +82,9 @@ def sounds(*kinds: str) -> dict[str, np.ndarray]:
         "noise, 10 s": parity.noise(16000, 10),
         "30 s": np.tile(music.sounds(16000, 10.7, "wide")["wide"], 3)[:480000],
     }
+    ends = {f"noise, {n} samples": parity.noise(16000, 10)[:n] for n in (320, 321, 159_680, 159_681)}
     short = {"one sample": parity.sine(16000, 1)[5:6], "silence": parity.silence(16000, 1)}
-    return {**music.sounds(16000, 4.1, *kinds), **long, **short}
+    return {**music.sounds(16000, 4.1, *kinds), **long, **ends, **short}
 
 
 def encode(asset: Asset, clips: list[np.ndarray]) -> list[np.ndarray]:
@@ -118,7 +119,7 @@ def test_hidden_states_are_the_original_s(published: Published, monkeypatch: pyt
         wavlm = published.predictor.model.wavlm_model
         (_, theirs), _ = wavlm.extract_features(wave, ~mask, output_layer=len(seen[0]), ret_layer_results=True)
     for layer, (one, (other, _)) in enumerate(zip(seen[0], theirs, strict=True)):
-        error = parity.difference(one.numpy(), other.numpy())
+        error = parity.difference(one.numpy(), other[: len(one)].numpy())  # zeros that follow are not computed
         parity.within("Audiobox Aesthetics: hidden states", ORIGINAL, f"layer {layer}", error, 1e-5)
 
 
@@ -132,7 +133,7 @@ def test_scores_are_the_original_s(published: Published) -> None:
         with compat.quiet():  # one at a time: the original's numbers move in their last digits with a clip's neighbours
             (theirs,) = published.predictor.forward([{"path": torch.from_numpy(clip)[None], "sample_rate": 16000}])
         error = np.abs(scores[0] - [theirs[axis] for axis in AXES]).max()
-        parity.within("Audiobox Aesthetics: scores", f"{ORIGINAL}'s AesPredictor", name, error, 1e-5, "absolute")
+        parity.within("Audiobox Aesthetics: scores", f"{ORIGINAL}'s AesPredictor", name, error, 5e-5, "absolute")
     together = np.concatenate(found)
     assert (together.std(axis=0) > 0.1).all()  # random weights tell sounds apart
     (again,) = encode(Asset("weights", path=str(published.checkpoint)), [clips["silence"]])
@@ -160,4 +161,4 @@ def test_files_have_the_original_s_scores_whatever_the_protocol_does(published: 
         with compat.quiet():
             (theirs,) = published.predictor.forward([{"path": str(tmp_path / "clips" / f"{kind}.wav")}])
         error = max(abs(clips.loc[kind, NAMES[axis]] - theirs[axis]) for axis in AXES)
-        parity.within("Audiobox Aesthetics: files", f"{ORIGINAL}'s AesPredictor", kind, error, 1e-5, "absolute")
+        parity.within("Audiobox Aesthetics: files", f"{ORIGINAL}'s AesPredictor", kind, error, 5e-5, "absolute")
