@@ -220,8 +220,8 @@ def measure_choices() -> Iterator[Row]:
             drawn = crossed.draws(8, 20, RESAMPLES, trial)
             rows, _ = over_systems(chosen(ratings, rng), measured(quality, rng), drawn, LEVEL, trial)
             found.append({row["metric"].name: row for row in rows})
-            said["told_none"] += found[-1]["none"]["verdict"] in ("agrees", "contradicts")
-            said["told_good"] += found[-1]["good"]["verdict"] == "agrees"
+            for name, told in found[-1].items():
+                said[f"told_{name}"] += told["verdict"] in ("agrees", "contradicts")
         row: Row = about | {"trials": TRIALS["choices"], "said": dict(said), "metrics": {}}
         for name in SHOWN:
             row["metrics"][name] = {}
