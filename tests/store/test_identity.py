@@ -75,6 +75,9 @@ GOLDEN = {
     "metrics of references: fad_inf": "d00435dccd181a51",
     "metrics of references: fad_contribution": "16ee5a5d9f668cc7",
     "metrics of references: kad": "ff63f28eef9da060",
+    "metrics of references: fad_mert": "0e5999ea03c116fc",
+    "metrics of references: kad_mert": "b47de6960ef07190",
+    "metrics of references: kad_clap": "e997245372a0a6c7",
     "metrics of references: kld_panns": "907eb935e445329b",
     "metrics of references: kld_panns_sigmoid": "010b69bc3d70f275",
     "metrics of references: kld_sigmoid": "0414d6b468664a8f",
@@ -127,7 +130,9 @@ def digests(cache: Cache, checkpoint: Path) -> dict[str, str]:
     add("experiment=demo")
     for protocol in ("audiogen", "audioldm_eval", "fadtk", "frechet_audio_distance", "stable_audio"):
         add(f"protocol={protocol}")
-    compared = "fad_stereo,fad_clap,fad_passt,fad_encodec,fad_inf,fad_contribution,kad,kld_panns"
+    compared = (
+        "fad_stereo,fad_clap,fad_passt,fad_encodec,fad_inf,fad_contribution,kad,kld_panns,fad_mert,kad_mert,kad_clap"
+    )
     add(f"metric=[{compared},precision_recall,density_coverage]", title="metrics of references")
     add("metric=[inception_score,clap_retrieval,stereo,silence,clipping,vocals,unknown_pieces]", title="other metrics")
     for name in ("musicgen_small", "musicgen_stereo_melody"):
