@@ -30,6 +30,7 @@ from evalkit.stats.rank_agreement import (
 Row = dict[str, Any]
 FEW = f"fewer than {LEAST} systems have a value"
 RANDOM = "random weights: nothing is claimed"
+SAME = "no correlation: all systems have the same value, or the same rating"
 GAPS = "no interval: on too many draws of raters and prompts a system has no rating"
 JUDGED_BY = NAMES.index("kendall")  # whose p-value is the metric's: its intervals are narrower than Spearman's
 
@@ -88,7 +89,7 @@ def over_systems(
             p = p_values(x, y, seed)
             made = estimates(x, y, more, p)
             row |= {"p": float(p[JUDGED_BY]), "bounds": [one.interval(level) for one in made]}
-            row["note"] = GAPS if np.isnan(more).any() and np.isfinite(found).all() else ""
+            row["note"] = SAME if np.isnan(found).any() else GAPS if np.isnan(more).any() else ""
             known[metric.name] = metric, made
         rows.append(row | {"values": [float(value) for value in found]})
     adjusted = holm(np.array([row["p"] for row in rows]))

@@ -72,12 +72,11 @@ def variances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     n = len(x)
     kept = ~np.eye(n, dtype=bool)
     items = np.broadcast_to(np.arange(n), (n, n))[kept].reshape(n, n - 1)
-    without = fisher(coefficients(x[items], y[items]), n - 1)
-    with np.errstate(invalid="ignore"):
-        jackknife = (n - 1) / n * np.nansum((without - np.nanmean(without, axis=0)) ** 2, axis=0)
-    rho = np.clip(coefficients(x, y)[0], 1 / n - 1, 1 - 1 / n)
-    normal = np.array([(1 + rho**2 / 2) / (n - 3), 0.437 / (n - 4), 0.437 / (n - 4)])
-    return np.fmax(normal, jackknife)
+    whole, without = fisher(coefficients(x, y), n), fisher(coefficients(x[items], y[items]), n - 1)
+    without = np.where(np.isnan(without), whole, without)  # where all items but one are the same
+    jackknife = (n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    normal = np.array([(1 + np.tanh(whole[0]) ** 2 / 2) / (n - 3), 0.437 / (n - 4), 0.437 / (n - 4)])
+    return np.maximum(normal, jackknife)
 
 
 def of_panels(x: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -130,6 +130,28 @@ def test_musiceval_and_musicprefs_are_found_by_their_content(evalkit: Run, tmp_p
     assert code == 2 and err.count("\n") == 1 and "--score: fidelity, musicality" in err
 
 
+def test_what_is_the_same_for_all_systems_has_no_correlation(evalkit: Run, tmp_path: Path) -> None:
+    systems, how_good = made.names(6), made.quality(6)
+    measured = made.measured(systems, how_good)
+    same = measured.scores["value"].where(measured.scores["metric"] != "fad", 3.0)
+    record = made.saved(replace(measured, scores=measured.scores.assign(value=same)), tmp_path / "record")
+    path = made.table(tmp_path / "r.csv", systems, made.rated(systems, how_good))
+    code, out, err = evalkit("agree", record, str(path), "--json")
+    row = next(row for row in made.json_of(out)["table"] if row["metric"] == "fad")
+    assert (code, err, row["kendall"], row["verdict"]) == (0, "", None, "") and "the same value" in row["note"]
+
+
+def test_systems_without_a_rating_in_some_draws_are_said(evalkit: Run, tmp_path: Path) -> None:
+    systems, how_good = made.names(6), made.quality(6)
+    record = made.saved(made.measured(systems, how_good), tmp_path / "record")
+    ratings = made.rated(systems, how_good)
+    lines = [f"{systems[s]},p{s},r0,{ratings[s, 0, s]:g}" for s in range(6)]  # each system for a prompt of its own
+    (tmp_path / "r.csv").write_text("\n".join(["system,prompt,rater,score", *lines]))
+    code, out, err = evalkit("agree", record, str(tmp_path / "r.csv"), "--json")
+    row = made.json_of(out)["table"][0]
+    assert (code, err, row["kendall_interval_low"]) == (0, "", None) and "no interval" in row["note"]
+
+
 def test_one_rater_is_enough_and_said(evalkit: Run, tmp_path: Path) -> None:
     systems, how_good = made.names(6), made.quality(6)
     record = made.saved(made.measured(systems, how_good), tmp_path / "record")
