@@ -167,6 +167,10 @@ class Measured:
         subsets: whether `resampled`, given clips that each count once or not at all, gives the value of those that
             count, on either side, with what is taken from all references and stays, such as a kernel's bandwidth.
             A metric whose value `parts` give on any subset need not say so.
+        kept: as `resampled`, with what is found in all clips of both sides, such as their clusters, as it is, where
+            `resampled` has it as other clips would. For subsets; None where `resampled` serves for both.
+        together: whether sets are compared as parts of one that is measured as a whole, since what is found in each by
+            itself differs by chance. Needs `subsets`. Such a value is not corrected to one of infinitely many clips.
         influence: gives how each generated clip moves the value, (clips,): the derivative in how often it counts. With
             it, many groups of prompts can be compared.
         note: what a reader of the table must know about this value, such as why it has no interval.
@@ -178,8 +182,15 @@ class Measured:
     parts: dict[str, tuple[float, float]] = field(default_factory=dict)
     resampled: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     subsets: bool = False
+    kept: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    together: bool = False
     influence: Callable[[], np.ndarray] | None = None
     note: str = ""
+
+    @property
+    def of_subsets(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+        """What gives the value of clips that each count once or not at all; None where nothing does."""
+        return (self.kept or self.resampled) if self.subsets else None
 
 
 class BatchSize(NamedTuple):

@@ -13,8 +13,10 @@ import numpy as np
 from evalkit.encoders import Encoder
 from evalkit.errors import EvalkitError
 from evalkit.stats import mauve
+from evalkit.stats.bootstrap import draws
 from evalkit.types import Features, Measured
 
+SAMPLES = 20  # of the clips, in which clusters are found anew for the interval
 FEWEST = 20  # clips, of which a cluster has ten of either set on average
 
 
@@ -34,6 +36,10 @@ class MAD:
     k-means finds other clusters from other starts, and the order of the files is one: the package takes them as the
     folder lists them. Here each set is sorted by its points, and the value is the mean over several starts, the first
     of which is the package's.
+
+    Other clips would have other clusters, and those move the value more than the clips do by themselves. So a resample
+    takes its clusters from one of 20 other resamples, and two sides are compared as parts of one set, in the same
+    clusters.
 
     Attributes:
         clusterings: how many starts. 1 for the package's own single one, which varies more.
@@ -69,14 +75,40 @@ class MAD:
         for name, side in (("generated clips", ours), ("references", theirs)):
             if len(side.points) < FEWEST:
                 raise EvalkitError(f"MAD: {len(side.points)} {name} with features are too few: use {FEWEST} or more")
-        number = max(2, round(min(len(ours.points), len(theirs.points)) / 10))
-        reduced = mauve.components(np.concatenate([theirs.points, ours.points]))
-        found = [mauve.clustered(reduced, number, mauve.SEED + start) for start in range(self.clusterings)]
-        labels = [(one[len(theirs.points) :], one[: len(theirs.points)]) for one in found]
+        border, starts = len(theirs.points), [mauve.SEED + start for start in range(self.clusterings)]
+        number = max(2, round(min(len(ours.points), border) / 10))
+        # all components, which are fewer than dimensions where points are few; k-means takes the leading ones
+        points = mauve.components(mauve.directions(np.concatenate([theirs.points, ours.points])), share=1.0)
+
+        def labelled(counts: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+            leading = mauve.components(points, weights=counts)
+            found = (mauve.clustered(leading, number, start, counts) for start in starts)
+            return [(one[border:], one[:border]) for one in found]
+
+        labels = labelled(None)
+
+        @functools.cache
+        def anew() -> list[list[tuple[np.ndarray, np.ndarray]]]:
+            paired = generated.ids == reference.ids
+            drawn = draws(len(generated.ids), SAMPLES, 0)
+            others = drawn if paired else draws(len(reference.ids), SAMPLES, 0, side=1)
+            both = np.concatenate([others[:, theirs.places], drawn[:, ours.places]], axis=1)
+            return [labelled(counts) for counts in both]
+
+        def kept(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
+            weights = generated_weights[:, ours.places], reference_weights[:, theirs.places]
+            return np.mean([_values(*own, number, *weights) for own in labels], axis=0)
 
         def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
-            weights = ours.weights(generated_weights), theirs.weights(reference_weights)
-            return np.mean([_values(*own, number, *weights) for own in labels], axis=0)
+            weights = generated_weights[:, ours.places], reference_weights[:, theirs.places]
+            # which of the samples a resample takes its clusters from is by chance, but always the same
+            sample = np.rint(generated_weights @ np.arange(len(generated.ids))).astype(int) % SAMPLES
+            values = np.empty(len(sample))
+            for chosen in np.unique(sample):
+                rows = sample == chosen
+                of_starts = [_values(*own, number, *(side[rows] for side in weights)) for own in anew()[chosen]]
+                values[rows] = np.mean(of_starts, axis=0)
+            return values
 
         def influence() -> np.ndarray:
             slopes = []
@@ -88,8 +120,11 @@ class MAD:
             moved[ours.places] = np.mean(slopes, axis=0)
             return moved
 
-        (value,) = resampled(*(np.ones((1, len(side.ids))) for side in (generated, reference)))
-        return Measured(float(value), n=len(ours.points), resampled=resampled, subsets=True, influence=influence)
+        (value,) = kept(*(np.ones((1, len(side.ids))) for side in (generated, reference)))
+        return Measured(
+            float(value), n=len(ours.points), resampled=resampled, subsets=True, kept=kept, together=True,
+            influence=influence,
+        )  # fmt: skip
 
 
 class _Points:
@@ -105,10 +140,6 @@ class _Points:
         points = np.array([features.values[i].max(axis=0) for i in present])
         order = np.lexsort(points.T[::-1]) if len(points) else present
         self.places, self.points = present[order], points[order]
-
-    def weights(self, of_clips: np.ndarray) -> np.ndarray:
-        chosen: np.ndarray = of_clips[:, self.places]
-        return chosen
 
 
 def _values(

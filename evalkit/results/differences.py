@@ -22,6 +22,7 @@ NO_SUBSET = "no interval: too few prompts are left where some are left out ({why
 NO_OTHERS = "no interval: of a single prompt nothing is known of others"
 ALL_SAME = "no interval: all prompts differ by the same"
 CORRECTED = "jackknife, corrected for bias"
+TOGETHER = "jackknife of both sides as parts of one set"
 BY_CLUSTER = ", by cluster"
 SWAPPED = "swaps of whole clusters"
 IDENTICAL = "none: identical clips"
@@ -203,7 +204,7 @@ class Sets:
         number, seed = self.groups
         units = [self.clusters.unit(i) for i in ids]
         which = jackknife.groups(units, min(number, LEFT_OUT_OF_PARTS) if part else number, seed)
-        found = self._jackknife(found, which, pairs, measured)
+        found, values = self._jackknife(found, which, pairs, measured)
         if _several(self.results):
             return _over_results(found, values, self.results, self.metric.bounds)
         if len(pairs[0]) == len(pairs[1]) and (moving if part else _subsets(measured)):
@@ -220,39 +221,45 @@ class Sets:
         which: np.ndarray,
         pairs: Sequence[Sequence[Pair]],
         measured: Sequence[Sequence[Measured]],
-    ) -> Difference:
-        """Complete a difference with its estimate, how that was computed, or why there is none.
+    ) -> tuple[Difference, list[np.ndarray]]:
+        """Complete a difference with its estimate, how that was computed, or why there is none; and the sets' values.
 
         Args:
             which: group each prompt is left out with.
         """
         sizes = np.bincount(which).astype(np.float64)
-        values = np.array([found.baseline, found.candidate])
+        each = [np.array([one.value for one in side]) for side in measured]
+        together = all(one.together for side in measured for one in side)
         # others than functions of how clips are distributed have no value for infinitely many to be corrected to
-        corrected = _subsets(measured)
+        corrected = _subsets(measured) and not together
+        method = TOGETHER if together else CORRECTED if corrected else "jackknife"
         found = replace(
             found,
             estimate=student(found.candidate - found.baseline, math.nan, math.nan),
-            method=f"{CORRECTED if corrected else 'jackknife'}, {len(sizes):,} groups of "
-            + ("whole clusters" if found.clusters else "prompts"),
+            method=f"{method}, {len(sizes):,} groups of {'whole clusters' if found.clusters else 'prompts'}",
         )
         if len(sizes) < 2:
-            return replace(found, note=ONE_CLUSTER if found.clusters else NO_OTHERS)
+            return replace(found, note=ONE_CLUSTER if found.clusters else NO_OTHERS), each
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         try:
-            rests = np.array([
-                np.mean([without(self.metric, pair, one, keep) for pair, one in zip(*side, strict=True)], axis=0)
-                for side in zip(pairs, measured, strict=True)
-            ])  # fmt: skip
+            if together:
+                values, rests = reweighted.as_parts(self.metric, [*pairs[0], *pairs[1]], keep)
+                each, sets = np.split(values, [len(pairs[0])]), np.split(rests, [len(pairs[0])])
+            else:
+                sets = [
+                    np.array([without(self.metric, pair, one, keep) for pair, one in zip(*side, strict=True)])
+                    for side in zip(pairs, measured, strict=True)
+                ]
         except EvalkitError as error:
-            return replace(found, note=NO_SUBSET.format(why=error))
+            return replace(found, note=NO_SUBSET.format(why=error)), each
+        means, rests = (np.array([np.mean(side, axis=0) for side in both]) for both in (each, sets))
         jackknifed = jackknifed_difference(
-            values, rests, sizes, corrected, self.metric.bounds, clustered=found.clusters > 0
+            means, rests, sizes, corrected, self.metric.bounds, clustered=found.clusters > 0
         )
         if isinstance(jackknifed, str):
-            return replace(found, note=jackknifed)
+            return replace(found, note=jackknifed), each
         estimate, unbiased, scaled = jackknifed
-        return replace(found, estimate=estimate, unbiased=unbiased, scaled=scaled)
+        return replace(found, estimate=estimate, unbiased=unbiased, scaled=scaled), each
 
 
 def jackknifed_difference(
@@ -338,7 +345,7 @@ def _over_results(
 
 def _subsets(measured: Sequence[Sequence[Measured]]) -> bool:
     """Whether weights of 0 and 1 give the value of any part of the clips."""
-    return all(one.subsets and one.resampled is not None for side in measured for one in side)
+    return all(one.of_subsets is not None for side in measured for one in side)
 
 
 def _within(estimate: Estimate, bounds: tuple[float, float]) -> Estimate:

@@ -24,7 +24,7 @@ from evalkit.results.differences import (
 from evalkit.results.evidence import Evidence
 from evalkit.results.material import NO_PROMPT, common_parts, parts_of, with_frames
 from evalkit.results.pairing import Side, identical
-from evalkit.results.reweighted import measure, without
+from evalkit.results.reweighted import as_parts, measure, without
 from evalkit.results.scored import NO_PAIRS, Pair, selected
 from evalkit.stats import jackknife
 from evalkit.stats.clusters import totals, weights, without_leverage
@@ -95,7 +95,7 @@ class Joint(ABC):
     def difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
         """Estimate by how much one of the sides exceeds another, and say why there is no interval, if there is none.
 
-        As `evalkit compare` estimates it.
+        As `evalkit compare` estimates it; a metric whose sides are measured as parts of one set, of all sides here.
 
         Args:
             baseline, candidate: numbers among `sides`.
@@ -229,7 +229,7 @@ def _of_sets(
     present, which = np.unique(which, return_inverse=True)
     sizes = np.bincount(which).astype(np.float64)
     keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
-    found: dict[int, tuple[float, np.ndarray, bool]] = {}
+    found: dict[int, _Value] = {}
     for place in usable:
         try:
             found[place] = _value(compute, selected(_pairs(sides[place], metric), common, clusters), keep)
@@ -239,8 +239,15 @@ def _of_sets(
             failures[place] = failed(metric, error)
     if not found:
         raise EvalkitError(next(iter(failures.values())))
-    values, rests, subsets = (np.array(part) for part in zip(*found.values(), strict=True))
-    corrected = bool(subsets.all())
+    together = all(one.together for one in found.values())
+    corrected = all(one.subsets for one in found.values()) and not together
+    if together and len(found) > 1:
+        pairs = [selected(_pairs(sides[place], metric), common, clusters) for place in found]
+        values, rests = _as_parts(compute, pairs, keep)
+    else:
+        values, rests = (
+            np.array(part) for part in zip(*((one.value, one.rests) for one in found.values()), strict=True)
+        )
     number, clustered = len({*group_of.values()}), clusters.numbers(common) is not None
     estimates, influences = values.copy(), np.full((len(values), number), math.nan)
     for k, (value, rest) in enumerate(zip(values, rests, strict=True)):
@@ -287,14 +294,38 @@ def _pairs(side: Side, metric: str) -> list[Pair]:
     return pairs
 
 
-def _value(compute: Metric, pairs: Sequence[Pair], keep: np.ndarray) -> tuple[float, np.ndarray, bool]:
-    """A metric's value, its values without each group of prompts, and whether weights of 0 and 1 give the latter.
+@dataclass(frozen=True, eq=False)
+class _Value:
+    """A metric's value of a side, and without each group of prompts, (groups,): means over sets of clips.
 
-    Means over sets of clips. Raises EvalkitError where there is no value.
+    Attributes:
+        subsets: whether weights of 0 and 1 give the latter.
+        together: whether sides are compared as parts of one set.
     """
+
+    value: float
+    rests: np.ndarray
+    subsets: bool
+    together: bool
+
+
+def _value(compute: Metric, pairs: Sequence[Pair], keep: np.ndarray) -> _Value:
+    """Measure a side. Raises EvalkitError where there is no value."""
     measured = [measure(compute, pair) for pair in pairs]
-    value = float(np.mean([one.value for one in measured]))
-    return value, _rests(compute, pairs, measured, keep), all(m.subsets and m.resampled is not None for m in measured)
+    return _Value(
+        float(np.mean([one.value for one in measured])),
+        _rests(compute, pairs, measured, keep),
+        subsets=all(one.of_subsets is not None for one in measured),
+        together=all(one.together for one in measured),
+    )
+
+
+def _as_parts(compute: Metric, sides: Sequence[Sequence[Pair]], keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As the values and rests of `_Value`, of all sides as parts of one set, (K,) and (K, groups)."""
+    each = as_parts(compute, [pair for side in sides for pair in side], keep)
+    ends = np.cumsum([len(side) for side in sides])[:-1]
+    values, rests = (np.array([of_side.mean(axis=0) for of_side in np.split(part, ends)]) for part in each)
+    return values, rests
 
 
 def _rests(compute: Metric, pairs: Sequence[Pair], measured: Sequence[Measured], keep: np.ndarray) -> np.ndarray:

@@ -318,7 +318,9 @@ def _alone(found: Sums | Sets, value: float, n: int) -> tuple[Noise, float]:
         measured, clustered = found.metric(*pair), found.clusters.numbers(found.ids) is not None
         estimate = jackknife.corrected(measured.value, without(found.metric, pair, measured, keep), sizes, clustered)
         one = noise_of(estimate, n)
-        return replace(one, variance=2 * one.variance), estimate.value if measured.subsets else value
+        return replace(
+            one, variance=2 * one.variance
+        ), estimate.value if measured.subsets and not measured.together else value
     sums, counts = (part[:1] for part in found.baseline)
     if math.isinf(_difference(replace(found, identical=False)).estimate.df):
         return Noise(2 * value * (1 - value), share=True), value

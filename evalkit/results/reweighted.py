@@ -35,8 +35,8 @@ def without(metric: Metric, pair: Pair, measured: Measured, keep: np.ndarray) ->
         keep: which prompts are left, (groups, prompts), 0 or 1.
     """
     places = _places(*pair)
-    if measured.subsets and measured.resampled:
-        return np.asarray(measured.resampled(keep, keep if places is None else keep[:, places]), np.float64)
+    if of_subsets := measured.of_subsets:
+        return np.asarray(of_subsets(keep, keep if places is None else keep[:, places]), np.float64)
     ours, theirs = pair
     found = []
     for row in keep:
@@ -47,6 +47,28 @@ def without(metric: Metric, pair: Pair, measured: Measured, keep: np.ndarray) ->
             left = [i for i, kept in zip(theirs.ids, row[places], strict=True) if kept]
             found.append(metric(ours.select(rest), theirs.select(left)).value)
     return np.array(found)
+
+
+def as_parts(metric: Metric, pairs: Sequence[Pair], keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of several sets that are measured as parts of one, (sets,), and without groups, (sets, groups).
+
+    Args:
+        pairs: clips of the same prompts, and what they are compared with.
+        keep: which prompts are left, (groups, prompts), 0 or 1.
+    """
+    number, places = len(pairs), _places(*pairs[0])
+    rows = np.concatenate([np.ones((1, keep.shape[1])), keep])
+    own = rows if places is None else rows[:, places]
+    references = [theirs for _, theirs in pairs if theirs is not None]
+    fixed = all(_same(one, references[0]) for one in references[1:])
+    reference = (references[0] if fixed else _stacked(*references)) if references else None
+    of_subsets = measure(metric, (_stacked(*(ours for ours, _ in pairs)), reference)).of_subsets
+    assert of_subsets is not None
+    found = []
+    for place in np.eye(number):
+        found.append(of_subsets(np.kron(place, rows), own if fixed else np.kron(place, own)))
+    values = np.array(found, np.float64)
+    return values[:, 0], values[:, 1:]
 
 
 def swapped(metric: Metric, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) -> np.ndarray:
@@ -62,13 +84,13 @@ def swapped(metric: Metric, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) 
         if our_reference is not None and their_reference is not None:
             fixed = _same(our_reference, their_reference) and not metric.clip_by_clip
             reference = our_reference if fixed else _stacked(our_reference, their_reference)
-        resampled = metric(clips, reference).resampled
-        assert resampled is not None
+        of_subsets = metric(clips, reference).of_subsets
+        assert of_subsets is not None
         size = max(1, WEIGHTS // (4 * swaps.shape[1]))
         places = _places(ours, our_reference)
         for start in range(0, len(swaps), size):
             own = swaps[start : start + size]
-            total[start : start + size] += _after(own, resampled, fixed, places) / len(pairs[0])
+            total[start : start + size] += _after(own, of_subsets, fixed, places) / len(pairs[0])
     return total
 
 
@@ -88,7 +110,7 @@ def moved(metric: Metric, pairs: Sequence[Sequence[Pair]], swaps: np.ndarray) ->
 
 def _after(
     swaps: np.ndarray,
-    resampled: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    of_subsets: Callable[[np.ndarray, np.ndarray], np.ndarray],
     fixed: bool,
     places: np.ndarray | None,
 ) -> np.ndarray:
@@ -102,7 +124,7 @@ def _after(
     of_references = np.broadcast_to(1.0, (len(weights), own.shape[1])) if fixed else weights
     if not fixed and places is not None:
         of_references = _weights(own)
-    of_baseline, of_candidate = np.split(np.asarray(resampled(weights, of_references)), 2)
+    of_baseline, of_candidate = np.split(np.asarray(of_subsets(weights, of_references)), 2)
     difference: np.ndarray = of_candidate - of_baseline
     return difference
 
@@ -125,10 +147,10 @@ def _places(ours: Features, theirs: Features | None) -> np.ndarray | None:
     return np.array([number[i] for i in theirs.ids])
 
 
-def _stacked(one: Features, other: Features) -> Features:
-    """The features of both sides, whose ids are told apart."""
-    ids = (*(f"{i} baseline" for i in one.ids), *(f"{i} candidate" for i in other.ids))
-    return Features(ids, (*one.values, *other.values))
+def _stacked(*sides: Features) -> Features:
+    """The features of several sides, whose ids are told apart."""
+    ids = tuple(f"{i} {number}" for number, side in enumerate(sides) for i in side.ids)
+    return Features(ids, tuple(value for side in sides for value in side.values))
 
 
 def _same(one: Features, other: Features) -> bool:

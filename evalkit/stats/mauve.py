@@ -7,6 +7,7 @@ Pillutla et al. 2021, "MAUVE: Measuring the Gap Between Neural Text and Human Te
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import xlogy
 
 SCALING = 5.0  # c of the papers: a divergence is shown as exp(-c KL)
@@ -15,29 +16,41 @@ VARIANCE = 0.9  # share of it that principal components keep
 ATTEMPTS, ITERATIONS, SEED = 5, 500, 27  # of k-means, of whose attempts the best counts
 
 
-def components(points: np.ndarray, share: float = VARIANCE) -> np.ndarray:
-    """Bring points (n, d) to length 1, and keep the fewest principal components with a share of the variance, (n, k).
+def directions(points: np.ndarray) -> np.ndarray:
+    """Bring points (n, d) to length 1, float64; those of length 0 stay where they are."""
+    exact = np.asarray(points, np.float64)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+    result: np.ndarray = exact / np.where(lengths > 0, lengths, 1)
+    return result
 
-    Points of length 0 stay where they are. Of points that are all the same one component is left.
+
+def components(points: np.ndarray, share: float = VARIANCE, weights: np.ndarray | None = None) -> np.ndarray:
+    """Compute the fewest principal components of points (n, d) that have a share of the variance, (n, k).
+
+    Of points that are all the same there is one.
+
+    Args:
+        weights: how often each point counts where the components are sought, (n,); None for once.
     """
     from threadpoolctl import threadpool_limits
 
-    unit = np.asarray(points, np.float64)
-    lengths = np.linalg.norm(unit, axis=1, keepdims=True)
-    unit = unit / np.where(lengths > 0, lengths, 1)
-    unit -= unit.mean(axis=0)
+    counts = np.ones(len(points)) if weights is None else weights
+    centred = points - counts @ points / counts.sum()
     with threadpool_limits(1, user_api="blas"):  # so that bits do not depend on the number of cores
-        variances, axes = np.linalg.eigh(unit.T @ unit)
+        variances, axes = np.linalg.eigh((centred.T * counts) @ centred)
         explained = np.cumsum(np.maximum(variances[::-1], 0))
         kept = 1 + int(np.searchsorted(explained, share * explained[-1]))
-        found: np.ndarray = unit @ axes[:, ::-1][:, :kept]
+        found: np.ndarray = (centred @ axes[:, -kept:])[:, ::-1]  # reversed before, NumPy would not call BLAS
     return found
 
 
-def clustered(points: np.ndarray, number: int, seed: int = SEED) -> np.ndarray:
+def clustered(points: np.ndarray, number: int, seed: int = SEED, weights: np.ndarray | None = None) -> np.ndarray:
     """Divide points (n, d) into clusters by k-means: the number of each point's cluster, (n,).
 
     By faiss, in float32, on one thread, so that the number of cores does not matter.
+
+    Args:
+        weights: how often each point counts where the clusters are sought, (n,), whole numbers; None for once.
     """
     import faiss  # of the extra "mad"
     from threadpoolctl import threadpool_limits
@@ -53,7 +66,7 @@ def clustered(points: np.ndarray, number: int, seed: int = SEED) -> np.ndarray:
         min_points_per_centroid=1,  # of fewer faiss would warn, and changes nothing
     )
     with threadpool_limits(1):
-        kmeans.train(values)
+        kmeans.train(values if weights is None else np.repeat(values, weights.astype(int), axis=0))
         _, nearest = kmeans.index.search(values, 1)
     labels: np.ndarray = nearest[:, 0]
     return labels
@@ -68,7 +81,8 @@ def shares(labels: np.ndarray, number: int, weights: np.ndarray) -> np.ndarray:
         labels: of each point, (n,).
         weights: how often each point counts, (resamples, n).
     """
-    counts = weights @ (labels[:, None] == np.arange(number)).astype(np.float64)
+    ones, points = np.ones(len(labels)), np.arange(len(labels))
+    counts = (csr_array((ones, (labels, points)), (number, len(labels))) @ weights.T).T
     with np.errstate(invalid="ignore"):
         result: np.ndarray = counts / counts.sum(axis=1, keepdims=True)
     return result

@@ -212,7 +212,8 @@ def test_weights_of_none_and_one_give_a_subsets_value_if_and_only_if_the_metric_
     if isinstance(metric, KAD):  # whose bandwidth stays
         assert reference is not None
         metric = dataclasses.replace(metric, bandwidth=median_distance(reference.values, metric.bandwidth_frames, 0))
-    suffices = whole.resampled is not None
+    function = whole.of_subsets or whole.resampled
+    suffices = function is not None
     for ids in subsets(rng, generated.ids):
         values = [metric(generated.select(ids), reference and reference.select(ids)).value]
         weights = np.isin(generated.ids, ids)[None].astype(float)
@@ -221,7 +222,7 @@ def test_weights_of_none_and_one_give_a_subsets_value_if_and_only_if_the_metric_
             values.append(metric(generated.select(ids), reference).value)
             both.append((weights, np.ones((1, CLIPS))))
         for value, (ours, theirs) in zip(values, both, strict=True):
-            found = whole.resampled(ours, theirs) if whole.resampled is not None else np.array([np.nan])
+            found = function(ours, theirs) if function is not None else np.array([np.nan])
             suffices = suffices and found.item() == pytest.approx(value, rel=1e-9)
     assert suffices == whole.subsets
     split = isinstance(metric, InceptionScore) and metric.splits > 1  # a subset is divided anew

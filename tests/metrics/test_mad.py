@@ -51,7 +51,7 @@ def test_influences_are_derivatives_in_how_often_a_clip_counts() -> None:
     own = features([*GENERATED.values[:29], np.empty((0, 6))])
     measured, step = METRIC(own, REFERENCE), 1e-5
     weights = 1 + step * np.concatenate([np.eye(30), -np.eye(30)])
-    up, down = np.split(measured.resampled(weights, np.ones((60, 60))), 2)  # type: ignore[misc]
+    up, down = np.split(measured.kept(weights, np.ones((60, 60))), 2)  # type: ignore[misc]
     found = measured.influence()  # type: ignore[misc]
     np.testing.assert_allclose(found, (up - down) / (2 * step), rtol=1e-4, atol=1e-8)
     assert measured.n == 29 and found[29] == 0 and np.abs(found).max() > 1e-3

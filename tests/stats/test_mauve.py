@@ -68,17 +68,27 @@ def test_shares_count_points_as_often_as_a_resample_draws_them() -> None:
     assert np.isnan(mauve.area(mauve.divergence_curve(found, np.tile(Q[:4], (3, 1))))).tolist() == [False, False, True]
 
 
-def test_components_keep_the_variance_of_points_of_length_one() -> None:
+def test_components_have_the_variance_of_points_of_length_one() -> None:
     rng = np.random.default_rng(0)
     points = rng.standard_normal((40, 6)) * [5, 3, 1, 0.3, 0.1, 0.1]
-    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    unit = mauve.directions(points)
+    np.testing.assert_allclose(unit, points / np.linalg.norm(points, axis=1, keepdims=True), rtol=1e-15)
     variance = unit.var(axis=0).sum()
     for share in (0.5, 0.9, 0.999):
-        found = mauve.components(points, share)
+        found = mauve.components(unit, share)
         assert found.var(axis=0).sum() >= share * variance > found[:, :-1].var(axis=0).sum()
-    whole = mauve.components(points, 1.0)
+    whole = mauve.components(unit, 1.0)
     np.testing.assert_allclose(whole @ whole.T, (unit - unit.mean(0)) @ (unit - unit.mean(0)).T, atol=1e-12)
-    assert mauve.components(np.zeros((5, 3))).tolist() == [[0.0]] * 5
+    assert mauve.components(mauve.directions(np.zeros((5, 3)))).tolist() == [[0.0]] * 5
+
+
+def test_components_are_those_of_points_as_often_as_they_count() -> None:
+    rng = np.random.default_rng(0)
+    points, counts = rng.standard_normal((30, 4)) * [3, 2, 1, 1], rng.integers(0, 3, 30)
+    found = mauve.components(points, weights=counts.astype(float))
+    repeated = mauve.components(np.repeat(points, counts, axis=0))
+    np.testing.assert_allclose(np.abs(np.repeat(found, counts, axis=0)), np.abs(repeated), atol=1e-12)
+    assert len(found) == 30
 
 
 def test_clusters_do_not_depend_on_threads_and_nothing_is_warned_of(capfd: pytest.CaptureFixture[str]) -> None:

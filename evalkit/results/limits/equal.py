@@ -84,8 +84,9 @@ def gap(
         raise EvalkitError(TOO_LARGE)
     names = {f"{unit:012}": unit for unit in sorted({units[i] for i in [*small, *large]})}
     parts = dict(zip(names.values(), jackknife.groups(list(names), GROUPS, SEED).tolist(), strict=True))
-    of_small = _Side(metric, pairs, small, units, parts, clusters)
-    of_large = _Side(metric, pairs, large, units, parts, clusters)
+    both = [*small, *large]
+    of_small = _Side(metric, pairs, small, both, units, parts, clusters)
+    of_large = _Side(metric, pairs, large, both, units, parts, clusters)
     drawn = of_large.values(weights)
     known = drawn[np.isfinite(drawn)]
     if len(known) < NEAR * DRAWS:
@@ -111,24 +112,37 @@ class _Side:
 
     Args:
         ids: of its prompts.
+        both: of the prompts of both sides, of which some metrics measure a side as a part.
         parts: which part of all units each unit is in.
         The others are those of `gap`.
     """
 
     def __init__(
-        self, metric: Metric, pairs: Sequence[Pair], ids: Sequence[str], units: Mapping[str, int],
+        self, metric: Metric, pairs: Sequence[Pair], ids: Sequence[str], both: Sequence[str], units: Mapping[str, int],
         parts: Mapping[int, int], clusters: Clusters,
     ):  # fmt: skip
-        self.metric, self.pairs = metric, selected(pairs, ids, clusters)
-        self.measured = [measure(metric, pair) for pair in self.pairs]
-        self.value = float(np.mean([one.value for one in self.measured]))
+        self.metric, self.clusters = metric, clusters
         self.which = np.array([parts[units[i]] for i in ids])
         self.clustered = clusters.numbers(ids) is not None
+        self._measure(pairs, ids, ids)
+        self.value = float(np.mean([one.value for one in self.measured]))
+        if all(one.together for one in self.measured):
+            self._measure(pairs, both, ids)
+            self.value = float(self.values(np.ones((1, len(ids))))[0])
+
+    def _measure(self, pairs: Sequence[Pair], prompts: Sequence[str], ids: Sequence[str]) -> None:
+        """Measure some prompts, among which the side's are."""
+        self.pairs = selected(pairs, prompts, self.clusters)
+        self.measured = [measure(self.metric, pair) for pair in self.pairs]
+        number = {i: place for place, i in enumerate(prompts)}
+        self.of, self.places = len(number), [number[i] for i in ids]
 
     def values(self, keep: np.ndarray) -> np.ndarray:
         """The value of some prompts, (K,), from which they are, (K, prompts)."""
+        within = np.zeros((len(keep), self.of))
+        within[:, self.places] = keep
         both = zip(self.pairs, self.measured, strict=True)
-        found: np.ndarray = np.mean([without(self.metric, pair, one, keep) for pair, one in both], axis=0)
+        found: np.ndarray = np.mean([without(self.metric, pair, one, within) for pair, one in both], axis=0)
         return found
 
     def moved(self) -> np.ndarray:
