@@ -220,8 +220,9 @@ def text(record: Row) -> str:
                 for r in record["kad"]
             ),
         )
-    from benchmarks import clusters_report  # here, because it builds on this module
+    from benchmarks import clusters_report, mad_report  # here, because they build on this module
 
+    lines += mad_report.section(mad_report.read())
     lines += clusters_report.coverage(clusters_report.read())
     minutes = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in record["cpu"].items())
     return "\n".join(lines) + (

@@ -16,8 +16,10 @@ from evalkit.stats import mauve
 from evalkit.stats.bootstrap import draws
 from evalkit.types import Features, Measured
 
-SAMPLES = 20  # of the clips, in which clusters are found anew for the interval
 FEWEST = 20  # clips, of which a cluster has ten of either set on average
+SAMPLES = 20  # of the clips, in which clusters are found anew for the interval
+
+Sides = tuple[np.ndarray, np.ndarray]  # of generated clips, and of references
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class MAD:
         # all components, which are fewer than dimensions where points are few; k-means takes the leading ones
         points = mauve.components(mauve.directions(np.concatenate([theirs.points, ours.points])), share=1.0)
 
-        def labelled(counts: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+        def labelled(counts: np.ndarray | None) -> list[Sides]:
             leading = mauve.components(points, weights=counts)
             found = (mauve.clustered(leading, number, start, counts) for start in starts)
             return [(one[border:], one[:border]) for one in found]
@@ -88,7 +90,7 @@ class MAD:
         labels = labelled(None)
 
         @functools.cache
-        def anew() -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        def anew() -> list[list[Sides]]:
             paired = generated.ids == reference.ids
             drawn = draws(len(generated.ids), SAMPLES, 0)
             others = drawn if paired else draws(len(reference.ids), SAMPLES, 0, side=1)
@@ -97,7 +99,7 @@ class MAD:
 
         def kept(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
             weights = generated_weights[:, ours.places], reference_weights[:, theirs.places]
-            return np.mean([_values(*own, number, *weights) for own in labels], axis=0)
+            return np.mean([_values(both, number, weights) for both in labels], axis=0)
 
         def resampled(generated_weights: np.ndarray, reference_weights: np.ndarray) -> np.ndarray:
             weights = generated_weights[:, ours.places], reference_weights[:, theirs.places]
@@ -106,7 +108,8 @@ class MAD:
             values = np.empty(len(sample))
             for chosen in np.unique(sample):
                 rows = sample == chosen
-                of_starts = [_values(*own, number, *(side[rows] for side in weights)) for own in anew()[chosen]]
+                some = weights[0][rows], weights[1][rows]
+                of_starts = [_values(both, number, some) for both in anew()[chosen]]
                 values[rows] = np.mean(of_starts, axis=0)
             return values
 
@@ -142,11 +145,9 @@ class _Points:
         self.places, self.points = present[order], points[order]
 
 
-def _values(
-    own: np.ndarray, other: np.ndarray, number: int, weights: np.ndarray, other_weights: np.ndarray
-) -> np.ndarray:
-    """-ln MAUVE of each resample, (resamples,), by the clusters that points of either set are in."""
-    p, q = mauve.shares(own, number, weights), mauve.shares(other, number, other_weights)
+def _values(labels: Sides, number: int, weights: Sides) -> np.ndarray:
+    """-ln MAUVE of each resample, (resamples,), from the clusters that both sides' points are in, of so many."""
+    p, q = (mauve.shares(own, number, counts) for own, counts in zip(labels, weights, strict=True))
     result: np.ndarray = -np.log(mauve.area(mauve.divergence_curve(p, q)))
     return result
 

@@ -75,7 +75,7 @@ def test_a_group_and_the_rest_are_measured_as_parts_of_all_prompts() -> None:
     worse = [value + 5.0 * (k < 20) for k, value in enumerate(pair[0].values)]
     units: dict[str, Any] = {i: number for number, i in enumerate(ids)}
     gap = equal.gap(METRIC, [(features(worse), pair[1])], ids[:20], ids[20:], units, Clusters())
-    whole = METRIC(features(worse), pair[1]).kept  # type: ignore[misc]
+    whole = METRIC(features(worse), pair[1]).kept
     rows = np.repeat(np.eye(2), 20, axis=1)
     assert [gap.value, gap.other] == pytest.approx(list(whole(rows, rows)), rel=1e-12)  # type: ignore[misc]
     assert gap.estimate.interval(0.95)[0] > 0
