@@ -14,8 +14,6 @@ from evalkit.results.plots.plot import WIDE
 from evalkit.results.plots.sensitivity import plot
 from evalkit.results.sensitivity import Probed, Sensitivity
 from evalkit.results.sensitivity_text import (
-    ALL,
-    Answers,
     answers,
     blind_to,
     matrix,
@@ -67,6 +65,11 @@ READ = """\
 - Some cells are seen by chance: about one strength in {chance:.0f} that nobody could notice. All degraded clips are of
   one rendering, so that chance strikes several cells of a row at once; [false alarms](#blind-misled-and-false-alarms)
   tell of which metrics.
+"""
+
+FOUND = """\
+Without rows of random weights, the most sensitive metrics first. What needs a network has that of musicnn here, a
+tagger of music whose trained weights lie in a package index:
 """
 
 WEIGHTS = """\
@@ -124,26 +127,23 @@ def degradations(record: Record, table: Sensitivity) -> list[str]:
 
 def found(table: Sensitivity) -> list[str]:
     """Which metrics notice each degradation, the most sensitive first: those that no random weights are in."""
-    every = answers(table)
+    every, ladder = answers(table), strengths(table)
     sure = [metric for metric in table.metrics if metric.weights != "random"]
-    lines = ["Without rows of random weights, the most sensitive metrics first:\n"]
     rows = []
     for name in table.degradations:
-        by = sorted(sure, key=lambda metric: _rank(every, metric, name))
-        seen = [_from(every, metric, name) for metric in by if every[metric.name, name].state == "seen"]
-        blind = [metric.title for metric in sure if name in blind_to(every, metric.name)]
-        rows.append([name, ", ".join(seen) or "none", ", ".join(blind) or "none"])
-    return [*lines, *markdown(["degradation", "noticed by, from", "blind"], rows, left=3)]
+        by: dict[str, list[str]] = {}
+        for metric in sure:
+            one = every[metric.name, name]
+            key = one.at if one.state == "seen" else "blind" if name in blind_to(every, metric.name) else ""
+            by.setdefault(key, []).append(_short(metric))
+        seen = [f"**{at}**: {', '.join(by[at])}" for at in ladder[name] if at in by]
+        rows.append([name, "; ".join(seen) or "none", ", ".join(by.get("blind", [])) or "none"])
+    head = ["degradation", "from which strength on which metric notices it", "blind"]
+    return [FOUND, *markdown(head, rows, left=3)]
 
 
-def _rank(every: Answers, metric: Probed, name: str) -> int:
-    step = every[metric.name, name].step
-    return 99 if step is None else step
-
-
-def _from(every: Answers, metric: Probed, name: str) -> str:
-    at = every[metric.name, name].at
-    return metric.title if at == ALL else f"{metric.title} ({at})"
+def _short(metric: Probed) -> str:
+    return metric.title.removesuffix(" (musicnn)")
 
 
 def alarms(table: Sensitivity) -> str:

@@ -23,6 +23,7 @@ from evalkit.results.names import told_apart
 from evalkit.results.plots.plot import Metric
 from evalkit.results.result import Result
 from evalkit.results.sensitivity import Sensitivity
+from evalkit.results.sensitivity_text import among
 from evalkit.results.summary import unique_titles
 from evalkit.results.sweep import Sweep
 
@@ -109,6 +110,12 @@ class View:
         return found
 
     @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kinds of all these metrics, by name; empty where no result that says it is there."""
+        infos = {name: info for system in self.systems for name, info in system.result.metrics.items()}
+        return {name: str(infos[name].definition.get("kind", "")) if name in infos else "" for name in self.measured}
+
+    @cached_property
     def limits(self) -> list[OfModel]:
         """What the records have to say of limits of their models, computed once for text, tables and figures."""
         return [model for one in self.records if not isinstance(one, Comparison) for model in limits(one)]
@@ -164,7 +171,7 @@ def view(
         [(name, role) for (_, role), name in zip(gone, names[len(systems) :], strict=True)],
         sensitivity,
     )
-    if sensitivity is not None and not found.measured.keys() & {one.name for one in sensitivity.metrics}:
+    if sensitivity is not None and not among(sensitivity, found.kinds).metrics:
         own = ", ".join(one.name for one in sensitivity.metrics) or "none"
         raise EvalkitError(f"the table of sensitivities has no metric of this page: it has {own}")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -132,13 +132,20 @@ def strengths(table: Sensitivity) -> dict[str, list[str]]:
     return {name: [said for _, said in sorted(own.items())] for name, own in found.items()}
 
 
-def among(table: Sensitivity, metrics: Collection[str]) -> Sensitivity:
-    """Some metrics of a table, with those of trained weights that are of the kind of one with random weights.
+def among(table: Sensitivity, metrics: Mapping[str, str]) -> Sensitivity:
+    """Some metrics of a table, with those of trained weights that compute the same as others without such.
 
     The strengths of all others stay, so that each has its place among them.
+
+    Args:
+        metrics: names, each with the kind of its metric, which is empty where it is not known.
     """
-    kinds = {one.kind for one in table.metrics if one.name in metrics and one.weights == "random"}
-    chosen = [one for one in table.metrics if one.name in metrics or (one.weights == "trained" and one.kind in kinds)]
+    kinds = dict(metrics)
+    for one in table.metrics:
+        if one.name in metrics:
+            kinds[one.name] = one.kind if one.weights == "random" else ""
+    same = set(kinds.values()) - {""}
+    chosen = [one for one in table.metrics if one.name in metrics or (one.weights == "trained" and one.kind in same)]
     names = {one.name for one in chosen}
     there = {one.degradation for one in table.responses if one.metric.name in names}
     return replace(table, metrics=chosen, degradations=[one for one in table.degradations if one in there])

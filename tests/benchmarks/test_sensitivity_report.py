@@ -22,7 +22,7 @@ def test_the_page_has_what_was_done_what_was_found_and_what_was_left_out() -> No
     text = report.text(RECORD, table(letters, again="w.b.", fad={"weights": "random"}))
     assert "The music: 100 made-up captions. Clips have 4 s." in text and "about one strength in 40" in text
     assert "| low-pass | done so | 12 kHz, 8 kHz, 4 kHz, 500 Hz |" in text
-    assert "| low-pass | CHROMA (12 kHz) | none |" in text  # none of random weights is among those that notice
+    assert "| low-pass | **12 kHz**: CHROMA | none |" in text  # none of random weights is among those that notice
     assert "| FAD ↓ | RANDOM | 8 kHz | blind |" in text
     assert "seen in 4 of 8 comparisons\n(50.0%)" in text and "by\nFAD, CHROMA: what they see" in text
     assert "- `clap_score`, `vocals`: of such a reason.\n- `fad_inf`: too few clips." in text

@@ -20,6 +20,7 @@ from evalkit.results.plots.sensitivity import DARK
 from evalkit.results.sensitivity import Sensitivity
 from evalkit.results.sweep import Sweep
 
+from ..results import made as made_record
 from ..results.drawn_sweeps import sweep
 from ..results.made_comparison import comparison, metric
 from ..results.sensed import rows, table
@@ -41,26 +42,33 @@ def body(shown: View) -> Read:
 
 def test_it_has_the_metrics_of_the_page_and_says_of_which_weights_they_were(tmp_path: Path) -> None:
     page = body(seen(Sensitivity.load(MADE_UP), saved(tmp_path / "result")))
-    assert "Random weights: FAD." in page.text and "FAD (musicnn) shows what the same measure notices" in page.text
+    assert "Random weights: FAD." in page.text and "which show what to expect: FAD (musicnn)." in page.text
     assert "A metric that is blind to something says nothing about it" in page.text
     assert "Mono clips" not in page.text and "Channel correlation" not in page.text
     assert sum(name == "svg" for name, _ in page.elements) == 2
     assert sum(name == "table" for name, _ in page.elements) == 3
     assert "1 of 2" in page.text  # false alarms of FAD
-    assert "nothing is known of what they notice: KLD, CLAP score." in page.text
+    assert "it is not known what they notice: KLD, CLAP score." in page.text
 
 
 def test_a_comparison_has_it_for_the_metrics_that_it_compares() -> None:
     made = table({"kld": {"mono": "..."}, "fad": {"mono": "www"}})
     page = body(seen(made, comparison([metric("kld")])))
     assert "KLD" in page.text and "FAD" not in page.text
-    assert "Random weights" not in page.text and "nothing is known" not in page.text
+    assert "Random weights" not in page.text and "it is not known" not in page.text
+
+
+def test_a_metric_that_was_not_measured_has_one_of_its_kind_with_trained_weights_beside_it(tmp_path: Path) -> None:
+    made = table({"mad_musicnn": {"mono": "..w"}}, mad_musicnn={"kind": "mad", "weights": "trained"})
+    infos = {"mad": made_record.metric("MAD", False, definition={"kind": "mad"})}
+    page = body(seen(made, saved(tmp_path / "result", values={"m": {"mad": 1.0}}, titles={}, metrics=infos)))
+    assert "which show what to expect: MAD_MUSICNN." in page.text and "what they notice: MAD." in page.text
 
 
 def test_a_sweep_has_it_for_the_metrics_of_its_points() -> None:
     made = sweep({GUIDANCE: [1, 3]}, lambda x: {"fad": float(x), "kld": 1.0})
     record = Sweep(**{one.name: getattr(made, one.name) for one in fields(made)})
-    assert "nothing is known of what they notice: KLD" in body(seen(table({"fad": {"mono": "..w"}}), record)).text
+    assert "it is not known what they notice: KLD" in body(seen(table({"fad": {"mono": "..w"}}), record)).text
 
 
 def test_no_page_has_it_whose_metrics_were_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,7 +88,7 @@ def test_text_of_a_table_is_text_and_fits_a_phone_in_both_themes(tmp_path: Path,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "section", lambda view: None)
         page = page_of(tmp_path / "page.html", [saved(tmp_path / "result")], sensitivity=frame)
-    assert "in the table that the page was given" in Read(page.read_text("utf-8")).text
+    assert "of the table that the page was given" in Read(page.read_text("utf-8")).text
     for width, theme in ((360, "dark"), (1200, "light")):
         with opened(
             browser, page, "#sensitivity", viewport={"width": width, "height": 800}, color_scheme=theme

@@ -20,7 +20,7 @@ def section(view: View) -> Section | None:
     """Say what the metrics of the page notice; None where the table has none of them."""
     if view.sensitivity is None and not SHIPPED.is_file():
         return None
-    table = among(view.sensitivity or Sensitivity.load(), view.measured)
+    table = among(view.sensitivity or Sensitivity.load(), view.kinds)
     if not table.metrics:
         return None
     plot = sensitivity.plot(table)
