@@ -92,7 +92,7 @@ class MuQ:
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network up to the layer; its function gives (frames, 1024).
 
-        Clips of less than 1025 samples have no frame, and those that are shorter than a second no second.
+        Clips of less than 1025 samples have no frame, and those of less than 0.97 s no second.
         """
         bands, network = (part.to(device).eval() for part in network_of(self.weights, cache, self.layer))
         dimensions, together = network.conv.linear.out_features, Room(TOGETHER)

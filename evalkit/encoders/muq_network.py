@@ -12,6 +12,8 @@ from evalkit import compat
 
 RATE = 24000  # Hz
 FFT = 2048  # samples
+PART = 1000  # frames of bands that are convolved at once, 10 s: those of a whole song would fill gigabytes
+EDGE = 12  # frames beside them that their vectors depend on: 9, in whole vectors
 
 
 class LogMel(nn.Module):
@@ -63,7 +65,13 @@ class Subsampling(nn.Module):
 
     def forward(self, bands: Any) -> Any:
         """Vectors (clips, frames / 4, width) of bands (clips, bands, frames)."""
-        return self.linear(self.conv(bands[:, None]).permute(0, 3, 1, 2).flatten(2))
+        vectors = []
+        for start in range(0, bands.shape[-1], PART):
+            before = min(start, EDGE)
+            found = self.conv(bands[:, None, :, start - before : start + PART + EDGE])
+            found = found[..., before // 4 : (before + PART) // 4]
+            vectors.append(self.linear(found.permute(0, 3, 1, 2).flatten(2)))
+        return torch.cat(vectors, dim=1)
 
 
 class Network(nn.Module):

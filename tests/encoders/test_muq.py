@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evalkit.assets import Asset
+from evalkit.encoders import muq_network
 from evalkit.encoders.muq import MuQ
 from evalkit.errors import EvalkitError
+from evalkit.weights import seeded
 from tests import parity
 from tests.parity import make_muq_fixtures as made
 
@@ -42,6 +44,20 @@ def test_frames_seconds_and_maxima(published):
     # a second has 25 frames also where a clip is a sample longer than whole seconds, as resampling may leave it
     (frames,), (seconds,) = (features(published, [clip[: 2 * RATE + 1]], pool=pool) for pool in ("frames", "seconds"))
     np.testing.assert_allclose(seconds, [frames[:25].mean(0), frames[25:50].mean(0)], rtol=1e-5, atol=1e-6)
+
+
+def test_a_song_is_convolved_part_by_part_as_if_it_were_whole(monkeypatch):
+    with seeded(0):
+        network = muq_network.Subsampling(16, 4, 8).eval()
+    for frames in (96, 97, 100, 103, 107, 120, 193):
+        bands = torch.randn(2, 16, frames, generator=torch.Generator().manual_seed(frames))
+        with torch.inference_mode():
+            whole = network(bands)
+            with monkeypatch.context() as patch:
+                patch.setattr(muq_network, "PART", 48)
+                np.testing.assert_allclose(network(bands), whole, rtol=1e-5, atol=1e-6)
+                patch.setattr(muq_network, "EDGE", 4)
+                assert not np.allclose(network(bands), whole, rtol=1e-3, atol=1e-3)
 
 
 def test_clips_too_short_for_a_frame_or_a_second_have_none(published):
