@@ -109,7 +109,7 @@ def test_means_over_seconds_are_those_of_kadtk(samples):
     states = torch.randn(frames, 8, generator=torch.Generator().manual_seed(samples))
     stride = int(states.shape[0] / (samples / RATE / 1))  # postprocess_resoultion
     theirs = states.unfold(0, stride, stride).mean(-1).numpy()
-    ours = pooled(states[None], "seconds", samples / RATE)[0].numpy()
+    ours = pooled(states[None], "seconds", frames / (samples / RATE))[0].numpy()
     assert len(ours) == len(theirs)
     error = parity.difference(ours, theirs)
     parity.within("MERT: means over seconds", "kadtk's postprocess_resoultion, restated", str(samples), error, 1e-5)
