@@ -169,8 +169,10 @@ def chosen(part: str, musicnn: str | None, options: Sequence[str], prompts: int,
         return Run(["metric=[]", *options], on_musicnn(str(musicnn)), False, prompts, seconds)
     names = {"cheap": CHEAP, "costly": COSTLY, "published": every_metric()}[part]
     weights = [] if part == "published" else ["random_weights=0"]
-    metrics = [f"metric=[{','.join(names)}]", *(f"~metric.{name}" for name in WITHOUT if part == "costly")]
-    return Run([*metrics, *weights, *options], {}, part == "costly", prompts, seconds)
+    if not any(option.startswith("metric=") for option in options):
+        metrics = [f"metric=[{','.join(names)}]", *(f"~metric.{name}" for name in WITHOUT if part == "costly")]
+        options = [*metrics, *options]
+    return Run([*weights, *options], {}, part == "costly", prompts, seconds)
 
 
 def merged(path: Path, found: pd.DataFrame) -> pd.DataFrame:

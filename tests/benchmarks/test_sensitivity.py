@@ -122,6 +122,8 @@ def test_the_options_of_a_part_compose(part: str) -> None:
     config = compose(["prompts=synthetic", "model=synth", *run.options])
     assert config.uncertainty.level == 0.9 and (config.random_weights is None) == (part == "published")
     assert "kld_sigmoid" not in config.metric if part == "costly" else "chroma" in config.metric
+    own = chosen(part, None, ["metric=[chroma]"], 20, SECONDS)
+    assert list(compose(["prompts=synthetic", "model=synth", *own.options]).metric) == ["chroma"]
     assert run.greatest == (part == "costly") and set(COSTLY) <= set(every_metric())
 
 
