@@ -78,7 +78,11 @@ DEGRADATIONS: Mapping[str, Degradation] = {
     "detuning": _of("each note is mistuned by a normal deviate of so many cents", "cents", "detune", (10, 25, 50, 100)),
     "timing": _of("each onset is moved by a normal deviate of so many ms", "ms", "timing", (10, 30, 100, 300)),
     "clipping": _of("clips are driven so far over full scale, and clipped there", "dB", "overdrive", (3, 6, 12, 24)),
-    "mono": _of("so much of the difference of left and right is taken away", "of the side", "narrow", (0.5, 0.75, 1)),
+    "mono": _of(
+        "so much of the difference of left and right is taken away; the downmix stays, but the protocol levels it "
+        "louder, by 2 dB where nothing of the difference is left",
+        *("of the side", "narrow", (0.5, 0.75, 1)),
+    ),
     "silence in clips": _of(
         "so much of each clip, its end, is digital silence", "of each clip", "silence", (0.05, 0.1, 0.3, 0.6)
     ),

@@ -22,6 +22,7 @@ from evalkit.prompts.synthetic import made_up
 from evalkit.results.sensitivity import COLUMNS, Sensitivity
 from evalkit.store.cache import Cache
 from tests.benchmarks.bundles import musicnn
+from tests.conftest import ROOT
 
 SECONDS, RATE = 1.0, 32000
 
@@ -182,3 +183,10 @@ def test_metrics_without_a_value_are_named_and_not_called_blind(rows: pd.DataFra
     broken = rows.assign(value=rows["value"].where(rows["metric"] != "chroma"), note="too few clips")
     assert without_values(broken) == {"chroma": "too few clips"}
     assert without_values(rows) == {}
+
+
+def test_the_table_that_is_shipped_is_read() -> None:
+    table = Sensitivity.load()
+    assert set(table.degradations) == set(DEGRADATIONS)
+    assert {"trained", "none"} <= {one.weights for one in table.metrics}
+    assert (ROOT / "results/benchmarks/sensitivity.json").is_file()
