@@ -32,7 +32,7 @@ BASE = ["run", "model=synth", "prompts=demo", "random_weights=0"]
         (["run", "model=musicgen_smal", "prompts=demo"], "unknown model 'musicgen_smal': did you mean 'musicgen_"),
         (["run", "model=[synth,musicgen_lage]", "prompts=demo"], "did you mean 'musicgen_large'?"),
         (["run", "model=synth", "prompts=musicap"], "unknown prompts 'musicap': did you mean 'musiccaps'?"),
-        ([*BASE, "metric=fda"], "unknown metric 'fda': did you mean 'fad'? available: chroma, "),
+        ([*BASE, "metric=fda"], "unknown metric 'fda': did you mean 'fad'? available: audiobox_aesthetics, "),
         ([*BASE, "metric=[fad,klt]"], "unknown metric 'klt': did you mean 'kld'?"),
         ([*BASE, "protocol=musicgn"], "unknown protocol 'musicgn': did you mean 'musicgen'?"),
         ([*BASE, "experiment=dmeo"], "unknown experiment 'dmeo': did you mean 'demo'?"),
@@ -111,7 +111,7 @@ def test_help_of_run_says_what_groups_and_options_are_in_80_columns(evalkit: Run
     groups = sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name not in run.HIDDEN)
     assert [line.strip(" =") for line in out.splitlines() if re.fullmatch(r"  \w+=", line)] == groups
     for expected in (
-        "  metric=\n      what is measured, each a column of the table\n      chroma, clap_retrieval, clap_score, ",
+        "  metric=\n      what is measured, each a column of the table\n      audiobox_aesthetics, chroma, ",
         "musicgen_stereo_melody_large",
         "  sampling.top_k=250\n      tokens are drawn from the k most likely ones; 0 for all\n",
         "  sampling.seed=0\n",
