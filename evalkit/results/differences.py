@@ -285,7 +285,7 @@ def jackknifed_difference(
     if not np.isfinite(rests).all():
         return NO_SUBSET.format(why="a set without a value")
     estimate, unbiased = jackknife.difference(values, rests, sizes, clustered)
-    if not estimate.error > ROUNDING * np.abs(rests).max():
+    if only_rounding(estimate.error, rests, bounds):
         return NOTHING_MOVES
 
     def scaled(times: float) -> Estimate:
@@ -296,6 +296,12 @@ def jackknifed_difference(
     lowest, highest = bounds
     of_baseline = min(max(float(unbiased[0]), lowest), highest) if corrected else float(values[0])
     return _within(scaled(1.0), bounds), of_baseline, scaled
+
+
+def only_rounding(error: float, values: np.ndarray, bounds: tuple[float, float]) -> bool:
+    """Whether an error of values that lie between bounds, all of which may be 0, is nothing but that of rounding."""
+    span = bounds[1] - bounds[0]
+    return not error > ROUNDING * max(float(np.abs(values).max()), span if math.isfinite(span) else 0.0)
 
 
 def _count(clusters: np.ndarray | None) -> int:

@@ -15,7 +15,7 @@ from evalkit.errors import EvalkitError, unknown
 from evalkit.progress import progress
 from evalkit.results import gate
 from evalkit.results.comparison_record import ComparisonRecord
-from evalkit.results.differences import Difference, Sets, Sums
+from evalkit.results.differences import Difference, Sets, Sums, only_rounding
 from evalkit.results.gate import Direction, Gate, Margin
 from evalkit.results.listening import Listening
 from evalkit.results.loading import load, with_row
@@ -316,8 +316,11 @@ def _alone(found: Sums | Sets, value: float, n: int) -> tuple[Noise, float]:
         keep = (which != np.arange(len(sizes))[:, None]).astype(np.float64)
         (pair,) = selected(found.baseline[:1], found.ids, found.clusters)
         measured, clustered = found.metric(*pair), found.clusters.numbers(found.ids) is not None
-        estimate = jackknife.corrected(measured.value, without(found.metric, pair, measured, keep), sizes, clustered)
+        rests = without(found.metric, pair, measured, keep)
+        estimate = jackknife.corrected(measured.value, rests, sizes, clustered)
         one = noise_of(estimate, n)
+        if math.isfinite(estimate.error) and only_rounding(estimate.error, rests, found.metric.bounds):
+            one = replace(one, variance=0.0)
         return replace(
             one, variance=2 * one.variance
         ), estimate.value if measured.subsets and not measured.together else value

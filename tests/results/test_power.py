@@ -148,6 +148,16 @@ def test_a_metric_of_sets_is_measured_by_leaving_groups_of_prompts_out(tmp_path:
     assert known.n == 30 and known.value == pytest.approx(value("a", list(range(30))))
 
 
+def test_noise_that_is_only_rounding_is_none_and_nothing_is_planned_by_it(tmp_path: Path) -> None:
+    """Clips fall into the clusters of their own references whichever are left out: 100 % of tests would PASS."""
+    made = of_sets(tmp_path, {"a": 0}, 40)
+    mad = {"kind": "mad", "version": 1, "encoder": {"kind": "none"}, "clusterings": 5, "title": "MAD"}
+    info = replace(made.metrics["fad"], title="MAD", definition=mad, bounds=(0.0, 5.5))
+    known = only(of_result(replace(made, metrics={"fad": info}), "a", replace(GATE, groups=7), {"fad": Margin(0.1)}))
+    assert known.noise.variance == 0 and known.value < 1e-12
+    assert known.note == "no prompt differs from another here, so nothing follows for more of them"
+
+
 def test_a_comparison_says_what_it_has_measured() -> None:
     share = share_difference(3, 1, 500)
     rows = [
