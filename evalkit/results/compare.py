@@ -213,7 +213,7 @@ def _percent(share: float) -> str:
 def _relative(direction: Direction, difference: Difference) -> str:
     """A change of a value of a set, relative to that of the baseline without its bias, in words."""
     value = difference.estimate.value
-    if not difference.unbiased or not math.isfinite(value):
+    if not difference.unbiased > 0 or not math.isfinite(value):  # KAD may be below 0, of which nothing is a share
         return ""
     if not value:
         return "no change"

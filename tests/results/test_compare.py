@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import scipy.stats
 import evalkit
 from evalkit.errors import EvalkitError
 from evalkit.results import pairing
-from evalkit.results.compare import compare
+from evalkit.results.compare import _relative, compare
 from evalkit.results.comparison import Comparison
 from evalkit.results.gate import Gate, Limit, Margin
 from evalkit.results.pairing import Side
@@ -99,6 +100,12 @@ def test_all_metrics_are_judged_and_the_outcome_follows(tmp_path: Path) -> None:
         text for text in bad.remarks if "FAD" in text
     ]
     assert (bad.prompts, bad.prompts_total, bad.protocol) == (N, N, "musicgen")
+
+
+@pytest.mark.parametrize(("baseline", "words"), [(2.0, "50.0 % worse"), (-2.0, ""), (0.0, ""), (math.nan, "")])
+def test_nothing_is_a_share_of_a_value_below_0(baseline: float, words: str) -> None:
+    difference: Any = SimpleNamespace(estimate=SimpleNamespace(value=1.0), unbiased=baseline)
+    assert _relative("lower", difference) == words
 
 
 def test_effects_are_told_in_words_that_fit_the_direction(tmp_path: Path) -> None:
