@@ -73,4 +73,6 @@ def loading(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, EvalkitError) or out_of_memory(error):
             raise
+        if isinstance(error, NotADirectoryError):
+            raise EvalkitError(f"{what}: a single file is given: give the folder that holds all of them") from error
         raise EvalkitError(f"{what} cannot be loaded: delete it and get it again ({reason(error)})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from evalkit.errors import EvalkitError, loading, out_of_memory, reason
@@ -24,6 +26,12 @@ def test_a_failure_to_load_says_what_and_what_to_do() -> None:
     expected = r"^x: 'here' cannot be loaded: delete it and get it again \(bad\)$"
     with pytest.raises(EvalkitError, match=expected), loading("x: 'here'"):
         raise ValueError("bad\nmore")
+
+
+def test_a_file_in_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    with pytest.raises(EvalkitError, match=r"^x: a single file is given: give the folder"), loading("x"):
+        (tmp_path / "weights.pt" / "config.json").read_text()
 
 
 @pytest.mark.parametrize("error", [EvalkitError("known"), MemoryError(), RuntimeError("CUDA out of memory. Tried")])
