@@ -19,6 +19,7 @@ from evalkit.results.sensitivity_text import (
     matrix,
     missed,
     named,
+    notices,
     strengths,
     units,
 )
@@ -26,6 +27,8 @@ from evalkit.results.sensitivity_text import (
 JSON = Path("results/benchmarks/sensitivity.json")
 TEXT = Path("docs/sensitivity.md")
 PLOT = Path("docs/sensitivity.png")
+
+NARROW = 2  # degradations that a metric notices at most which is made for one fault
 
 Record = Mapping[str, Any]
 
@@ -67,9 +70,30 @@ READ = """\
   tell of which metrics.
 """
 
+FOLLOWS = """\
+What needs a network has that of musicnn here, a tagger of music whose trained weights lie in a package index: what it
+shows is how FAD, KLD and their like behave on a network that knows music, not what VGGish, PaSST or MERT hear.
+
+- **Pairs see most.** KLD notices all {count} degradations, most of them at the weakest strength, and chroma all but
+  noise and mono: each clip is compared with the reference of its own prompt. Where there are references, measure both.
+- **FAD and KAD** see how clips sound: FAD sees noise at {noise}, low-pass at {low_pass}, clipping of {clipping}. What
+  is wrong with some clips they see late: FAD sees silent clips when they are {silent}, wrong captions when they are
+  {captions}, and copies when they are {fewer}. It is blind to detuning.
+- **Precision, recall, density, coverage and MAD** need more: on these features and {prompts} prompts none of them sees
+  detuning or timing. That they do not move is weak evidence.
+- **The inception score** calls detuned clips *better*. It has no reference: it rewards labels that are sure and varied.
+- **Metrics of one fault** see theirs early, and nothing else: clipping at {clipped}, silent clips at {silence}. The DC
+  offset by itself would call mono and silence better.
+- **Mono** is what networks that hear one channel see by its loudness alone, as the table above says. Metrics of stereo
+  see it as it is.
+- **Nothing sees noise {quiet} below the music**, or low-pass at 8 kHz and above: musicnn hears nothing above 8 kHz.
+"""
+
 FOUND = """\
-Without rows of random weights, the most sensitive metrics first. What needs a network has that of musicnn here, a
-tagger of music whose trained weights lie in a package index:
+### Which metric for which fault
+
+Without rows of random weights, the most sensitive metrics first, those of networks on musicnn. Made for one fault or
+two, and blind to the others, which is not repeated: {narrow}.
 """
 
 WEIGHTS = """\
@@ -107,7 +131,12 @@ def text(record: Record, table: Sensitivity) -> str:
         *degradations(record, table),
         READ.format(chance=2 / (1 - facts["level"]), **facts),
     ]
-    lines += ["## What was found\n", *found(table), *listed("### The least strength that is noticed", matrix(table))]
+    lines += [
+        "## What was found\n",
+        follows(table, part["prompts"]),
+        *found(table),
+        *listed("### The least strength that is noticed", matrix(table)),
+    ]
     lines += [*listed("### Blind, misled, and false alarms", missed(table)), alarms(table)]
     lines += [WEIGHTS, LIMITS.format(**facts), *left_out(record)]
     machine = record["machine"]["cpu"]
@@ -125,21 +154,40 @@ def degradations(record: Record, table: Sensitivity) -> list[str]:
     return markdown(["degradation", "what is done", "strengths, from the weakest"], rows, left=3)
 
 
+def follows(table: Sensitivity, prompts: int) -> str:
+    """What the table says of the metrics on a trained network, and of those without one."""
+    every = answers(table)
+
+    def at(metric: str, degradation: str) -> str:
+        return every[metric, degradation].at if (metric, degradation) in every else "–"
+
+    return FOLLOWS.format(
+        count=len(table.degradations), prompts=prompts, quiet=strengths(table).get("noise", ["–"])[0],
+        noise=at("fad_musicnn", "noise"), low_pass=at("fad_musicnn", "low-pass"),
+        clipping=at("fad_musicnn", "clipping"), silent=at("fad_musicnn", "silent clips"),
+        captions=at("fad_musicnn", "wrong captions"), fewer=at("fad_musicnn", "fewer different clips"),
+        clipped=at("clipped_samples", "clipping"), silence=at("silence_share", "silent clips"),
+    )  # fmt: skip
+
+
 def found(table: Sensitivity) -> list[str]:
     """Which metrics notice each degradation, the most sensitive first: those that no random weights are in."""
     every, ladder = answers(table), strengths(table)
     sure = [metric for metric in table.metrics if metric.weights != "random"]
+    narrow = [metric for metric in sure if len(notices(every, metric.name)) <= NARROW]
     rows = []
     for name in table.degradations:
         by: dict[str, list[str]] = {}
         for metric in sure:
             one = every[metric.name, name]
-            key = one.at if one.state == "seen" else "blind" if name in blind_to(every, metric.name) else ""
-            by.setdefault(key, []).append(_short(metric))
+            if one.state == "seen":
+                by.setdefault(one.at, []).append(_short(metric))
+            elif name in blind_to(every, metric.name) and metric not in narrow:
+                by.setdefault("blind", []).append(_short(metric))
         seen = [f"**{at}**: {', '.join(by[at])}" for at in ladder[name] if at in by]
         rows.append([name, "; ".join(seen) or "none", ", ".join(by.get("blind", [])) or "none"])
     head = ["degradation", "from which strength on which metric notices it", "blind"]
-    return [FOUND, *markdown(head, rows, left=3)]
+    return [FOUND.format(narrow=", ".join(map(_short, narrow)) or "None"), *markdown(head, rows, left=3)]
 
 
 def _short(metric: Probed) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from benchmarks import sensitivity_report as report
+from evalkit.results.sensitivity import Sensitivity
+from evalkit.results.sensitivity_text import answers, blind_to, rewards
 
+from ..conftest import ROOT
 from ..results.sensed import table
 
 RECORD: dict[str, Any] = {
@@ -30,3 +34,31 @@ def test_the_page_has_what_was_done_what_was_found_and_what_was_left_out() -> No
 
 def test_a_table_without_other_renderings_says_nothing_of_false_alarms() -> None:
     assert report.alarms(table({"fad": {"mono": "..w"}})) == ""
+
+
+def test_the_page_is_what_was_measured() -> None:
+    measured = Sensitivity.load()
+    text = report.text(json.loads((ROOT / report.JSON).read_text("utf-8")), measured)
+    assert (ROOT / report.TEXT).read_text("utf-8") == text
+    assert (ROOT / report.PLOT).stat().st_size > 10_000
+
+
+def test_what_the_page_concludes_holds_in_the_table_that_ships() -> None:
+    measured = Sensitivity.load()
+    every = answers(measured)
+
+    def blind(metric: str) -> set[str]:
+        return set(blind_to(every, metric))
+
+    kld = [one for (metric, _), one in every.items() if metric == "kld_musicnn"]
+    assert all(one.state == "seen" for one in kld) and sum(one.step == 0 for one in kld) > len(kld) / 2
+    assert blind("chroma") == {"noise", "mono"} and blind("fad_musicnn") == {"detuning"}
+    for metric in ("precision", "recall", "density", "coverage", "mad"):
+        assert {"detuning", "timing"} <= blind(f"{metric}_musicnn")
+    assert rewards(every, "inception_score_musicnn") == ["detuning"]
+    assert {"mono", "silence in clips", "silent clips"} <= set(rewards(every, "dc_offset"))
+    trained = [metric.name for metric in measured.metrics if metric.weights == "trained"]
+    low_pass = [every[metric, "low-pass"].at for metric in trained]
+    assert not {"12 kHz", "8 kHz"} & set(low_pass)
+    sure = [metric.name for metric in measured.metrics if metric.weights != "random"]
+    assert "40 dB" not in {every[metric, "noise"].at for metric in sure}

@@ -74,7 +74,6 @@ def test_a_sweep_has_it_for_the_metrics_of_its_points() -> None:
 def test_no_page_has_it_whose_metrics_were_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = table({"mad": {"mono": "www"}})
     monkeypatch.setattr(Sensitivity, "load", lambda: other)
-    monkeypatch.setattr(section, "SHIPPED", MADE_UP)
     result = saved(tmp_path / "result")
     assert section.section(seen(None, result)) is None
     with pytest.raises(EvalkitError, match="no metric of this page: it has mad"):

@@ -10,7 +10,7 @@ from evalkit.page.view import View
 from evalkit.report.document import Listing
 from evalkit.report.literal import literal
 from evalkit.results.plots import sensitivity
-from evalkit.results.sensitivity import SHIPPED, Sensitivity
+from evalkit.results.sensitivity import Sensitivity
 from evalkit.results.sensitivity_text import among, ladder, missed
 
 ORDER = 60
@@ -18,8 +18,6 @@ ORDER = 60
 
 def section(view: View) -> Section | None:
     """Say what the metrics of the page notice; None where the table has none of them."""
-    if view.sensitivity is None and not SHIPPED.is_file():
-        return None
     table = among(view.sensitivity or Sensitivity.load(), view.kinds)
     if not table.metrics:
         return None
