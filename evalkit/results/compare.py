@@ -19,7 +19,7 @@ from evalkit.results.clusters import of_record, together
 from evalkit.results.compared import Compared, changes, failed, judged
 from evalkit.results.comparison import Comparison
 from evalkit.results.comparison_record import METRICS, MOVED, SLICES
-from evalkit.results.differences import CORRECTED, Difference, Sums
+from evalkit.results.differences import CORRECTED, TOGETHER, Difference, Sums
 from evalkit.results.frames import typed
 from evalkit.results.gate import Direction, Gate
 from evalkit.results.material import material
@@ -32,6 +32,10 @@ from evalkit.stats.clusters import count
 RAW = (
     "{titles}: the difference is corrected for bias by the jackknife; that of the two values is not, and that both "
     "have as many prompts does not take the bias out of it"
+)
+AS_PARTS = (
+    "{titles}: the difference is of both sides measured as parts of one set, in the same clusters; each value is of a set "
+    "of its own, whose clusters are others, so that their difference is another, and is not to be relied on"
 )
 
 
@@ -240,6 +244,7 @@ def _remarks(found: Sequence[Compared], gate: Gate) -> list[str]:
     measured = [one.name for one in found]
     if absent := [n for n, limit in gate.metrics.items() if limit.tier == "critical" and n not in measured]:
         said.append(f"critical in the gate, and measured in no result: {', '.join(absent)}")
-    if titles := [one.title for one in found if one.difference and one.difference.method.startswith(CORRECTED)]:
-        said.append(RAW.format(titles=", ".join(titles)))
+    for method, text in ((CORRECTED, RAW), (TOGETHER, AS_PARTS)):
+        if titles := [one.title for one in found if one.difference and one.difference.method.startswith(method)]:
+            said.append(text.format(titles=", ".join(titles)))
     return said

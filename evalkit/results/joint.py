@@ -79,6 +79,7 @@ class Joint(ABC):
         influences: how the same groups of prompts move them, (K, groups), of mean 0 over groups, so that
             `evalkit.stats.means.standard_error` is that of the estimate; NaN where that is not known.
         corrected: whether the metric has a value for infinitely many clips, to which estimates are corrected.
+        together: whether estimates are of all sides as parts of one set, and not of each by itself.
         clusters: which prompts belong together, as the metric takes them.
     """
 
@@ -90,6 +91,7 @@ class Joint(ABC):
     estimates: np.ndarray
     influences: np.ndarray
     corrected: bool
+    together: bool
     clusters: Clusters
 
     def difference(self, baseline: int, candidate: int) -> tuple[Estimate, str]:
@@ -206,6 +208,7 @@ def _additive(
         estimates=np.array([value for value, _ in found]),
         influences=np.array([_of_all_groups(moved, present, number) for moved in sums_of_groups]),
         corrected=False,
+        together=False,
         clusters=clusters,
         parts=arrays,
         bounds=bounds,
@@ -267,6 +270,7 @@ def _of_sets(
         rests=rests,
         sizes=sizes,
         corrected=corrected,
+        together=together,
         clusters=clusters,
         bounds=bounds,
     )

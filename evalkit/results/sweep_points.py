@@ -199,9 +199,10 @@ def swept(
 def _corrected(objectives: Sequence[Objective], compared: Mapping[str, Compared]) -> Iterator[str]:
     """Say which differences are not those of the values beside them."""
     joints = [(one.title, compared[one.metric].measured.joint) for one in objectives if one.metric in compared]
-    titles = [title for title, found in joints if found is not None and found.corrected]
-    if titles:
+    if titles := [title for title, found in joints if found is not None and found.corrected]:
         yield f"{', '.join(titles)}: differences, and which point is the best, are corrected for bias by the jackknife"
+    if titles := [title for title, found in joints if found is not None and found.together]:
+        yield f"{', '.join(titles)}: differences, and which point is the best, are of all points as parts of one set"
 
 
 def _metrics(sides: Iterable[Side]) -> dict[str, MetricInfo]:
