@@ -34,8 +34,8 @@ RAW = (
     "have as many prompts does not take the bias out of it"
 )
 AS_PARTS = (
-    "{titles}: the difference is of both sides measured as parts of one set, in the same clusters; each value is of a set "
-    "of its own, whose clusters are others, so that their difference is another, and is not to be relied on"
+    "{titles}: the difference is of both sides measured as parts of one set; each of the two values is of a set by "
+    "itself, in which other clusters are found by chance, so theirs is another difference"
 )
 
 

@@ -49,9 +49,9 @@ def case(request):
     searched: list[np.ndarray] = []
 
     class Recorded(faiss.Kmeans):  # whose index is asked for the clusters of all points at the end
-        def train(self, points, **options):
-            found = super().train(points, **options)
-            searched.append(self.index.search(points, 1)[1][:, 0])
+        def train(self, x, weights=None, init_centroids=None):
+            found = super().train(x, weights, init_centroids)
+            searched.append(self.index.search(x, 1)[1][:, 0])
             return found
 
     with patch.object(faiss, "Kmeans", Recorded):

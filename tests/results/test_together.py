@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,16 @@ import pytest
 
 from evalkit.metrics.mad import MAD
 from evalkit.results.clusters import Clusters
+from evalkit.results.compare import compare
 from evalkit.results.differences import Difference, Sets
+from evalkit.results.gate import Gate
+from evalkit.results.joint import jointly
 from evalkit.results.limits import equal
 from evalkit.results.scored import Pair
 from evalkit.types import Features
 from tests.measuring import ENCODER, features
+from tests.results.made import metric
+from tests.results.sides import side
 
 N, D = 40, 5
 METRIC = MAD(ENCODER, clusterings=2)
@@ -66,6 +72,24 @@ def test_sides_with_references_of_their_own_are_parts_of_one_with_these() -> Non
     rng = np.random.default_rng(0)
     found = difference([(clips(rng), clips(rng))], [(clips(rng, 5.0), clips(rng))])
     assert found.estimate.interval(0.95)[0] > 0 and found.p < 0.05
+
+
+def test_sides_of_results_are_compared_so_too_and_it_is_said(tmp_path: Path) -> None:
+    definition = {"kind": "mad", "version": 1, "clusterings": 2, "encoder": {"kind": "mert"}}
+    encoders = {"encoder": "mert", "reference_encoder": "mert"}
+    info = metric("MAD", False, definition=definition, bounds=METRIC.bounds, **encoders)
+    rng = np.random.default_rng(0)
+    references = rng.standard_normal((N, 1, D))
+    points = [rng.standard_normal((1, N, 1, D)) + shift * np.eye(D)[0] for shift in (0.0, 0.0, 5.0)]
+    three = [side(tmp_path / str(k), str(k), features={"mad": (one, references)}, infos={"mad": info})
+             for k, one in enumerate(points)]  # fmt: skip
+    compared = compare(three[:1], three[2:], Gate({}, swaps=99, groups=20))
+    (row,), ids = compared.metrics.to_dict("records"), three[0].record.prompts["id"].tolist()
+    two = jointly([three[0], three[2]], "mad", ids, groups=20)
+    assert two.together and not two.corrected and np.diff(two.estimates)[0] == pytest.approx(row["difference"])
+    assert any("both sides measured as parts of one set" in remark for remark in compared.remarks)
+    every = jointly(three, "mad", ids, groups=20)
+    assert every.difference(0, 2)[0].interval(0.95)[0] > 0 > every.difference(0, 1)[0].interval(0.95)[0]
 
 
 def test_a_group_and_the_rest_are_measured_as_parts_of_all_prompts() -> None:
