@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 import types
 import zipfile
@@ -40,6 +41,18 @@ def load_tensors(path: Path, name: str) -> Any:
         raise EvalkitError(
             f"{name}: '{path}' cannot be read as a checkpoint ({reason(error)}): it is incomplete or another file"
         ) from error
+
+
+def weights_file(folder: Path) -> Path:
+    """A folder's model.safetensors where there is one, else its pytorch_model.bin, as transformers chooses."""
+    file = folder / "model.safetensors"
+    return file if file.exists() else folder / "pytorch_model.bin"
+
+
+def read_json(path: Path, name: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object. Raises EvalkitError where it does not; `name` is for messages."""
+    with loading(f"{name}: '{path}'"):
+        return dict(json.loads(path.read_text("utf-8")))
 
 
 class Recorded:

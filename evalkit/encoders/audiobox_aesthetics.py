@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from evalkit.encoders import Input, Reads
 from evalkit.errors import EvalkitError, loading
 from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
-from evalkit.weights import fill, load_tensors, randomize, seeded
+from evalkit.weights import fill, load_tensors, randomize, read_json, seeded
 
 RATE = 16000  # Hz
 WINDOW = 10 * RATE  # samples
@@ -149,13 +148,10 @@ def network_of(weights: Asset, cache: Cache) -> Any:
 
 def _of_folder(name: str, folder: Path) -> tuple[dict[str, Any], Any]:
     """The options and the state dict of the hub's layout."""
-    from safetensors.torch import load_file
-
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
             raise EvalkitError(f"{name}: '{folder}' has no {file}: it needs config.json and model.safetensors")
-    with loading(f"{name}: '{folder}'"):
-        return dict(json.loads((folder / "config.json").read_text("utf-8"))), load_file(folder / "model.safetensors")
+    return read_json(folder / "config.json", name), load_tensors(folder / "model.safetensors", name)
 
 
 def _of_checkpoint(name: str, path: Path) -> tuple[dict[str, Any], Any]:

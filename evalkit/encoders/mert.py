@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from evalkit.assets import Asset
 from evalkit.batching import Room, of_long_enough
 from evalkit.encoders import Input, Reads, mono_input
 from evalkit.encoders.pooling import Pool, pooled
-from evalkit.errors import EvalkitError, loading, unknown
+from evalkit.errors import EvalkitError, unknown
 from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
-from evalkit.weights import fill, load_tensors, randomize, seeded
+from evalkit.weights import fill, load_tensors, randomize, read_json, seeded, weights_file
 
 RATE = 24000  # Hz
 SHORTEST = 400  # samples that one frame sees
@@ -148,7 +147,7 @@ def network_of(weights: Asset, cache: Cache, model: Model, layer: int) -> tuple[
         with seeded(weights.random_seed):
             _randomize(network)
     else:
-        path = next((path for path in folder.glob("model.safetensors")), folder / "pytorch_model.bin")
+        path = weights_file(folder)
         fill(network, _state(path, weights.name), weights.name, path)
     encoder = network.encoder
     if config.do_stable_layer_norm and layer < config.num_hidden_layers:
@@ -159,7 +158,7 @@ def network_of(weights: Asset, cache: Cache, model: Model, layer: int) -> tuple[
 
 def _check(folder: Path, name: str, model: str, expected: dict[str, Any]) -> bool:
     """Refuse a folder whose config.json is of another network; whether its input is to be standardized."""
-    config = _json(folder / "config.json", name)
+    config = read_json(folder / "config.json", name)
     wanted = {**{key: expected[key] for key in DEFAULTS}, **SIZES[model], **ADDITIONS}
     for key, value in wanted.items():
         if (found := config.get(key, value)) != value:
@@ -167,16 +166,10 @@ def _check(folder: Path, name: str, model: str, expected: dict[str, Any]) -> boo
                 f"{name}: '{folder / 'config.json'}' has {key}={found!r}, {model} {value!r}: it is another network, "
                 "and not read as this one"
             )
-    processor = _json(folder / "preprocessor_config.json", name)
+    processor = read_json(folder / "preprocessor_config.json", name)
     if processor.get("sampling_rate") != RATE:
         raise EvalkitError(f"{name}: '{folder}' is for {processor.get('sampling_rate')} Hz, not {RATE}")
     return bool(processor.get("do_normalize", True))
-
-
-def _json(path: Path, name: str) -> dict[str, Any]:
-    with loading(f"{name}: '{path}'"):
-        content: dict[str, Any] = dict(json.loads(path.read_text("utf-8")))
-        return content
 
 
 def _state(path: Path, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from evalkit.encoders.pooling import Pool, pooled
 from evalkit.errors import EvalkitError, loading, unknown
 from evalkit.precision import fixed_precision
 from evalkit.store.cache import Cache
-from evalkit.weights import fill, load_tensors, seeded
+from evalkit.weights import fill, load_tensors, read_json, seeded, weights_file
 
 RATE = 24000  # Hz
 SHORTEST = 1025  # samples, more than half a window of the spectrum
@@ -127,15 +126,15 @@ def network_of(weights: Asset, cache: Cache, layer: int) -> tuple[Any, Any]:
         raise EvalkitError(f"{weights.name}: '{folder}' has the hidden states 0 to {depth}, and no {layer}: set layer")
     with loading(f"{weights.name}: '{folder / 'config.json'}'"):
         bands, network = LogMel(settings), empty(settings, layer)
-    path = next(folder.glob("model.safetensors"), folder / "pytorch_model.bin")
+    path = weights_file(folder)
     fill(network, _read(load_tensors(path, weights.name), layer, depth), weights.name, path)
     return bands, network.to(memory_format=torch.channels_last)
 
 
 def _settings(path: Path, name: str) -> dict[str, Any]:
     """What a config.json says of the network. Raises EvalkitError where it says too little, or is of another one."""
+    config = read_json(path, name)
     with loading(f"{name}: '{path}'"):
-        config = json.loads(path.read_text("utf-8"))
         found = {
             key: {part: config[key][part] for part in value} if isinstance(value, dict) else config[key]
             for key, value in SETTINGS.items()
