@@ -100,7 +100,7 @@ class MERT:
     def load(self, cache: Cache, device: str) -> Callable[[list[Any]], list[np.ndarray]]:
         """Load the network up to the layer; its function gives (frames, 768), or (frames, 1024) of MERT-v1-330M.
 
-        Clips of less than 400 samples have no frame, and those that are shorter than a second no second.
+        Clips of less than 400 samples have no frame, and those of less than 23,676 (0.9865 s) no second.
         """
         network, levelled = network_of(self.weights, cache, self.model, self.layer)
         network = network.to(device).eval()
