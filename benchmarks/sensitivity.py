@@ -61,7 +61,8 @@ LEFT_OUT = {  # of other metrics why they are not measured on random weights; of
     **dict.fromkeys(("vocals", "vocals_in_vocal"), "no label of random weights means a voice"),
     "unknown_pieces": "it counts words of captions, and hears no clip",
 }
-SLOW = "its network takes about a second or more for a clip on a CPU, and random weights tell little"
+NOT_RUN = "its part, costly, was not run: random weights that take some 0.3 to 0.4 s for a clip on a CPU"
+SLOW = "its network takes some 0.6 to 1.3 s for a clip on a CPU or is larger, and random weights tell little"
 NEVER = ("unknown_pieces",)  # with published weights neither
 
 
@@ -265,6 +266,9 @@ def record(more: Mapping[str, Any]) -> None:
         for name, one in DEGRADATIONS.items()
     ]
     absent = {name: LEFT_OUT.get(name, SLOW) for name in [*every_metric(), *LEFT_OUT] if name not in (*CHEAP, *COSTLY)}
+    if "costly" not in {**known.get("parts", {}), **more.get("parts", {})}:
+        absent |= dict.fromkeys(COSTLY, NOT_RUN)
+    absent |= more.get("no_value", {})
     facts = {"music": MUSIC, "level": LEVEL, "degradations": about, "left_out": absent, "port": PORT}
     kept = {key: known.get(key, {}) | value for key, value in more.items()}
     JSON.parent.mkdir(parents=True, exist_ok=True)
