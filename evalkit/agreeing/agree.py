@@ -11,6 +11,7 @@ import numpy as np
 
 from evalkit.agreeing import layouts
 from evalkit.agreeing.clips import over_clips
+from evalkit.agreeing.heard import comparable
 from evalkit.agreeing.layouts import Asked
 from evalkit.agreeing.matching import (
     Matched,
@@ -26,6 +27,8 @@ from evalkit.agreeing.opinions import Opinions
 from evalkit.agreeing.systems import judged_by, of_people, over_systems, reliability
 from evalkit.errors import EvalkitError
 from evalkit.progress import progress
+from evalkit.results.files import RESULT
+from evalkit.results.folders import MANIFEST, read_manifest
 from evalkit.stats import crossed
 from evalkit.stats.crossed import Draws
 from evalkit.stats.rank_agreement import LEAST
@@ -95,8 +98,10 @@ def agree(records: Sequence[str], ratings: Path, wanted: Wanted) -> Agreement:
     Raises EvalkitError for what cannot be read, is malformed, or does not match.
     """
     named = rows_of(wanted.systems)
+    if (ratings / MANIFEST).is_file() and read_manifest(ratings)["kind"] == RESULT.name:
+        raise EvalkitError(f"'{ratings}' holds a result, not what people said: RATINGS come last")
     opinions = layouts.read(ratings, wanted.layout, Asked(wanted.score, wanted.called))
-    matched = match(opinions, sides(records), named)
+    matched = comparable(opinions, match(opinions, sides(records), named))
     known = opinions.of(matched.systems)
     data = known.gathered(matched.systems)
     found, remarks = metrics(matched)

@@ -130,21 +130,22 @@ def match(opinions: Opinions, known: Sequence[Side], named: Mapping[str, str]) -
     without = [system for system in opinions.systems if system not in pairs]
     unheard = [side.row for side in known if (side.record.path, side.row) not in rows]
     if len(pairs) < LEAST:
+        if not known:
+            raise EvalkitError("the records have calibration rows alone, which take part where RESULT::ROW names them")
         raise EvalkitError(
             f"{counted(len(pairs), 'system')} of the ratings {'is' if len(pairs) == 1 else 'are'} in the records, and "
-            f"{LEAST} are needed: the ratings have {_some(opinions.systems)}; the records have "
-            f"{_some([side.row for side in known])}: say which is which with --systems FILE"
+            f"{LEAST} are needed: the ratings have {some(opinions.systems)}; the records have "
+            f"{some([side.row for side in known])}: say which is which with --systems FILE"
         )
     remarks = []
     if without:
-        count = int((~_of(opinions, pairs)).sum())
-        what = "ratings" if opinions.method == "rating" else "choices"
-        remarks.append(f"not in the records, with {count:,} of {len(opinions.frame):,} {what}: {_some(without)}")
+        lost = int((~_of(opinions, pairs)).sum())
+        remarks.append(f"not in the records, {with_ratings(opinions, lost)}: {some(without)}")
     if unheard:
-        remarks.append(f"rows that the ratings do not have: {_some(unheard)}")
+        remarks.append(f"rows that the ratings do not have: {some(unheard)}")
     others = [name for name, side in pairs.items() if name not in named and _another(opinions, name, side)]
     if others:
-        remarks.append(f"not the results whose clips were heard, but rows of the same names: {_some(others)}")
+        remarks.append(f"not the results whose clips were heard, but rows of the same names: {some(others)}")
     return Matched(list(pairs), list(pairs.values()), remarks)
 
 
@@ -152,6 +153,12 @@ def _another(opinions: Opinions, system: str, side: Side) -> bool:
     """Whether the ratings say whose clips were heard, and it is not this result's."""
     source = opinions.sources.get(system)
     return source is not None and source.sha256 != identity(side.record.path)
+
+
+def with_ratings(opinions: Opinions, lost: int) -> str:
+    """Say how much of what people said is lost."""
+    what = "ratings" if opinions.method == "rating" else "choices"
+    return f"with {lost:,} of {len(opinions.frame):,} {what}"
 
 
 def _of(opinions: Opinions, systems: Mapping[str, Side]) -> pd.Series:
@@ -181,7 +188,8 @@ def _side(system: str, opinions: Opinions, known: Sequence[Side], named: Mapping
     return found[0] if found else None
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
@@ -204,8 +212,8 @@ def metrics(matched: Matched) -> tuple[list[Metric], list[str]]:
         values = np.array([math.nan if score is None else float(score["value"]) for score in scores])
         # those of a model are no matter: its clips are what people heard
         random = any(side.record.metrics[name].random for side in matched.sides if name in side.record.metrics)
-        if absent := [s for s, v in zip(matched.systems, values, strict=True) if math.isnan(v)]:
-            remarks.append(f"{title} has no value of {_some(absent)}")
+        if absent := [s for s, v in zip(matched.systems, values, strict=True) if not math.isfinite(v)]:
+            remarks.append(f"{title} has no value of {some(absent)}")
         sizes = {int(score["n"]) for score in scores if score is not None}
         if len(sizes) > 1 and not info.additive:
             remarks.append(f"{title} is of {min(sizes):,} to {max(sizes):,} prompts, and depends on how many")
@@ -262,11 +270,20 @@ def ids_of(side: Side) -> dict[str, str]:
     }
 
 
+def found_clips(opinions: Opinions, matched: Matched) -> list[int]:
+    """How many of the clips of each system that people heard are in its record."""
+    clips, counts = opinions.of(matched.systems).clips, []
+    for system, side in zip(matched.systems, matched.sides, strict=True):
+        ids, own = ids_of(side), clips[clips["system"] == system]
+        counts.append(sum(c in ids or p in ids for p, c in zip(own["prompt"], own["clip"], strict=True)))
+    return counts
+
+
 def unmatched_clips(opinions: Opinions, matched: Matched) -> Iterator[str]:
     """Say how many of the clips that people heard are not in the records."""
     clips, absent, total = opinions.of(matched.systems).clips, list[str](), 0
     for system, side in zip(matched.systems, matched.sides, strict=True):
-        ids, own = ids_of(side), clips[clips["system"] == system]
+        ids, own = ids_of(side), clips[(clips["system"] == system) & (clips["prompt"] + clips["clip"] != "")]
         total += len(own)
         absent += [c or p for p, c in zip(own["prompt"], own["clip"], strict=True) if c not in ids and p not in ids]
     if absent:

@@ -90,14 +90,20 @@ def over_systems(
             made = estimates(x, y, more, p)
             row |= {"p": float(p[JUDGED_BY]), "bounds": [one.interval(level) for one in made]}
             row["note"] = SAME if np.isnan(found).any() else GAPS if np.isnan(more).any() else ""
-            known[metric.name] = metric, made
+            if not np.isnan(found).any():
+                known[metric.name] = metric, made
         rows.append(row | {"values": [float(value) for value in found]})
     adjusted = holm(np.array([row["p"] for row in rows]))
     for row, p_holm in zip(rows, adjusted, strict=True):
-        told = p_holm < 1 - level and row["values"][JUDGED_BY]
+        told = _told(p_holm, level) and row["values"][JUDGED_BY]
         verdict = "" if math.isnan(p_holm) else ("agrees" if told > 0 else "contradicts") if told else "not told"
         row |= {"p_holm": float(p_holm), "verdict": verdict}
     return rows, _differences(said, list(known.values()), level)
+
+
+def _told(p: float, level: float) -> bool:
+    """Whether a p-value, of which few systems have only some, is at most 1 − level, rounding aside."""
+    return bool(round(p, 9) <= round(1 - level, 9))
 
 
 def reliability(data: Ratings | Choices, drawn: Draws) -> float:
@@ -138,7 +144,7 @@ def _differences(said: np.ndarray, known: Sequence[tuple[Metric, list[Estimate]]
             }
         )
     for row, p_holm in zip(rows, holm(np.array([row["p"] for row in rows])), strict=True):
-        told = p_holm < 1 - level
+        told = _told(p_holm, level)
         better = row["first"] if row["values"][JUDGED_BY] > 0 else row["second"]
         row |= {"p_holm": float(p_holm), "better": better.name if told else ""}
     return rows

@@ -62,7 +62,7 @@ def _reasons(found: Agreement) -> Iterator[str]:
             f"p {_p(row['p_holm'])}."
         )
     if not _tested(found):
-        yield "No metric has five values and weights that are not random: nothing is claimed."
+        yield "Of no metric can anything be claimed: below the table is why."
     elif not told:
         yield "No metric is told from one that has nothing to do with the ratings: more systems may."
     titles = {row["metric"].name: row["metric"].title for row in found.metrics}
@@ -251,7 +251,8 @@ def _notes(found: Agreement) -> Iterator[str]:
 def _intervals(found: Agreement) -> str:
     over = ["systems", *(["raters"] if found.raters > 1 else []), *(["prompts"] if found.prompts > 1 else [])]
     named = " and ".join(filter(None, (", ".join(over[:-1]), over[-1])))
-    return f"intervals: {found.level:.3g} confidence, over {named}, for as many raters and prompts as here"
+    here = " and ".join(over[1:])
+    return f"intervals: {found.level:.3g} confidence, over {named}" + (f", for as many {here} as here" if here else "")
 
 
 def _plain(found: Agreement) -> dict[str, Any]:

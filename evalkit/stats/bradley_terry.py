@@ -109,5 +109,16 @@ def connected(played: np.ndarray) -> bool:
     Args:
         played: how often each two were compared, symmetric, (systems, systems).
     """
-    reached = np.linalg.matrix_power((played > 0) | np.eye(len(played), dtype=bool), max(1, len(played)))
-    return bool(reached.all())
+    return bool(joined(played).all())
+
+
+def joined(played: np.ndarray) -> np.ndarray:
+    """Which systems the largest group holds that choices join, directly or by way of others, (systems,).
+
+    Of several groups of that size it is the one of the first system.
+
+    Args:
+        played: how often each two were compared, symmetric, (systems, systems).
+    """
+    reached: np.ndarray = np.linalg.matrix_power((played > 0) | np.eye(len(played), dtype=bool), max(1, len(played)))
+    return reached[reached.sum(axis=1).argmax()] if len(played) else np.ones(0, bool)

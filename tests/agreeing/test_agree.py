@@ -244,6 +244,57 @@ def test_metrics_that_are_not_computed_alike_are_left_out(evalkit: Run, tmp_path
     assert "FAD is left out: it is not computed alike" in " ".join(out.split())
 
 
+def test_systems_heard_for_other_prompts_than_measured_are_left_out(evalkit: Run, tmp_path: Path) -> None:
+    systems, how_good = made.names(8), made.quality(8)
+    one = made.saved(made.measured(systems[:4], how_good[:4]), tmp_path / "one")
+    other = made.measured(systems[4:], how_good[4:])
+    frames = {name: getattr(other, name) for name in ("clips", "values", "prompts")}
+    moved = {name: frame.assign(id="q" + frame["id"].str[1:]) for name, frame in frames.items()}
+    two = made.saved(replace(other, **moved), tmp_path / "two")
+    path = made.table(tmp_path / "r.csv", systems, made.rated(systems, how_good))
+    code, out, _ = evalkit("agree", one, two, str(path), "--json")
+    found = made.json_of(out)
+    assert code == 3 and found["claimed"] is False and [row["system"] for row in found["systems"]] == systems[:4]
+    assert any("with 288 of 576 ratings: S005, S006, S007, S008" in note for note in found["notes"])
+    assert any("the records have different prompts: 24 are in one of them only" in note for note in found["notes"])
+    blind = tmp_path / "b.csv"  # names no prompts, so that nothing says for which of them systems were heard
+    blind.write_text("system,score\n" + "".join(f"{s},{q:g}\n" for s, q in zip(systems, how_good, strict=True)))
+    code, out, err = evalkit("agree", one, two, str(blind))
+    assert (code, out, err.count("\n")) == (2, "", 1) and "no clip that was rated is found in them" in err
+    code, out, _ = evalkit("agree", one, str(blind), "--json")
+    assert code == 3 and not any("clips that were rated" in note for note in made.json_of(out)["notes"])
+
+
+def test_choices_say_nothing_of_systems_that_they_do_not_join(evalkit: Run, tmp_path: Path) -> None:
+    systems, how_good = made.names(9), made.quality(9)
+    record = made.saved(made.measured(systems, how_good), tmp_path / "record")
+    path = made.choices(tmp_path / "c.csv", systems, made.rated(systems, how_good, raters=4))
+    head, *lines = path.read_text().splitlines()
+    for apart in ("S001", "S002"), ("S001", "S002", "S003"):
+        kept = [line for line in lines if sum(cell in apart for cell in line.split(",")[:2]) != 1]
+        path.write_text("\n".join([head, *kept]) + "\n")
+        code, out, _ = evalkit("agree", record, str(path), "--json")
+        found = made.json_of(out)
+        assert code == 0 and {row["system"] for row in found["systems"]} == set(systems) - set(apart)
+        assert any("never compared with the others" in note for note in found["notes"])
+
+
+def test_of_metrics_without_correlation_it_is_said_why(evalkit: Run, tmp_path: Path) -> None:
+    systems, how_good = made.names(6), made.quality(6)
+    measured = made.measured(systems, how_good)
+    record = made.saved(measured, tmp_path / "record")
+    path = made.table(tmp_path / "r.csv", systems, np.full((6, 2, 12), 3.0))
+    found = made.json_of(evalkit("agree", record, str(path), "--json")[1])
+    assert found["reasons"] == ["Of no metric can anything be claimed: below the table is why."]
+    assert found["differences"] == [] and any("all systems have the same value" in note for note in found["notes"])
+    scores = measured.scores
+    endless = scores["value"].where((scores["metric"] != "fad") | (scores["model"] != "S003"), np.inf)
+    record = made.saved(replace(measured, scores=scores.assign(value=endless)), tmp_path / "endless")
+    path = made.table(tmp_path / "r.csv", systems, made.rated(systems, how_good))
+    notes = made.json_of(evalkit("agree", record, str(path), "--json")[1])["notes"]
+    assert "FAD has no value of S003" in notes
+
+
 def test_mistakes_are_one_line(evalkit: Run, eight: tuple[str, str], tmp_path: Path) -> None:
     record, path = eight
     for arguments, message in (
@@ -251,6 +302,7 @@ def test_mistakes_are_one_line(evalkit: Run, eight: tuple[str, str], tmp_path: P
         ([record, record, path], "is given twice"),
         ([f"{record}::S00", path], "unknown row of"),
         ([str(tmp_path / "absent"), path], "is not a folder"),
+        ([path, record], "RATINGS come last"),
         ([record, str(tmp_path / "absent.csv")], "is not there"),
         ([record, path, "--called", "rater"], "give WHAT=NAME"),
         ([record, path, "--called", "rater=nobody"], "unknown column 'nobody'"),
