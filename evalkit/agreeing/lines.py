@@ -12,7 +12,9 @@ from pathlib import Path
 from evalkit.errors import EvalkitError, unknown
 
 LARGEST = 2**28  # bytes
+SEPARATORS = (",", "\t", ";")  # of columns; the first of those that are equally frequent
 SHOWN = 40  # characters of a cell that a message repeats
+LARGEST_NUMBER = 1e12  # of sums of which nothing overflows
 NOT_THERE = "'{}' is not there: give a file or a folder of ratings"
 
 
@@ -39,7 +41,7 @@ class Line:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST_NUMBER:  # no number, infinite, or a mistake
             raise self.wrong(f"{what} {said(text)} is no number")
         if not low <= value <= high:
             raise self.wrong(f"{what} {said(text)} is not from {low:g} to {high:g}")
@@ -53,19 +55,23 @@ def said(text: str) -> str:
 
 def lines(path: Path, separator: str = ",") -> list[Line]:
     """Read the lines of a file that are not empty. Raises EvalkitError for what is no text, and where there is none."""
+    return list(_parsed(path, text_of(path), separator))
+
+
+def text_of(path: Path) -> str:
+    """Read a file. Raises EvalkitError for what is no text, and where there is none."""
     try:
         if path.stat().st_size > LARGEST:
             raise EvalkitError(f"'{path}' is larger than {LARGEST // 2**20} MiB, which no file of ratings is")
         text = path.read_text("utf-8-sig")
     except FileNotFoundError as error:
-        raise EvalkitError(NOT_THERE.format(path)) from error
+        raise EvalkitError(f"'{path}' is not there") from error
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise EvalkitError(f"'{path}' cannot be read: {why}") from error
-    found = list(_parsed(path, text, separator))
-    if not found:
-        raise EvalkitError(f"'{path}' is empty: give a file of ratings")
-    return found
+    if not text.strip():
+        raise EvalkitError(f"'{path}' is empty")
+    return text
 
 
 def _parsed(path: Path, text: str, separator: str) -> Iterator[Line]:
@@ -90,7 +96,7 @@ def first_line(path: Path) -> str:
 
 def separator_of(head: str) -> str:
     """What separates the columns of a table with this head."""
-    return "\t" if head.count("\t") > head.count(",") else ","
+    return max(SEPARATORS, key=head.count)
 
 
 class Head:
@@ -134,11 +140,11 @@ class Once:
     def __init__(self) -> None:
         self._seen: dict[tuple[str, ...], int] = {}
 
-    def take(self, line: Line, key: tuple[str, ...]) -> None:
-        """Note what a line is about. Raises EvalkitError where an earlier one was about the same."""
+    def take(self, line: Line, key: tuple[str, ...], hint: str = "") -> None:
+        """Note what a line is about. Raises EvalkitError, with a hint, where an earlier one was about the same."""
         if (before := self._seen.setdefault(key, line.number)) != line.number:
             named = ", ".join(filter(None, key))
-            raise line.wrong(f"the second of {said(named)}, after line {before}")
+            raise line.wrong(f"the second of {said(named)}, after line {before}{hint}")
 
 
 def chosen_score(path: Path, asked: str | None, available: Sequence[str]) -> str:

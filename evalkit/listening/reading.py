@@ -16,6 +16,10 @@ from evalkit.store.digests import sha256_file
 LARGEST = 2**25  # bytes of a file of answers
 
 
+class NoStudy(EvalkitError):
+    """Answers without the study that they are of."""
+
+
 class Unusable(EvalkitError):
     """Answers that cannot be used.
 
@@ -91,7 +95,7 @@ def study_of(given: Sequence[Path], asked: Path | None) -> Study:
         for folder in (start, *list(start.parents)[:2]):
             if (folder / STUDY).is_file():
                 return Study.load(folder)
-    raise EvalkitError(f"no {STUDY} lies beside '{given[0]}': give it with --study STUDY")
+    raise NoStudy(f"no {STUDY} lies beside '{given[0]}': give it with --study STUDY")
 
 
 def read_answers(paths: Sequence[Path], study: Study) -> list[Answers]:

@@ -95,6 +95,12 @@ def test_a_table_of_ones_own_has_ratings(tmp_path: Path) -> None:
     assert len(read(path).remarks) == 2  # neither raters nor prompts
 
 
+def test_a_table_may_have_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("system;prompt;rater;score\na;one, two;r;3\n")
+    assert read(path).frame[["system", "prompt", "rating"]].values.tolist() == [["a", "one, two", 3.0]]
+
+
 def test_a_table_of_ones_own_has_choices(tmp_path: Path) -> None:
     path = tmp_path / "c.csv"
     path.write_text(
@@ -140,7 +146,13 @@ WRONG = {
     "one system": (f"{CHOICES}a,a,a\n", "line 2: must name two different systems"),
     "a second choice": (f"{CHOICES}a,b,a\nb,a,a\n", "line 3: the second of 'a, b', after line 2"),
     "a wrong file": ("some words\n", "is in no layout that is known by its content: say which one with --layout"),
-    "nothing": ("", "is in no layout that is known by its content"),
+    "nothing": ("", "is empty"),
+    "a number too large": (f"{TABLE}a,p,r,1e300\n", "line 2: score '1e300' is no number"),
+    "ratings without raters": ("system,score\na,1\na,3\n", "where these differ by rater or prompt, add that column"),
+    "a second choice, the other way round": (
+        "system_a,system_b,winner,clip_a,clip_b\na,b,a,x,y\nb,a,a,y,x\n",
+        "line 3: the second of",
+    ),
     "MusicEval out of scale": (f"{CLIP},r,9,3\n", "line 1: overall '9' is not from 1 to 5"),
     "MusicEval of another name": (f"{CLIP},r,4,3\nx.wav,r,4,3\n", "line 2: 'x.wav' is no name such as"),
     "MusicEval without ratings": (f"{CLIP}\n", "line 1: must be a clip, a rater if there is one, and two ratings"),
@@ -182,6 +194,9 @@ def test_files_that_are_none_of_these_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvalkitError, match="unknown layout 'musicevl': did you mean 'musiceval'"):
         read(tmp_path, layout="musicevl")
     (tmp_path / "x.csv").write_bytes(b"system,score\n\xff\xfe,1\n")
+    with pytest.raises(EvalkitError, match="no UTF-8 text"):
+        read(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_bytes("system,score\na,1\n".encode("utf-16"))
     with pytest.raises(EvalkitError, match="no UTF-8 text"):
         read(tmp_path / "x.csv")
     (tmp_path / "x.json").write_text(json.dumps({"kind": "listening study"}))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from evalkit.agreeing.lines import NOT_THERE
+from evalkit.agreeing.lines import NOT_THERE, text_of
 from evalkit.errors import EvalkitError, unknown
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def read(path: Path, layout: str | None, asked: Asked) -> Opinions:
     if layout is not None and layout not in names():
         raise unknown("layout", layout, names())
     found = [layout] if layout else [name for name in names() if _module(name).recognised(path)]
+    if not found and path.is_file():
+        text_of(path)  # says what is wrong with a file that is empty, or no text
     if len(found) != 1:
         what = "is in no layout that is known by its content" if not found else f"may be of {' or '.join(found)}"
         raise EvalkitError(f"'{path}' {what}: say which one with --layout: {', '.join(names())} (docs/agree.md)")

@@ -8,6 +8,7 @@ from pathlib import Path
 from evalkit.agreeing.layouts import Asked
 from evalkit.agreeing.layouts.listening import of_record
 from evalkit.agreeing.opinions import Opinions
+from evalkit.errors import EvalkitError
 from evalkit.listening import reading, rules
 from evalkit.listening.analysing import analyse
 from evalkit.listening.answers import KIND
@@ -35,6 +36,9 @@ def _answers(path: Path) -> bool:
 
 def read(path: Path, asked: Asked) -> Opinions:
     """Read answers by the rules that `evalkit listen analyse` applies where none are named."""
-    study = reading.study_of([path], None)
+    try:
+        study = reading.study_of([path], None)
+    except reading.NoStudy as error:
+        raise EvalkitError(f"no {STUDY} lies beside '{path}': put them into the folder of their study") from error
     answers = reading.read_answers(reading.files_of([path]), study)
     return of_record(analyse(study, answers, rules.load()), asked, "answers")

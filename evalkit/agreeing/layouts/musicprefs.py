@@ -42,7 +42,7 @@ def read(path: Path, asked: Asked) -> Opinions:
         one, other, a, b = (head.cell(line, name) for name in ("system_a", "system_b", "audio_a", "audio_b"))
         if not all((one, other, a, b)) or one == other:
             raise line.wrong("must name two different systems, and the clip of each")
-        once.take(line, (a, b, head.cell(line, "rater")))
+        once.take(line, (*sorted((a, b)), head.cell(line, "rater")))
         if not (answer := head.cell(line, score)):
             blank += 1
             continue

@@ -57,7 +57,7 @@ def _ratings(path: Path, head: Head, others: Sequence[Line], asked: Asked) -> Op
         about = {name: head.cell(line, name) for name in RATED}
         if not about["system"]:
             raise line.wrong("no system")
-        once.take(line, tuple(about.values()))
+        once.take(line, tuple(about.values()), _hint(head))
         if not (text := line.cells[head.names.index(score)]):
             blank += 1
             continue
@@ -73,8 +73,8 @@ def _choices(path: Path, head: Head, others: Sequence[Line], asked: Asked) -> Op
         one, other, winner = about["system_a"], about["system_b"], about["winner"]
         if not one or not other or one == other:
             raise line.wrong("must name two different systems")
-        first, second = sorted((one, other))
-        once.take(line, (first, second, *(about[name] for name in CHOSEN[3:])))
+        (first, clip), (second, other_clip) = sorted(((one, about["clip_a"]), (other, about["clip_b"])))
+        once.take(line, (first, second, about["prompt"], about["rater"], clip, other_clip), _hint(head))
         if not winner:
             blank += 1
             continue
@@ -101,6 +101,11 @@ def _choice(line: Line, one: str, other: str, winner: str) -> str:
     if word in TIES:
         return "both_bad" if word == "both_bad" else "tie"
     raise line.wrong(f"winner {said(winner)} is neither a, b, tie, {one} nor {other}")
+
+
+def _hint(head: Head) -> str:
+    absent = [name for name in ("rater", "prompt") if head.place(name) is None]
+    return f": where these differ by {' or '.join(absent)}, add that column" if absent else ""
 
 
 def _remarks(head: Head, blank: int, total: int) -> list[str]:
