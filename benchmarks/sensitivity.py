@@ -23,12 +23,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from benchmarks.interval_coverage import machine
 from benchmarks.sensitivity_clips import AGAIN, CLEAN, DEGRADATIONS, WORSE, Degraded
@@ -258,6 +259,18 @@ def every_metric() -> list[str]:
     return sorted({path.stem for path in (conf_dir() / "metric").glob("*.yaml")} - set(NEVER))
 
 
+def not_measured(measured: Collection[str]) -> dict[str, str]:
+    """The YAMLs of metrics of which none was measured, and what else there might be, with the reasons."""
+    from evalkit.settings import conf_dir
+
+    found = {name: reason for name, reason in LEFT_OUT.items() if name not in measured}
+    for path in sorted((conf_dir() / "metric").glob("*.yaml")):
+        names = yaml.safe_load(path.read_text("utf-8")).keys() - {"defaults"}
+        if path.stem not in found and names.isdisjoint(measured):
+            found[path.stem] = NOT_RUN if path.stem in (*CHEAP, *COSTLY) else SLOW
+    return found
+
+
 def record(more: Mapping[str, Any]) -> None:
     """Store what was measured besides the table; what was measured before stays, in dictionaries by key."""
     known = json.loads(JSON.read_text("utf-8")) if JSON.exists() else {}
@@ -265,10 +278,8 @@ def record(more: Mapping[str, Any]) -> None:
         {"name": name, "about": one.about, "unit": one.unit, "strengths": [*one.knobs]}
         for name, one in DEGRADATIONS.items()
     ]
-    absent = {name: LEFT_OUT.get(name, SLOW) for name in [*every_metric(), *LEFT_OUT] if name not in (*CHEAP, *COSTLY)}
-    if "costly" not in {**known.get("parts", {}), **more.get("parts", {})}:
-        absent |= dict.fromkeys(COSTLY, NOT_RUN)
-    absent |= more.get("no_value", {})
+    measured = known.get("summary", {}) | more.get("summary", {})
+    absent = not_measured(measured) | more.get("no_value", {})
     facts = {"music": MUSIC, "level": LEVEL, "degradations": about, "left_out": absent, "port": PORT}
     kept = {key: known.get(key, {}) | value for key, value in more.items()}
     JSON.parent.mkdir(parents=True, exist_ok=True)

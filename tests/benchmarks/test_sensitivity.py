@@ -12,7 +12,17 @@ import pytest
 import scipy.signal
 
 from benchmarks.musicnn import network_of
-from benchmarks.sensitivity import BASELINE, COSTLY, Run, chosen, every_metric, merged, said, without_values
+from benchmarks.sensitivity import (
+    BASELINE,
+    COSTLY,
+    Run,
+    chosen,
+    every_metric,
+    merged,
+    not_measured,
+    said,
+    without_values,
+)
 from benchmarks.sensitivity_clips import AGAIN, DEGRADATIONS, WORSE, Degraded
 from evalkit import audio
 from evalkit.assets import Asset
@@ -133,6 +143,13 @@ def test_published_weights_are_asked_for_before_anything_is_rendered(tmp_path: P
     with pytest.raises(EvalkitError, match=r"VGGish[^\n]*evalkit fetch"):
         run.rows()
     assert not [*tmp_path.rglob("*.flac")]
+
+
+def test_metrics_that_were_not_measured_are_named_with_the_reason() -> None:
+    found = not_measured(["fad", "recall", "mono_share", "clap_score"])
+    assert {"kad", "fad_clap", "kld", "unknown_pieces"} <= set(found)
+    assert {"fad", "precision_recall", "stereo", "clap_score"}.isdisjoint(found)  # one metric of a file will do
+    assert found["kad"] != found["kld"]
 
 
 @pytest.mark.slow
