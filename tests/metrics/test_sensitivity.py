@@ -1,7 +1,8 @@
 """Each metric gets worse, step by step, as the synthesizer's clips do: what is claimed of which, and what is not.
 
 Clips are a second rendering of the references' music, whole or degraded at three strengths. A metric
-that notices a degradation moves one way from the whole clips to the strongest degradation.
+that notices a degradation moves one way from the whole clips to the strongest degradation. How little of which
+degradation a hundred prompts show is measured by `benchmarks.sensitivity`.
 """
 
 from __future__ import annotations
