@@ -86,7 +86,10 @@ shows is how FAD, KLD and their like behave on a network that knows music, not w
   offset by itself would call mono and silence better.
 - **Mono** is what networks that hear one channel see by its loudness alone, as the table above says. Metrics of stereo
   see it as it is.
-- **Nothing sees noise {quiet} below the music**, or low-pass at 8 kHz and above: musicnn hears nothing above 8 kHz.
+- **Noise {quiet} below the music** is seen by none of these, nor is low-pass at 8 kHz and above: musicnn hears nothing
+  above 8 kHz.
+- **Random weights** are no stand-in: FAD on VGGish with such sees noise at {random}, and is blind to what FAD on a
+  trained network sees: timing, drums that are gone, repetition.
 """
 
 FOUND = """\
@@ -166,7 +169,7 @@ def follows(table: Sensitivity, prompts: int) -> str:
         noise=at("fad_musicnn", "noise"), low_pass=at("fad_musicnn", "low-pass"),
         clipping=at("fad_musicnn", "clipping"), silent=at("fad_musicnn", "silent clips"),
         captions=at("fad_musicnn", "wrong captions"), fewer=at("fad_musicnn", "fewer different clips"),
-        clipped=at("clipped_samples", "clipping"), silence=at("silence_share", "silent clips"),
+        random=at("fad", "noise"), clipped=at("clipped_samples", "clipping"), silence=at("silence_share", "silent clips"),
     )  # fmt: skip
 
 

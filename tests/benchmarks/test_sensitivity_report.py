@@ -57,6 +57,7 @@ def test_what_the_page_concludes_holds_in_the_table_that_ships() -> None:
         assert {"detuning", "timing"} <= blind(f"{metric}_musicnn")
     assert rewards(every, "inception_score_musicnn") == ["detuning"]
     assert {"mono", "silence in clips", "silent clips"} <= set(rewards(every, "dc_offset"))
+    assert {"timing", "drums gone", "repetition"} <= blind("fad") and every["fad", "noise"].at == "40 dB"
     trained = [metric.name for metric in measured.metrics if metric.weights == "trained"]
     low_pass = [every[metric, "low-pass"].at for metric in trained]
     assert not {"12 kHz", "8 kHz"} & set(low_pass)
