@@ -39,11 +39,12 @@ from evalkit.batching import items_at_once
 from evalkit.encoders import audiobox_aesthetics, clap, mert, muq, passt, vggish
 from evalkit.features.conditioning import condition, heard
 from evalkit.features.extractor import Extractor, input_of
-from evalkit.metrics import Metric
+from evalkit.metrics import Metric, mad
 from evalkit.metrics.audiobox_aesthetics import PredictedRating
 from evalkit.metrics.clap_score import CLAPScore
 from evalkit.metrics.fad import FAD
 from evalkit.metrics.kld import KLD
+from evalkit.metrics.mad import MAD
 from evalkit.models.synth.synth import Synth
 from evalkit.precision import fixed_precision
 from evalkit.prompts.demo import Demo
@@ -65,6 +66,7 @@ BARS = {
     "production_quality": 1.0,
     "fad_mert": 1.0,
     "fad_muq": 1.0,
+    "mad": 1.0,
 }  # on a CPU
 GPU_BAR = 5.0
 MANY = 512  # clips of the feature stage by itself on a GPU
@@ -79,6 +81,7 @@ TOLERANCE = {
     "production_quality": 1e-4,
     "fad_mert": 1e-4,
     "fad_muq": 1e-4,
+    "mad": 1e-4,
 }
 GPU_TOLERANCE = 10.0  # times as much: batches are summed in another order than single clips
 PACKAGES = ("torch", "frechet-audio-distance", "resampy", "hear21passt", "laion-clap", "julius", "librosa", "numpy")
@@ -125,6 +128,7 @@ class Ours:
         self.passt = passt.PaSST(WEIGHTS)
         self.clap = clap.CLAPAudio(WEIGHTS, quantise=True, resampler="soxr_hq")
         self.text = clap.CLAPText(WEIGHTS, tokenizer=WEIGHTS)
+        mad.FEWEST = 1  # so few say nothing, but take as long
         self.metrics: dict[str, Metric] = {
             "fad": FAD(self.vggish),
             "kld": KLD(self.passt),
@@ -132,6 +136,7 @@ class Ours:
             "production_quality": PredictedRating(audiobox_aesthetics.AudioboxAesthetics(WEIGHTS), "PQ"),
             "fad_mert": FAD(mert.MERT(WEIGHTS, pool="frames", resampler="torchaudio_kaiser_best")),
             "fad_muq": FAD(muq.MuQ(WEIGHTS, resampler="soxr_hq")),
+            "mad": MAD(mert.MERT(WEIGHTS, pool="max", resampler="soxr_hq"), clusterings=1),
         }
 
     def score(self, names: Sequence[str], references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
@@ -222,12 +227,13 @@ class Theirs:
         self.fad_mert = packages.MERT(mert.network_of(WEIGHTS, ours.cache, "MERT-v1-95M", 12)[0], device)
         _, network = muq.network_of(WEIGHTS, ours.cache, muq.LAYERS)
         self.fad_muq = packages.MuQ(muq.SETTINGS, network.state_dict(), device)
+        self.mad = packages.MAD(mert.network_of(WEIGHTS, ours.cache, "MERT-v1-95M", 12)[0], device)
 
     def score(self, name: str, references: list[Clip], generated: list[Clip]) -> dict[str, Any]:
         theirs, ours = ([clip.path for clip in clips if clip.path] for clips in (references, generated))
         if name == "fad":
             return {name: self.fad.score(theirs[0].parent, ours[0].parent)}
-        if name in ("kld", "fad_mert", "fad_muq"):
+        if name in ("kld", "fad_mert", "fad_muq", "mad"):
             value, features = getattr(self, name).score(theirs, ours)
         elif name == "production_quality":
             value, features = self.production_quality.score(ours)
@@ -253,7 +259,7 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def difference(name: str, found: dict[str, Any], expected: dict[str, Any], device: str) -> dict[str, float]:
     """How far two sides are apart. Raises SystemExit where that is too far."""
-    scale = 1.0 if name == "clap_score" else abs(expected[name])
+    scale = 1.0 if name in ("clap_score", "mad") else abs(expected[name])
     apart = {f"{name}, value": abs(found[name] - expected[name]) / scale}
     if f"{name} features" in expected:
         what = {"kld": "probabilities", "production_quality": "scores"}.get(name, "embeddings")

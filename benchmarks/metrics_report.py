@@ -14,6 +14,7 @@ TITLES = {
     "production_quality": "Audiobox Aesthetics",
     "fad_mert": "FAD on MERT, of frames",
     "fad_muq": "FAD on MuQ",
+    "mad": "MAD, on the smaller MERT",
 }
 PACKAGES = {
     "fad": "frechet-audio-distance, `score()`",
@@ -23,6 +24,7 @@ PACKAGES = {
     "production_quality": "audiobox_aesthetics, `AesPredictor.forward`",
     "fad_mert": "fadtk's `MERTModel` and FAD, restated",
     "fad_muq": "muq, `MuQ.forward`, on the layers of a current transformers",
+    "mad": "mad_metric's `MERT330M` and mauve, `compute_mauve`",
 }
 BY_HAND = "## What was tried"  # this heading and what follows is written by hand, and kept
 

@@ -317,6 +317,52 @@ class MERT:
         )
 
 
+class MAD:
+    """mad_metric's embeddings of three files at once, and what it computes of them, from clips in evalkit's order."""
+
+    def __init__(self, network: Any, device: str):
+        import transformers
+        from mad_metric.embedding_models import MERT330M
+
+        processor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=24000, return_attention_mask=True)
+        with (
+            patch.object(transformers.AutoModel, "from_pretrained", lambda *_, **__: network.eval()),
+            patch.object(transformers.Wav2Vec2FeatureExtractor, "from_pretrained", lambda *_, **__: processor),
+        ):
+            self.model = MERT330M(torch.device(device))
+
+    def embeddings(self, paths: Sequence[Path]) -> np.ndarray:
+        import librosa
+
+        found = []
+        for start in range(0, len(paths), 3):
+            waves = [librosa.load(path, sr=self.model.sr)[0] for path in paths[start : start + 3]]
+            found.append(self.model.get_embedding(waves, 12, "max").cpu().numpy())
+        return np.concatenate(found)
+
+    def score(self, references: Sequence[Path], generated: Sequence[Path]) -> tuple[float, np.ndarray]:
+        """-ln MAUVE, and the embeddings of the generated clips, (clips, 768)."""
+        import mauve
+
+        theirs, ours = self.embeddings(references), self.embeddings(generated)
+        ordered = [side[np.lexsort(side.T[::-1])] for side in (ours, theirs)]
+        with compat.quiet():
+            return -float(np.log(mauve.compute_mauve(*ordered).mauve)), ours
+
+    def stages(self, path: Path, clock: Callable[[], float]) -> Stages:
+        import librosa
+
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        mono = samples.mean(axis=1)
+        resampled = librosa.resample(mono, orig_sr=rate, target_sr=self.model.sr)
+        return stages_of(
+            clock,
+            ("decode", lambda: soundfile.read(path, dtype="float32", always_2d=True)),
+            ("resample", lambda: librosa.resample(mono, orig_sr=rate, target_sr=self.model.sr)),
+            ("network", lambda: self.model.get_embedding([resampled], 12, "max")),
+        )
+
+
 def clock_of(device: str) -> Callable[[], float]:
     """Seconds of work: of all threads of this process on a CPU, of the wall clock on a GPU."""
     if device == "cpu":

@@ -19,6 +19,9 @@ from evalkit.types import Features, Measured
 FEWEST = 20  # clips, of which a cluster has ten of either set on average
 SAMPLES = 20  # of the clips, in which clusters are found anew for the interval
 
+ROUNDING = 1e-9  # less than it is nothing else
+NOTHING = "no interval: MAD is 0, for every cluster has equal shares of generated clips and references"
+
 Sides = tuple[np.ndarray, np.ndarray]  # of generated clips, and of references
 
 
@@ -77,6 +80,8 @@ class MAD:
         for name, side in (("generated clips", ours), ("references", theirs)):
             if len(side.points) < FEWEST:
                 raise EvalkitError(f"MAD: {len(side.points)} {name} with features are too few: use {FEWEST} or more")
+            if not np.isfinite(side.points).all():
+                raise EvalkitError(f"MAD: the features of the {name} are not finite")
         border, starts = len(theirs.points), [mauve.SEED + start for start in range(self.clusterings)]
         number = max(2, round(min(len(ours.points), border) / 10))
         # all components, which are fewer than dimensions where points are few; k-means takes the leading ones
@@ -123,10 +128,12 @@ class MAD:
             moved[ours.places] = np.mean(slopes, axis=0)
             return moved
 
-        (value,) = kept(*(np.ones((1, len(side.ids))) for side in (generated, reference)))
+        value = kept(*(np.ones((1, len(side.ids))) for side in (generated, reference))).item()
+        # of no difference at all in any cluster resamples in pairs would have none either, and claim to be sure of it
+        nothing = value < ROUNDING
         return Measured(
-            float(value), n=len(ours.points), resampled=resampled, subsets=True, kept=kept, together=True,
-            influence=influence,
+            value, n=len(ours.points), resampled=None if nothing else resampled, subsets=True, kept=kept, together=True,
+            influence=influence, note=NOTHING if nothing else "",
         )  # fmt: skip
 
 

@@ -28,8 +28,9 @@ def test_metrics_and_memory_write_their_figures(tmp_path):
         "production_quality",
         "fad_mert",
         "fad_muq",
+        "mad",
     }
-    assert len(found["differences"]) == 11
+    assert len(found["differences"]) == 13
     assert all(value < 1e-5 for value in found["differences"].values())
     assert [row["clips"] for row in found["memory"]] == [2]
     assert "| KLD |" in (tmp_path / "metrics_cpu.md").read_text()

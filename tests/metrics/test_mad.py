@@ -10,6 +10,7 @@ import pytest
 
 from evalkit.errors import EvalkitError
 from evalkit.metrics.mad import MAD
+from evalkit.stats.bootstrap import draws
 from evalkit.types import Features
 from tests.measuring import ENCODER, assert_order_does_not_matter, features, gaussian_clips, width_of_interval
 
@@ -30,6 +31,20 @@ def test_a_set_from_itself_is_nothing_and_far_sets_are_at_the_bound() -> None:
     assert METRIC(far, REFERENCE).value == pytest.approx(METRIC.bounds[1], rel=1e-12)
     alike = features([np.ones((1, 6))] * 25)
     assert METRIC(alike, alike).value == 0
+
+
+def test_of_a_set_from_itself_there_is_no_interval() -> None:
+    measured = METRIC(REFERENCE, REFERENCE)
+    assert measured.resampled is None and measured.note.startswith("no interval: MAD is 0")
+    assert measured.of_subsets is not None and METRIC(GENERATED, REFERENCE).note == ""
+
+
+def test_an_interval_is_of_clusters_that_other_clips_would_have() -> None:
+    measured, weights = METRIC(GENERATED, REFERENCE), draws(60, 100, 0)
+    anew, kept = measured.resampled(weights, weights), measured.kept(weights, weights)  # type: ignore[misc]
+    assert anew.std() > 1.05 * kept.std()
+    for rows in (slice(3), [7, 5]):  # whatever the others are
+        assert measured.resampled(weights[rows], weights[rows]).tolist() == anew[rows].tolist()  # type: ignore[misc]
 
 
 def test_mad_interval_and_order() -> None:
@@ -64,6 +79,9 @@ def test_too_few_clips_and_a_missing_package_are_said(monkeypatch: pytest.Monkey
         METRIC(REFERENCE, few)
     with pytest.raises(EvalkitError, match=r"^MAD: 0 generated clips with features"):
         METRIC(Features((), ()), REFERENCE)
+    broken = features([*REFERENCE.values[:59], np.full((1, 6), np.nan)])
+    with pytest.raises(EvalkitError, match=r"^MAD: the features of the references are not finite$"):
+        METRIC(REFERENCE, broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         EvalkitError, match=r"^MAD: the package faiss-cpu is not installed: pip install 'evalkit\[mad\]'$"
