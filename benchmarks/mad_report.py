@@ -15,33 +15,38 @@ Row = dict[str, Any]
 MAD = """\
 ## MAD
 
-`python -m benchmarks.mad` measures what follows, of clips that are single vectors of {dimensions} dimensions: of the
-same Gaussians, or around {genres} places, of which generated clips leave out a quarter (*clustered*); a clip and its
-reference correlate by 0.5 but for *halves*. Clusters are as many as tens of clips, so that **values are comparable at
-the same number of clips alone**: of sets that differ MAD grows with it, and two halves of one set are never at 0.
+`python -m benchmarks.mad` measures what follows, of clips that are single vectors of {dimensions} dimensions: of
+the same Gaussians, or around {genres} places, of which generated clips leave out a quarter (*clustered*); a clip
+and its reference correlate by 0.5 but for *halves*. Clusters are as many as tens of clips, so that **values are
+comparable at the same number of clips alone**: of sets that differ MAD grows with it (*expected*, below), and two
+halves of one set are not at 0, however many clips there are.
 """
 
 ORDERS = """\
-**One clustering is not enough.** k-means finds other clusters from another start, such as another order of the files,
-and the value of mad-metric, which starts once, moves by the standard deviation *of a start*. *Of one* is that of its
-value over other clips, *of {starts}* that of the mean over {starts} starts, which evalkit takes.
+**One clustering is not enough.** k-means finds other clusters from another start, and so from another order of the
+files, or of thousands of clips from another rounding. The value of mad-metric, which starts once, moves by the
+standard deviation *of a start*. *Of one* is that of its value over other clips, *of {starts}* that of the mean
+over {starts} starts, which evalkit takes: its expected value is the same.
 """
 
 COVERAGE = """\
-**Other clips have other clusters.** *Clusters kept* is how often an interval holds the expected value whose resamples
-all have the clusters of the sample. In evalkit's each resample takes the components and clusters of one of 20 other
-resamples (*covers*; {resamples} resamples). Where two sets are nearly the same it is too wide, as that of FAD is. It is
-about the value expected at this number of clips.
+**Other clips have other clusters.** Where all resamples have the clusters of the sample, intervals hold the
+expected value in as little as {least_kept:.0%} of trials (*clusters kept*). In evalkit's each resample takes the
+components and clusters of one of 20 other resamples: {least:.0%} at least (*covers*; {resamples} resamples). Where
+two sets are nearly the same it is too wide, as that of FAD is. It is about the value expected at this number of
+clips. Where prompts belong together these 20 do not draw clusters of prompts: what that leaves out was not
+measured. Where every cluster has equal shares of both sets, MAD is 0, and has no interval.
 """
 
 PAIRS = """\
 **Two sides are compared in the same clusters**, those of both sides' clips and the references together: the
-difference is not corrected for bias, and its error is a jackknife's ({groups} groups). *Above* and *below*: how often
-the {level:.0%} interval of the difference lies above and below 0, nominally {tail:.1%} each where both models are
-equal, which is all rows but *worse* (near, with a mean {worse:g} times as far off); *swaps* is how often
-their test says that there is a difference, nominally {both:.0%} ({swaps} swaps). *Apart*: the same where each side has
-clusters of its own, corrected for bias as FAD is: **it finds differences that are not there**, and the values that two
-tables show differ by as much.
+difference is not corrected for bias, and its error is a jackknife's ({groups} groups). *Above* and *below*: how
+often the {level:.0%} interval of the difference lies above and below 0, nominally {tail:.1%} each where both
+models are equal, which is all rows but *worse* (near, with a mean {worse:g} times as far off); *swaps* is how
+often their test says that there is a difference, nominally {both:.0%} ({swaps} swaps). *Apart* is the same where
+each side has clusters of its own, corrected for bias as FAD is: it finds differences between equal models in up to
+{apart:.0%} of trials, and so do two tables beside each other. Groups of prompts are compared as parts of all
+prompts in the same way; the values of slices are each of clusters of their own.
 """
 
 
@@ -70,7 +75,8 @@ def section(record: Row) -> list[str]:
             for r in record["orders"]
         ),
     )
-    lines += [COVERAGE.format(**record)]
+    least = {f"least{end}": min(r[way] for r in record["coverage"]) for end, way in (("", "covers"), ("_kept", "kept"))}
+    lines += [COVERAGE.format(**least, **record)]
     lines += table(
         ["Sets", "Clips", "Expected", "Standard deviation", "Mean width", "**Covers**", "Clusters kept", "Trials"],
         (
@@ -83,7 +89,9 @@ def section(record: Row) -> list[str]:
             for r in record["coverage"]
         ),
     )
-    lines += [PAIRS.format(tail=tail, both=2 * tail, **record)]
+    equal = [r for r in record["pairs"] if r["sets"] != "worse"]
+    apart = max((r["apart_worse"] + r["apart_better"]) / r["trials"] for r in equal)
+    lines += [PAIRS.format(tail=tail, both=2 * tail, apart=apart, **record)]
     lines += table(
         [
             *("Models", "Clips", "Standard deviation", "Error", "Above", "Below", "Swaps"),
