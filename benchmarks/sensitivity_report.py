@@ -169,7 +169,8 @@ def follows(table: Sensitivity, prompts: int) -> str:
         noise=at("fad_musicnn", "noise"), low_pass=at("fad_musicnn", "low-pass"),
         clipping=at("fad_musicnn", "clipping"), silent=at("fad_musicnn", "silent clips"),
         captions=at("fad_musicnn", "wrong captions"), fewer=at("fad_musicnn", "fewer different clips"),
-        random=at("fad", "noise"), clipped=at("clipped_samples", "clipping"), silence=at("silence_share", "silent clips"),
+        random=at("fad", "noise"),
+        clipped=at("clipped_samples", "clipping"), silence=at("silence_share", "silent clips"),
     )  # fmt: skip
 
 
