@@ -225,8 +225,8 @@ def _notes(found: Agreement) -> Iterator[str]:
         yield _intervals(found)
         several = f", corrected by Holm's method for {_tested(found)} metrics" if _tested(found) > 1 else ""
         yield (
-            f"p: of Kendall's τ-b, by permuting systems{several}; systems count as independent of each other, which "
-            "sizes of one model are not quite"
+            f"p: of Kendall's τ-b, by permuting systems{several}; systems count as independent of each other: of "
+            "several sizes of one model p is too small"
         )
         if len(found.systems) < VAGUE:
             yield (
