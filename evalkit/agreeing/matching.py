@@ -172,7 +172,7 @@ def _side(system: str, opinions: Opinions, known: Sequence[Side], named: Mapping
         path, row = with_row(wanted)
         found = [s for s in known if s.row == (row or wanted)]
         if row:
-            found = [s for s in found if s.record.path == Path(path).expanduser().absolute()]
+            found = [s for s in found if s.record.path.resolve() == Path(path).expanduser().resolve()]
         if not found:
             raise unknown(f"row (of '{system}')", wanted, [s.row for s in known])
     elif source and source.row:

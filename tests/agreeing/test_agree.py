@@ -184,6 +184,8 @@ def test_rows_of_several_records_are_named_in_a_file(evalkit: Run, tmp_path: Pat
     found = made.json_of(out)
     assert (code, err) == (0, "") and [row["row"] for row in found["systems"]] == ["one", "two", "three"] * 2
     assert next(row for row in found["table"] if row["metric"] == "fad")["kendall"] == 1.0
+    table.write_text(table.read_text().replace("/runs/", "/runs/../runs/"))
+    assert evalkit("agree", str(runs), str(path), "--systems", str(table))[0] == 0
     for line, message in (
         ("S009,one", "unknown system of the ratings 'S009'"),
         ("S001,four", "unknown row (of 'S001') 'four'"),
