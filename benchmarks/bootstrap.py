@@ -1,11 +1,15 @@
 """How long FAD's bootstrap takes: 5,521 clips of 19 windows of 128 numbers, 1,000 resamples.
 
     python -m benchmarks.bootstrap [--clips 5521] [--resamples 1000] [--before COMMIT]
+    python -m benchmarks.bootstrap --wide [--before COMMIT]
 
 evalkit's `resampled_frechet_distances` against the naive loop (for each resample put the drawn clips together, take
 their covariances, and scipy's root of their product), of which a few resamples are run and the rest extrapolated; and
 against evalkit's own as it was at a commit, in turns. All get the same draws, and the largest relative differences of
 their values are recorded. Memory is what the process itself holds at most, less what it held before.
+
+`--wide` measures a resample in 768 and 1,024 dimensions instead, of 100 and of 500 clips of ten windows, whose spread
+falls by a factor of 60 from the first dimension to the last.
 """
 
 from __future__ import annotations
@@ -33,6 +37,15 @@ from evalkit.stats.frechet import resampled_frechet_distances
 
 WINDOWS, DIMENSIONS = 19, 128
 NAIVE = 3  # resamples
+
+
+def wide_clips_of(clips: int, dimensions: int, seed: int) -> list[np.ndarray]:
+    """Made-up states (10, dimensions), alike within a clip, whose dimensions depend on each other."""
+    spread = np.linspace(1, 0.13, dimensions)[:, None] ** 2
+    mixing = spread * np.random.default_rng(99).standard_normal((dimensions, dimensions)) / dimensions**0.5
+    rng = np.random.default_rng(seed)
+    common, own = rng.standard_normal((clips, 1, dimensions)), rng.standard_normal((clips, 10, dimensions))
+    return list(((common + own + 0.1 * seed) @ mixing).astype(np.float32))
 
 
 def clips_of(clips: int, seed: int) -> list[np.ndarray]:
@@ -110,6 +123,24 @@ def write(record: dict[str, Any], output: Path, **machine: Any) -> None:
     print(text)
 
 
+def wide(before: str | None) -> list[dict[str, Any]]:
+    """Measure a resample of each size, in turns with evalkit's own at a commit."""
+    ways: dict[str, Way] = {"now": resampled_frechet_distances} | ({"before": as_it_was(before)} if before else {})
+    rows = []
+    for clips, dimensions, resamples in ((100, 768, 20), (100, 1024, 20), (500, 768, 56), (500, 1024, 31)):
+        sets = wide_clips_of(clips, dimensions, 0), wide_clips_of(clips, dimensions, 1)
+        weights = draws(clips, resamples, seed=0)
+        runs = {name: run(way, *sets, weights) for name, way in ways.items()}
+        row: dict[str, Any] = {"clips": clips, "windows": 10 * clips, "dimensions": dimensions, "resamples": resamples}
+        for name, one in runs.items():
+            row[name] = {"cpu_seconds_per_resample": round(one.cpu_seconds / resamples, 3), "mib_held": round(one.mib)}
+        if before:
+            ratio = runs["now"].values / runs["before"].values
+            row["largest_relative_difference"] = float(np.max(np.abs(ratio - 1)))
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
     """Measure, compare, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,8 +148,15 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--before", metavar="COMMIT", help="measure evalkit as it was at this commit too")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path("results/benchmarks/bootstrap_cpu.json"))
+    parser.add_argument("--wide", action="store_true", help="measure a resample in 768 and 1,024 dimensions instead")
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    name = "bootstrap_wide_cpu.json" if arguments.wide else "bootstrap_cpu.json"
+    output = arguments.output or Path("results/benchmarks") / name
+    if arguments.wide:
+        what = "CPU seconds of a resample of FAD where dimensions are many"
+        write({"what": what, "before": arguments.before, "sizes": wide(arguments.before)}, output)
+        return
     generated, reference = clips_of(arguments.clips, 0), clips_of(arguments.clips, 1)
     weights = draws(arguments.clips, arguments.resamples, seed=0)
     ways: dict[str, Way] = {"now": resampled_frechet_distances}
@@ -154,7 +192,7 @@ def main() -> None:
             "median_ratio_of_cpu": round(statistics.median(b.cpu_seconds / n.cpu_seconds for b, n in pairs), 2),
             "largest_relative_difference": float(np.max(np.abs(values / found["before"][-1].values - 1))),
         }
-    write(record, arguments.output)
+    write(record, output)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ BLOCK = 2**24  # numbers of the sums of resamples that are in memory at once; of
 MANY = 512  # clips in one product at most: few passes over the sums of the resamples
 PARTS = 32  # into which a product is divided, for as many cores
 COLUMNS, TILE = 256, 2**18  # of a part: columns at least, numbers at most
+FEW = 1.5  # frames of a set for each dimension: a resample has 63 % of them, so that its covariance is singular
 
 
 Fits = Sequence[tuple[np.ndarray, np.ndarray]]  # means (d,) and covariances (d, d)
@@ -107,10 +108,10 @@ def resampled_gaussians(
         each: applies a function to items, as `side_by_side` does.
     """
     d = clips[0].shape[1]
-    width = d * (d + 1) // 2 + d
+    width = _width(d)
     counts = np.array([float(len(clip)) for clip in clips])
     centre = sum(part.sum(axis=0) for part in _chunks(clips)) / counts.sum()
-    size = max(1, min(len(weights), BLOCK // width))
+    size = max(1, min(len(weights), _block(d)))
     if len(weights) > 1 and all(np.array_equal(row, weights[0]) for row in weights[1:]):
         ((one,),) = resampled_gaussians(clips, weights[:1], ddof, each)
         for start in range(0, len(weights), size):
@@ -134,6 +135,14 @@ def resampled_gaussians(
             _side_by_side(each, functools.partial(_add, totals, share, own), width, columns)
         del own, of_clips  # not kept beside those of the other side
         yield Gaussians(totals, block @ counts, centre, ddof)
+
+
+def _width(d: int) -> int:
+    return d * (d + 1) // 2 + d
+
+
+def _block(d: int) -> int:
+    return max(1, BLOCK // _width(d))
 
 
 def _side_by_side(each: Each, function: Callable[[slice], None], length: int, size: int) -> None:
@@ -178,15 +187,69 @@ def resampled_frechet_distances(
     sets = in_common_span(generated, reference)
     both = zip(sets, (generated_weights, reference_weights), strict=True)
     with side_by_side() as each:
-        for fits in zip(*(resampled_gaussians(clips, weights, ddof, each) for clips, weights in both), strict=True):
+        for fits in zip(*(_resampled(clips, weights, ddof, each) for clips, weights in both), strict=True):
             distances += each(functools.partial(_distance, *fits), range(len(fits[0])))
     return np.array(distances)
 
 
-def _distance(generated: Fits, reference: Fits, resample: int) -> float:
-    mean1, cov1 = generated[resample]
-    mean2, cov2 = reference[resample]
-    return frechet_distance(mean1, cov1, mean2, cov2) if np.isfinite(np.trace(cov1) + np.trace(cov2)) else np.nan
+class Drawn:
+    """Resamples of a set of few frames.
+
+    A resample's frames, less their mean and weighted, are a factor of its covariance, which is then neither computed
+    nor taken apart again: where it is singular, that takes several times as long, and rounds more.
+
+    Attributes:
+        frames: of all clips, (frames, d), float64.
+        lengths: how many of them each clip has, (clips,).
+        weights: how often each clip counts, (resamples, clips).
+        ddof: sums of products are divided by the number of frames less this.
+    """
+
+    def __init__(self, frames: np.ndarray, lengths: np.ndarray, weights: np.ndarray, ddof: int):
+        self.frames, self.lengths, self.weights, self.ddof = frames, lengths, weights, ddof
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def factored(self, index: int) -> tuple[np.ndarray, float, np.ndarray] | None:
+        """A resample's mean (d,), and the trace and a factor (d, frames) of its covariance; None for too few frames."""
+        counts = np.repeat(self.weights[index], self.lengths)
+        drawn, n = np.flatnonzero(counts), counts.sum()
+        if n <= self.ddof:
+            return None
+        frames, counts = self.frames[drawn], counts[drawn]
+        mean = counts @ frames / n
+        frames -= mean
+        frames *= np.sqrt(counts / (n - self.ddof))[:, None]
+        return mean, float(np.square(frames).sum()), frames.T
+
+
+def _resampled(clips: Sequence[np.ndarray], weights: np.ndarray, ddof: int, each: Each) -> Iterator[Fits | Drawn]:
+    """Blocks of resamples, as long for one side as for the other, in the way that is faster for so many frames."""
+    d = clips[0].shape[1]
+    lengths = np.array([len(clip) for clip in clips])
+    if lengths.sum() > FEW * d:
+        yield from resampled_gaussians(clips, weights, ddof, each)
+        return
+    frames = np.concatenate(clips, dtype=np.float64)
+    size = _block(d)
+    for start in range(0, len(weights), size):
+        yield Drawn(frames, lengths, weights[start : start + size], ddof)
+
+
+def _distance(generated: Fits | Drawn, reference: Fits | Drawn, resample: int) -> float:
+    ours, theirs = (_factored(side, resample) for side in (generated, reference))
+    return _of_factors(*ours, *theirs) if ours and theirs else np.nan
+
+
+def _factored(side: Fits | Drawn, resample: int) -> tuple[np.ndarray, float, np.ndarray] | None:
+    """A resample's mean, and the trace and a factor of its covariance; None where they are not numbers."""
+    if isinstance(side, Drawn):
+        found = side.factored(resample)
+        return found if found and np.isfinite(found[1]) else None
+    mean, cov = side[resample]
+    trace = np.trace(cov)
+    return (mean, trace, _factor(cov)) if np.isfinite(trace) else None
 
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
@@ -197,9 +260,15 @@ def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov
     of C1 C2, or a general matrix root, singular values are exact to rounding also where a
     covariance is ill-conditioned or singular, and need no small constant on its diagonal.
     """
-    singular = np.linalg.svd(_factor(cov1).T @ _factor(cov2), compute_uv=False)
+    return _of_factors(mean1, np.trace(cov1), _factor(cov1), mean2, np.trace(cov2), _factor(cov2))
+
+
+def _of_factors(
+    mean1: np.ndarray, trace1: float, factor1: np.ndarray, mean2: np.ndarray, trace2: float, factor2: np.ndarray
+) -> float:
+    singular = np.linalg.svd(factor1.T @ factor2, compute_uv=False)
     difference = mean1 - mean2
-    return float(difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * singular.sum())
+    return float(difference @ difference + trace1 + trace2 - 2 * singular.sum())
 
 
 def _factor(cov: np.ndarray) -> np.ndarray:

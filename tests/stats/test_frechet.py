@@ -49,7 +49,9 @@ def clips_of(rng: np.random.Generator, n: int, d: int, shift: float) -> list[np.
 
 
 @pytest.mark.parametrize("ddof", [0, 1])
-@pytest.mark.parametrize(("n", "d", "block"), [(40, 6, 2**24), (600, 6, 2**24), (40, 12, 200), (9, 48, 2**24)])
+@pytest.mark.parametrize(
+    ("n", "d", "block"), [(40, 6, 2**24), (600, 6, 2**24), (40, 12, 200), (9, 48, 2**24), (9, 70, 6000)]
+)
 def test_resamples_are_those_of_the_naive_loop(
     n: int, d: int, block: int, ddof: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,8 +132,34 @@ def test_a_side_that_is_not_resampled_is_fitted_once(block: int, monkeypatch: py
     )
 
 
-def test_a_resample_without_frames_has_no_value() -> None:
-    clips = [np.zeros((0, 3)), np.random.default_rng(0).standard_normal((5, 3))]
+@pytest.mark.parametrize("frames", [(20, 300), (300, 20), (20, 20)])
+def test_a_set_of_few_frames_is_resampled_as_one_of_many(
+    frames: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its frames themselves, beside a set of many or of few; covariances of rank 12 at most give the same."""
+    rng = np.random.default_rng(6)
+    sets = [[rng.standard_normal((1, 16)) + 50.0 + i for _ in range(n)] for i, n in enumerate(frames)]
+    weights = [draws(n, 9, seed=1) for n in frames]
+    weights[frames.index(20)][3] = np.eye(20)[4]  # a single frame
+    chosen: list[int] = []
+    own = stats.Drawn.factored
+
+    def counted(self: stats.Drawn, index: int) -> Any:
+        chosen.append(index)
+        return own(self, index)
+
+    monkeypatch.setattr(stats.Drawn, "factored", counted)
+    values = resampled_frechet_distances(*sets, *weights)
+    assert len(chosen) == 9 * frames.count(20)
+    monkeypatch.setattr(stats, "FEW", 0)
+    np.testing.assert_allclose(values, resampled_frechet_distances(*sets, *weights), rtol=1e-9)
+    assert len(chosen) == 9 * frames.count(20)
+    assert np.isnan(values[3]) and np.isfinite(np.delete(values, 3)).all()
+
+
+@pytest.mark.parametrize("frames", [2, 5])
+def test_a_resample_without_frames_has_no_value(frames: int) -> None:
+    clips = [np.zeros((0, 3)), np.random.default_rng(0).standard_normal((frames, 3))]
     weights = np.array([[2.0, 0.0], [1.0, 1.0]])
     values = resampled_frechet_distances(clips, clips, weights, weights)
     assert np.isnan(values[0])
