@@ -25,7 +25,7 @@ prompt belong together. Here clips are drawn from known distributions many times
 |---|---|---|
 | means over clips: KLD, CLAP score, chroma, … | Student's t, or Hall's transformation where wider | `means.py` |
 | shares of clips: silence, clipping, mono, vocals, … | Clopper and Pearson's, for clustered clips | `means.py` |
-| distances of sets: FAD, FAD∞, KAD, Inception Score | bootstrap over prompts | `bootstrap.py` |
+| distances of sets: FAD, FAD∞, KAD, MAD, Inception Score | bootstrap over prompts | `bootstrap.py` |
 
 ![FAD's bias and the intervals' coverage over the number of clips](coverage.png)
 """

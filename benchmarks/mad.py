@@ -169,7 +169,7 @@ def pairs() -> Iterator[Row]:
 
 def _compared(name: str, draw: Draw, n: int, trials: int) -> Row:
     rng = seeded("pairs", name, n)
-    counts = dict.fromkeys(("worse", "better", "swaps", "apart_worse", "apart_better"), 0)
+    counts = dict.fromkeys(("worse", "better", "none", "swaps", "apart_worse", "apart_better"), 0)
     found: dict[str, list[float]] = {"together": [], "apart": []}
     errors: list[float] = []
     for trial in range(trials):
@@ -188,6 +188,7 @@ def _compared(name: str, draw: Draw, n: int, trials: int) -> Row:
             if way == "together":
                 counts["swaps"] += difference.p <= 2 * TAIL
                 errors.append(difference.estimate.error)
+                counts["none"] += math.isnan(difference.estimate.error)
     return {
         "sets": name,
         "clips": n,
@@ -195,7 +196,7 @@ def _compared(name: str, draw: Draw, n: int, trials: int) -> Row:
         **{key: int(number) for key, number in counts.items()},
         "mean": float(np.mean(found["together"])),
         "standard_deviation": float(np.std(found["together"], ddof=1)),
-        "error": float(np.sqrt(np.mean(np.square(errors)))),
+        "error": float(np.sqrt(np.nanmean(np.square(errors)))),
         "apart_standard_deviation": float(np.std(found["apart"], ddof=1)),
     }
 

@@ -42,11 +42,12 @@ PAIRS = """\
 **Two sides are compared in the same clusters**, those of both sides' clips and the references together: the
 difference is not corrected for bias, and its error is a jackknife's ({groups} groups). *Above* and *below*: how
 often the {level:.0%} interval of the difference lies above and below 0, nominally {tail:.1%} each where both
-models are equal, which is all rows but *worse* (near, with a mean {worse:g} times as far off); *swaps* is how
-often their test says that there is a difference, nominally {both:.0%} ({swaps} swaps). *Apart* is the same where
-each side has clusters of its own, corrected for bias as FAD is: it finds differences between equal models in up to
-{apart:.0%} of trials, and so do two tables beside each other. Groups of prompts are compared as parts of all
-prompts in the same way; the values of slices are each of clusters of their own.
+models are equal, which is all rows but *worse* (near, with a mean {worse:g} times as far off); *none*: how often
+there is no interval, since no prompt moves the difference; *swaps* is how often their test says that there is a
+difference, nominally {both:.0%} ({swaps} swaps). *Apart* is the same where each side has clusters of its own,
+corrected for bias as FAD is: it finds differences between equal models in up to {apart:.0%} of trials, and the
+values in two tables are each of such clusters. Groups of prompts are compared as parts of all prompts in the same
+way; the values of slices are each of clusters of their own.
 """
 
 
@@ -94,14 +95,14 @@ def section(record: Row) -> list[str]:
     lines += [PAIRS.format(tail=tail, both=2 * tail, apart=apart, **record)]
     lines += table(
         [
-            *("Models", "Clips", "Standard deviation", "Error", "Above", "Below", "Swaps"),
+            *("Models", "Clips", "Standard deviation", "Error", "Above", "Below", "None", "Swaps"),
             *("Apart: standard deviation", "Above", "Below", "Trials"),
         ],
         (
             [
                 *(r["sets"], r["clips"]),
                 *figures(r, 4, "standard_deviation", "error"),
-                *(_rate(r, key) for key in ("worse", "better", "swaps")),
+                *(_rate(r, key) for key in ("worse", "better", "none", "swaps")),
                 *figures(r, 4, "apart_standard_deviation"),
                 *(_rate(r, key) for key in ("apart_worse", "apart_better")),
                 r["trials"],
