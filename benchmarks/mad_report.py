@@ -35,7 +35,8 @@ expected value in as little as {least_kept:.0%} of trials (*clusters kept*). In 
 components and clusters of one of 20 other resamples: {least:.0%} at least (*covers*; {resamples} resamples). Where
 two sets are nearly the same it is too wide, as that of FAD is. It is about the value expected at this number of
 clips. Where prompts belong together these 20 do not draw clusters of prompts: what that leaves out was not
-measured. Where every cluster has equal shares of both sets, MAD is 0, and has no interval.
+measured. Where every cluster has equal shares of both sets, or none has both, MAD has no interval, and a note says
+so.
 """
 
 PAIRS = """\

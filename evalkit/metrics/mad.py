@@ -19,8 +19,9 @@ from evalkit.types import Features, Measured
 FEWEST = 20  # clips, of which a cluster has ten of either set on average
 SAMPLES = 20  # of the clips, in which clusters are found anew for the interval
 
-ROUNDING = 1e-9  # less than it is nothing else
+ROUNDING = 1e-9  # a difference that is nothing else
 NOTHING = "no interval: MAD is 0, for every cluster has equal shares of generated clips and references"
+EVERYTHING = "no interval: MAD is as large as it can be, for no cluster has generated clips and references"
 
 Sides = tuple[np.ndarray, np.ndarray]  # of generated clips, and of references
 
@@ -129,11 +130,11 @@ class MAD:
             return moved
 
         value = kept(*(np.ones((1, len(side.ids))) for side in (generated, reference))).item()
-        # of no difference at all in any cluster resamples in pairs would have none either, and claim to be sure of it
-        nothing = value < ROUNDING
+        # where sets are wholly alike or apart resamples in pairs would all be so, and claim to be sure of it
+        note = NOTHING if value < ROUNDING else EVERYTHING if value > _farthest() - ROUNDING else ""
         return Measured(
-            value, n=len(ours.points), resampled=None if nothing else resampled, subsets=True, kept=kept, together=True,
-            influence=influence, note=NOTHING if nothing else "",
+            value, n=len(ours.points), resampled=None if note else resampled, subsets=True, kept=kept, together=True,
+            influence=influence, note=note,
         )  # fmt: skip
 
 

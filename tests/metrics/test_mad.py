@@ -33,9 +33,11 @@ def test_a_set_from_itself_is_nothing_and_far_sets_are_at_the_bound() -> None:
     assert METRIC(alike, alike).value == 0
 
 
-def test_of_a_set_from_itself_there_is_no_interval() -> None:
+def test_of_sets_that_are_wholly_alike_or_apart_there_is_no_interval() -> None:
     measured = METRIC(REFERENCE, REFERENCE)
     assert measured.resampled is None and measured.note.startswith("no interval: MAD is 0")
+    far = METRIC(features([clip - 100 for clip in REFERENCE.values]), REFERENCE)
+    assert far.resampled is None and far.note.startswith("no interval: MAD is as large as it can be")
     assert measured.of_subsets is not None and METRIC(GENERATED, REFERENCE).note == ""
 
 
