@@ -185,12 +185,14 @@ class TestDefault:
 
 
 def shipped() -> list[tuple[str, bool | None]]:
-    """The kind of each metric of evalkit's, and whether higher is better."""
+    """The kind of each metric of evalkit's whose class says so, and whether higher is better."""
     found = []
     for module in pkgutil.iter_modules(own_metrics.__path__, f"{own_metrics.__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and "kind" in vars(value) and hasattr(value, "higher_is_better"):
-                found.append((str(vars(value)["kind"]), value.higher_is_better))
+            if isinstance(value, type) and "kind" in vars(value):
+                higher = getattr(value, "higher_is_better", NotImplemented)
+                if higher is None or isinstance(higher, bool):  # others say it of each of their instances
+                    found.append((str(vars(value)["kind"]), higher))
     return sorted(set(found))
 
 
