@@ -14,9 +14,11 @@ from evalkit.agreeing.clips import over_clips
 from evalkit.agreeing.heard import comparable
 from evalkit.agreeing.layouts import Asked
 from evalkit.agreeing.matching import (
+    Heard,
     Matched,
     Metric,
     clip_values,
+    heard_of,
     match,
     metrics,
     rows_of,
@@ -26,6 +28,7 @@ from evalkit.agreeing.matching import (
 from evalkit.agreeing.opinions import Opinions
 from evalkit.agreeing.systems import judged_by, of_people, over_systems, reliability
 from evalkit.errors import EvalkitError
+from evalkit.listening.gathered import Choices, Ratings
 from evalkit.progress import progress
 from evalkit.results.files import RESULT
 from evalkit.results.folders import MANIFEST, read_manifest
@@ -103,7 +106,7 @@ def agree(records: Sequence[str], ratings: Path, wanted: Wanted) -> Agreement:
     opinions = layouts.read(ratings, wanted.layout, Asked(wanted.score, wanted.called))
     matched = comparable(opinions, match(opinions, sides(records), named))
     known = opinions.of(matched.systems)
-    data = known.gathered(matched.systems)
+    data, heard = known.gathered(matched.systems), heard_of(known, matched)
     found, remarks = metrics(matched)
     if not found:
         raise EvalkitError("the records share no metric that is computed alike in all of them")
@@ -114,11 +117,11 @@ def agree(records: Sequence[str], ratings: Path, wanted: Wanted) -> Agreement:
         systems=_systems(known, matched, of_people(judged_by(data), drawn)),
         metrics=rows,
         differences=differences,
-        clips=_clips(known, matched, found, drawn),
+        clips=_clips(data, heard, matched, found, drawn),
         reliability=reliability(data, drawn),
         raters=len({*data.raters} - {""}),
         prompts=len({*data.prompts} - {""}),
-        remarks=[*matched.remarks, *unmatched_clips(opinions, matched), *remarks, *opinions.remarks],
+        remarks=[*matched.remarks, *unmatched_clips(heard), *remarks, *opinions.remarks],
     )
 
 
@@ -132,13 +135,18 @@ def _systems(known: Opinions, matched: Matched, said: np.ndarray) -> list[Row]:
     return rows
 
 
-def _clips(known: Opinions, matched: Matched, found: Sequence[Metric], drawn: Draws) -> list[Row]:
-    data = known.gathered(matched.systems)
+def _clips(
+    data: Ratings | Choices,
+    heard: Sequence[Sequence[Heard]],
+    matched: Matched,
+    found: Sequence[Metric],
+    drawn: Draws,
+) -> list[Row]:
     few = Draws(drawn.raters[:OF_CLIPS], drawn.prompts[:OF_CLIPS])
     rows: list[Row] = []
     with progress("correlating clips", len(found), "metrics") as advance:
         for metric in found:
-            values = clip_values(known, matched, metric.name, data.prompts)
+            values = clip_values(heard, matched, metric.name, data.prompts)
             if np.isfinite(values).any():
                 better = -values if metric.higher_is_better is False else values
                 claimed = not metric.random and len(matched.systems) >= LEAST

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.agreeing.matching import LEAST, Matched, found_clips, some, with_ratings
+from evalkit.agreeing.matching import LEAST, Matched, heard_of, some, with_ratings
 from evalkit.agreeing.opinions import Opinions
 from evalkit.errors import EvalkitError
 from evalkit.report.numbers import counted
@@ -25,7 +25,7 @@ def comparable(opinions: Opinions, matched: Matched) -> Matched:
     fewer than `LEAST` systems are left.
     """
     differing = _prompts(matched)
-    known = found_clips(opinions, matched)
+    known = [sum(bool(one.id) for one in own) for own in heard_of(opinions.of(matched.systems), matched)]
     if differing and not any(known):
         raise EvalkitError(
             f"the records have {differing}, and no clip that was rated is found in them: what was measured may not be "

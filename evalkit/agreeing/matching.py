@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -203,12 +203,12 @@ def metrics(matched: Matched) -> tuple[list[Metric], list[str]]:
         for name, info in side.record.metrics.items():
             found.setdefault(name, (titles[name], info))
             computed.setdefault(name, set()).add(digest([side.record.protocol.switches, info.definition]))
-    made, remarks = [], []
+    made, remarks, known = [], [], [_scores(side) for side in matched.sides]
     for name, (title, info) in found.items():
         if len(computed[name]) > 1:
             remarks.append(f"{title} is left out: it is not computed alike in all records (protocol, or networks)")
             continue
-        scores = [_score(side, name) for side in matched.sides]
+        scores = [own.get(name) for own in known]
         values = np.array([math.nan if score is None else float(score["value"]) for score in scores])
         # those of a model are no matter: its clips are what people heard
         random = any(side.record.metrics[name].random for side in matched.sides if name in side.record.metrics)
@@ -227,28 +227,49 @@ def _references(matched: Matched) -> Iterator[str]:
         yield "the records have different references: metrics that compare with them are of different quantities"
 
 
-def _score(side: Side, metric: str) -> dict[str, Any] | None:
+def _scores(side: Side) -> dict[str, dict[str, Any]]:
+    """The scores of a row, by metric."""
     scores = side.record.scores
-    own = records(scores[(scores["model"] == side.row) & (scores["metric"] == metric)])
-    return own[0] if own else None
+    return {row["metric"]: row for row in records(scores[scores["model"] == side.row])}
 
 
-def clip_values(opinions: Opinions, matched: Matched, metric: str, prompts: Sequence[str]) -> np.ndarray:
+class Heard(NamedTuple):
+    """A clip that people heard.
+
+    Attributes:
+        prompt, clip: as the ratings call them.
+        id: of the prompt in the system's record; empty where it is not there.
+    """
+
+    prompt: str
+    clip: str
+    id: str
+
+
+def heard_of(opinions: Opinions, matched: Matched) -> list[list[Heard]]:
+    """The clips of each system that people heard, each with its place in the record."""
+    clips, found = opinions.clips, []
+    for system, side in zip(matched.systems, matched.sides, strict=True):
+        ids, own = _ids(side), clips[clips["system"] == system]
+        both = zip(own["prompt"], own["clip"], strict=True)
+        found.append([Heard(prompt, clip, ids.get(clip) or ids.get(prompt) or "") for prompt, clip in both])
+    return found
+
+
+def clip_values(heard: Sequence[Sequence[Heard]], matched: Matched, metric: str, prompts: Sequence[str]) -> np.ndarray:
     """A metric's values of the clips that people heard, (systems, prompts); NaN where there is none.
 
     Of several clips of one system and prompt it is the mean, as of their ratings.
     """
     place = {prompt: k for k, prompt in enumerate(prompts)}
     sums, counts = np.zeros((2, len(matched.systems), len(prompts)))
-    clips = opinions.clips
-    for k, (system, side) in enumerate(zip(matched.systems, matched.sides, strict=True)):
-        values, ids = _values(side, metric), ids_of(side)
-        own = clips[clips["system"] == system]
-        for prompt, clip in zip(own["prompt"], own["clip"], strict=True):
-            value = values.get(ids.get(clip) or ids.get(prompt) or "", math.nan)
+    for k, (own, side) in enumerate(zip(heard, matched.sides, strict=True)):
+        values = _values(side, metric)
+        for one in own:
+            value = values.get(one.id, math.nan)
             if math.isfinite(value):
-                sums[k, place[prompt]] += value
-                counts[k, place[prompt]] += 1
+                sums[k, place[one.prompt]] += value
+                counts[k, place[one.prompt]] += 1
     with np.errstate(invalid="ignore"):
         return sums / counts
 
@@ -259,7 +280,7 @@ def _values(side: Side, metric: str) -> dict[str, float]:
     return dict(zip(own["id"], own["value"], strict=True))
 
 
-def ids_of(side: Side) -> dict[str, str]:
+def _ids(side: Side) -> dict[str, str]:
     """The prompt that a name means: its id, the name of its clip's file, or its caption, where that is of one alone."""
     clips = side.clips[side.clips["sample"] == HEARD]
     captions = clips[clips["caption"] != ""].drop_duplicates("caption", keep=False)
@@ -270,21 +291,9 @@ def ids_of(side: Side) -> dict[str, str]:
     }
 
 
-def found_clips(opinions: Opinions, matched: Matched) -> list[int]:
-    """How many of the clips of each system that people heard are in its record."""
-    clips, counts = opinions.of(matched.systems).clips, []
-    for system, side in zip(matched.systems, matched.sides, strict=True):
-        ids, own = ids_of(side), clips[clips["system"] == system]
-        counts.append(sum(c in ids or p in ids for p, c in zip(own["prompt"], own["clip"], strict=True)))
-    return counts
-
-
-def unmatched_clips(opinions: Opinions, matched: Matched) -> Iterator[str]:
+def unmatched_clips(heard: Sequence[Sequence[Heard]]) -> Iterator[str]:
     """Say how many of the clips that people heard are not in the records."""
-    clips, absent, total = opinions.of(matched.systems).clips, list[str](), 0
-    for system, side in zip(matched.systems, matched.sides, strict=True):
-        ids, own = ids_of(side), clips[(clips["system"] == system) & (clips["prompt"] + clips["clip"] != "")]
-        total += len(own)
-        absent += [c or p for p, c in zip(own["prompt"], own["clip"], strict=True) if c not in ids and p not in ids]
-    if absent:
-        yield f"{len(absent):,} of {total:,} clips that were rated are not in the records, such as {said(absent[0])}"
+    named = [one for own in heard for one in own if one.prompt or one.clip]
+    if absent := [one.clip or one.prompt for one in named if not one.id]:
+        counts = f"{len(absent):,} of {len(named):,}"
+        yield f"{counts} clips that were rated are not in the records, such as {said(absent[0])}"

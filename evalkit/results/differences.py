@@ -191,8 +191,7 @@ class Sets:
         ids, n = [self.ids[i] for i in chosen], len(chosen)
         pairs = [selected(side, ids, self.clusters) for side in (self.baseline, self.candidate)]
         measured = [[measure(self.metric, pair) for pair in side] for side in pairs]
-        values = [np.array([one.value for one in side]) for side in measured]
-        before, after = (float(np.mean(side)) for side in values)
+        before, after = (float(np.mean([one.value for one in side])) for side in measured)
         moving = all(one.influence is not None for side in measured for one in side)
         found = Difference(
             before, after, n, student(0.0, 0.0, n - 1), IDENTICAL, np.empty(0), 1.0, "none", "", before, moving
