@@ -22,6 +22,8 @@ MEASURED = {
     "PaSST": "kld",
     "CLAP (LAION, music)": "clap_score",
     "Audiobox Aesthetics": "production_quality",
+    "MERT-v1-95M": "fad_mert",
+    "MuQ": "fad_muq",
 }
 
 
